@@ -1,0 +1,83 @@
+//! Builds the C programs: every `c-tests/*.c` into `target/c-tests/gnu/`, and once more with musl-gcc
+//! into `target/c-tests/musl/` where that is installed. `preload-*.c` become shared objects, which the
+//! tests preload beside the library. `daemon-*.c` and `sockets.c` are not built for musl: what they
+//! look at are Debian's daemons, from outside.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+fn main() {
+    let sources = Path::new("../c-tests");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed={}", sources.display());
+
+    // target/<profile>/build/<package>/out: the same folder for every profile, so that scripts and
+    // people find the programs.
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let programs = out
+        .ancestors()
+        .nth(4)
+        .expect("OUT_DIR is deep below target/")
+        .join("c-tests");
+
+    let gnu = cc::Build::new()
+        .cargo_metadata(false)
+        .get_compiler()
+        .to_command();
+    build_all(&gnu, sources, &programs.join("gnu"), |_| true);
+
+    if Command::new("musl-gcc").arg("--version").output().is_ok() {
+        let mut musl = Command::new("musl-gcc");
+        // Debian's musl has no kernel headers of its own.
+        musl.args(["-idirafter", "/usr/include"]);
+        let multiarch = Path::new("/usr/include/x86_64-linux-gnu");
+        if multiarch.exists() {
+            musl.arg("-idirafter").arg(multiarch);
+        }
+        build_all(&musl, sources, &programs.join("musl"), |name| {
+            !name.starts_with("daemon-") && name != "sockets"
+        });
+    }
+}
+
+fn build_all(compiler: &Command, sources: &Path, into: &Path, wanted: impl Fn(&str) -> bool) {
+    // A program whose source is gone must not be run again.
+    let _ = fs::remove_dir_all(into);
+    fs::create_dir_all(into).expect("target/ is writable");
+    let mut files: Vec<_> = fs::read_dir(sources)
+        .expect("c-tests/ is there")
+        .map(|entry| entry.expect("c-tests/ is readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .collect();
+    files.sort();
+    for source in files {
+        let name = source.file_stem().unwrap().to_str().unwrap();
+        if !wanted(name) {
+            continue;
+        }
+        let mut command = Command::new(compiler.get_program());
+        command.args(compiler.get_args());
+        command.args([
+            "-std=gnu11",
+            "-O1",
+            "-g",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pthread",
+        ]);
+        let output = if name.starts_with("preload-") {
+            command.args(["-shared", "-fPIC"]);
+            into.join(name).with_extension("so")
+        } else {
+            into.join(name)
+        };
+        command.arg("-o").arg(output).arg(&source);
+        if name.starts_with("preload-") {
+            command.arg("-ldl");
+        }
+        let status = command.status().expect("the C compiler can be run");
+        assert!(status.success(), "{command:?} failed");
+    }
+}

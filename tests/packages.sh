@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# packages.sh GROUP... - the Debian packages that a group of tasks needs
+#
+#   build   make, a C compiler and the linker that cargo calls
+#   test    the daemons and clients that the tests drive, and the tools that observe them
+#   vm      what tests/vm.sh runs the virtual machine with
+#
+# In order: look up the rows of the groups in the table below, ask dpkg once which of them are installed, and print
+# the missing ones with the reason for each. Where none is missing nothing else is run, so calling this before every task costs
+# one dpkg-query. Otherwise apt-get installs them, through sudo if the user is not root. A package index that
+# lacks one of them, or cannot deliver it, is refreshed once with `apt-get update`.
+#
+# No daemon is left running. The only package here with a service is radvd, whose maintainer script asks for a
+# start; but its unit (ConditionPathExists=) and its init script both do nothing without /etc/radvd.conf, and
+# the package brings no such file. Who has written that file wants radvd to run. RUNLEVEL=1 would not hold
+# it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
+#
+# Rust is only looked for: a toolchain is its user's choice,, and Debian 12's (1.63) is too old for this crate.
+#
+# Exit status: 0 all there, 1 something is missing and was not installed, 2 misuse.
+set -euo pipefail
+
+# group | package, or alternatives of which the first is installed if none is there | what for
+# shellcheck disable=SC2016  # the table is text
+table='
+build | make                   | the Makefile
+build | gcc                    | the C test programs; the linker that cargo calls
+build | libc6-dev              | the headers and start files gcc needs, which its package only recommends
+test  | gcc                    | the C test programs
+test  | libc6-dev              | their headers
+test  | musl-tools             | musl-gcc: the library in programs of the other libc
+test  | binutils               | nm: what the library exports and imports
+test  | strace                 | how many system calls the library adds
+test  | libcap2-bin            | setcap: programs that start with AT_SECURE
+test  | iproute2               | ip, ss: VRFs, network namespaces, the yardstick `ip vrf exec`
+test  | nftables               | nft: the counter on the uplink of the default VRF
+test  | dnsmasq-base           | the DNS, DHCP and TFTP daemon, without the service of package dnsmasq
+test  | radvd                  | the router advertisement daemon
+test  | busybox busybox-static | udhcpc, nslookup, ping, tftp: a DHCPv4 client whose script is ours, and the small probes
+test  | isc-dhcp-client        | dhclient -6: a DHCPv6 client, which busybox here is built without
+vm    | qemu-system-x86        | the virtual machine
+vm    | python3-venv           | the virtual environment that virtme-ng is installed in
+vm    | udev                   | virtme-ng runs the systemd-udevd of this root file system in the guest
+vm    | kmod                   | depmod for the unpacked kernel, modprobe in the guest
+vm    | iproute2               | ip: virtme-ng brings up lo with it
+vm    | file                   | virtme-ng reads the version of the kernel with it
+'
+
+say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -- "$@"; fi
+}
+
+rows=''
+for group in "$@"; do
+	found=$(grep -E "^$group +\|" <<<"$table") || { say "no group of packages is named '$group'; there are build, test and vm"; exit 2; }
+	rows+=$found$'\n'
+done
+if [ -z "$rows" ]; then
+	say "usage: tests/packages.sh GROUP...  (build, test, vm)"
+	exit 2
+fi
+
+rust_is_missing=''
+if [[ " $* " == *' build '* ]] && ! command -v cargo >/dev/null; then
+	say "cargo is missing: install Rust 1.85 or later, for example with rustup (https://rustup.rs)"
+	rust_is_missing=1
+fi
+
+installed=' '
+if command -v dpkg-query >/dev/null; then
+	# One call for all; a name that dpkg has never heard of only makes it exit 1.
+	names=$(cut -d'|' -f2 <<<"$rows")
+	# shellcheck disable=SC2086  # the names are words
+	installed+=$(dpkg-query -W -f='${db:Status-Status}=${Package} ' $names 2>/dev/null || true)
+fi
+
+missing=()
+while IFS='|' read -r _ alternatives reason; do
+	[ -n "$alternatives" ] || continue
+	for name in $alternatives; do
+		[[ "$installed" == *" installed=$name "* ]] && continue 2
+	done
+	read -r name _ <<<"$alternatives"
+	[[ " ${missing[*]-} " == *" $name "* ]] && continue
+	missing+=("$name")
+	say "missing: $name  (${reason# })"
+done <<<"$rows"
+
+if [ ${#missing[@]} -gt 0 ]; then
+	if ! command -v apt-get >/dev/null; then
+		say "this system has no apt-get: install what these Debian packages hold, then try again: ${missing[*]}"
+		exit 1
+	fi
+	if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+		say "as root, run: apt-get install --no-install-recommends ${missing[*]}"
+		exit 1
+	fi
+	install=(as_root env DEBIAN_FRONTEND=noninteractive
+		apt-get install --yes --quiet --no-install-recommends "${missing[@]}")
+	say "installing: ${missing[*]}"
+	"${install[@]}" >&2 || {
+		say 'refreshing the package index and trying once more'
+		as_root apt-get update --quiet >&2 && "${install[@]}" >&2
+	} || {
+		say "apt-get could not install: ${missing[*]}"
+		exit 1
+	}
+fi
+
+[ -z "$rust_is_missing" ]

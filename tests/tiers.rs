@@ -1,0 +1,473 @@
+//! Runs the C programs of `c-tests/`, each on every tier it belongs to, and shows each as a test.
+//!
+//! | tier  | where                                                  | needs                               |
+//! |-------|--------------------------------------------------------|-------------------------------------|
+//! | file  | the built library, looked at from outside              | nm, readelf                         |
+//! | lo    | here, bound to `lo`; compiled for glibc and for musl    | nothing                             |
+//! | netns | a network namespace with veth devices (netns.sh)        | root, or user namespaces            |
+//! | vrf   | network namespaces with two VRFs (topology.sh)          | root and a kernel with VRFs, or a VM |
+//!
+//! A program belongs to a tier by its name: `requires-` and `hook-` to lo, netns and vrf, `daemon-` to
+//! vrf; so do the examples' `run` scripts. It says what it found in TAP (testanything.org), and a test
+//! passes if all of it is `ok`, as many as planned, at least one, and the exit status is 0.
+//!
+//! The vrf tier is one batch (vrf-batch.sh), because a VM takes half a minute to boot: the first test
+//! that needs it runs all of its programs, natively where the kernel has VRFs and else in the VM
+//! (vm.sh), and each test then judges what its own program left in `target/vm/out/`.
+//!
+//! A tier that cannot be had is a skip with a reason. With VRFBIND_MUST_RUN=1 it is a failure, and so
+//! is every skip of a program.
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+use std::{env, fs};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let place = match Place::new() {
+        Ok(place) => Arc::new(place),
+        Err(why) => {
+            eprintln!("vrfbind-tests: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut trials = file_trials(&place);
+    trials.extend(here_trials(&place));
+    trials.extend(vrf_trials(&place, &arguments));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Where everything is.
+struct Place {
+    /// The project's root.
+    root: PathBuf,
+    /// The library under test.
+    library: PathBuf,
+    /// target/c-tests, with gnu/ and perhaps musl/ in it.
+    programs: PathBuf,
+}
+
+impl Place {
+    fn new() -> Result<Self, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("tests/ is in the project")
+            .to_owned();
+        let target = env::current_exe()
+            .map_err(|error| format!("cannot find out what runs: {error}"))?
+            .ancestors()
+            .nth(3)
+            .expect("target/<profile>/deps/<this>")
+            .to_owned();
+        let library = target.join("release/libvrfbind.so");
+        refuse_stale(&root, &library)?;
+        Ok(Self {
+            root,
+            library,
+            programs: target.join("c-tests"),
+        })
+    }
+
+    fn script(&self, name: &str) -> PathBuf {
+        self.root.join("tests").join(name)
+    }
+
+    /// The names of the built programs that begin with one of the prefixes, sorted.
+    fn programs(&self, libc: &str, prefixes: &[&str]) -> Vec<String> {
+        let Ok(folder) = fs::read_dir(self.programs.join(libc)) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = folder
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| !name.ends_with(".so"))
+            .filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// `cargo test` does not build a cdylib, so that it could well be yesterday's that is tested.
+fn refuse_stale(root: &Path, library: &Path) -> Result<(), String> {
+    fn modified(path: &Path) -> Result<SystemTime, String> {
+        fs::metadata(path)
+            .and_then(|metadata| metadata.modified())
+            .map_err(|error| format!("{}: {error}; run `make` first", path.display()))
+    }
+    let built = modified(library)?;
+    let mut sources: Vec<PathBuf> = ["Cargo.toml", "Cargo.lock", "build.rs", "abi/lib.rs"]
+        .map(|name| root.join(name))
+        .into();
+    let src = fs::read_dir(root.join("src")).map_err(|error| format!("src/: {error}"))?;
+    sources.extend(src.flatten().map(|entry| entry.path()));
+    for source in sources {
+        if modified(&source)? > built {
+            return Err(format!(
+                "{} is older than {}; run `make` first",
+                library.display(),
+                source.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn must_run() -> bool {
+    env::var_os("VRFBIND_MUST_RUN").is_some_and(|value| value == "1")
+}
+
+/// A skip, or a failure where skips are forbidden.
+fn skip(reason: &str) -> Result<Completion, Failed> {
+    if must_run() {
+        Err(format!("may not be skipped (VRFBIND_MUST_RUN=1): {reason}").into())
+    } else {
+        Ok(Completion::ignored_with(reason))
+    }
+}
+
+/// Passes if `output` is TAP that says so.
+fn judge(output: &str, status: Option<i32>) -> Result<Completion, Failed> {
+    let (mut planned, mut ok, mut not_ok, mut skipped) = (None, 0, 0, Vec::new());
+    for line in output.lines() {
+        if let Some(count) = line.strip_prefix("1..") {
+            planned = count.trim().parse::<usize>().ok();
+        } else if line.starts_with("not ok") {
+            not_ok += 1;
+        } else if line.starts_with("ok") {
+            ok += 1;
+            if let Some((_, reason)) = line.split_once("# SKIP") {
+                skipped.push(reason.trim().to_owned());
+            }
+        }
+    }
+    let complaint = if not_ok > 0 {
+        Some(format!("{not_ok} of {} not ok", ok + not_ok))
+    } else if ok == 0 {
+        Some("not one test point".to_owned())
+    } else if planned != Some(ok) {
+        Some(format!("{ok} test points, planned were {planned:?}"))
+    } else if status != Some(0) {
+        Some(format!("all ok, but the exit status is {status:?}"))
+    } else {
+        None
+    };
+    match complaint {
+        Some(complaint) => Err(format!("{complaint}\n{output}").into()),
+        None if skipped.is_empty() => Ok(Completion::Completed),
+        None if skipped.len() == ok => skip(&skipped.join("; ")),
+        None if must_run() => Err(format!("skips are forbidden\n{output}").into()),
+        None => {
+            for reason in skipped {
+                eprintln!("# skipped: {reason}");
+            }
+            Ok(Completion::Completed)
+        }
+    }
+}
+
+/// Runs a command to its end and returns what it printed and its exit status.
+fn capture(command: &mut Command) -> Result<(String, Option<i32>), Failed> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        let _ = writeln!(text, "# stderr: {line}");
+    }
+    Ok((text, output.status.code()))
+}
+
+// ---- file: the library as it is on disk ----
+
+/// What the library may export: the hooks.
+const EXPORTS: [&str; 4] = ["bind", "connect", "listen", "socket"];
+
+/// What it may take from libc: nothing that allocates, locks, prints or aborts. `abort` in particular
+/// would mean that a panic is possible. dl_iterate_phdr takes a lock, and is called at load.
+const IMPORTS: [&str; 9] = [
+    "__environ",
+    "__errno_location",
+    "bcmp",
+    "dl_iterate_phdr",
+    "environ",
+    "getauxval",
+    "memcpy",
+    "memset",
+    "strlen",
+];
+
+/// The glibc the library has to run with.
+const OLDEST_GLIBC: (u32, u32) = (2, 31);
+
+/// The largest the file may be, in bytes.
+const LARGEST: u64 = 16 * 1024;
+
+fn file_trials(place: &Arc<Place>) -> Vec<Trial> {
+    let checks: [(&str, fn(&Place) -> Result<(), Failed>); 4] = [
+        ("exports exactly the hooks", exports),
+        ("imports only what a signal handler may call", imports),
+        (
+            "needs no symbol newer than glibc 2.31 and no library but libc",
+            needs,
+        ),
+        ("is at most 16 KiB", size),
+    ];
+    checks
+        .into_iter()
+        .map(|(name, check)| {
+            let place = Arc::clone(place);
+            Trial::test(format!("file: libvrfbind.so {name}"), move || check(&place))
+        })
+        .collect()
+}
+
+/// `nm -D` with one filter, as lists of (symbol, version).
+fn symbols(place: &Place, filter: &str) -> Result<Vec<(String, String)>, Failed> {
+    let mut nm = Command::new("nm");
+    nm.args(["-D", "-P", filter]).arg(&place.library);
+    let (text, status) = capture(&mut nm)?;
+    if status != Some(0) {
+        return Err(format!("{nm:?}: {text}").into());
+    }
+    let mut symbols: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(|symbol| match symbol.split_once('@') {
+            Some((name, version)) => (name.to_owned(), version.trim_start_matches('@').to_owned()),
+            None => (symbol.to_owned(), String::new()),
+        })
+        .collect();
+    symbols.sort();
+    Ok(symbols)
+}
+
+fn exports(place: &Place) -> Result<(), Failed> {
+    let found = symbols(place, "--defined-only")?;
+    let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+    if names == EXPORTS {
+        Ok(())
+    } else {
+        Err(format!("exports {names:?}, should be {EXPORTS:?}").into())
+    }
+}
+
+fn imports(place: &Place) -> Result<(), Failed> {
+    let found = symbols(place, "--undefined-only")?;
+    let strangers: Vec<_> = found
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !IMPORTS.contains(name))
+        .collect();
+    match (found.is_empty(), strangers.is_empty()) {
+        (true, _) => Err("nm shows no import at all".into()),
+        (false, false) => Err(format!("imports {strangers:?}").into()),
+        (false, true) => Ok(()),
+    }
+}
+
+fn needs(place: &Place) -> Result<(), Failed> {
+    for (name, version) in symbols(place, "--undefined-only")? {
+        let numbers = version
+            .strip_prefix("GLIBC_")
+            .map(|version| version.split('.').map(str::parse::<u32>))
+            .map(|numbers| numbers.collect::<Result<Vec<_>, _>>());
+        match numbers.as_ref().map(|numbers| numbers.as_deref()) {
+            Some(Ok([major, minor, ..])) if (*major, *minor) <= OLDEST_GLIBC => {}
+            _ => return Err(format!("{name} is wanted in version {version:?}").into()),
+        }
+    }
+    let mut readelf = Command::new("readelf");
+    readelf.arg("-dW").arg(&place.library);
+    let (text, _) = capture(&mut readelf)?;
+    let needed: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("(NEEDED)"))
+        .collect();
+    match needed[..] {
+        [libc] if libc.contains("[libc.so.6]") => Ok(()),
+        _ => Err(format!("needs {needed:?}").into()),
+    }
+}
+
+fn size(place: &Place) -> Result<(), Failed> {
+    match fs::metadata(&place.library)?.len() {
+        size if size <= LARGEST => Ok(()),
+        size => Err(format!("{size} bytes, at most {LARGEST} are allowed").into()),
+    }
+}
+
+// ---- lo and netns: on this machine ----
+
+fn here_trials(place: &Arc<Place>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (tier, libc) in [("lo", "gnu"), ("lo", "musl"), ("netns", "gnu")] {
+        let names = place.programs(libc, &["requires-", "hook-"]);
+        if names.is_empty() {
+            let why = format!("no C program was built for {libc}; is its compiler installed?");
+            trials.push(Trial::ignorable_test(
+                format!("{tier} ({libc})"),
+                move || skip(&why),
+            ));
+        }
+        for name in names {
+            let place = Arc::clone(place);
+            let title = format!("{tier} ({libc}): {name}");
+            trials.push(Trial::ignorable_test(title, move || {
+                run_here(&place, tier, libc, &name)
+            }));
+        }
+    }
+    trials
+}
+
+fn run_here(place: &Place, tier: &str, libc: &str, name: &str) -> Result<Completion, Failed> {
+    let program = place.programs.join(libc).join(name);
+    let mut command = match tier {
+        "netns" => match netns(place) {
+            Ok(mut command) => {
+                command.arg(program);
+                command
+            }
+            Err(why) => return skip(&why),
+        },
+        _ => {
+            let mut command = Command::new(program);
+            command.env("VRFBIND_TEST_DEVICE", "lo");
+            command
+        }
+    };
+    command
+        .env("VRFBIND_TEST_TIER", tier)
+        .env("VRFBIND_TEST_LIB", &place.library);
+    let (output, status) = capture(&mut command)?;
+    judge(&output, status)
+}
+
+/// A command that runs the program behind it in a new network namespace with two devices.
+fn netns(place: &Place) -> Result<Command, String> {
+    for options in [&["--net"][..], &["--net", "--user", "--map-root-user"]] {
+        let mut unshare = Command::new("unshare");
+        unshare.args(options);
+        let probe = Command::new("unshare").args(options).arg("true").output();
+        if probe.is_ok_and(|output| output.status.success()) {
+            unshare.arg(place.script("netns.sh"));
+            return Ok(unshare);
+        }
+    }
+    Err("a network namespace needs root or unprivileged user namespaces".to_owned())
+}
+
+// ---- vrf: on a kernel that has VRFs ----
+
+/// What a batch has left, or why there was none.
+type Batch = OnceLock<Result<PathBuf, String>>;
+
+fn vrf_trials(place: &Arc<Place>, arguments: &Arguments) -> Vec<Trial> {
+    let mut programs: Vec<PathBuf> = place
+        .programs("gnu", &["requires-", "hook-", "daemon-"])
+        .iter()
+        .map(|name| place.programs.join("gnu").join(name))
+        .collect();
+    for example in ["dnsmasq", "radvd"] {
+        programs.push(place.root.join("examples").join(example).join("run"));
+    }
+    let titles: Vec<_> = programs.iter().map(|program| vrf_title(program)).collect();
+    // Only what the command line selects is worth booting for.
+    let wanted: Arc<Vec<PathBuf>> = Arc::new(
+        programs
+            .iter()
+            .zip(&titles)
+            .filter(|(_, title)| selected(arguments, title))
+            .map(|(program, _)| program.clone())
+            .collect(),
+    );
+    let batch = Arc::new(Batch::new());
+    programs
+        .into_iter()
+        .zip(titles)
+        .map(|(program, title)| {
+            let (place, batch, wanted) = (place.clone(), batch.clone(), wanted.clone());
+            Trial::ignorable_test(title, move || {
+                match batch.get_or_init(|| run_batch(&place, &wanted)) {
+                    Ok(out) => judge_left(out, &program),
+                    Err(why) => skip(why),
+                }
+            })
+        })
+        .collect()
+}
+
+fn vrf_title(program: &Path) -> String {
+    format!("vrf: {}", batch_name(program))
+}
+
+/// What the batch calls a program: its file's name, or `example-NAME` for examples/NAME/run.
+fn batch_name(program: &Path) -> String {
+    let name = |path: &Path| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    match (name(program).as_str(), program.parent()) {
+        ("run", Some(folder)) => format!("example-{}", name(folder)),
+        (program, _) => program.to_owned(),
+    }
+}
+
+/// The rule libtest has for its filters.
+fn selected(arguments: &Arguments, title: &str) -> bool {
+    let matches = |pattern: &String| {
+        if arguments.exact {
+            title == pattern
+        } else {
+            title.contains(pattern.as_str())
+        }
+    };
+    arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
+}
+
+fn run_batch(place: &Place, programs: &[PathBuf]) -> Result<PathBuf, String> {
+    let out = place.root.join("target/vm/out");
+    let _ = fs::remove_dir_all(&out);
+    fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let mut command = Command::new(place.script("vrf-batch.sh"));
+    command
+        .arg(&out)
+        .args(programs)
+        .env("VRFBIND_TEST_LIB", &place.library)
+        .env("VRFBIND_TEST_BIN", place.programs.join("gnu"))
+        .stdin(Stdio::null());
+    let status = command
+        .status()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    // 77 says, by an old custom of test suites, that there is no way to run this here.
+    match status.code() {
+        Some(77) => Err("there is neither a native VRF nor a VM; see above".to_owned()),
+        _ => Ok(out),
+    }
+}
+
+fn judge_left(out: &Path, program: &Path) -> Result<Completion, Failed> {
+    let name = batch_name(program);
+    let read = |extension: &str| fs::read_to_string(out.join(format!("{name}.{extension}")));
+    let Ok(status) = read("status") else {
+        let output = read("out").unwrap_or_default();
+        return Err(format!("the batch ended before {name} did\n{output}").into());
+    };
+    let (output, status) = (read("out")?, status.trim().parse().ok());
+    if name.starts_with("example-") {
+        // An example is no TAP program: it shows sockets and answers, and judges them itself.
+        return match status {
+            Some(0) => Ok(Completion::Completed),
+            _ => Err(format!("exit status {status:?}\n{output}").into()),
+        };
+    }
+    judge(&output, status)
+}
