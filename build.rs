@@ -7,10 +7,10 @@ fn main() {
         "-nostartfiles",
         // Our constructor before everybody else's (glibc).
         "-Wl,-z,initfirst",
-        // All relocations at load. With relro the GOT, which holds libc's addresses, is read-only
-        // from then on: one page of private memory for it.
+        // All relocations at load. No relro: it would set the GOT apart on a page of its own, 4 kB
+        // and 8 us more per process, while the constructor makes the whole segment read-only anyway.
         "-Wl,-z,now",
-        "-Wl,-z,relro",
+        "-Wl,-z,norelro",
         // One file mapping for headers, code and constants; the file is smaller than two pages.
         "-Wl,-z,noseparate-code",
         "-Wl,--hash-style=gnu",

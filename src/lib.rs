@@ -5,8 +5,9 @@
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST),
 //!    in the ordinary order on musl. It reads `VRFBIND_VRF` once ([`settings`]), finds the functions
-//!    that our exports hide ([`next`]), and says on stderr if the variable cannot be understood.
-//!    Only here may anything be searched for or printed. libc may not be initialised yet: no stdio,
+//!    that our exports hide ([`next`]), and says on stderr if the variable cannot be understood. Then
+//!    it makes its one page of data read-only: the settings, those functions' addresses, and the GOT.
+//!    Only here may anything be searched for, printed or stored. libc may not be initialised yet: no stdio,
 //!    no malloc, and on glibc `environ` is still NULL.
 //! 3. The program runs. Each of the exports in [`hooks`] asks [`policy`] what to do, asks [`sys`] to
 //!    do it, and calls the function it hides. Nothing here allocates, locks, prints, reads the
@@ -39,10 +40,11 @@ use core::ffi::{c_char, c_int};
 /// Runs at load. glibc passes what main() will get; musl passes nothing, so that `_envp` is whatever
 /// was in the register: [`sys::Environment`] looks at it only where libc has no `environ` yet.
 extern "C" fn load(_argc: c_int, _argv: *const *const c_char, envp: *const *const c_char) {
-    next::find();
+    let writable = next::find();
     if let Err(refusal) = settings::read(&sys::Environment::at_load(envp)) {
         refusal.print();
     }
+    sys::make_read_only(writable);
 }
 
 #[cfg(not(test))]

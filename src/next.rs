@@ -14,8 +14,9 @@
 use crate::sys;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::transmute;
+use core::ops::Range;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use libc::{Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbol, dl_phdr_info, sockaddr, socklen_t};
 use syscalls::Errno;
 
@@ -23,6 +24,9 @@ static SOCKET: Next = Next::new(c"socket");
 static BIND: Next = Next::new(c"bind");
 static CONNECT: Next = Next::new(c"connect");
 static LISTEN: Next = Next::new(c"listen");
+
+/// Whether [`find`] has run: what it has not found then, it never will.
+static FOUND: AtomicBool = AtomicBool::new(false);
 
 /// The next socket(2).
 pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
@@ -77,20 +81,27 @@ fn missing() -> c_int {
     -1
 }
 
-/// Finds all four.
-pub fn find() {
-    let mut past_us = false;
-    // SAFETY: `each_object` takes what dl_iterate_phdr passes, and `past_us` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(each_object), (&raw mut past_us).cast()) };
+/// Finds all four. Returns where the library's writable segment is.
+pub fn find() -> Range<usize> {
+    let mut ours = 0..0;
+    // SAFETY: `each_object` takes what dl_iterate_phdr passes, and `ours` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(each_object), (&raw mut ours).cast()) };
+    FOUND.store(true, Ordering::Relaxed);
+    ours
 }
 
-unsafe extern "C" fn each_object(info: *mut dl_phdr_info, _: usize, past_us: *mut c_void) -> c_int {
-    // SAFETY: `find` passes a bool, and nobody else looks at it until it returns.
-    let past_us = unsafe { &mut *past_us.cast::<bool>() };
+/// Passes over the objects before ours, notes our writable segment in `ours`, and asks the objects
+/// after ours.
+unsafe extern "C" fn each_object(info: *mut dl_phdr_info, _: usize, ours: *mut c_void) -> c_int {
+    // SAFETY: `find` passes a range, and nobody else looks at it until it returns.
+    let ours = unsafe { &mut *ours.cast::<Range<usize>>() };
     // SAFETY: the loader's own record of a loaded object, valid during the callback.
     let object = unsafe { Object::new(&*info) };
-    if !*past_us {
-        *past_us = object.contains((&raw const SOCKET).addr());
+    if Range::is_empty(ours) {
+        // Of all segments of all objects, the one that has this static is our writable one.
+        if let Some(segment) = object.segment_with((&raw const SOCKET).addr()) {
+            *ours = segment;
+        }
         return 0;
     }
     let mut found_all = true;
@@ -129,7 +140,7 @@ impl Next {
 
     fn function(&self) -> Option<*const c_void> {
         let mut address = self.address.load(Ordering::Relaxed);
-        if address.is_null() {
+        if address.is_null() && !FOUND.load(Ordering::Relaxed) {
             // Called before our constructor.
             find();
             address = self.address.load(Ordering::Relaxed);
@@ -175,11 +186,15 @@ impl<'a> Object<'a> {
         self.base.wrapping_add(offset as usize)
     }
 
-    fn contains(&self, address: usize) -> bool {
-        self.headers.iter().any(|header| {
-            let offset = address.wrapping_sub(self.address(header.p_vaddr));
-            header.p_type == libc::PT_LOAD && offset < header.p_memsz as usize
-        })
+    fn segment_with(&self, address: usize) -> Option<Range<usize>> {
+        self.headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD)
+            .map(|header| {
+                let start = self.address(header.p_vaddr);
+                start..start.wrapping_add(header.p_memsz as usize)
+            })
+            .find(|segment| segment.contains(&address))
     }
 
     fn dynamic_symbols(&self) -> Option<DynamicSymbols> {

@@ -7,6 +7,7 @@
 use abi::{DeviceName, NAME_SIZE};
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
+use core::ops::Range;
 use libc::{SO_BINDTODEVICE, SO_DOMAIN, SOL_SOCKET};
 use syscalls::{Errno, syscall};
 
@@ -83,6 +84,24 @@ pub fn set_errno(errno: Errno) {
 pub fn is_secure_execution() -> bool {
     // SAFETY: reads what ld.so keeps; glibc since 2.16, musl since 1.0.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Makes the pages of a segment of ours read-only for good. An error is no harm: a page that stays
+/// writable is what every other library has.
+pub fn make_read_only(segment: Range<usize>) {
+    // SAFETY: reads what ld.so keeps. The kernel always says its page size.
+    let page = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
+    let start = segment.start & page.wrapping_neg();
+    // SAFETY: the linker gives a segment pages of its own, and nothing in this one is written after
+    // the constructor. Without write permission to begin with, there is nothing else to break.
+    let _ = unsafe {
+        syscall!(
+            syscalls::Sysno::mprotect,
+            start,
+            segment.end - start,
+            libc::PROT_READ
+        )
+    };
 }
 
 /// The panic handler's end of the process, named so that a look at the imports shows whether the

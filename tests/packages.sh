@@ -98,7 +98,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 		exit 1
 	fi
 	install=(as_root env DEBIAN_FRONTEND=noninteractive
-		apt-get install --yes --quiet --no-install-recommends "${missing[@]}")
+		apt-get install --yes --quiet -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}")
 	say "installing: ${missing[*]}"
 	"${install[@]}" >&2 || {
 		say 'refreshing the package index and trying once more'

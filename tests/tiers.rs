@@ -13,7 +13,7 @@
 //!
 //! The vrf tier is one batch (vrf-batch.sh), because a VM takes half a minute to boot: the first test
 //! that needs it runs all of its programs, natively where the kernel has VRFs and else in the VM
-//! (vm.sh), and each test then judges what its own program left in `target/vm/out/`.
+//! (with-vrf.sh), and each test then judges what its own program left in `target/vm/out/`.
 //!
 //! A tier that cannot be had is a skip with a reason. With VRFBIND_MUST_RUN=1 it is a failure, and so
 //! is every skip of a program.
@@ -437,8 +437,9 @@ fn run_batch(place: &Place, programs: &[PathBuf]) -> Result<PathBuf, String> {
     let out = place.root.join("target/vm/out");
     let _ = fs::remove_dir_all(&out);
     fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
-    let mut command = Command::new(place.script("vrf-batch.sh"));
+    let mut command = Command::new(place.script("with-vrf.sh"));
     command
+        .arg(place.script("vrf-batch.sh"))
         .arg(&out)
         .args(programs)
         .env("VRFBIND_TEST_LIB", &place.library)

@@ -1,0 +1,68 @@
+# make            builds target/release/libvrfbind.so
+# make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
+# make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
+# make compare    `ip vrf exec` and the library side by side
+# make figures    size, memory, system calls and start-up cost, measured here
+# make lint       rustfmt, clippy, shellcheck
+# make install    library, man page, licences below $(DESTDIR)$(PREFIX); make uninstall takes them away again
+#
+# Needs Rust 1.85 or later. demo, test and compare install the Debian packages they need (tests/packages.sh),
+# and start a VM where this kernel has no VRFs (tests/with-vrf.sh).
+
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+MANDIR  ?= $(PREFIX)/share/man
+DOCDIR  ?= $(PREFIX)/share/doc/vrfbind
+DESTDIR ?=
+CARGO   ?= cargo
+INSTALL ?= install
+
+# The scripts look for everything there.
+override export CARGO_TARGET_DIR := $(CURDIR)/target
+library := target/release/libvrfbind.so
+
+.PHONY: all demo test compare figures lint install uninstall clean build-packages test-packages programs
+
+all:
+	$(CARGO) build --release --locked
+
+build-packages:
+	tests/packages.sh build
+
+test-packages:
+	tests/packages.sh build test
+	tests/with-vrf.sh --prepare
+
+programs: all
+	$(CARGO) build --locked --package vrfbind-tests
+
+demo: test-packages programs
+	tests/with-vrf.sh tests/topology.sh examples/demo.sh
+
+compare: test-packages programs
+	tests/with-vrf.sh tests/topology.sh benches/compare.sh
+
+test: test-packages all
+	$(CARGO) test --locked --workspace
+
+figures: build-packages all
+	benches/figures.sh
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --workspace -- -D warnings
+	shellcheck $$(git ls-files | xargs grep -lE '^#!(/usr/bin/env bash|/bin/sh)')
+
+install: all
+	$(INSTALL) -D -m 0644 $(library) $(DESTDIR)$(LIBDIR)/libvrfbind.so
+	$(INSTALL) -D -m 0644 man/libvrfbind.7 $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
+	$(INSTALL) -D -m 0644 LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-MIT
+	$(INSTALL) -D -m 0644 LICENSE-APACHE $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
+
+uninstall:
+	rm -f $(DESTDIR)$(LIBDIR)/libvrfbind.so $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
+	rm -f $(DESTDIR)$(DOCDIR)/LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
+	-rmdir $(DESTDIR)$(DOCDIR)
+
+clean:
+	$(CARGO) clean
