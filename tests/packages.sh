@@ -6,8 +6,8 @@
 #   vm      what tests/vm.sh runs the virtual machine with
 #
 # In order: look up the rows of the groups in the table below, ask dpkg once which of them are installed, and print
-# the missing ones with the reason for each. Where none is missing nothing else is run, so calling this before every task costs
-# one dpkg-query. Otherwise apt-get installs them, through sudo if the user is not root. A package index that
+# the missing ones with the reason for each. Where none is missing nothing else is run, so that a call before every
+# task costs one dpkg-query. Otherwise apt-get installs them, through sudo if the user is not root. A package index that
 # lacks one of them, or cannot deliver it, is refreshed once with `apt-get update`.
 #
 # No daemon is left running. The only package here with a service is radvd, whose maintainer script asks for a
@@ -15,7 +15,7 @@
 # the package brings no such file. Who has written that file wants radvd to run. RUNLEVEL=1 would not hold
 # it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
 #
-# Rust is only looked for: a toolchain is its user's choice,, and Debian 12's (1.63) is too old for this crate.
+# Rust is only looked for: a toolchain is its user's choice, and Debian 12's (1.63) is too old for this crate.
 #
 # Exit status: 0 all there, 1 something is missing and was not installed, 2 misuse.
 set -euo pipefail
@@ -37,7 +37,7 @@ test  | nftables               | nft: the counter on the uplink of the default V
 test  | dnsmasq-base           | the DNS, DHCP and TFTP daemon, without the service of package dnsmasq
 test  | radvd                  | the router advertisement daemon
 test  | busybox busybox-static | udhcpc, nslookup, ping, tftp: a DHCPv4 client whose script is ours, and the small probes
-test  | isc-dhcp-client        | dhclient -6: a DHCPv6 client, which busybox here is built without
+test  | isc-dhcp-client        | dhclient -6: a DHCPv6 client (busybox in Debian has no udhcpc6)
 vm    | qemu-system-x86        | the virtual machine
 vm    | python3-venv           | the virtual environment that virtme-ng is installed in
 vm    | udev                   | virtme-ng runs the systemd-udevd of this root file system in the guest
@@ -54,7 +54,10 @@ as_root() {
 
 rows=''
 for group in "$@"; do
-	found=$(grep -E "^$group +\|" <<<"$table") || { say "no group of packages is named '$group'; there are build, test and vm"; exit 2; }
+	found=$(grep -E "^$group +\|" <<<"$table") || {
+		say "no group of packages is named '$group'; there are build, test and vm"
+		exit 2
+	}
 	rows+=$found$'\n'
 done
 if [ -z "$rows" ]; then
@@ -98,7 +101,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 		exit 1
 	fi
 	install=(as_root env DEBIAN_FRONTEND=noninteractive
-		apt-get install --yes --quiet -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}")
+		apt-get install --yes --quiet --no-install-recommends
+		-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "${missing[@]}")
 	say "installing: ${missing[*]}"
 	"${install[@]}" >&2 || {
 		say 'refreshing the package index and trying once more'

@@ -1,32 +1,38 @@
 #!/usr/bin/env bash
 # topology.sh CMD [ARG...] - runs CMD on an edge device with two VRFs that use the same addresses
 #
-#   client blue   eth0 -- ve-blue - br-blue \                    / up-blue -- eth0  upstream blue
-#                          10.10.1.1/24      } VRF blue, table 101  192.0.2.1       192.0.2.53
-#                          fd00:10:1::1/64  /                    \  2001:db8::1     2001:db8::53
+#                                       the edge
+#                .-----------------------------------------------------.
+#   client       |              VRF blue, table 101                    |       upstream
+#     eth0 ------- ve-blue - br-blue               up-blue --------------------- eth0
+#                |           10.10.1.1/24          192.0.2.1/24        |  192.0.2.53/24
+#                |           fd00:10:1::1/64       2001:db8::1/64      |  2001:db8::53/64
+#                |                                                     |
+#   client       |              VRF red, table 102                     |       upstream
+#     eth0 ------- ve-red - br-red                 up-red ---------------------- eth0
+#                |          10.10.1.1/24           192.0.2.2/24        |  192.0.2.53/24
+#                |          fd00:10:1::1/64        2001:db8::2/64      |  2001:db8::53/64
+#                |                                                     |
+#                |              default VRF, table main                |       upstream
+#                |                                 uplink0 --------------------- eth0
+#                |                                 192.0.2.3/24        |  192.0.2.53/24
+#                |                                 2001:db8::3/64      |  2001:db8::53/64
+#                '-----------------------------------------------------'
 #
-#   client red    eth0 -- ve-red  - br-red   \                   / up-red  -- eth0  upstream red
-#                          10.10.1.1/24       } VRF red, table 102  192.0.2.2       192.0.2.53
-#                          fd00:10:1::1/64   /                   \  2001:db8::2     2001:db8::53
-#
-#                                              default VRF, main  - uplink0 -- eth0  upstream default
-#                                                                   192.0.2.3        192.0.2.53
-#                                                                   2001:db8::3      2001:db8::53
-#
-# Everything between the two columns of eth0 is one network namespace, the edge; each client and each upstream is another. Every
-# table has an IPv4 and an IPv6 default route by way of its own upstream. The edge forwards, so that radvd is content. What a
-# new network namespace brings is otherwise kept: 127.0.0.1 is on lo alone, the *_l3mdev_accept
-# switches are 0, the local table is asked before the VRFs. (Hence the three uplinks have
-# different addresses: one that the default VRF has is local in every VRF.)
+# The edge is one network namespace, each client and each upstream another. Each of the three tables has an IPv4 and an
+# IPv6 default route by way of its own upstream. The edge forwards, which radvd asks for. It keeps what the kernel gives
+# a new network namespace: 127.0.0.1 is on lo alone, the *_l3mdev_accept switches are 0, and the local table is asked
+# before the VRFs (hence different addresses on the uplinks: an address of the default VRF is local in every VRF). Only
+# ping_group_range is opened.
 #
 # A client's eth0 is up and has a link-local address and nothing else; it accepts router advertisements. Duplicate address
 # detection is off everywhere, or the daemons of the edge would have to wait for their own addresses.
 #
-# How it works, in order: take a scratch folder, whose random name the namespaces get too; set the trap that
-# undoes everything; make the namespaces; connect and address them; wait until no address is tentative and every link runs;
-# run CMD in the edge's network namespace, with mounts, cgroup and standard input as they are; undo. Undoing ends
-# the processes that are still in one of these namespaces (SIGTERM, after 5 s SIGKILL) and no other. On SIGINT, SIGTERM
-# and SIGHUP that is done at once. Only namespaces of our own are changed: no sysctl, route or device outside of them.
+# How it works, in order: take a scratch folder, whose random name the namespaces get too; set the trap that undoes
+# everything; make the namespaces; connect and address them; wait until every link runs; run CMD in the edge's network
+# namespace, with mounts, cgroup and standard input as they are; undo. Undoing ends the processes that are still in one of
+# these namespaces (SIGTERM, after 5 s SIGKILL) and no other. On SIGINT, SIGTERM and SIGHUP that is done at once. Only
+# namespaces of our own are changed: no sysctl, route or device outside of them.
 #
 # CMD finds in its environment:
 #   VRFBIND_TEST_TIER=vrf, VRFBIND_TEST_DEVICE=blue, VRFBIND_TEST_OTHER=red
@@ -37,12 +43,12 @@
 #   T_DIR                  a scratch folder, removed at the end; every user may enter it, as daemons drop root
 #   T_UPLINK_COUNT         a command line for `sh -c`: how many packets left by the default VRF's uplink
 #
-# That count is taken on the other end of uplink0, where raw and packet sockets cannot pass it by: everything that arrives but ARP,
-# and ICMPv6 of the types that the kernel sends on its own account: MLD, neighbour discovery, router solicitation.
+# That count is taken on the other end of uplink0, which packet sockets cannot pass by. It leaves out ARP and the ICMPv6
+# types that the kernel sends on its own account: MLD, neighbour discovery, router solicitation.
 # By hand:  ip netns exec "$T_UPSTREAM" nft list counter netdev vrfbind sent
 #
 # Exit status: CMD's; 77 and one sentence when there is no root or no VRF in this kernel (tests/vm.sh has both); 1 when
-# something else could not be set up.
+# something else could not be set up, 2 for misuse.
 #
 # shellcheck disable=SC2317  # functions that await and trap call by name
 set -euo pipefail
@@ -68,30 +74,34 @@ await() {
 	done
 }
 
+# The processes that are in one of our namespaces.
 pids() {
-	local name
+	local name expression=() found
 	for name in "${namespaces[@]}"; do
-		ip netns pids "$name" 2>/dev/null || true
+		[ -e "/run/netns/$name" ] || continue
+		expression+=(${expression[0]+-o} -samefile "/run/netns/$name")
 	done
+	found=$(find -L /proc/[0-9]*/ns/net -maxdepth 0 \( "${expression[@]}" \) -printf '%h ' 2>/dev/null) || true
+	found=${found//\/proc\//}
+	echo "${found//\/ns/}"
 }
 
 no_pids() { [ -z "$(pids)" ]; }
 
 undo() {
-	local signal name mount
+	local signal left mount
 	trap '' INT TERM HUP
 	for signal in TERM KILL; do
-		no_pids && break
-		# shellcheck disable=SC2046  # process ids
-		kill -s "$signal" $(pids) 2>/dev/null || true
+		left=$(pids)
+		[ -n "$left" ] || break
+		# shellcheck disable=SC2086  # process ids
+		kill -s "$signal" $left 2>/dev/null || true
 		await 5 no_pids || true
 	done
-	for name in "${namespaces[@]}"; do
-		ip netns delete "$name" 2>/dev/null || true
-	done
-	# `ip vrf exec` leaves the cgroup it made: .../NETNS/vrf/VRF
+	printf 'netns delete %s\n' "${namespaces[@]}" | ip -force -batch - 2>/dev/null || true
+	# `ip vrf exec` leaves the cgroups that it made in the folder NETNS-ns.
 	mount=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET) || true
-	[ -z "$mount" ] || find "$mount" -depth -path "*/$edge*" -type d -exec rmdir {} + 2>/dev/null || true
+	[ -z "$mount" ] || find "$mount" -depth -path "*/$edge-ns*" -type d -exec rmdir {} + 2>/dev/null || true
 	rm -rf "$dir"
 }
 
@@ -104,67 +114,92 @@ trap 'exit 143' TERM
 trap 'exit 129' HUP
 chmod 755 "$dir"
 
-# add_namespace NAME FORWARDS - a network namespace without duplicate address detection, lo up. Its IPv4 settings begin
-# as those of the machine (devconf_inherit_init_net), whose rp_filter may be on.
-add_namespace() {
-	namespaces+=("$1")
-	ip netns add "$1"
+# configure NAMESPACE FORWARDS - no duplicate address detection; no reverse path filter, which a machine
+# may hand down to its new namespaces (devconf_inherit_init_net); ICMP datagram sockets for every group, as
+# systemd has it in the machine's own namespace
+configure() {
 	# shellcheck disable=SC2016  # $0 is the second argument, in the shell that runs this
 	nsenter --net="/run/netns/$1" sh -ec '
 		cd /proc/sys/net
 		echo "$0" >ipv4/ip_forward
 		echo "$0" >ipv6/conf/all/forwarding
+		echo 0 2147483647 >ipv4/ping_group_range
 		for scope in all default; do
 			echo 0 >ipv6/conf/$scope/accept_dad
 			echo 0 >ipv4/conf/$scope/rp_filter
 		done
 	' "$2"
-	ip -n "$1" link set lo up
 }
 
-# add_uplink DEVICE UPSTREAM NUMBER [VRF] - a link to the upstream, with the edge at address NUMBER; both default routes
-add_uplink() {
-	local device=$1 upstream=$2 number=$3 vrf=("${@:4}")
-	add_namespace "$upstream" 0
-	ip -n "$edge" link add "$device" type veth peer name eth0 netns "$upstream"
-	# Before the addresses: enslaving moves what IPv4 has, but IPv6 loses it.
-	[ ${#vrf[@]} -eq 0 ] || ip -n "$edge" link set "$device" master "${vrf[@]}"
-	ip -n "$edge" address add "192.0.2.$number/24" dev "$device"
-	ip -n "$edge" address add "2001:db8::$number/64" dev "$device" nodad
-	ip -n "$upstream" address add 192.0.2.53/24 dev eth0
-	ip -n "$upstream" address add 2001:db8::53/64 dev eth0 nodad
-	ip -n "$edge" link set "$device" up
-	ip -n "$upstream" link set eth0 up
-	ip -n "$upstream" route add default via "192.0.2.$number"
-	ip -n "$upstream" route add default via "2001:db8::$number"
-	ip -n "$edge" route add default via 192.0.2.53 dev "$device" ${vrf[0]+vrf "${vrf[0]}"}
-	ip -n "$edge" route add default via 2001:db8::53 dev "$device" ${vrf[0]+vrf "${vrf[0]}"}
+# One ip for many commands: in a virtual machine with emulated CPUs a process takes a quarter of a second.
+in_namespace() { ip -n "$1" -batch -; }
+
+namespaces=("$edge" "$id"-client-{blue,red} "$id"-upstream{,-blue,-red})
+printf 'netns add %s\n' "${namespaces[@]}" | ip -batch -
+error=$(ip -n "$edge" link add blue type vrf table 101 2>&1) || {
+	say "this kernel has no VRF devices (CONFIG_NET_VRF); tests/vm.sh runs one that has [ip link: $error]"
+	exit 77
+}
+configure "$edge" 1
+configure "$id-client-blue" 0
+configure "$id-client-red" 0
+
+# Devices are enslaved before they get addresses: IPv6 loses those that it had.
+uplink() {
+	local device=$1 upstream=$2 number=$3 vrf=${4-}
+	cat <<-IP
+		link add $device type veth peer name eth0 netns $upstream
+		${vrf:+link set $device master $vrf}
+		address add 192.0.2.$number/24 dev $device
+		address add 2001:db8::$number/64 dev $device nodad
+		link set $device up
+		route add default via 192.0.2.53 dev $device ${vrf:+vrf $vrf}
+		route add default via 2001:db8::53 dev $device ${vrf:+vrf $vrf}
+	IP
 }
 
-# add_network NAME NUMBER - VRF NAME with table 100 + NUMBER, its bridge, client and uplink
-add_network() {
-	local name=$1 number=$2 client=$id-client-$1 error
-	error=$(ip -n "$edge" link add "$name" type vrf table $((100 + number)) 2>&1) || {
-		say "this kernel has no VRF devices (CONFIG_NET_VRF); tests/vm.sh runs one that has [ip link: $error]"
-		exit 77
-	}
-	ip -n "$edge" link set "$name" up
-	ip -n "$edge" link add "br-$name" type bridge mcast_snooping 0
-	ip -n "$edge" link set "br-$name" master "$name"
-	ip -n "$edge" address add 10.10.1.1/24 dev "br-$name"
-	ip -n "$edge" address add fd00:10:1::1/64 dev "br-$name" nodad
-	ip -n "$edge" link set "br-$name" up
-	add_namespace "$client" 0
-	ip -n "$edge" link add "ve-$name" type veth peer name eth0 netns "$client"
-	ip -n "$edge" link set "ve-$name" master "br-$name" up
-	ip -n "$client" link set eth0 up
-	add_uplink "up-$name" "$id-upstream-$name" "$number" "$name"
+# A port of a bridge is not in the bridge's VRF: an address of its own would be one of the default VRF. The
+# bridge is up after its port, whose MAC address it takes over.
+customer() {
+	local vrf=$1 number=$2
+	cat <<-IP
+		link set $vrf up
+		link add br-$vrf type bridge mcast_snooping 0
+		link set br-$vrf master $vrf
+		link add ve-$vrf type veth peer name eth0 netns $id-client-$vrf
+		link set ve-$vrf master br-$vrf addrgenmode none up
+		link set br-$vrf up
+		address add 10.10.1.1/24 dev br-$vrf
+		address add fd00:10:1::1/64 dev br-$vrf nodad
+	IP
+	uplink "up-$vrf" "$id-upstream-$vrf" "$number" "$vrf"
 }
 
-add_namespace "$edge" 1
-add_network blue 1
-add_network red 2
-add_uplink uplink0 "$id-upstream" 3
+upstream() {
+	local number=$1
+	cat <<-IP
+		link set lo up
+		address add 192.0.2.53/24 dev eth0
+		address add 2001:db8::53/64 dev eth0 nodad
+		link set eth0 up
+		route add default via 192.0.2.$number
+		route add default via 2001:db8::$number
+	IP
+}
+
+in_namespace "$edge" <<-IP
+	link set lo up
+	link add red type vrf table 102
+	$(customer blue 1)
+	$(customer red 2)
+	$(uplink uplink0 "$id-upstream" 3)
+IP
+upstream 1 | in_namespace "$id-upstream-blue"
+upstream 2 | in_namespace "$id-upstream-red"
+upstream 3 | in_namespace "$id-upstream"
+for client in "$id"-client-{blue,red}; do
+	printf 'link set %s up\n' lo eth0 | in_namespace "$client"
+done
 
 nsenter --net="/run/netns/$id-upstream" nft -f - <<'NFT'
 table netdev vrfbind {
@@ -179,19 +214,12 @@ table netdev vrfbind {
 }
 NFT
 
-# Every link of every namespace is up with a carrier and has a link-local address that can be used.
+# The kernel makes a device's link-local address when the link runs: on the bridges, the uplinks, and the clients' eth0.
+link_local_addresses() { ip -n "$1" -6 -brief address show scope link -tentative | grep -c . ; }
 ready() {
-	local name device
-	for name in "${namespaces[@]}"; do
-		[ -z "$(ip -n "$name" -6 address show tentative)" ] || return 1
-	done
-	for device in br-blue br-red up-blue up-red uplink0; do
-		[[ $(ip -n "$edge" link show "$device") == *' state UP '* &&
-			-n $(ip -n "$edge" -6 address show dev "$device" scope link) ]] || return 1
-	done
-	for name in blue red; do
-		[ -n "$(ip -n "$id-client-$name" -6 address show dev eth0 scope link)" ] || return 1
-	done
+	[ "$(link_local_addresses "$edge")" = 5 ] &&
+		[ "$(link_local_addresses "$id-client-blue")" = 1 ] &&
+		[ "$(link_local_addresses "$id-client-red")" = 1 ]
 }
 await 60 ready || { say 'the links of the two VRFs did not come up in 60 s'; exit 1; }
 
@@ -201,8 +229,8 @@ export T_BLUE_CLIENT=$id-client-blue T_BLUE_UPSTREAM=$id-upstream-blue
 export T_RED_VRF=red T_RED_BRIDGE=br-red T_RED_UPLINK=up-red
 export T_RED_CLIENT=$id-client-red T_RED_UPSTREAM=$id-upstream-red
 export T_UPLINK=uplink0 T_UPSTREAM=$id-upstream T_EDGE=$edge T_DIR=$dir
-export T_UPLINK_COUNT="nsenter --net=/run/netns/$id-upstream nft list counter netdev vrfbind sent |
-	sed -n 's/.*packets \\([0-9]*\\) .*/\\1/p'"
+count="nft list counter netdev vrfbind sent | sed -n 's/.*packets \\([0-9]*\\) .*/\\1/p'"
+export T_UPLINK_COUNT="nsenter --net=/run/netns/$id-upstream $count"
 
 # In the background, because bash runs a trap only when the foreground command has ended. A background command has no
 # standard input and ignores SIGINT unless that is put right (env --default-signal: coreutils 8.31).

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # vm.sh [--kernel PACKAGE] [--limit SECONDS] -- CMD [ARG...] - runs CMD in a virtual machine whose kernel has VRFs
 #
-# CMD runs as root in the project's root folder, with an empty standard input; its output arrives while it is written, and its exit
-# status is ours (128+N after signal N). Everything that is downloaded lies under target/vm/ afterwards, so
-# only the first run needs a network; `rm -r target/vm` brings the next one to the newest kernel.
+# CMD runs as root in the project's root folder, with an empty standard input. Its output arrives while it is written,
+# its exit status is ours (128+N after signal N). What is downloaded stays under target/vm/, so that only the first run
+# needs a network; `rm -r target/vm` makes the next one take the newest kernel.
 #
 # How it works, in order:
 #   1. Prepare, under a lock, whatever target/vm/ does not have yet: virtme-ng from PyPI in a virtual environment, a
@@ -14,15 +14,14 @@
 #   3. Relay what the guest prints. `timeout` ends qemu when the limit is over, even if this script was killed.
 #   4. Take the exit status from the file that the guest's script left. No such file: the guest ended before CMD did.
 #
-# What CMD finds: this machine's files, the project included, at the same paths. target/ is writable. /etc, /home,
-# /opt, /srv, /tmp, /usr and /var are writable too, but what is written there is gone with the guest (overlays
-# in its memory); /run, /dev/shm and /var/tmp are empty tmpfs. The rest, and so a project
-# folder outside /home or /tmp, is read-only. UNIX sockets and FIFOs cannot be made in target/ (9p): use
-# /tmp or /run. cgroup2 is mounted on /sys/fs/cgroup, modules load on demand, there is no network but lo. Of the environment it
-# gets the variables that start with VRFBIND_, and CI.
+# What CMD finds: this machine's files at the same paths. target/ is writable. /etc, /home, /opt, /srv, /tmp, /usr and /var
+# are writable too, but what is written there is gone with the guest (overlays in its memory); /run, /dev/shm
+# and /var/tmp are empty tmpfs. Everything else is read-only. UNIX sockets and FIFOs cannot be made in target/ (9p), but in
+# /tmp and /run. cgroup2 is on /sys/fs/cgroup, modules load on demand, there is no network but lo. Of this
+# environment CMD gets the variables whose names begin with VRFBIND_, and CI.
 #
-# Root is not needed here: `apt-get download` and qemu do without, and the guest is root within itself. Only a missing or
-# outdated package index makes this script call `apt-get update`, through sudo.
+# Root is not needed: `apt-get download` and qemu do without, and the guest is root within itself. A missing or outdated
+# package index makes this script call `apt-get update`, and that takes sudo.
 #
 #   --kernel PACKAGE   a kernel package, or one that depends on it, that apt-get can download
 #                      (default: linux-image-amd64; on Ubuntu linux-image-generic)
@@ -147,7 +146,7 @@ if [ -z "$kernel" ]; then
 	kernel=linux-image-amd64
 	grep -qx 'ID=ubuntu' /etc/os-release && kernel=linux-image-generic
 fi
-[[ $kernel =~ ^linux-image-[a-z0-9.+~-]+$ ]] || die "'$kernel' is not the name of a kernel package, such as linux-image-amd64"
+[[ $kernel =~ ^linux-image-[a-z0-9.+~-]+$ ]] || die "'$kernel' is no name of a kernel package like linux-image-amd64"
 
 mkdir -p "$cache"
 exec 9>"$cache/lock"
@@ -193,9 +192,12 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # /proc/self/fd/2, would get EBUSY. So CMD writes to pipes.
 ln -sf /proc/self/fd/1 /dev/stdout
 ln -sf /proc/self/fd/2 /dev/stderr
-mkfifo /run/vm.out /run/vm.err
+mkfifo --mode=666 /run/vm.out /run/vm.err
 cat /run/vm.out &
 cat /run/vm.err >&2 &
+
+# The kernel's own value lets nobody make ICMP datagram sockets; systemd has this one (sysctl.d/50-default.conf).
+echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
 
 cd "$project" || exit
 "${cmd[@]}" </dev/null >/run/vm.out 2>/run/vm.err
