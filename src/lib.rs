@@ -6,7 +6,7 @@
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST),
 //!    in the ordinary order on musl. It reads `VRFBIND_VRF` once ([`settings`]), finds the functions
 //!    that our exports hide ([`next`]), and says on stderr if the variable cannot be understood. Then
-//!    it makes its one page of data read-only: the settings, those functions' addresses, and the GOT.
+//!    it makes its one page of data read-only (glibc only): the settings, those functions' addresses, and the GOT.
 //!    Only here may anything be searched for, printed or stored. libc may not be initialised yet: no stdio,
 //!    no malloc, and on glibc `environ` is still NULL.
 //! 3. The program runs. Each of the exports in [`hooks`] asks [`policy`] what to do, asks [`sys`] to
@@ -40,11 +40,15 @@ use core::ffi::{c_char, c_int};
 /// Runs at load. glibc passes what main() will get; musl passes nothing, so that `_envp` is whatever
 /// was in the register: [`sys::Environment`] looks at it only where libc has no `environ` yet.
 extern "C" fn load(_argc: c_int, _argv: *const *const c_char, envp: *const *const c_char) {
-    let writable = next::find();
+    let around = next::find();
     if let Err(refusal) = settings::read(&sys::Environment::at_load(envp)) {
         refusal.print();
     }
-    sys::make_read_only(writable);
+    // musl gives the unused ends of a writable segment's pages to malloc (reclaim_gaps,
+    // ldso/dynlink.c): on these pages there may be data that is not ours.
+    if around.is_glibc {
+        sys::make_read_only(around.writable);
+    }
 }
 
 #[cfg(not(test))]

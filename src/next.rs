@@ -25,6 +25,8 @@ static BIND: Next = Next::new(c"bind");
 static CONNECT: Next = Next::new(c"connect");
 static LISTEN: Next = Next::new(c"listen");
 
+static ONLY_IN_GLIBC: Next = Next::new(c"gnu_get_libc_version");
+
 /// Whether [`find`] has run: what it has not found then, it never will.
 static FOUND: AtomicBool = AtomicBool::new(false);
 
@@ -81,44 +83,51 @@ fn missing() -> c_int {
     -1
 }
 
-/// Finds all four. Returns where the library's writable segment is.
-pub fn find() -> Range<usize> {
-    let mut ours = 0..0;
-    // SAFETY: `each_object` takes what dl_iterate_phdr passes, and `ours` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(each_object), (&raw mut ours).cast()) };
-    FOUND.store(true, Ordering::Relaxed);
-    ours
+/// What there is around us, once the objects have been looked at.
+pub struct Surroundings {
+    /// Our own segment of data.
+    pub writable: Range<usize>,
+    /// Whether libc is glibc, and not musl.
+    pub is_glibc: bool,
 }
 
-/// Passes over the objects before ours, notes our writable segment in `ours`, and asks the objects
-/// after ours.
-unsafe extern "C" fn each_object(info: *mut dl_phdr_info, _: usize, ours: *mut c_void) -> c_int {
-    // SAFETY: `find` passes a range, and nobody else looks at it until it returns.
-    let ours = unsafe { &mut *ours.cast::<Range<usize>>() };
+/// Finds all four.
+pub fn find() -> Surroundings {
+    let mut around = Surroundings {
+        writable: 0..0,
+        is_glibc: false,
+    };
+    // SAFETY: `each_object` takes what dl_iterate_phdr passes, and `around` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(each_object), (&raw mut around).cast()) };
+    FOUND.store(true, Ordering::Relaxed);
+    around
+}
+
+/// Passes over the objects before ours, notes our data segment, and asks the objects after ours.
+unsafe extern "C" fn each_object(info: *mut dl_phdr_info, _: usize, around: *mut c_void) -> c_int {
+    // SAFETY: `find` passes it, and nobody else looks at it until that returns.
+    let around = unsafe { &mut *around.cast::<Surroundings>() };
     // SAFETY: the loader's own record of a loaded object, valid during the callback.
     let object = unsafe { Object::new(&*info) };
-    if Range::is_empty(ours) {
+    if Range::is_empty(&around.writable) {
         // Of all segments of all objects, the one that has this static is our writable one.
         if let Some(segment) = object.segment_with((&raw const SOCKET).addr()) {
-            *ours = segment;
+            around.writable = segment;
         }
         return 0;
     }
-    let mut found_all = true;
-    if let Some(table) = object.dynamic_symbols() {
+    if let Some(symbols) = object.dynamic_symbols() {
         for next in [&SOCKET, &BIND, &CONNECT, &LISTEN] {
             if next.address.load(Ordering::Relaxed).is_null()
-                && let Some(address) = table.function(next)
+                && let Some(address) = symbols.function(next)
             {
                 next.address.store(address.cast_mut(), Ordering::Relaxed);
             }
-            found_all &= !next.address.load(Ordering::Relaxed).is_null();
         }
-    } else {
-        found_all = false;
+        around.is_glibc |= symbols.function(&ONLY_IN_GLIBC).is_some();
     }
-    // Anything but 0 ends the iteration.
-    c_int::from(found_all)
+    // Anything but 0 would end the iteration.
+    0
 }
 
 /// One hidden function. The address is published alone, so no ordering is needed: what it points to

@@ -92,8 +92,7 @@ pub fn make_read_only(segment: Range<usize>) {
     // SAFETY: reads what ld.so keeps. The kernel always says its page size.
     let page = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
     let start = segment.start & page.wrapping_neg();
-    // SAFETY: the linker gives a segment pages of its own, and nothing in this one is written after
-    // the constructor. Without write permission to begin with, there is nothing else to break.
+    // SAFETY: callers know that nothing in these pages is written any more.
     let _ = unsafe {
         syscall!(
             syscalls::Sysno::mprotect,
