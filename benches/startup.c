@@ -1,11 +1,13 @@
 /*
- * startup ROUNDS PROGRAM EMPTY_SO LIBRARY - what preloading costs at start-up
+ * startup ROUNDS -- NAME [VARIABLE=VALUE...] PROGRAM [ARGUMENT...] [-- NAME ...]...
  *
- * Each round runs PROGRAM once per variant, in a shuffled order, and notes the time from posix_spawn to the end
- * of the process: without a preload (twice: the second is the null control), with an empty shared object,
- * and with the library (VRFBIND_VRF=lo). What is printed is, for each variant, the median over all rounds of
- * the difference to the first variant of the same round, with a 95 % confidence interval from order statistics,
- * in microseconds, and the ratio of the library's median to that of the empty object.
+ * What it costs to start a program in one way rather than in another. Each round runs every command once, in a
+ * shuffled order, and notes the time from posix_spawn to the end of the process. What is printed is, for the
+ * first command, the median over all rounds, and for each other one the median of its differences to the first
+ * in the same round, with a 95 % confidence interval from order statistics, in microseconds. A command that is
+ * the first one once more is the null control.
+ *
+ * PROGRAM is a path. Its environment is the variables before it, and nothing else.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,10 +19,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { PLAIN, NULL_CONTROL, EMPTY, LIBRARY, VARIANTS };
-
-static const char *const names[VARIANTS] = {
-	"no preload", "no preload again (null control)", "an empty .so", "libvrfbind.so",
+struct command {
+	const char *name;
+	char **environment, **argv;
+	double *took;		/* in each round; for all but the first in the end what it added */
 };
 
 static double now_us(void)
@@ -31,18 +33,15 @@ static double now_us(void)
 	return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
 
-static double run(char *program, char *preload)
+static double run(const struct command *c)
 {
-	char *argv[] = { program, NULL };
-	char *envp[] = { "VRFBIND_VRF=lo", preload, NULL };
 	double start = now_us();
 	pid_t pid;
 	int status;
 
-	errno = posix_spawn(&pid, program, NULL, NULL, argv, envp);
+	errno = posix_spawn(&pid, c->argv[0], NULL, NULL, c->argv, c->environment);
 	if (errno || waitpid(pid, &status, 0) != pid || status != 0) {
-		fprintf(stderr, "startup: %s with %s: %s\n", program, preload ? preload : "no preload",
-			errno ? strerror(errno) : "it failed");
+		fprintf(stderr, "startup: %s, %s: %s\n", c->name, c->argv[0], errno ? strerror(errno) : "it failed");
 		exit(1);
 	}
 	return now_us() - start;
@@ -55,46 +54,68 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Takes one command off the words, up to the next "--"; returns where that is, or NULL. */
+static char **take(char **word, struct command *c, int rounds)
+{
+	size_t variables = 0;
+
+	c->name = *word++;
+	while (word[variables] && strchr(word[variables], '='))
+		variables++;
+	c->environment = calloc(variables + 1, sizeof(char *));
+	memcpy(c->environment, word, variables * sizeof(char *));
+	c->argv = word + variables;
+	c->took = calloc(rounds, sizeof(double));
+	for (word = c->argv; *word && strcmp(*word, "--"); word++)
+		;
+	if (word == c->argv)
+		return NULL;
+	return word;
+}
+
+static void print(struct command *c, int rounds, int is_first)
+{
+	int half = ceil(0.98 * sqrt(rounds));
+
+	qsort(c->took, rounds, sizeof(double), ascending);
+	printf("%-34s %10.1f  %.1f to %.1f%s\n", c->name, c->took[rounds / 2], c->took[rounds / 2 - half],
+	       c->took[rounds / 2 + half], is_first ? "  (the whole run)" : "");
+}
+
 int main(int argc, char **argv)
 {
-	int rounds = argc == 5 ? atoi(argv[1]) : 0;
-	char *preload[VARIANTS] = { NULL };
-	double *added[VARIANTS], median[VARIANTS];
+	struct command *commands = calloc(argc, sizeof(*commands));
+	int rounds = argc > 2 ? atoi(argv[1]) : 0, count = 0, order[argc];
+	char **word = argv + 2;
 
-	if (rounds < 10) {
-		fprintf(stderr, "usage: startup ROUNDS PROGRAM EMPTY_SO LIBRARY  (10 rounds or more)\n");
+	while (rounds >= 10 && word && *word && word[1]) {	/* *word is "--" */
+		order[count] = count;
+		*word++ = NULL;
+		word = take(word, &commands[count++], rounds);
+	}
+	if (!count || !word) {
+		fprintf(stderr, "usage: startup ROUNDS -- NAME [VARIABLE=VALUE...] PROGRAM [ARGUMENT...] [-- ...]\n"
+			"       (10 rounds or more)\n");
 		return 2;
 	}
-	if (asprintf(&preload[EMPTY], "LD_PRELOAD=%s", argv[3]) < 0 ||
-	    asprintf(&preload[LIBRARY], "LD_PRELOAD=%s", argv[4]) < 0)
-		return 1;
-	for (int v = 0; v < VARIANTS; v++)
-		added[v] = calloc(rounds, sizeof(double));
 
 	for (int r = -rounds / 10; r < rounds; r++) {	/* the first tenth warms the caches */
-		int order[VARIANTS] = { PLAIN, NULL_CONTROL, EMPTY, LIBRARY };
-		double took[VARIANTS];
-
-		for (int i = VARIANTS - 1; i >= 0; i--) {
-			int j = random() % (i + 1), v = order[j];
+		for (int i = count - 1; i >= 0; i--) {
+			int j = random() % (i + 1), c = order[j];
+			double took = run(&commands[c]);
 
 			order[j] = order[i];
-			took[v] = run(argv[2], preload[v]);
+			order[i] = c;
+			if (r >= 0)
+				commands[c].took[r] = took;
 		}
-		for (int v = 0; v < VARIANTS && r >= 0; v++)
-			added[v][r] = v == PLAIN ? took[v] : took[v] - took[PLAIN];
 	}
+	for (int c = 1; c < count; c++)
+		for (int r = 0; r < rounds; r++)
+			commands[c].took[r] -= commands[0].took[r];
 
 	printf("%-34s %10s  %s\n", "start-up of a program, added", "median us", "95 % interval");
-	for (int v = 0; v < VARIANTS; v++) {
-		int half = (int)ceil(0.98 * sqrt(rounds));
-
-		qsort(added[v], rounds, sizeof(double), ascending);
-		median[v] = added[v][rounds / 2];
-		printf("%-34s %10.1f  %.1f to %.1f%s\n", names[v], median[v], added[v][rounds / 2 - half],
-		       added[v][rounds / 2 + half], v == PLAIN ? "  (the whole run)" : "");
-	}
-	printf("libvrfbind.so adds %.2f times what an empty .so adds (goal: at most 1.50)\n",
-	       median[LIBRARY] / median[EMPTY]);
+	for (int c = 0; c < count; c++)
+		print(&commands[c], rounds, c == 0);
 	return 0;
 }

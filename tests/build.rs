@@ -1,7 +1,7 @@
 //! Builds the C programs: every `c-tests/*.c` into `target/c-tests/gnu/`, and once more with musl-gcc
 //! into `target/c-tests/musl/` where that is installed. `preload-*.c` become shared objects, which the
 //! tests preload beside the library. `daemon-*.c` and `sockets.c` are not built for musl: what they
-//! look at are Debian's daemons, from outside.
+//! look at are Debian's daemons, from outside. `old-glibc.c` is about glibc.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,7 +36,7 @@ fn main() {
             musl.arg("-idirafter").arg(multiarch);
         }
         build_all(&musl, sources, &programs.join("musl"), |name| {
-            !name.starts_with("daemon-") && name != "sockets"
+            !name.starts_with("daemon-") && name != "sockets" && name != "old-glibc"
         });
     }
 }
@@ -76,6 +76,9 @@ fn build_all(compiler: &Command, sources: &Path, into: &Path, wanted: impl Fn(&s
         command.arg("-o").arg(output).arg(&source);
         if name.starts_with("preload-") {
             command.arg("-ldl");
+        }
+        if name == "old-glibc" {
+            command.arg("-nostartfiles");
         }
         let status = command.status().expect("the C compiler can be run");
         assert!(status.success(), "{command:?} failed");

@@ -4,6 +4,7 @@
 #   build   make, a C compiler and the linker that cargo calls
 #   test    the daemons and clients that the tests drive, and the tools that observe them
 #   vm      what tests/vm.sh runs the virtual machine with
+#   lint    shellcheck, for `make lint`
 #
 # In order: look up the rows of the groups in the table below, ask dpkg once which of them are installed, and print
 # the missing ones with the reason for each. Where none is missing nothing else is run, so that a call before every
@@ -38,12 +39,15 @@ test  | dnsmasq-base           | the DNS, DHCP and TFTP daemon, without the serv
 test  | radvd                  | the router advertisement daemon
 test  | busybox busybox-static | udhcpc, nslookup, ping, tftp: a DHCPv4 client whose script is ours, and the small probes
 test  | isc-dhcp-client        | dhclient -6: a DHCPv6 client (busybox in Debian has no udhcpc6)
+test  | systemd                | services in VRFs: a second systemd, in namespaces of its own
+test  | udev                   | and its udevd, for .device units
 vm    | qemu-system-x86        | the virtual machine
 vm    | python3-venv           | the virtual environment that virtme-ng is installed in
 vm    | udev                   | virtme-ng runs the systemd-udevd of this root file system in the guest
 vm    | kmod                   | depmod for the unpacked kernel, modprobe in the guest
 vm    | iproute2               | ip: virtme-ng brings up lo with it
 vm    | file                   | virtme-ng reads the version of the kernel with it
+lint  | shellcheck             | make lint
 '
 
 say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }
@@ -55,13 +59,13 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test and vm"
+		say "no group of packages is named '$group'; there are build, test, vm and lint"
 		exit 2
 	}
 	rows+=$found$'\n'
 done
 if [ -z "$rows" ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, vm)"
+	say "usage: tests/packages.sh GROUP...  (build, test, vm, lint)"
 	exit 2
 fi
 

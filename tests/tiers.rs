@@ -2,7 +2,7 @@
 //!
 //! | tier  | where                                                  | needs                               |
 //! |-------|--------------------------------------------------------|-------------------------------------|
-//! | file  | the built library, looked at from outside              | nm, readelf                         |
+//! | file  | the built library, looked at from outside; glibc 2.31   | nm, readelf; Debian's archive       |
 //! | lo    | here, bound to `lo`; compiled for glibc and for musl    | nothing                             |
 //! | netns | a network namespace with veth devices (netns.sh)        | root, or user namespaces            |
 //! | vrf   | network namespaces with two VRFs (topology.sh)          | root and a kernel with VRFs, or a VM |
@@ -218,13 +218,40 @@ fn file_trials(place: &Arc<Place>) -> Vec<Trial> {
         ),
         ("is at most 16 KiB", size),
     ];
-    checks
+    let mut trials: Vec<_> = checks
         .into_iter()
         .map(|(name, check)| {
             let place = Arc::clone(place);
             Trial::test(format!("file: libvrfbind.so {name}"), move || check(&place))
         })
-        .collect()
+        .collect();
+    let place = Arc::clone(place);
+    let name = "file: libvrfbind.so binds a socket with glibc 2.31";
+    trials.push(Trial::ignorable_test(name, move || old_glibc(&place)));
+    trials
+}
+
+/// Runs a program with the oldest glibc (old-glibc.sh), without the library and under it.
+fn old_glibc(place: &Place) -> Result<Completion, Failed> {
+    for (library, expected) in [(None, "\n"), (Some(&place.library), "lo\n")] {
+        let mut command = Command::new(place.script("old-glibc.sh"));
+        command.arg(place.programs.join("gnu/old-glibc"));
+        command.env_remove("LD_PRELOAD").env("VRFBIND_VRF", "lo");
+        if let Some(library) = library {
+            command.env("LD_PRELOAD", library);
+        }
+        let output = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("{command:?}: {error}"))?;
+        match output.status.code() {
+            Some(77) => return skip("the package of glibc 2.31 cannot be had; see above"),
+            Some(0) if output.stdout == expected.as_bytes() => {}
+            _ => return Err(format!("expected {expected:?}, got {output:?}").into()),
+        }
+    }
+    Ok(Completion::Completed)
 }
 
 /// `nm -D` with one filter, as lists of (symbol, version).
@@ -374,7 +401,7 @@ fn vrf_trials(place: &Arc<Place>, arguments: &Arguments) -> Vec<Trial> {
         .iter()
         .map(|name| place.programs.join("gnu").join(name))
         .collect();
-    for example in ["dnsmasq", "radvd"] {
+    for example in ["dnsmasq", "radvd", "systemd"] {
         programs.push(place.root.join("examples").join(example).join("run"));
     }
     let titles: Vec<_> = programs.iter().map(|program| vrf_title(program)).collect();

@@ -1,0 +1,318 @@
+/*
+ * hook-foreign.c - sockets that the library did not see being born
+ *
+ * A socket can come into a program in other ways than by socket(): inherited over exec, passed over
+ * a UNIX socket, made by syscall(2). bind(), connect() and listen() look at the socket itself, and
+ * never at the address: one of an IP family without a device gets the device before the real call
+ * is made, one that has a device keeps it, and everything else is left to the kernel.
+ */
+#include "device.h"
+#include <sys/un.h>
+
+static const int DOMAINS[] = { AF_INET, AF_INET6 };
+
+static struct sockaddr *wildcard(int domain)
+{
+	static struct sockaddr_storage address;
+
+	memset(&address, 0, sizeof(address));
+	address.ss_family = (sa_family_t)domain;
+	return (struct sockaddr *)&address;
+}
+
+enum { WILDCARD_LENGTH = sizeof(struct sockaddr_storage) };
+
+static int foreign_socket(int domain, int type, int protocol)
+{
+	int fd = raw_socket(domain, type, protocol);
+
+	NEED(fd >= 0);
+	STR(device_of(fd), "");
+	return fd;
+}
+
+static void bind_gives_it(void)
+{
+	static const int TYPES[] = { SOCK_STREAM, SOCK_DGRAM, SOCK_RAW };
+	int protocol, fd;
+
+	own_netns();
+	for (int d = 0; d < 2; d++)
+		for (int t = 0; t < 3; t++) {
+			ABOUT("family %d, type %d", DOMAINS[d], TYPES[t]);
+			protocol = TYPES[t] == SOCK_RAW ? IPPROTO_ICMP : 0;
+			fd = foreign_socket(DOMAINS[d], TYPES[t], protocol);
+			WORKS(bind(fd, wildcard(DOMAINS[d]), WILDCARD_LENGTH));
+			STR(device_of(fd), born_on());
+			close(fd);
+		}
+}
+
+static void listen_gives_it(void)
+{
+	static const int PROTOCOLS[] = { IPPROTO_TCP, IPPROTO_MPTCP };
+	int fd;
+
+	for (int d = 0; d < 2; d++)
+		for (int p = 0; p < 2; p++) {
+			ABOUT("family %d, protocol %d", DOMAINS[d], PROTOCOLS[p]);
+			fd = raw_socket(DOMAINS[d], SOCK_STREAM, PROTOCOLS[p]);
+			if (fd < 0 && PROTOCOLS[p] == IPPROTO_MPTCP && !tier_is("vrf"))
+				continue;
+			NEED(fd >= 0);
+			WORKS(listen(fd, 1));
+			STR(device_of(fd), born_on());
+			close(fd);
+		}
+}
+
+/* Somebody to talk to, who does not take part: `listener` is made by hand. */
+static struct sockaddr_in6 listener(int domain, int type)
+{
+	struct sockaddr_in6 address;
+	socklen_t length = sizeof(address);
+	int fd = foreign_socket(domain, type, 0);
+
+	NEED(syscall(SYS_bind, fd, wildcard(domain), WILDCARD_LENGTH) == 0);
+	if (type == SOCK_STREAM)
+		NEED(syscall(SYS_listen, fd, 8) == 0);
+	memset(&address, 0, sizeof(address));
+	NEED(getsockname(fd, (struct sockaddr *)&address, &length) == 0);
+	if (domain == AF_INET)
+		((struct sockaddr_in *)&address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		address.sin6_addr = in6addr_loopback;
+	return address;
+}
+
+static void connect_gives_it(void)
+{
+	static const int TYPES[] = { SOCK_STREAM, SOCK_DGRAM };
+	struct sockaddr_in6 to;
+	int fd;
+
+	own_netns();
+	for (int d = 0; d < 2; d++)
+		for (int t = 0; t < 2; t++) {
+			ABOUT("family %d, type %d", DOMAINS[d], TYPES[t]);
+			to = listener(DOMAINS[d], TYPES[t]);
+			fd = foreign_socket(DOMAINS[d], TYPES[t], 0);
+			WORKS(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+			STR(device_of(fd), born_on());
+			close(fd);
+		}
+}
+
+static void accepted(void)
+{
+	struct sockaddr_in6 to;
+	socklen_t length = sizeof(to);
+	int fd, client, served;
+
+	own_netns();
+	for (int d = 0; d < 2; d++) {
+		ABOUT("family %d", DOMAINS[d]);
+		fd = (int)WORKS(socket(DOMAINS[d], SOCK_STREAM, 0));
+		WORKS(listen(fd, 1));
+		NEED(getsockname(fd, (struct sockaddr *)&to, &length) == 0);
+		client = foreign_socket(DOMAINS[d], SOCK_STREAM, 0);
+		NEED(syscall(SYS_connect, client, &to, length) == 0);
+		served = accept(fd, NULL, NULL);
+		NEED(served >= 0);
+		STR(device_of(served), born_on());
+	}
+}
+
+static void duplicates(void)
+{
+	int fd = foreign_socket(AF_INET, SOCK_DGRAM, 0), copy = dup(fd), higher;
+
+	NEED(copy >= 0);
+	WORKS(bind(copy, wildcard(AF_INET), WILDCARD_LENGTH));
+	STR(device_of(copy), born_on());
+	STR(device_of(fd), born_on());
+	fd = (int)WORKS(socket(AF_INET6, SOCK_STREAM, 0));
+	higher = fcntl(fd, F_DUPFD_CLOEXEC, 70);
+	NEED(dup2(higher, 80) == 80);
+	close(fd);
+	WORKS(bind(80, wildcard(AF_INET6), WILDCARD_LENGTH));
+	STR(device_of(higher), born_on());
+	STR(device_of(80), born_on());
+}
+
+enum { KNOWN = 50 };	/* a descriptor that both sides of an exec know */
+
+static void inherited(void)
+{
+	if (part) {
+		STR(device_of(KNOWN), "");
+		WORKS(bind(KNOWN, wildcard(AF_INET), WILDCARD_LENGTH));
+		STR(device_of(KNOWN), born_on());
+		return;
+	}
+	NEED(dup2(foreign_socket(AF_INET, SOCK_STREAM, 0), KNOWN) == KNOWN);
+	EQ(live_again("the heir"), 0);
+	STR(device_of(KNOWN), born_on());
+}
+
+static void send_descriptor(int channel, int fd)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec data = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	NEED(sendmsg(channel, &message, 0) == 1);
+}
+
+static int receive_descriptor(int channel)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec data = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	int fd;
+
+	NEED(recvmsg(channel, &message, 0) == 1 && CMSG_FIRSTHDR(&message));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	return fd;
+}
+
+static void passed(void)
+{
+	int channel[2], fd;
+
+	if (part) {
+		NEED(!is_loaded(setting("VRFBIND_TEST_LIB")));
+		send_descriptor(KNOWN, socket(AF_INET, SOCK_DGRAM, 0));
+		send_descriptor(KNOWN, socket(AF_INET6, SOCK_STREAM, 0));
+		return;
+	}
+	NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, channel) == 0);
+	NEED(dup2(channel[1], KNOWN) == KNOWN);
+	unsetenv("LD_PRELOAD");
+	EQ(live_again("the sender, without the library"), 0);
+	fd = receive_descriptor(channel[0]);
+	STR(device_of(fd), "");
+	WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
+	STR(device_of(fd), born_on());
+	fd = receive_descriptor(channel[0]);
+	STR(device_of(fd), "");
+	WORKS(listen(fd, 1));
+	STR(device_of(fd), born_on());
+}
+
+static void keeps_its_own(void)
+{
+	const char *other = other_device();
+	int fd;
+
+	ABOUT("bound to %s by the program", other);
+	for (int d = 0; d < 2; d++) {
+		fd = foreign_socket(DOMAINS[d], SOCK_STREAM, 0);
+		NEED(set_device(fd, other) == 0);
+		WORKS(bind(fd, wildcard(DOMAINS[d]), WILDCARD_LENGTH));
+		STR(device_of(fd), other);
+		WORKS(listen(fd, 1));
+		STR(device_of(fd), other);
+
+		fd = foreign_socket(DOMAINS[d], SOCK_DGRAM, 0);
+		NEED(set_device(fd, other) == 0);
+		(void)connect(fd, wildcard(DOMAINS[d]), WILDCARD_LENGTH);
+		STR(device_of(fd), other);
+	}
+	/* Born in ours and moved by the program, which takes CAP_NET_RAW. */
+	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
+	STR(device_of(fd), born_on());
+	if (set_device(fd, other) == 0) {
+		WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
+		STR(device_of(fd), other);
+	}
+}
+
+static void other_families(void)
+{
+	static const int OTHERS[] = { AF_UNIX, AF_NETLINK };
+	struct sockaddr_un nowhere = { .sun_family = AF_UNIX, .sun_path = "/nonexistent/socket" };
+	int fd;
+
+	for (int i = 0; i < 2; i++) {
+		ABOUT("family %d", OTHERS[i]);
+		fd = foreign_socket(OTHERS[i], i ? SOCK_RAW : SOCK_STREAM, 0);
+		/* unix(7), netlink(7): the kernel chooses the name. */
+		WORKS(bind(fd, wildcard(OTHERS[i]), i ? 12 : sizeof(sa_family_t)));
+		STR(device_of(fd), "");
+	}
+	fd = foreign_socket(AF_UNIX, SOCK_STREAM, 0);
+	FAILS(connect(fd, (struct sockaddr *)&nowhere, sizeof(nowhere)), ENOENT);
+	FAILS(listen(fd, 1), EINVAL);
+	STR(device_of(fd), "");
+	/* An address that says IPv4 does not make an IPv4 socket. */
+	FAILS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH), EINVAL);
+	STR(device_of(fd), "");
+}
+
+static void no_sockets(void)
+{
+	int directory = open("/", O_RDONLY), path = open("/", O_PATH), pipes[2];
+
+	NEED(directory >= 0 && path >= 0 && pipe(pipes) == 0);
+	FAILS(bind(-1, wildcard(AF_INET), WILDCARD_LENGTH), EBADF);
+	FAILS(connect(-1, wildcard(AF_INET), WILDCARD_LENGTH), EBADF);
+	FAILS(listen(-1, 1), EBADF);
+	FAILS(bind(99, wildcard(AF_INET), WILDCARD_LENGTH), EBADF);
+	FAILS(bind(path, wildcard(AF_INET), WILDCARD_LENGTH), EBADF);
+	FAILS(bind(directory, wildcard(AF_INET), WILDCARD_LENGTH), ENOTSOCK);
+	FAILS(connect(pipes[0], wildcard(AF_INET), WILDCARD_LENGTH), ENOTSOCK);
+	FAILS(listen(pipes[1], 1), ENOTSOCK);
+}
+
+static void bad_addresses(void)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	struct sockaddr *nowhere = mmap(NULL, (size_t)page, PROT_NONE,
+					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd, born;
+
+	NEED(nowhere != MAP_FAILED);
+	for (int d = 0; d < 2; d++) {
+		ABOUT("family %d", DOMAINS[d]);
+		born = (int)WORKS(socket(DOMAINS[d], SOCK_DGRAM, 0));
+		fd = foreign_socket(DOMAINS[d], SOCK_DGRAM, 0);
+		FAILS(bind(born, nowhere, WILDCARD_LENGTH), EFAULT);
+		FAILS(bind(fd, nowhere, WILDCARD_LENGTH), EFAULT);
+		FAILS(bind(fd, NULL, WILDCARD_LENGTH), EFAULT);
+		FAILS(connect(born, nowhere, WILDCARD_LENGTH), EFAULT);
+		FAILS(connect(fd, nowhere, WILDCARD_LENGTH), EFAULT);
+		FAILS(connect(fd, NULL, WILDCARD_LENGTH), EFAULT);
+		FAILS(bind(fd, wildcard(DOMAINS[d]), (socklen_t)-1), EINVAL);
+		FAILS(bind(fd, nowhere, 0), EINVAL);
+		STR(device_of(fd), born_on());
+	}
+}
+
+static const struct scenario SCENARIOS[] = {
+	{ "bind() puts an IP socket that has no device on it", bind_gives_it, .vrf = "lo" },
+	{ "listen() puts an IP socket that has no device on it", listen_gives_it },
+	{ "connect() puts an IP socket that has no device on it", connect_gives_it, .vrf = "lo" },
+	{ "what is accepted has the device of the listener", accepted, .vrf = "lo" },
+	{ "it is the socket that has the device, whichever descriptor was used", duplicates },
+	{ "a socket inherited over exec gets the device when it is bound", inherited },
+	{ "a socket passed by a process without the library gets it when it is used", passed },
+	{ "a socket that has another device keeps that", keeps_its_own },
+	{ "sockets of other families are left alone", other_families },
+	{ "a descriptor that is bad or no socket gives the kernel's errno", no_sockets },
+	{ "an address is never looked at: a bad one gives the kernel's errno", bad_addresses },
+	{ NULL }
+};
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	return tap(argv, SCENARIOS);
+}

@@ -1,0 +1,93 @@
+/*
+ * hook-settings.c - VRFBIND_VRF: what makes the library inert, and that it is read once, at load
+ *
+ * What an invalid value does is in hook-errno.c and hook-stderr.c.
+ */
+#include "device.h"
+
+static void sockets_are_on(const char *device)
+{
+	static const int DOMAINS[] = { AF_INET, AF_INET6 };
+	struct sockaddr_storage any = { .ss_family = AF_INET };
+	int fd;
+
+	for (int i = 0; i < 2; i++) {
+		fd = (int)WORKS(socket(DOMAINS[i], SOCK_STREAM, 0));
+		STR(device_of(fd), device);
+		any.ss_family = (sa_family_t)DOMAINS[i];
+		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
+		WORKS(listen(fd, 1));
+		STR(device_of(fd), device);
+		close(fd);
+
+		fd = raw_socket(DOMAINS[i], SOCK_STREAM, 0);
+		NEED(fd >= 0);
+		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
+		STR(device_of(fd), device);
+		close(fd);
+	}
+}
+
+static void inert(void)
+{
+	sockets_are_on("");
+}
+
+static void named(void)
+{
+	sockets_are_on(born_on());
+}
+
+static void changed(void)
+{
+	static char assignment[] = "VRFBIND_VRF=no-such-device";
+
+	setenv("VRFBIND_VRF", "no-such-device", 1);
+	sockets_are_on(born_on());
+	setenv("VRFBIND_VRF", "not / a name", 1);
+	sockets_are_on(born_on());
+	putenv(assignment);
+	sockets_are_on(born_on());
+	unsetenv("VRFBIND_VRF");
+	sockets_are_on(born_on());
+	setenv("VRFBIND_VRF", "default", 1);
+	sockets_are_on(born_on());
+}
+
+/* As programs do that show their state in ps(1): the memory of the environment is written over. */
+static void overwritten(void)
+{
+	const char *device = strdup(born_on());
+	char *value = getenv("VRFBIND_VRF");
+
+	memset(value, 'x', strlen(value));
+	sockets_are_on(device);
+	clearenv();
+	sockets_are_on(device);
+}
+
+/* An environment that names a device later does not wake an inert library. */
+static void set_late(void)
+{
+	setenv("VRFBIND_VRF", setting("VRFBIND_TEST_DEVICE"), 1);
+	sockets_are_on("");
+	setenv("VRFBIND_VRF", "not / a name", 1);
+	sockets_are_on("");
+}
+
+static const struct scenario SCENARIOS[] = {
+	{ "unset: sockets have no device", inert, .vrf = UNSET },
+	{ "empty: sockets have no device", inert, .vrf = "" },
+	{ "\"default\": sockets have no device", inert, .vrf = "default" },
+	{ "a name: sockets have that device", named },
+	{ "setenv(), putenv() and unsetenv() come too late to change that", changed },
+	{ "so do clearenv() and a program that writes over its environment", overwritten },
+	{ "so does a device that is named later", set_late, .vrf = UNSET },
+	{ NULL }
+};
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	return tap(argv, SCENARIOS);
+}

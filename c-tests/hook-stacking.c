@@ -1,0 +1,184 @@
+/*
+ * hook-stacking.c - other preloads beside the library, in either order, and a second copy of it
+ *
+ * A preload that hooks socket() too must still be asked, whether it comes before or after the
+ * library; so must the library. Each scenario lives again under the LD_PRELOAD that it is about.
+ */
+#include "device.h"
+#include <dlfcn.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+
+static void sockets_are_on(const char *device)
+{
+	static const int DOMAINS[] = { AF_INET, AF_INET6 };
+	struct sockaddr_storage any = { .ss_family = AF_INET };
+	int fd;
+
+	for (int i = 0; i < 2; i++) {
+		ABOUT("LD_PRELOAD=%s, family %d", getenv("LD_PRELOAD"), DOMAINS[i]);
+		fd = (int)WORKS(socket(DOMAINS[i], SOCK_STREAM, 0));
+		STR(device_of(fd), device);
+		any.ss_family = (sa_family_t)DOMAINS[i];
+		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
+		WORKS(listen(fd, 1));
+		close(fd);
+		fd = raw_socket(DOMAINS[i], SOCK_DGRAM, 0);
+		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
+		STR(device_of(fd), device);
+		close(fd);
+		fd = raw_socket(DOMAINS[i], SOCK_DGRAM, 0);
+		(void)connect(fd, (struct sockaddr *)&any, sizeof(any));
+		STR(device_of(fd), device);
+		close(fd);
+	}
+}
+
+/* A symbol of one of the preloads. */
+static void *symbol(const char *name)
+{
+	void *address = dlsym(RTLD_DEFAULT, name);
+
+	NEED(address != NULL);
+	return address;
+}
+
+static void counting(void)
+{
+	static const unsigned int EXPECTED[] = { 2, 4, 2, 2 };
+	const unsigned int *calls;
+
+	if (!part) {
+		preload(beside("preload-counts.so"), NULL);
+		EQ(live_again("the other first"), 0);
+		preload(NULL, beside("preload-counts.so"));
+		EQ(live_again("the library first"), 0);
+		return;
+	}
+	calls = symbol("counted_calls");
+	sockets_are_on(born_on());
+	for (int i = 0; i < 4; i++)
+		EQ(calls[i], EXPECTED[i]);
+}
+
+/* Another file with the same content, which ld.so takes for another library; it needs no name. */
+static const char *copy_of_the_library(void)
+{
+	static char path[40];
+	int from = open(setting("VRFBIND_TEST_LIB"), O_RDONLY | O_CLOEXEC);
+	int to = memfd_create("copy of the library", 0);
+	struct stat file;
+
+	NEED(from >= 0 && to >= 0 && fstat(from, &file) == 0);
+	NEED(sendfile(to, from, NULL, (size_t)file.st_size) == file.st_size);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", to);
+	return path;
+}
+
+static void second_copy(void)
+{
+	const char *copy = copy_of_the_library();
+
+	if (part) {
+		sockets_are_on(born_on());
+		/* Now the one copy may not bind again what the other has bound. */
+		give_up_capabilities();
+		sockets_are_on(born_on());
+		return;
+	}
+	preload(copy, NULL);
+	EQ(live_again("the copy first"), 0);
+	preload(NULL, copy);
+	EQ(live_again("the copy last"), 0);
+}
+
+static void constructor(void)
+{
+	const char *early = beside("preload-early.so");
+	char *early_and_copy;
+
+	if (part) {
+		ABOUT("LD_PRELOAD=%s", getenv("LD_PRELOAD"));
+		STR(device_of(*(int *)symbol("early_socket")), born_on());
+		STR(device_of(*(int *)symbol("early_bound")), born_on());
+		EQ(*(int *)symbol("early_socket_errno"), 0);
+		EQ(*(int *)symbol("early_bound_errno"), 0);
+		return;
+	}
+	preload(early, NULL);
+	EQ(live_again("before the library"), 0);
+	preload(NULL, early);
+	EQ(live_again("after the library"), 0);
+	if (world == WITHOUT)
+		return;
+	/* glibc runs one library's constructor first: that of the last which asks for it. */
+	NEED(asprintf(&early_and_copy, "%s:%s", early, copy_of_the_library()) > 0);
+	preload(NULL, early_and_copy);
+	EQ(live_again("after the library and before another that wants to be the first"), 0);
+}
+
+static void refused_constructor(void)
+{
+	const char *early = beside("preload-early.so");
+
+	if (part) {
+		ABOUT("LD_PRELOAD=%s", getenv("LD_PRELOAD"));
+		EQ(*(int *)symbol("early_socket") < 0, world == UNDER);
+		EQ(*(int *)symbol("early_socket_errno"), world == UNDER ? EINVAL : 0);
+		EQ(*(int *)symbol("early_bound_errno"), world == UNDER ? EINVAL : 0);
+		STR(device_of(*(int *)symbol("early_bound")), "");
+		return;
+	}
+	preload(early, NULL);
+	EQ(live_again("before the library"), 0);
+	preload(NULL, early);
+	EQ(live_again("after the library"), 0);
+}
+
+static void spoilt(void)
+{
+	if (!part) {
+		preload(beside("preload-spoils.so"), NULL);
+		EQ(live_again("the other first"), 0);
+		preload(NULL, beside("preload-spoils.so"));
+		EQ(live_again("the library first"), 0);
+		return;
+	}
+	errno = 0;
+	close(dup(0));
+	NEED(errno == EXDEV);
+	sockets_are_on(born_on());
+}
+
+static void spoilt_refusal(void)
+{
+	if (!part) {
+		preload(beside("preload-spoils.so"), NULL);
+		EQ(live_again("the other first"), 0);
+		preload(NULL, beside("preload-spoils.so"));
+		EQ(live_again("the library first"), 0);
+		return;
+	}
+	if (world == WITHOUT)
+		sockets_are_on("");
+	else
+		FAILS(socket(AF_INET, SOCK_DGRAM, 0), ENODEV);
+}
+
+static const struct scenario SCENARIOS[] = {
+	{ "another preload and the library both see every call, in either order", counting },
+	{ "a second copy of the library is no trouble, before or after the first", second_copy,
+	  .worlds = UNDER },
+	{ "a socket that a library opens in its constructor has the device", constructor },
+	{ "such a socket is refused if VRFBIND_VRF is not the name of a device",
+	  refused_constructor, .vrf = "two words" },
+	{ "functions of other preloads that change errno on success do not show", spoilt },
+	{ "nor do they when a socket is refused", spoilt_refusal, .vrf = "no-such-device" },
+	{ NULL }
+};
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	return tap(argv, SCENARIOS);
+}
