@@ -45,9 +45,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# Waits up to 60 seconds until the command succeeds.
+# Waits up to 120 seconds until the command succeeds.
 await() {
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + 120))
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || return 1
 		sleep 0.2
@@ -61,10 +61,9 @@ could_not() {
 
 # row LABEL NEITHER IP LIBRARY - columns of 22, 18, 28 and 26 characters, wrapped between words if possible
 row() {
-	local cell
-	for cell in "${@:2}"; do
-		[ -n "$cell" ] || could_not "$1"
-	done
+	if [ -z "$2" ] || [ -z "$3" ] || [ -z "$4" ]; then
+		could_not "$1"
+	fi
 	printf '%s\n' "$@" | awk '
 		BEGIN { split("22 18 28 26", width) }
 		{
@@ -180,17 +179,18 @@ look_at() {
 	local world sockets=() memory=() cgroup=()
 	for world in neither ip library; do
 		enter "$world" "$vrf"
+		: >"$T_DIR/log"
 		"${under[@]}" "$@" >"$T_DIR/log" 2>&1 &
 		running=$!
 		if await "$1_is_ready" "$running" && ! has_ended "$running"; then
 			sockets+=("$(sockets_of "$running")")
 			memory+=("$(memory_of "$running")")
 			cgroup+=("$(sed -n 's/^0:://p' "/proc/$running/cgroup")")
-			kill "$running"
 		else
 			sockets+=('') memory+=('') cgroup+=('')
 			sed 's/^/  /' "$T_DIR/log" >&2
 		fi
+		kill "$running" 2>/dev/null || true
 		wait "$running" || true
 		running=''
 	done

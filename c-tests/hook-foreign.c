@@ -66,16 +66,12 @@ static void listen_gives_it(void)
 		}
 }
 
-/* Somebody to talk to, who does not take part: `listener` is made by hand. */
-static struct sockaddr_in6 listener(int domain, int type)
+/* Where a socket that is bound to the wildcard is reached from here. */
+static struct sockaddr_in6 reached_at(int domain, int fd)
 {
 	struct sockaddr_in6 address;
 	socklen_t length = sizeof(address);
-	int fd = foreign_socket(domain, type, 0);
 
-	NEED(syscall(SYS_bind, fd, wildcard(domain), WILDCARD_LENGTH) == 0);
-	if (type == SOCK_STREAM)
-		NEED(syscall(SYS_listen, fd, 8) == 0);
 	memset(&address, 0, sizeof(address));
 	NEED(getsockname(fd, (struct sockaddr *)&address, &length) == 0);
 	if (domain == AF_INET)
@@ -83,6 +79,17 @@ static struct sockaddr_in6 listener(int domain, int type)
 	else
 		address.sin6_addr = in6addr_loopback;
 	return address;
+}
+
+/* Somebody to talk to, who does not take part: `listener` is made by hand. */
+static struct sockaddr_in6 listener(int domain, int type)
+{
+	int fd = foreign_socket(domain, type, 0);
+
+	NEED(syscall(SYS_bind, fd, wildcard(domain), WILDCARD_LENGTH) == 0);
+	if (type == SOCK_STREAM)
+		NEED(syscall(SYS_listen, fd, 8) == 0);
+	return reached_at(domain, fd);
 }
 
 static void connect_gives_it(void)
@@ -106,7 +113,6 @@ static void connect_gives_it(void)
 static void accepted(void)
 {
 	struct sockaddr_in6 to;
-	socklen_t length = sizeof(to);
 	int fd, client, served;
 
 	own_netns();
@@ -114,9 +120,9 @@ static void accepted(void)
 		ABOUT("family %d", DOMAINS[d]);
 		fd = (int)WORKS(socket(DOMAINS[d], SOCK_STREAM, 0));
 		WORKS(listen(fd, 1));
-		NEED(getsockname(fd, (struct sockaddr *)&to, &length) == 0);
+		to = reached_at(DOMAINS[d], fd);
 		client = foreign_socket(DOMAINS[d], SOCK_STREAM, 0);
-		NEED(syscall(SYS_connect, client, &to, length) == 0);
+		NEED(syscall(SYS_connect, client, &to, sizeof(to)) == 0);
 		served = accept(fd, NULL, NULL);
 		NEED(served >= 0);
 		STR(device_of(served), born_on());

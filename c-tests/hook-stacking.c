@@ -6,8 +6,6 @@
  */
 #include "device.h"
 #include <dlfcn.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
 
 static void sockets_are_on(const char *device)
 {
@@ -61,23 +59,32 @@ static void counting(void)
 		EQ(calls[i], EXPECTED[i]);
 }
 
-/* Another file with the same content, which ld.so takes for another library; it needs no name. */
-static const char *copy_of_the_library(void)
+/*
+ * Another file with the same content, which ld.so takes for another library; it needs no name. One
+ * that does not hook exports nothing that anybody asks for, and is the library in all else.
+ */
+static const char *copy_of_the_library(bool hooks)
 {
-	static char path[40];
+	static char path[40], content[100000];
 	int from = open(setting("VRFBIND_TEST_LIB"), O_RDONLY | O_CLOEXEC);
 	int to = memfd_create("copy of the library", 0);
-	struct stat file;
+	ssize_t size = read(from, content, sizeof(content));
+	char *at = content;
 
-	NEED(from >= 0 && to >= 0 && fstat(from, &file) == 0);
-	NEED(sendfile(to, from, NULL, (size_t)file.st_size) == file.st_size);
+	NEED(size > 0 && size < (ssize_t)sizeof(content));
+	while (!hooks && (at = memmem(at, (size_t)(content + size - at), "\0socket", 8)))
+		memcpy(at, "\0SOCKET", 8);
+	at = content;
+	while (!hooks && (at = memmem(at, (size_t)(content + size - at), "\0bind", 6)))
+		memcpy(at, "\0BIND", 6);
+	NEED(write(to, content, (size_t)size) == size);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", to);
 	return path;
 }
 
 static void second_copy(void)
 {
-	const char *copy = copy_of_the_library();
+	const char *copy = copy_of_the_library(true);
 
 	if (part) {
 		sockets_are_on(born_on());
@@ -92,47 +99,46 @@ static void second_copy(void)
 	EQ(live_again("the copy last"), 0);
 }
 
-static void constructor(void)
+/* preload-early.so before the library and after it, and with a rival for the first place. */
+static void early_in_each_place(void)
 {
 	const char *early = beside("preload-early.so");
-	char *early_and_copy;
+	char *early_and_rival;
 
-	if (part) {
-		ABOUT("LD_PRELOAD=%s", getenv("LD_PRELOAD"));
-		STR(device_of(*(int *)symbol("early_socket")), born_on());
-		STR(device_of(*(int *)symbol("early_bound")), born_on());
-		EQ(*(int *)symbol("early_socket_errno"), 0);
-		EQ(*(int *)symbol("early_bound_errno"), 0);
-		return;
-	}
 	preload(early, NULL);
 	EQ(live_again("before the library"), 0);
 	preload(NULL, early);
 	EQ(live_again("after the library"), 0);
-	if (world == WITHOUT)
-		return;
 	/* glibc runs one library's constructor first: that of the last which asks for it. */
-	NEED(asprintf(&early_and_copy, "%s:%s", early, copy_of_the_library()) > 0);
-	preload(NULL, early_and_copy);
-	EQ(live_again("after the library and before another that wants to be the first"), 0);
+	NEED(asprintf(&early_and_rival, "%s:%s", early, copy_of_the_library(false)) > 0);
+	preload(NULL, early_and_rival);
+	EQ(live_again("after the library, which is not the first"), 0);
+}
+
+static void constructor(void)
+{
+	if (!part) {
+		early_in_each_place();
+		return;
+	}
+	ABOUT("%s", part);
+	STR(device_of(*(int *)symbol("early_socket")), born_on());
+	STR(device_of(*(int *)symbol("early_bound")), born_on());
+	EQ(*(int *)symbol("early_socket_errno"), 0);
+	EQ(*(int *)symbol("early_bound_errno"), 0);
 }
 
 static void refused_constructor(void)
 {
-	const char *early = beside("preload-early.so");
-
-	if (part) {
-		ABOUT("LD_PRELOAD=%s", getenv("LD_PRELOAD"));
-		EQ(*(int *)symbol("early_socket") < 0, world == UNDER);
-		EQ(*(int *)symbol("early_socket_errno"), world == UNDER ? EINVAL : 0);
-		EQ(*(int *)symbol("early_bound_errno"), world == UNDER ? EINVAL : 0);
-		STR(device_of(*(int *)symbol("early_bound")), "");
+	if (!part) {
+		early_in_each_place();
 		return;
 	}
-	preload(early, NULL);
-	EQ(live_again("before the library"), 0);
-	preload(NULL, early);
-	EQ(live_again("after the library"), 0);
+	ABOUT("%s", part);
+	EQ(*(int *)symbol("early_socket") < 0, world == UNDER);
+	EQ(*(int *)symbol("early_socket_errno"), world == UNDER ? EINVAL : 0);
+	EQ(*(int *)symbol("early_bound_errno"), world == UNDER ? EINVAL : 0);
+	STR(device_of(*(int *)symbol("early_bound")), "");
 }
 
 static void spoilt(void)
@@ -172,6 +178,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "a socket that a library opens in its constructor has the device", constructor },
 	{ "such a socket is refused if VRFBIND_VRF is not the name of a device",
 	  refused_constructor, .vrf = "two words" },
+	{ "such a socket has no device if the library is inert", constructor, .vrf = "default" },
 	{ "functions of other preloads that change errno on success do not show", spoilt },
 	{ "nor do they when a socket is refused", spoilt_refusal, .vrf = "no-such-device" },
 	{ NULL }

@@ -54,16 +54,17 @@ static const char *calls_of(void (*act)(void))
 	NEED(ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(long)PTRACE_O_TRACESYSGOOD) == 0);
 	while (WIFSTOPPED(status)) {
 		struct __ptrace_syscall_info info = { 0 };
+		long signal = WSTOPSIG(status);
 
-		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
-			NEED(ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) > 0);
-			if (info.op == ENTRY && info.entry.nr == SYS_close &&
-			    (int)info.entry.args[0] == -1)
-				between = !between;
-			else if (info.op == ENTRY && between)
-				append_name(calls, sizeof(calls), (long)info.entry.nr);
-		}
-		NEED(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
+		/* These two stops are for us; any other signal is the child's. */
+		if (signal == SIGSTOP || signal == (SIGTRAP | 0x80))
+			signal = 0;
+		NEED(ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) > 0);
+		if (info.op == ENTRY && info.entry.nr == SYS_close && (int)info.entry.args[0] == -1)
+			between = !between;
+		else if (info.op == ENTRY && between)
+			append_name(calls, sizeof(calls), (long)info.entry.nr);
+		NEED(ptrace(PTRACE_SYSCALL, pid, NULL, (void *)signal) == 0);
 		NEED(waitpid(pid, &status, 0) == pid);
 	}
 	EQ(status, 0);
