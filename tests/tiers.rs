@@ -209,7 +209,8 @@ const OLDEST_GLIBC: (u32, u32) = (2, 31);
 const LARGEST: u64 = 16 * 1024;
 
 fn file_trials(place: &Arc<Place>) -> Vec<Trial> {
-    let checks: [(&str, fn(&Place) -> Result<(), Failed>); 4] = [
+    type Check = fn(&Place) -> Result<(), Failed>;
+    let checks: [(&str, Check); 4] = [
         ("exports exactly the hooks", exports),
         ("imports only what a signal handler may call", imports),
         (
