@@ -9,6 +9,7 @@
  *   somebody else has bound it to the same device    success
  *   setsockopt(2) fails in any other way             its errno
  *   the kernel refuses the call itself               the kernel's errno
+ *   the library was not preloaded                    ENOSYS
  *
  * "The call" is socket(), which then leaves no descriptor behind, or bind(), connect() or listen()
  * of a socket that has no device, which then leave the socket as it was: open, and not bound, not
@@ -18,6 +19,7 @@
  * socket before the library gets to see it, as BPF does inside `ip vrf exec`.
  */
 #include "device.h"
+#include <dlfcn.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 
@@ -325,6 +327,19 @@ static void refused_otherwise(void)
 	refused_option(ENOPROTOOPT);
 }
 
+/* Loaded in another way, it comes last, and there is no socket() behind its own to be called. */
+static void not_preloaded(void)
+{
+	void *library = dlopen(setting("VRFBIND_TEST_LIB"), RTLD_NOW);
+	int (*its_socket)(int, int, int);
+
+	NEED(library);
+	its_socket = (int (*)(int, int, int))dlsym(library, "socket");
+	NEED(its_socket && its_socket != socket);
+	FAILS(its_socket(AF_INET, SOCK_DGRAM, 0), ENOSYS);
+	FAILS(its_socket(AF_UNIX, SOCK_DGRAM, 0), ENOSYS);
+}
+
 static void kernels_own(void)
 {
 	struct rlimit few = { 0, 0 };
@@ -364,6 +379,8 @@ static const struct scenario SCENARIOS[] = {
 	  refused_with_eperm },
 	{ "setsockopt() fails for another reason: its errno, without effect", refused_otherwise },
 	{ "what the kernel refuses is refused with the kernel's errno", kernels_own },
+	{ "the socket() of a library that was not preloaded but opened: ENOSYS", not_preloaded,
+	  .worlds = WITHOUT },
 	{ NULL }
 };
 
