@@ -21,6 +21,9 @@ INSTALL ?= install
 override export CARGO_TARGET_DIR := $(CURDIR)/target
 library := target/release/libvrfbind.so
 
+# So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
+refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
+
 .PHONY: all demo test compare figures lint install uninstall clean build-packages test-packages programs
 
 all:
@@ -58,11 +61,13 @@ install: all
 	$(INSTALL) -D -m 0644 man/libvrfbind.7 $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
 	$(INSTALL) -D -m 0644 LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-MIT
 	$(INSTALL) -D -m 0644 LICENSE-APACHE $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
+	$(refresh)
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libvrfbind.so $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
 	rm -f $(DESTDIR)$(DOCDIR)/LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
 	-rmdir $(DESTDIR)$(DOCDIR)
+	$(refresh)
 
 clean:
 	$(CARGO) clean

@@ -4,11 +4,11 @@
 //!
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST),
-//!    in the ordinary order on musl. It reads `VRFBIND_VRF` once ([`settings`]), finds the functions
-//!    that our exports hide ([`next`]), and says on stderr if the variable cannot be understood. Then
-//!    it makes its one page of data read-only (glibc only): the settings, those functions' addresses, and the GOT.
-//!    Only here may anything be searched for, printed or stored. libc may not be initialised yet: no stdio,
-//!    no malloc, and on glibc `environ` is still NULL.
+//!    in the ordinary order on musl. It finds the functions that our exports hide ([`next`]), reads
+//!    `VRFBIND_VRF` once ([`settings`]), and says on stderr if that cannot be understood. Then it makes
+//!    its one page of data read-only (glibc only): the settings, those functions' addresses, the GOT.
+//!    Only here may anything be searched for, printed or stored. libc may not be initialised yet: no
+//!    stdio, no malloc, and on glibc `environ` is still NULL.
 //! 3. The program runs. Each of the exports in [`hooks`] asks [`policy`] what to do, asks [`sys`] to
 //!    do it, and calls the function it hides. Nothing here allocates, locks, prints, reads the
 //!    environment or can panic: socket() and bind() are async-signal-safe by POSIX, and threads,
@@ -37,8 +37,8 @@ mod sys;
 
 use core::ffi::{c_char, c_int};
 
-/// Runs at load. glibc passes what main() will get; musl passes nothing, so that `_envp` is whatever
-/// was in the register: [`sys::Environment`] looks at it only where libc has no `environ` yet.
+/// Runs at load. glibc passes what main() will get; musl passes nothing, so that `envp` is whatever was
+/// in the register: [`sys::Environment`] looks at it only where libc has no `environ` yet.
 extern "C" fn load(_argc: c_int, _argv: *const *const c_char, envp: *const *const c_char) {
     let around = next::find();
     if let Err(refusal) = settings::read(&sys::Environment::at_load(envp)) {
