@@ -75,6 +75,36 @@ static void set_late(void)
 	sockets_are_on("");
 }
 
+static const char *takes_glibc(void)
+{
+#ifdef __GLIBC__
+	return NULL;
+#else
+	return "musl gives the rest of the library's data pages to malloc";
+#endif
+}
+
+/* Settings that no stray write can change: none of the library's memory is writable any more. */
+static void read_only(void)
+{
+	const char *library = setting("VRFBIND_TEST_LIB");
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[4200], flags[5];
+	int mappings = 0;
+
+	NEED(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		if (!strstr(line, library))
+			continue;
+		NEED(sscanf(line, "%*s %4s", flags) == 1);
+		ABOUT("%s", flags);
+		TRUE(!strchr(flags, 'w'));
+		mappings++;
+	}
+	fclose(maps);
+	TRUE(mappings > 1);
+}
+
 static const struct scenario SCENARIOS[] = {
 	{ "unset: sockets have no device", inert, .vrf = UNSET },
 	{ "empty: sockets have no device", inert, .vrf = "" },
@@ -83,6 +113,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "setenv(), putenv() and unsetenv() come too late to change that", changed },
 	{ "so do clearenv() and a program that writes over its environment", overwritten },
 	{ "so does a device that is named later", set_late, .vrf = UNSET },
+	{ "the library's data is read-only", read_only, .worlds = UNDER,
+	  .elsewhere = takes_glibc },
 	{ NULL }
 };
 
