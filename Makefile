@@ -6,7 +6,7 @@
 # make lint       rustfmt, clippy, shellcheck
 # make install    library, man page, licences below $(DESTDIR)$(PREFIX); make uninstall takes them away again
 #
-# Needs Rust 1.85 or later. demo, test and compare install the Debian packages they need (tests/packages.sh),
+# Needs Rust 1.88 or later. demo, test and compare install the Debian packages they need (tests/packages.sh),
 # and start a VM where this kernel has no VRFs (tests/with-vrf.sh).
 
 PREFIX  ?= /usr/local

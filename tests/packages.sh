@@ -71,7 +71,7 @@ fi
 
 rust_is_missing=''
 if [[ " $* " == *' build '* ]] && ! command -v cargo >/dev/null; then
-	say "cargo is missing: install Rust 1.85 or later, for example with rustup (https://rustup.rs)"
+	say "cargo is missing: install Rust 1.88 or later, for example with rustup (https://rustup.rs)"
 	rust_is_missing=1
 fi
 
