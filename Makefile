@@ -37,7 +37,7 @@ test-packages:
 	tests/with-vrf.sh --prepare
 
 programs: all
-	$(CARGO) build --locked --package vrfbind-tests
+	$(CARGO) build --locked --package vrfbind-tests --tests
 
 demo: test-packages programs
 	tests/with-vrf.sh tests/topology.sh examples/demo.sh

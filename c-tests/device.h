@@ -157,6 +157,9 @@ static inline void own_netns(void)
 {
 	own_namespaces(CLONE_NEWNET);
 	command("ip link set lo up");
+	/* The route to ::1 can come a little later; ten seconds, for where there is no IPv6. */
+	command("n=0; until ip -6 route get ::1 >/dev/null 2>&1 || [ $((n += 1)) -gt 200 ]; "
+		"do sleep 0.05; done");
 }
 
 /* In a namespace of one's own: a device of that name, and another one, `other`. */
