@@ -2,6 +2,7 @@
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
 # make compare    `ip vrf exec` and the library side by side
+# make reach      every way to a socket and what becomes of it: plain, sealed, ip vrf exec; glibc, musl
 # make figures    size, memory, system calls and start-up cost, measured here
 # make lint       rustfmt, clippy, shellcheck
 # make install    library, man page, licences below $(DESTDIR)$(PREFIX); make uninstall takes them away again
@@ -24,7 +25,7 @@ library := target/release/libvrfbind.so
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test compare figures lint install uninstall clean build-packages test-packages programs
+.PHONY: all reach demo test compare figures lint install uninstall clean build-packages test-packages programs
 
 all:
 	$(CARGO) build --release --locked
@@ -38,6 +39,9 @@ test-packages:
 
 programs: all
 	$(CARGO) build --locked --package vrfbind-tests --tests
+
+reach: test-packages programs
+	tests/with-vrf.sh tests/topology.sh tests/reach.sh
 
 demo: test-packages programs
 	tests/with-vrf.sh tests/topology.sh examples/demo.sh
