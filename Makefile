@@ -2,11 +2,13 @@
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
 # make compare    `ip vrf exec` and the library side by side
-# make figures    size, memory, system calls and start-up cost, measured here
+# make reach      every way to a socket and what becomes of it: plain, sealed, ip vrf exec; glibc, musl
+# make figures    size, memory, system calls, start-up cost and the seal's cost, measured here
+# make races      100,000 trials of each race: threads, signal handlers, forks
 # make lint       rustfmt, clippy, shellcheck
 # make install    library, man page, licences below $(DESTDIR)$(PREFIX); make uninstall takes them away again
 #
-# Needs Rust 1.88 or later. demo, test and compare install the Debian packages they need (tests/packages.sh),
+# Needs Rust 1.88 or later. demo, test, compare and reach install the Debian packages they need (tests/packages.sh),
 # and start a VM where this kernel has no VRFs (tests/with-vrf.sh).
 
 PREFIX  ?= /usr/local
@@ -24,7 +26,7 @@ library := target/release/libvrfbind.so
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test compare figures lint install uninstall clean build-packages test-packages programs
+.PHONY: all demo test compare reach figures races lint install uninstall clean build-packages test-packages programs
 
 all:
 	$(CARGO) build --release --locked
@@ -45,11 +47,18 @@ demo: test-packages programs
 compare: test-packages programs
 	tests/with-vrf.sh tests/topology.sh benches/compare.sh
 
+reach: test-packages programs
+	tests/with-vrf.sh tests/topology.sh tests/reach.sh
+
 test: test-packages all
 	$(CARGO) test --locked --workspace
 
 figures: build-packages all
 	benches/figures.sh
+
+races: build-packages programs
+	VRFBIND_TRIALS=100000 VRFBIND_TEST_TIER=lo VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_LIB=$(CURDIR)/$(library) \
+		target/c-tests/gnu/hook-races
 
 lint:
 	$(CARGO) fmt --check

@@ -11,12 +11,15 @@ fn main() {
         // and 8 us more per process, while the constructor makes the whole segment read-only anyway.
         "-Wl,-z,now",
         "-Wl,-z,norelro",
-        // One file mapping for headers, code and constants; the file is smaller than two pages.
+        // One file mapping for headers, code and constants.
         "-Wl,-z,noseparate-code",
+        // What we use of our own is our own, and not that of a second copy that comes first.
+        "-Wl,-Bsymbolic",
         "-Wl,--hash-style=gnu",
         "-Wl,--build-id=none",
         "-Wl,--gc-sections",
-        "-Wl,--no-eh-frame-hdr",
+        // By which an unwinder finds .eh_frame: a thread that is cancelled in connect() passes our frame.
+        "-Wl,--eh-frame-hdr",
         // GNU ld: lld pads segments to pages.
         "-fuse-ld=bfd",
         "-Wl,-soname,libvrfbind.so",

@@ -11,7 +11,7 @@
 #      `ip vrf exec`, under the library. Once a daemon's sockets are there, read them, its memory and its cgroup.
 #   3. Time the start of /bin/true in the three worlds, interleaved and paired (startup.c).
 #   4. Let a program make a socket in each world, and again with one thing taken away: root, a mount, the VRF.
-#   5. Let those make one whose sockets the library is known not to see.
+#   5. Let those make one whose sockets a hook of socket() alone would not see.
 # A row is printed when its cells are known. What is started is ended by a trap; what is made in the topology's network
 # namespaces and in its scratch folder goes with them.
 #
@@ -318,7 +318,7 @@ reborn() {
 row '  VRF deleted and made again' "$(reborn neither)" "$(reborn ip)" "$(reborn library)"
 rule
 
-# --- 5. what the library does not see ---
+# --- 5. what a hook of socket() alone would not see ---
 
 # looked_up WORLD - by which uplink the query of getaddrinfo() leaves, counted where it arrives
 queries() {
@@ -352,6 +352,8 @@ row 'DNS query of getaddrinfo' "$(looked_up neither)" "$(looked_up ip)" "$(looke
 
 program=("$T_DIR/born-static")
 births 'socket of a program linked statically' "$vrf"
+program=(env VRFBIND_SEAL=1 env "$T_DIR/born-static")
+births '  the same, VRFBIND_SEAL=1' "$vrf"
 program=(env -i "$T_DIR/born")
 births '  of a child whose environment is empty' "$vrf"
 program=("${nobody[@]}" "$T_DIR/born-setuid")

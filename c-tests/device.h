@@ -11,6 +11,7 @@
 #define DEVICE_H
 
 #include "tap.h"
+#include "raw.h"
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -46,10 +47,6 @@ static inline const char *born_on(void)
 }
 
 /* A socket that the library has not seen: made by the kernel, and no function was called. */
-static inline int raw_socket(int domain, int type, int protocol)
-{
-	return (int)syscall(SYS_socket, domain, type, protocol);
-}
 
 static inline int set_device(int fd, const char *name)
 {

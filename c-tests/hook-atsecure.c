@@ -11,18 +11,14 @@
  * Making really privileged programs takes root. Everybody can be shown what a program does that
  * finds AT_SECURE set: its parent sets it, by ptrace(2), before the first instruction.
  */
-#include "device.h"
+#include "scene.h"
 #include <dlfcn.h>
 #include <sys/auxv.h>
-#include <sys/mount.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
-#include <sys/xattr.h>
 
 #ifndef PTRACE_GET_SYSCALL_INFO
 #define PTRACE_GET_SYSCALL_INFO 0x420e	/* Linux 5.3 */
 #endif
-#define SCENE "/mnt"
 
 static const char *takes_glibc(void)
 {
@@ -36,27 +32,6 @@ static const char *takes_glibc(void)
 static const char *takes_root_and_glibc(void)
 {
 	return takes_glibc() ? takes_glibc() : takes_root();
-}
-
-static void stage(void)
-{
-	own_namespaces(CLONE_NEWNS);
-	NEED(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	NEED(mount("none", SCENE, "tmpfs", 0, "mode=0755") == 0);
-	command("cp /proc/%d/exe " SCENE "/program", getpid());
-	command("cp '%s' " SCENE "/library.so", setting("VRFBIND_TEST_LIB"));
-}
-
-/* The part, in the copy of the program, as an ordinary user. */
-static int as_nobody(const char *as_part)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		NEED(become_nobody());
-		become(SCENE "/program", as_part);
-	}
-	return ending_of(pid);
 }
 
 /* A word of the traced process, which is left behind `*at`. */
@@ -131,8 +106,8 @@ static void trusted_library(void)
 	struct link_map *map = dlopen(TRUSTED, RTLD_NOW);
 
 	NEED(map != NULL);
-	NEED(mount(SCENE "/library.so", map->l_name, NULL, MS_BIND, NULL) == 0);
-	NEED(chmod(SCENE "/library.so", 04755) == 0);
+	NEED(mount(SCENE "/libvrfbind.so", map->l_name, NULL, MS_BIND, NULL) == 0);
+	NEED(chmod(SCENE "/libvrfbind.so", 04755) == 0);
 	setenv("LD_PRELOAD", TRUSTED, 1);
 }
 
@@ -148,7 +123,7 @@ static int is_trusted_library(struct dl_phdr_info *object, size_t size, void *un
 static void loaded_all_the_same(void)
 {
 	if (!part) {
-		stage();
+		set_scene();
 		trusted_library();
 		/* That the sockets are unbound is not because of how the library is loaded. */
 		EQ(live_again(ORDINARY), 0);
@@ -163,14 +138,11 @@ static void loaded_all_the_same(void)
 
 static void really_privileged(void)
 {
-	/* struct vfs_cap_data, revision 2, effective: CAP_NET_RAW */
-	static const unsigned int capability[5] = { 0x02000001, 1 << 13 };
-
 	if (part) {
 		loaded_all_the_same();
 		return;
 	}
-	stage();
+	set_scene();
 	trusted_library();
 	EQ(as_nobody(ORDINARY), 0);
 	NEED(chmod(SCENE "/program", 04755) == 0);
@@ -178,8 +150,7 @@ static void really_privileged(void)
 	NEED(chmod(SCENE "/program", 02755) == 0);
 	EQ(as_nobody("a set-group-ID program"), 0);
 	NEED(chmod(SCENE "/program", 0755) == 0);
-	NEED(setxattr(SCENE "/program", "security.capability", capability, sizeof(capability),
-		      0) == 0);
+	give_capability(SCENE "/program");
 	EQ(as_nobody("a program with a file capability"), 0);
 }
 
@@ -194,7 +165,7 @@ static void invalid(void)
 		sockets_are_on("");
 		return;
 	}
-	stage();
+	set_scene();
 	trusted_library();
 	NEED(pipe2(pipes, O_NONBLOCK) == 0 && dup2(pipes[1], STDERR_FILENO) >= 0);
 	EQ(as_if_privileged("with AT_SECURE"), 0);
@@ -209,10 +180,10 @@ static void no_new_privileges(void)
 		sockets_are_on(born_on());
 		return;
 	}
-	stage();
+	set_scene();
 	NEED(chmod(SCENE "/program", 04755) == 0);
 	if (world == UNDER)
-		setenv("LD_PRELOAD", SCENE "/library.so", 1);
+		setenv("LD_PRELOAD", SCENE "/libvrfbind.so", 1);
 	NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
 	EQ(as_nobody("a set-user-ID program that gains nothing"), 0);
 }

@@ -166,10 +166,37 @@ static void meanwhile(void)
 	NOTE("%d sockets were had, %d refused\n", had, refused);
 }
 
+/* connect(AF_UNSPEC) makes the kernel forget the device, and there is none to have instead. */
+static void disconnected(void)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	int fd;
+
+	own_netns();
+	make();
+	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
+	delete();
+	if (world == WITHOUT) {
+		WORKS(connect(fd, &nobody, sizeof(nobody)));
+		EQ(send_something(fd), 1);
+		return;
+	}
+	FAILS(connect(fd, &nobody, sizeof(nobody)), ENODEV);
+	FAILS(send_something(fd), EPIPE);
+	/* And where there is one again, it is in time for a socket that was not shut down. */
+	make();
+	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
+	delete();
+	make();
+	WORKS(connect(fd, &nobody, sizeof(nobody)));
+	STR(device_of(fd), born_on());
+}
+
 static const struct scenario SCENARIOS[] = {
 	{ "there are sockets while there is the device, and ENODEV while there is not",
 	  comes_and_goes, .vrf = NAME },
 	{ "a socket whose device was deleted is never untied from it", old_socket, .vrf = NAME },
+	{ "nor by connect() to AF_UNSPEC", disconnected, .vrf = NAME },
 	{ "four threads open sockets meanwhile, and none is without the device", meanwhile,
 	  .vrf = NAME },
 	{ NULL }

@@ -1,12 +1,15 @@
 /*
  * hook-foreign.c - sockets that the library did not see being born
  *
- * A socket can come into a program in other ways than by socket(): inherited over exec, passed over
- * a UNIX socket, made by syscall(2). bind(), connect() and listen() look at the socket itself, and
- * never at the address: one of an IP family without a device gets the device before the real call
- * is made, one that has a device keeps it, and everything else is left to the kernel.
+ * A socket can come into a program in other ways than by a function: inherited over exec, passed
+ * over a UNIX socket, made by an instruction of the program's own. bind(), connect() and listen()
+ * look at the socket itself, and not at the address, which may be a bad one: a socket of an IP family
+ * without a device gets the device before the real call is made, one that has a device keeps it, and
+ * everything else is left to the kernel. What connect() takes away it gives back.
  */
 #include "device.h"
+#include <dirent.h>
+#include <pthread.h>
 #include <sys/un.h>
 
 static const int DOMAINS[] = { AF_INET, AF_INET6 };
@@ -194,15 +197,15 @@ static void passed(void)
 	int channel[2], fd;
 
 	if (part) {
-		NEED(!is_loaded(setting("VRFBIND_TEST_LIB")));
 		send_descriptor(KNOWN, socket(AF_INET, SOCK_DGRAM, 0));
 		send_descriptor(KNOWN, socket(AF_INET6, SOCK_STREAM, 0));
 		return;
 	}
 	NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, channel) == 0);
 	NEED(dup2(channel[1], KNOWN) == KNOWN);
-	unsetenv("LD_PRELOAD");
-	EQ(live_again("the sender, without the library"), 0);
+	/* Without LD_PRELOAD alone it would be in the VRF all the same (hook-exec.c). */
+	setenv("VRFBIND_VRF", "default", 1);
+	NEED(live_again("the sender, in no VRF") == 0);
 	fd = receive_descriptor(channel[0]);
 	STR(device_of(fd), "");
 	WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
@@ -278,6 +281,111 @@ static void no_sockets(void)
 	FAILS(listen(pipes[1], 1), ENOTSOCK);
 }
 
+static void disconnected(void)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	const char *other;
+	int fd;
+
+	for (int d = 0; d < 2; d++)
+		for (int foreign = 0; foreign < 2; foreign++) {
+			ABOUT("family %d, %s", DOMAINS[d], foreign ? "from elsewhere" : "its own");
+			fd = foreign ? foreign_socket(DOMAINS[d], SOCK_DGRAM, 0) :
+			     (int)WORKS(socket(DOMAINS[d], SOCK_DGRAM, 0));
+			for (int again = 0; again < 2; again++) {
+				WORKS(connect(fd, &nobody, sizeof(nobody)));
+				STR(device_of(fd), born_on());
+			}
+		}
+	ABOUT("on another device");
+	other = other_device();
+	fd = foreign_socket(AF_INET, SOCK_DGRAM, 0);
+	NEED(set_device(fd, other) == 0);
+	WORKS(connect(fd, &nobody, sizeof(nobody)));
+	STR(device_of(fd), world == UNDER ? other : "");
+}
+
+/* -- A thread is cancelled while it waits in connect(), and what it has to clean up is. */
+
+static bool cleaned_up;
+
+static void clean_up(int *unused)
+{
+	(void)unused;
+	cleaned_up = true;
+}
+
+static struct sockaddr_un full;
+static socklen_t full_length = sizeof(full);
+
+static void *waits_in_connect(void *unused)
+{
+	/* Runs as the stack is unwound, frame by frame: -fexceptions (tests/build.rs). */
+	__attribute__((cleanup(clean_up))) int here = 0;
+	int fd;
+
+	for (;;) {
+		fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		if (connect(fd, (struct sockaddr *)&full, full_length) < 0)
+			return unused + here;
+	}
+}
+
+/* By its state, a thread that sleeps in the system call. */
+static bool is_in_connect(pid_t thread)
+{
+	char path[60], line[20] = "";
+	int fd, number = -1;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", thread);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	NEED(fd >= 0 && read(fd, line, sizeof(line) - 1) > 0);
+	close(fd);
+	return sscanf(line, "%d", &number) == 1 && number == SYS_connect;
+}
+
+static pid_t first_thread_but_this(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *entry;
+	pid_t found = 0;
+
+	NEED(tasks != NULL);
+	while (!found && (entry = readdir(tasks)))
+		if (atoi(entry->d_name) != getpid())
+			found = atoi(entry->d_name);
+	closedir(tasks);
+	return found;
+}
+
+static void cancelled(void)
+{
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	pthread_t thread;
+	void *result;
+	pid_t id;
+
+	/* The kernel chooses the name. Who connects to a full queue waits. */
+	full.sun_family = AF_UNIX;
+	NEED(bind(listener, (struct sockaddr *)&full, sizeof(sa_family_t)) == 0);
+	NEED(getsockname(listener, (struct sockaddr *)&full, &full_length) == 0);
+	NEED(listen(listener, 0) == 0);
+	NEED(pthread_create(&thread, NULL, waits_in_connect, NULL) == 0);
+	id = first_thread_but_this();
+	NEED(id > 0);
+	while (!is_in_connect(id))
+		sched_yield();
+	NEED(pthread_cancel(thread) == 0 && pthread_join(thread, &result) == 0);
+	TRUE(result == PTHREAD_CANCELED);
+	TRUE(cleaned_up);
+}
+
+#ifdef __GLIBC__
+static const char *unwinds(void) { return NULL; }
+#else
+static const char *unwinds(void) { return "musl does not unwind a thread that is cancelled"; }
+#endif
+
 static void bad_addresses(void)
 {
 	long page = sysconf(_SC_PAGESIZE);
@@ -309,11 +417,14 @@ static const struct scenario SCENARIOS[] = {
 	{ "what is accepted has the device of the listener", accepted, .vrf = "lo" },
 	{ "it is the socket that has the device, whichever descriptor was used", duplicates },
 	{ "a socket inherited over exec gets the device when it is bound", inherited },
-	{ "a socket passed by a process without the library gets it when it is used", passed },
+	{ "a socket passed by a process in no VRF gets it when it is used", passed },
 	{ "a socket that has another device keeps that", keeps_its_own },
+	{ "connect() to AF_UNSPEC leaves a socket its device", disconnected },
+	{ "a thread that is cancelled in connect() unwinds its stack", cancelled,
+	  .elsewhere = unwinds },
 	{ "sockets of other families are left alone", other_families },
 	{ "a descriptor that is bad or no socket gives the kernel's errno", no_sockets },
-	{ "an address is never looked at: a bad one gives the kernel's errno", bad_addresses },
+	{ "a bad address gives the kernel's errno", bad_addresses },
 	{ NULL }
 };
 

@@ -105,6 +105,17 @@ static void read_only(void)
 	TRUE(mappings > 1);
 }
 
+static void descriptors(void)
+{
+	if (!part) {
+		for (int fd = STDERR_FILENO + 1; fd < 100; fd++)
+			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		EQ(live_again("with three descriptors"), 0);
+		return;
+	}
+	EQ(open_descriptors(), 3);
+}
+
 static const struct scenario SCENARIOS[] = {
 	{ "unset: sockets have no device", inert, .vrf = UNSET },
 	{ "empty: sockets have no device", inert, .vrf = "" },
@@ -113,6 +124,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "setenv(), putenv() and unsetenv() come too late to change that", changed },
 	{ "so do clearenv() and a program that writes over its environment", overwritten },
 	{ "so does a device that is named later", set_late, .vrf = UNSET },
+	{ "the library leaves no descriptor open", descriptors },
 	{ "the library's data is read-only", read_only, .worlds = UNDER,
 	  .elsewhere = takes_glibc },
 	{ NULL }

@@ -5,7 +5,7 @@
  * library; so must the library. Each scenario lives again under the LD_PRELOAD that it is about.
  */
 #include "device.h"
-#include <dlfcn.h>
+#include "info.h"
 
 static void sockets_are_on(const char *device)
 {
@@ -41,16 +41,22 @@ static void *symbol(const char *name)
 	return address;
 }
 
+/* Lives again, twice. */
+static void beside_the_library(const char *other)
+{
+	preload(other, NULL);
+	EQ(live_again("the other first"), 0);
+	preload(NULL, other);
+	EQ(live_again("the library first"), 0);
+}
+
 static void counting(void)
 {
 	static const unsigned int EXPECTED[] = { 2, 4, 2, 2 };
 	const unsigned int *calls;
 
 	if (!part) {
-		preload(beside("preload-counts.so"), NULL);
-		EQ(live_again("the other first"), 0);
-		preload(NULL, beside("preload-counts.so"));
-		EQ(live_again("the library first"), 0);
+		beside_the_library(beside("preload-counts.so"));
 		return;
 	}
 	calls = symbol("counted_calls");
@@ -82,21 +88,34 @@ static const char *copy_of_the_library(bool hooks)
 	return path;
 }
 
+/* What became of libc's socket(), in the word of one copy. */
+static unsigned int led(const char *copy)
+{
+	const struct info *found = dlsym(dlopen(copy, RTLD_NOW | RTLD_NOLOAD), "vrfbind_info");
+
+	NEED(found != NULL);
+	return found->socket;
+}
+
 static void second_copy(void)
 {
-	const char *copy = copy_of_the_library(true);
+	unsigned int by_library, by_copy;
 
-	if (part) {
-		sockets_are_on(born_on());
-		/* Now the one copy may not bind again what the other has bound. */
-		give_up_capabilities();
-		sockets_are_on(born_on());
+	if (!part) {
+		const char *copy = copy_of_the_library(true);
+
+		setenv("THE_COPY", copy, 1);
+		beside_the_library(copy);
 		return;
 	}
-	preload(copy, NULL);
-	EQ(live_again("the copy first"), 0);
-	preload(NULL, copy);
-	EQ(live_again("the copy last"), 0);
+	sockets_are_on(born_on());
+	/* Now the one copy may not bind again what the other has bound. */
+	give_up_capabilities();
+	sockets_are_on(born_on());
+	by_library = led(setting("VRFBIND_TEST_LIB"));
+	by_copy = led(setting("THE_COPY"));
+	TRUE((by_library == LED && by_copy == LED_BY_ANOTHER) ||
+	     (by_library == LED_BY_ANOTHER && by_copy == LED));
 }
 
 /* preload-early.so before the library and after it, and with a rival for the first place. */
@@ -144,10 +163,7 @@ static void refused_constructor(void)
 static void spoilt(void)
 {
 	if (!part) {
-		preload(beside("preload-spoils.so"), NULL);
-		EQ(live_again("the other first"), 0);
-		preload(NULL, beside("preload-spoils.so"));
-		EQ(live_again("the library first"), 0);
+		beside_the_library(beside("preload-spoils.so"));
 		return;
 	}
 	errno = 0;
@@ -159,10 +175,7 @@ static void spoilt(void)
 static void spoilt_refusal(void)
 {
 	if (!part) {
-		preload(beside("preload-spoils.so"), NULL);
-		EQ(live_again("the other first"), 0);
-		preload(NULL, beside("preload-spoils.so"));
-		EQ(live_again("the library first"), 0);
+		beside_the_library(beside("preload-spoils.so"));
 		return;
 	}
 	if (world == WITHOUT)

@@ -7,6 +7,7 @@
  * nothing is printed at all.
  */
 #include "device.h"
+#include "heard.h"
 
 #define INVALID "two words"
 
@@ -19,22 +20,6 @@ static void sockets_are_refused(void)
 			FAILS(socket(DOMAINS[i], SOCK_STREAM, 0), EINVAL);
 		else
 			STR(device_of((int)WORKS(socket(DOMAINS[i], SOCK_STREAM, 0))), "");
-}
-
-/* Runs the part with this descriptor, or none (-1), for stderr; 0 if it ran to its end. */
-static int with_stderr(int fd)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		signal(SIGPIPE, SIG_DFL);
-		if (fd < 0)
-			close(STDERR_FILENO);
-		else
-			NEED(dup2(fd, STDERR_FILENO) == STDERR_FILENO);
-		become(NULL, "with that stderr");
-	}
-	return ending_of(pid);
 }
 
 /* What the part prints on stderr. */
@@ -125,6 +110,20 @@ static void fill(int fd)
 	NEED(fcntl(fd, F_SETFL, flags) == 0);
 }
 
+static void make_both(int *pipes, int *sockets)
+{
+	NEED(pipe2(pipes, O_CLOEXEC) == 0);
+	NEED(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+}
+
+static void with_both(int to_pipe, int to_socket)
+{
+	ABOUT("a pipe");
+	EQ(with_stderr(to_pipe), 0);
+	ABOUT("a UNIX socket");
+	EQ(with_stderr(to_socket), 0);
+}
+
 static void nobody_drains(void)
 {
 	int pipes[2], sockets[2];
@@ -133,14 +132,10 @@ static void nobody_drains(void)
 		sockets_are_refused();
 		return;
 	}
-	NEED(pipe2(pipes, O_CLOEXEC) == 0);
-	NEED(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
-	ABOUT("a pipe");
+	make_both(pipes, sockets);
 	fill(pipes[1]);
-	EQ(with_stderr(pipes[1]), 0);
-	ABOUT("a UNIX socket");
 	fill(sockets[1]);
-	EQ(with_stderr(sockets[1]), 0);
+	with_both(pipes[1], sockets[1]);
 }
 
 static void nobody_reads(void)
@@ -151,14 +146,10 @@ static void nobody_reads(void)
 		sockets_are_refused();
 		return;
 	}
-	NEED(pipe2(pipes, O_CLOEXEC) == 0);
-	NEED(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+	make_both(pipes, sockets);
 	close(pipes[0]);
 	close(sockets[0]);
-	ABOUT("a pipe");
-	EQ(with_stderr(pipes[1]), 0);
-	ABOUT("a UNIX socket");
-	EQ(with_stderr(sockets[1]), 0);
+	with_both(pipes[1], sockets[1]);
 }
 
 static void nowhere(void)

@@ -6,6 +6,7 @@
  * an added one, a missing one and a changed order all show.
  */
 #include "device.h"
+#include "strangers.h"
 #include <stddef.h>
 #include <sys/ptrace.h>
 
@@ -113,6 +114,40 @@ static void births(void)
 		}
 }
 
+static void asks_for_a_number(void)
+{
+	syscall(SYS_socket, domain, type, 0);
+}
+
+static int (*socket_of_libc)(int, int, int);
+
+static void opens_in_libc(void)
+{
+	socket_of_libc(domain, type, 0);
+}
+
+static void births_past_the_export(void)
+{
+	domain = AF_INET;
+	type = SOCK_STREAM;
+	STR(calls_of(asks_for_a_number), under("socket setsockopt", "socket"));
+	socket_of_libc = (int (*)(int, int, int))libc_own("socket");
+	STR(calls_of(opens_in_libc), under("socket setsockopt", "socket"));
+}
+
+/* The call passes our export, the other preload's, and libc's own function, which leads to us. */
+static void births_through_another(void)
+{
+	if (!part) {
+		preload(NULL, beside("preload-counts.so"));
+		EQ(live_again("another preload behind the library"), 0);
+		return;
+	}
+	domain = AF_INET;
+	type = SOCK_STREAM;
+	STR(calls_of(opens), under("socket setsockopt getsockopt", "socket"));
+}
+
 static void other_births(void)
 {
 	static const int DOMAINS[] = { AF_UNIX, AF_NETLINK };
@@ -160,6 +195,8 @@ static void inert(void)
 
 static const struct scenario SCENARIOS[] = {
 	{ "socket() of an IP family makes one system call more, setsockopt", births },
+	{ "so do libc's own socket() and syscall(SYS_socket)", births_past_the_export },
+	{ "a call that comes by the library twice binds once", births_through_another },
 	{ "socket() of another family makes none", other_births },
 	{ "a socket() that fails closes what it has opened, and nothing more", failed_births,
 	  .vrf = "no-such-device" },

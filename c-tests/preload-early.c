@@ -3,10 +3,9 @@
  * before the constructor of whoever hooks socket()
  */
 #define _GNU_SOURCE
-#include <errno.h>
+#include "raw.h"
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* From socket(), and from the kernel by hand, passed to bind(). -1 and the errno if it failed. */
@@ -27,7 +26,7 @@ static void constructor(int count, char **arguments, char **environment)
 	errno = 0;
 	early_socket = socket(AF_INET, SOCK_DGRAM, 0);
 	early_socket_errno = errno;
-	early_bound = (int)syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0);
+	early_bound = raw_socket(AF_INET, SOCK_DGRAM, 0);
 	errno = 0;
 	(void)bind(early_bound, (struct sockaddr *)&any, sizeof(any));
 	early_bound_errno = errno;

@@ -191,6 +191,25 @@ static void queued(void)
 	STR(device_of(fd), "");
 }
 
+/* __udp_disconnect, net/ipv4/udp.c. A TCP socket keeps its device (tcp_disconnect). */
+static void disconnected(void)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	int fd;
+
+	own_netns();
+	for (int d = 0; d < 2; d++) {
+		fd = new_socket(DOMAINS[d], SOCK_DGRAM);
+		NEED(set_device(fd, "lo") == 0);
+		WORKS(connect(fd, &nobody, sizeof(nobody)));
+		STR(device_of(fd), "");
+		fd = new_socket(DOMAINS[d], SOCK_STREAM);
+		NEED(set_device(fd, "lo") == 0);
+		WORKS(connect(fd, &nobody, sizeof(nobody)));
+		STR(device_of(fd), "lo");
+	}
+}
+
 /*
  * __sock_create, net/socket.c: socket(AF_INET, SOCK_PACKET) makes a socket of AF_PACKET, with a
  * warning in the kernel's log. Such a call is not for us, whatever the first argument says; of
@@ -297,6 +316,8 @@ static const struct scenario SCENARIOS[] = {
 	  .worlds = FACT },
 	{ "an accepted socket has the listener's device", accepted, .worlds = FACT },
 	{ "a connection queued before the listener had a device has none", queued,
+	  .worlds = FACT },
+	{ "connect() to AF_UNSPEC takes the device from a UDP socket", disconnected,
 	  .worlds = FACT },
 	{ "SOCK_PACKET makes a packet socket of AF_INET", disguise, .worlds = FACT },
 	{ "binding a VRF's socket to a link-local address moves it to the enslaved device",

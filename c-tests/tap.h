@@ -51,6 +51,7 @@ struct scenario {
 	const char *sentence;
 	void (*run)(void);
 	const char *vrf;		/* VRFBIND_VRF, or UNSET; NULL: the tier's device */
+	const char *also;		/* another of the library's variables, NAME=VALUE */
 	unsigned int worlds;		/* 0: WITHOUT, and then UNDER */
 	const char *(*elsewhere)(void);	/* why this tier does not list it, or NULL: it does */
 };
@@ -320,6 +321,10 @@ static inline void tap_environment(const struct scenario *s, enum world w)
 		unsetenv("VRFBIND_VRF");
 	else
 		setenv("VRFBIND_VRF", s->vrf ? s->vrf : setting("VRFBIND_TEST_DEVICE"), 1);
+	unsetenv("VRFBIND_SEAL");
+	unsetenv("VRFBIND_LOG");
+	if (s->also)
+		putenv((char *)s->also);
 }
 
 /* Runs one scenario in one world; true if its process said "ok". */

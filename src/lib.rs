@@ -5,49 +5,108 @@
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST),
 //!    in the ordinary order on musl. It finds the functions that our exports hide ([`next`]), reads
-//!    `VRFBIND_VRF` once ([`settings`]), and says on stderr if that cannot be understood. Then it makes
-//!    its one page of data read-only (glibc only): the settings, those functions' addresses, the GOT.
-//!    Only here may anything be searched for, printed or stored. libc may not be initialised yet: no
+//!    the environment once ([`settings`]), and says on stderr if that cannot be understood. If a VRF is
+//!    asked for, it leads libc's own `socket` and `execve` to us ([`libc_patch`]), and seals the process
+//!    if that is asked for too ([`abi::seal`]). Then it makes its page of data read-only (glibc only).
+//!    Only here may anything be searched for or stored. libc may not be initialised yet: no
 //!    stdio, no malloc, and on glibc `environ` is still NULL.
-//! 3. The program runs. Each of the exports in [`hooks`] asks [`policy`] what to do, asks [`sys`] to
-//!    do it, and calls the function it hides. Nothing here allocates, locks, prints, reads the
-//!    environment or can panic: socket() and bind() are async-signal-safe by POSIX, and threads,
-//!    signal handlers and vfork children are all welcome at any point.
-//! 4. Nothing happens at exit. There is no destructor, so hooks work in other objects' destructors.
+//! 3. The program runs. Each way into the library ([`hooks`]) asks [`policy`] what to do, asks [`sys`] to
+//!    do it, and calls the function it hides. Nothing here allocates, locks, prints (but for the log,
+//!    which is off by default), reads the environment or can panic: socket() and bind() are
+//!    async-signal-safe by POSIX, and threads, signal handlers and vfork children are all welcome at
+//!    any point.
+//! 4. The program becomes another one: execve, by whatever name, sees to it that the library and
+//!    our variables go with it ([`exec`]).
+//! 5. Nothing happens at exit. There is no destructor, so hooks work in other objects' destructors.
 //!
 //! A hook that is called before step 2 (glibc honours one DF_1_INITFIRST per process; another object
-//! may own it and open sockets in a constructor) does step 2 for itself, without the line on stderr.
-//! Doing it twice is harmless: the results are the same and each is published by atomic stores.
+//! may own it and open sockets in a constructor) finds and reads for itself. Doing that twice is
+//! harmless: the results are the same and each is published by atomic stores.
 //!
-//! The three layers are kept apart: symbol (`hooks`), pure decision (`policy`), system call (`sys`).
-//! The environment is read in `settings` only. Unsafe code is allowed in `sys` and `next` only, and
-//! in the exports' signatures.
+//! The layers are kept apart: symbol (`hooks`), pure decision (`policy`), system call (`sys`). The
+//! environment is read in `settings` only. Unsafe code is allowed where memory is not ours: `sys` (the
+//! kernel's and libc's), `elf` and `next` (ld.so's), `exec` (a program's environment), `arch` (code), and in
+//! the exports' signatures.
 #![cfg_attr(not(test), no_std)]
-// The unit tests run without the constructor and the exports, from which all else is reached.
-#![cfg_attr(test, allow(dead_code))]
+// The unit tests run without the constructor and the exports, from which all else is reached; on a
+// machine that is not known nothing is led.
+#![cfg_attr(any(test, unknown_machine), allow(dead_code))]
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+mod arch;
+#[allow(unsafe_code)]
+mod elf;
+#[allow(unsafe_code)]
+mod exec;
 mod hooks;
+mod libc_patch;
+mod log;
 #[allow(unsafe_code)]
 mod next;
 mod policy;
+mod preloadable;
 mod settings;
 #[allow(unsafe_code)]
 mod sys;
 
+use abi::{LED, LED_BY_ANOTHER};
 use core::ffi::{c_char, c_int};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Runs at load. glibc passes what main() will get; musl passes nothing, so that `envp` is whatever was
 /// in the register: [`sys::Environment`] looks at it only where libc has no `environ` yet.
 extern "C" fn load(_argc: c_int, _argv: *const *const c_char, envp: *const *const c_char) {
     let around = next::find();
-    if let Err(refusal) = settings::read(&sys::Environment::at_load(envp)) {
+    log::note_stderr();
+    let environment = sys::Environment::at_load(envp);
+    let asked = settings::read(&environment);
+    if let Err(refusal) = &asked {
         refusal.print();
+    }
+    if settings::vrf() != policy::Vrf::Inert {
+        // A setting that is not understood refuses sockets, to libc's own callers and to children too.
+        start(&around, asked.ok());
     }
     // musl gives the unused ends of a writable segment's pages to malloc (reclaim_gaps,
     // ldso/dynlink.c): on these pages there may be data that is not ours.
     if around.is_glibc {
         sys::make_read_only(around.writable);
+    }
+}
+
+fn start(around: &next::Surroundings, asked: Option<settings::Asked<'_>>) {
+    if let Some(path) = asked.as_ref().and_then(|asked| asked.log) {
+        log::open(path);
+    }
+    exec::prepare(around.path);
+    let writer = sys::CodeWriter::new();
+    let lead = |name, function, number, target: usize, result: &AtomicU32| {
+        let led = libc_patch::lead(function, number, target, &writer);
+        result.store(led, Relaxed);
+        if log::is_on() && led != LED && led != LED_BY_ANOTHER {
+            log::not_led(name, led);
+        }
+    };
+    let info = &settings::INFO;
+    let socket = hooks::libc_socket as extern "C" fn(_, _, _) -> _ as usize;
+    let execve = hooks::libc_execve as extern "C" fn(_, _, _) -> _ as usize;
+    lead(
+        "socket",
+        around.libc_socket,
+        libc::SYS_socket,
+        socket,
+        &info.socket,
+    );
+    lead(
+        "execve",
+        around.libc_execve,
+        libc::SYS_execve,
+        execve,
+        &info.execve,
+    );
+    if asked.is_some_and(|asked| asked.seal) {
+        settings::seal();
     }
 }
 

@@ -15,8 +15,20 @@ pub enum Vrf {
     Inert,
     /// Sockets belong to this device.
     Device(DeviceName),
+    /// Sockets belong to no device, on purpose, in a process where only we can make sockets.
+    Default,
     /// Something is asked that cannot be understood: no IP socket may be had.
     Invalid,
+}
+
+impl Vrf {
+    /// The device that sockets belong to, if there is one.
+    pub fn device(self) -> Option<DeviceName> {
+        match self {
+            Self::Device(device) => Some(device),
+            _ => None,
+        }
+    }
 }
 
 /// What to do with a socket.
@@ -81,7 +93,7 @@ mod tests {
 
     #[test]
     fn other_families_go_through_whatever_the_settings() {
-        for vrf in [Vrf::Inert, Vrf::Device(blue()), Vrf::Invalid] {
+        for vrf in [Vrf::Inert, Vrf::Default, Vrf::Device(blue()), Vrf::Invalid] {
             for domain in [AF_UNIX, AF_NETLINK, AF_PACKET, AF_VSOCK, -1, 0x7fff] {
                 assert_eq!(at_birth(vrf, domain, SOCK_DGRAM), Verdict::Through);
                 assert_eq!(adopted(vrf, domain), Verdict::Through);
@@ -94,13 +106,15 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_setting_refuses_every_ip_socket_and_an_inert_one_none() {
+    fn an_invalid_setting_refuses_every_ip_socket_and_no_device_refuses_none() {
         for domain in [AF_INET, AF_INET6] {
             let refused = Verdict::Refuse(Errno::new(EINVAL));
             assert_eq!(at_birth(Vrf::Invalid, domain, SOCK_DGRAM), refused);
             assert_eq!(adopted(Vrf::Invalid, domain), refused);
-            assert_eq!(at_birth(Vrf::Inert, domain, SOCK_DGRAM), Verdict::Through);
-            assert_eq!(adopted(Vrf::Inert, domain), Verdict::Through);
+            for vrf in [Vrf::Inert, Vrf::Default] {
+                assert_eq!(at_birth(vrf, domain, SOCK_DGRAM), Verdict::Through);
+                assert_eq!(adopted(vrf, domain), Verdict::Through);
+            }
         }
     }
 }

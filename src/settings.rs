@@ -1,29 +1,57 @@
 //! What the environment asks for: read once, at load, and immutable from then on.
 //!
-//! `VRFBIND_VRF` is copied out of the environment, because the program owns that memory and may
-//! change it (setenv, putenv, clearenv, a title written over argv and environ). Readers need no lock:
-//! the name is stored first and the state, with release ordering, last. Two threads that read the
-//! environment at once store the same values.
+//! The values are copied out of the environment, because the program owns that memory and may change
+//! it (setenv, putenv, clearenv, a title written over argv and environ). They are kept in
+//! `vrfbind_info`, where other processes can read them too. Readers need no lock: the rest is stored
+//! first and the state, with release ordering, last. Two threads that read the environment at once
+//! store the same values.
 
+use crate::log::{LOG_SIZE, Line, STDERR};
 use crate::policy::Vrf;
 use crate::sys::{self, Environment};
-use abi::{BadName, DEFAULT, DeviceName, VRF_VARIABLE};
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use abi::{
+    DEFAULT, DeviceName, INFO_MAGIC, Info, LED_NOT_TRIED, LOG_VARIABLE, SEAL_FOUND, SEAL_MADE,
+    SEAL_NONE, SEAL_REFUSED, SEAL_VARIABLE, STATE_DEFAULT, STATE_DEVICE, STATE_INERT,
+    STATE_INVALID, STATE_UNREAD, VRF_VARIABLE,
+};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-static STATE: AtomicU8 = AtomicU8::new(UNREAD);
-static NAME: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+/// What the library says of itself, and where it keeps it.
+#[cfg_attr(not(test), unsafe(export_name = "vrfbind_info"))]
+#[allow(unsafe_code)]
+pub static INFO: Info = Info {
+    magic: INFO_MAGIC,
+    size: size_of::<Info>() as u32,
+    version: [
+        number(env!("CARGO_PKG_VERSION_MAJOR")),
+        number(env!("CARGO_PKG_VERSION_MINOR")),
+        number(env!("CARGO_PKG_VERSION_PATCH")),
+        0,
+    ],
+    socket: AtomicU32::new(LED_NOT_TRIED),
+    execve: AtomicU32::new(LED_NOT_TRIED),
+    seal: AtomicU32::new(SEAL_NONE),
+    state: AtomicU32::new(STATE_UNREAD),
+    device: [const { AtomicU64::new(0) }; 2],
+};
 
-const UNREAD: u8 = 0;
-const INERT: u8 = 1;
-const DEVICE: u8 = 2;
-const INVALID: u8 = 3;
+const fn number(text: &str) -> u8 {
+    let mut digits = text.as_bytes();
+    let mut number = 0;
+    while let [digit, rest @ ..] = digits {
+        number = number * 10 + (*digit - b'0');
+        digits = rest;
+    }
+    number
+}
 
-/// The settings. Async-signal-safe.
+/// Which VRF. Async-signal-safe.
 pub fn vrf() -> Vrf {
-    match STATE.load(Ordering::Acquire) {
-        INERT => Vrf::Inert,
-        DEVICE => Vrf::Device(name()),
-        INVALID => Vrf::Invalid,
+    match INFO.state.load(Ordering::Acquire) {
+        STATE_INERT => Vrf::Inert,
+        STATE_DEVICE => Vrf::Device(device()),
+        STATE_DEFAULT => Vrf::Default,
+        STATE_INVALID => Vrf::Invalid,
         _ => early(),
     }
 }
@@ -31,72 +59,162 @@ pub fn vrf() -> Vrf {
 /// Before the constructor. Where not even `environ` can be had, no IP socket can be had either.
 #[cold]
 fn early() -> Vrf {
-    match Environment::now() {
-        Some(environment) => read(&environment).unwrap_or(Vrf::Invalid),
-        None => Vrf::Invalid,
-    }
-}
-
-/// Reads the environment and publishes what it asks for.
-pub fn read(environment: &Environment) -> Result<Vrf, Refusal<'_>> {
-    let vrf = understand(environment);
-    let state = match vrf {
-        Ok(Vrf::Inert) => INERT,
-        Ok(Vrf::Device(name)) => {
-            store(name);
-            DEVICE
-        }
-        Ok(Vrf::Invalid) | Err(_) => INVALID,
+    let Some(environment) = Environment::now() else {
+        return Vrf::Invalid;
     };
-    STATE.store(state, Ordering::Release);
-    vrf
+    if read(&environment).is_err() {
+        return Vrf::Invalid;
+    }
+    vrf()
 }
 
-fn understand(environment: &Environment) -> Result<Vrf, Refusal<'_>> {
+/// What the constructor has to do.
+pub struct Asked<'a> {
+    /// Whether a seal is asked for.
+    pub seal: bool,
+    /// Where the log shall go, if anywhere.
+    pub log: Option<&'a [u8]>,
+}
+
+/// Reads the environment and publishes the VRF.
+pub fn read(environment: &Environment) -> Result<Asked<'_>, Refusal<'_>> {
+    let understood = understand(environment);
+    let state = match understood {
+        Ok((Vrf::Inert, _)) => STATE_INERT,
+        Ok((Vrf::Default, _)) => STATE_DEFAULT,
+        Ok((Vrf::Device(name), _)) => {
+            store(name);
+            STATE_DEVICE
+        }
+        Ok((Vrf::Invalid, _)) | Err(_) => STATE_INVALID,
+    };
+    INFO.state.store(state, Ordering::Release);
+    understood.map(|(_, asked)| asked)
+}
+
+/// Seals the process, if it is not sealed already. Without the seal that was asked for, no IP socket may
+/// be had.
+pub fn seal() {
+    let seal = if sys::is_sealed() {
+        SEAL_FOUND
+    } else {
+        match sys::install_seal() {
+            Ok(()) => SEAL_MADE,
+            Err(errno) => {
+                INFO.state.store(STATE_INVALID, Ordering::Release);
+                let mut line = Line::new();
+                line.text(b"vrfbind: ");
+                line.text(SEAL_VARIABLE.as_bytes());
+                line.text(b"=1: prctl(PR_SET_SECCOMP) fails with errno ");
+                line.number(errno.into_raw());
+                line.text(b". Every IPv4 and IPv6 socket() and every execve() of this program fails with EINVAL.\n");
+                line.write_to_stderr();
+                SEAL_REFUSED
+            }
+        }
+    };
+    INFO.seal.store(seal, Ordering::Relaxed);
+}
+
+/// Whether a seal was asked for.
+pub fn is_seal_asked() -> bool {
+    INFO.seal.load(Ordering::Relaxed) != SEAL_NONE
+}
+
+/// Whether a seal was asked for and not to be had.
+pub fn is_seal_refused() -> bool {
+    INFO.seal.load(Ordering::Relaxed) == SEAL_REFUSED
+}
+
+/// Whether only a system call of ours can make an IP socket.
+pub fn is_sealed() -> bool {
+    is_seal_asked() || INFO.state.load(Ordering::Relaxed) == STATE_DEFAULT
+}
+
+fn understand(environment: &Environment) -> Result<(Vrf, Asked<'_>), Refusal<'_>> {
+    let nothing = Asked {
+        seal: false,
+        log: None,
+    };
     // A set-user-ID program does not take orders from its caller's environment. ld.so drops most
     // LD_PRELOADs then (ld.so(8), secure-execution mode), but not a name from a trusted directory,
     // and not /etc/ld.so.preload.
     if sys::is_secure_execution() {
-        return Ok(Vrf::Inert);
+        return Ok((Vrf::Inert, nothing));
     }
-    match environment.variable(VRF_VARIABLE.as_bytes()) {
-        None | Some(b"" | DEFAULT) => Ok(Vrf::Inert),
-        Some(value) => match DeviceName::new(value) {
-            Ok(name) => Ok(Vrf::Device(name)),
-            Err(why) => Err(Refusal { value, why }),
-        },
+    let value = |variable: &str| {
+        environment
+            .variable(variable.as_bytes())
+            .filter(|value| !value.is_empty())
+    };
+    let refusal = |variable, value, why| Refusal {
+        variable,
+        value,
+        why,
+    };
+    let vrf = match value(VRF_VARIABLE) {
+        None => Vrf::Inert,
+        // A program that left its VRF on purpose still needs us where only we can make sockets.
+        Some(DEFAULT) if sys::is_sealed() => Vrf::Default,
+        Some(DEFAULT) => Vrf::Inert,
+        Some(name) => Vrf::Device(
+            DeviceName::new(name).map_err(|why| refusal(VRF_VARIABLE, name, why.reason()))?,
+        ),
+    };
+    if vrf == Vrf::Inert {
+        return Ok((vrf, nothing));
     }
+    let seal = match value(SEAL_VARIABLE) {
+        None | Some(b"0") => false,
+        Some(b"1") => true,
+        Some(other) => return Err(refusal(SEAL_VARIABLE, other, "it is neither 0 nor 1")),
+    };
+    let log = match value(LOG_VARIABLE) {
+        Some(path) if path.len() >= LOG_SIZE => {
+            return Err(refusal(LOG_VARIABLE, path, "it is longer than 255 bytes"));
+        }
+        Some(path) if path != STDERR && path.first() != Some(&b'/') => {
+            return Err(refusal(
+                LOG_VARIABLE,
+                path,
+                "it is neither \"stderr\" nor an absolute path",
+            ));
+        }
+        log => log,
+    };
+    Ok((vrf, Asked { seal, log }))
 }
 
 fn store(name: DeviceName) {
     let bits = u128::from_ne_bytes(*name.padded());
-    let [low, high] = &NAME;
+    let [low, high] = &INFO.device;
     low.store(bits as u64, Ordering::Relaxed);
     high.store((bits >> 64) as u64, Ordering::Relaxed);
 }
 
-fn name() -> DeviceName {
-    let [low, high] = &NAME;
+fn device() -> DeviceName {
+    let [low, high] = &INFO.device;
     let (low, high) = (low.load(Ordering::Relaxed), high.load(Ordering::Relaxed));
     DeviceName::from_padded((u128::from(high) << 64 | u128::from(low)).to_ne_bytes())
 }
 
-/// A value of `VRFBIND_VRF` that is not understood.
+/// A setting that is not understood.
 pub struct Refusal<'a> {
+    variable: &'static str,
     value: &'a [u8],
-    why: BadName,
+    why: &'static str,
 }
 
 impl Refusal<'_> {
     /// One line on stderr, if stderr takes it.
     pub fn print(&self) {
-        let mut line = sys::Line::new();
+        let mut line = Line::new();
         line.text(b"vrfbind: ");
-        line.text(VRF_VARIABLE.as_bytes());
+        line.text(self.variable.as_bytes());
         line.text(b"=\"");
         line.foreign(self.value);
-        line.text(b"\" is not a device name: ");
-        line.text(self.why.reason().as_bytes());
+        line.text(b"\" is not understood: ");
+        line.text(self.why.as_bytes());
         line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");
         line.write_to_stderr();
     }

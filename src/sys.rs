@@ -4,23 +4,25 @@
 //! errno, which belongs to the program, is only ever written by [`set_errno`]. Errors are values.
 //! Callable from signal handlers and vfork children, except where a function says otherwise.
 
-use abi::{DeviceName, NAME_SIZE};
+use crate::next::Strings;
+use abi::{DeviceName, NAME_SIZE, seal};
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
 use core::ops::Range;
-use libc::{SO_BINDTODEVICE, SO_DOMAIN, SOL_SOCKET};
-use syscalls::{Errno, syscall};
+use core::ptr;
+use libc::{SO_BINDTODEVICE, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
+use syscalls::{Errno, Sysno, syscall};
 
 /// Puts the socket into `device`.
 ///
 /// socket(7): ENODEV if there is no such device. EPERM without CAP_NET_RAW, until Linux 5.7 always,
 /// since then (c427bfec18f2) only if the socket has a device already, be it the same.
-pub fn bind_to_device(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
+fn bind_to_device(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
     let name = device.padded();
     // SAFETY: the kernel reads size_of_val(name) bytes of `name`, which is borrowed until then.
     unsafe {
         syscall!(
-            syscalls::Sysno::setsockopt,
+            Sysno::setsockopt,
             fd,
             SOL_SOCKET,
             SO_BINDTODEVICE,
@@ -29,6 +31,15 @@ pub fn bind_to_device(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
         )
     }?;
     Ok(())
+}
+
+/// Puts the socket into `device`, where somebody may have done so before (`ip vrf exec` around us, a
+/// unit's BindNetworkInterface=, a second copy of us): then the socket's own word decides.
+pub fn bind_or_is_bound(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
+    match bind_to_device(fd, device) {
+        Err(Errno::EPERM) if bound_device(fd) == Ok(Some(*device)) => Ok(()),
+        result => result,
+    }
 }
 
 /// The device of the socket, if it has one. ENODEV: it had one, which has been deleted since; the
@@ -42,9 +53,18 @@ pub fn bound_device(fd: c_int) -> Result<Option<DeviceName>, Errno> {
 
 /// The family of the socket. Since Linux 2.6.32.
 pub fn domain(fd: c_int) -> Result<c_int, Errno> {
-    let mut domain = [0; size_of::<c_int>()];
-    getsockopt(fd, SO_DOMAIN, &mut domain)?;
-    Ok(c_int::from_ne_bytes(domain))
+    number(fd, SO_DOMAIN)
+}
+
+/// The type of the socket, without flags.
+pub fn kind(fd: c_int) -> Result<c_int, Errno> {
+    number(fd, SO_TYPE)
+}
+
+fn number(fd: c_int, option: c_int) -> Result<c_int, Errno> {
+    let mut number = [0; size_of::<c_int>()];
+    getsockopt(fd, option, &mut number)?;
+    Ok(c_int::from_ne_bytes(number))
 }
 
 fn getsockopt(fd: c_int, option: c_int, value: &mut [u8]) -> Result<libc::socklen_t, Errno> {
@@ -53,7 +73,7 @@ fn getsockopt(fd: c_int, option: c_int, value: &mut [u8]) -> Result<libc::sockle
     // borrowed exclusively until then.
     unsafe {
         syscall!(
-            syscalls::Sysno::getsockopt,
+            Sysno::getsockopt,
             fd,
             SOL_SOCKET,
             option,
@@ -64,11 +84,24 @@ fn getsockopt(fd: c_int, option: c_int, value: &mut [u8]) -> Result<libc::sockle
     Ok(length)
 }
 
+/// Ends all sending and receiving. A datagram socket that is not connected gives ENOTCONN, and is shut down
+/// all the same (inet_shutdown, net/ipv4/af_inet.c).
+pub fn shutdown(fd: c_int) {
+    // SAFETY: takes no pointers.
+    let _ = unsafe { syscall!(Sysno::shutdown, fd, libc::SHUT_RDWR) };
+}
+
+/// The family of an address with which connect(2) has just succeeded, so that the kernel has read it.
+pub fn family(address: *const libc::sockaddr) -> c_int {
+    // SAFETY: see above. It need not be aligned.
+    unsafe { address.cast::<libc::sa_family_t>().read_unaligned() }.into()
+}
+
 /// Closes a descriptor of ours. Nothing can be done about an error, and on Linux the descriptor is
 /// gone whatever close(2) returns.
 pub fn close(fd: c_int) {
     // SAFETY: callers own `fd`; no one else was told its number.
-    let _ = unsafe { syscall!(syscalls::Sysno::close, fd) };
+    let _ = unsafe { syscall!(Sysno::close, fd) };
 }
 
 /// Sets errno, which is libc's and belongs to the thread.
@@ -86,21 +119,17 @@ pub fn is_secure_execution() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
+fn page_size() -> usize {
+    // SAFETY: reads what ld.so keeps. The kernel always says its page size.
+    unsafe { libc::getauxval(libc::AT_PAGESZ) as usize }
+}
+
 /// Makes the pages of a segment of ours read-only for good. An error is no harm: a page that stays
 /// writable is what every other library has.
 pub fn make_read_only(segment: Range<usize>) {
-    // SAFETY: reads what ld.so keeps. The kernel always says its page size.
-    let page = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
-    let start = segment.start & page.wrapping_neg();
+    let start = segment.start & page_size().wrapping_neg();
     // SAFETY: callers know that nothing in these pages is written any more.
-    let _ = unsafe {
-        syscall!(
-            syscalls::Sysno::mprotect,
-            start,
-            segment.end - start,
-            libc::PROT_READ
-        )
-    };
+    let _ = unsafe { syscall!(Sysno::mprotect, start, segment.end - start, libc::PROT_READ) };
 }
 
 /// The panic handler's end of the process, named so that a look at the imports shows whether the
@@ -155,67 +184,138 @@ impl Environment {
     }
 }
 
-/// A line for stderr, built on the stack, written with one write(2). What does not fit is cut.
-pub struct Line {
-    bytes: [u8; 256],
-    length: usize,
+/// write(2), once.
+pub fn write(fd: c_int, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel reads bytes.len() bytes of `bytes`.
+    unsafe { syscall!(Sysno::write, fd, bytes.as_ptr(), bytes.len()) }
 }
 
-impl Line {
-    pub const fn new() -> Self {
-        Self {
-            bytes: [0; 256],
-            length: 0,
-        }
-    }
+/// A string that the program or ld.so holds.
+pub fn string<'a>(string: *const c_char) -> &'a [u8] {
+    // SAFETY: callers have it from execve's caller or ld.so, and use it only while that waits.
+    unsafe { CStr::from_ptr(string) }.to_bytes()
+}
 
-    /// Adds text of ours.
-    pub fn text(&mut self, text: &[u8]) {
-        for &byte in text {
-            if let Some(to) = self.bytes.get_mut(self.length) {
-                *to = byte;
-                self.length += 1;
-            }
-        }
-    }
+/// Whether it is no string, or has nothing in it.
+pub fn is_empty(string: *const c_char) -> bool {
+    // SAFETY: null, or a string that execve's caller holds; one byte is looked at.
+    string.is_null() || unsafe { *string } == 0
+}
 
-    /// Adds at most 32 bytes that somebody else chose, each that is not printable ASCII as `?`: a
-    /// terminal may be reading.
-    pub fn foreign(&mut self, text: &[u8]) {
-        for byte in text.iter().take(32) {
-            let printable = byte.is_ascii_graphic() || *byte == b' ';
-            self.text(&[if printable { *byte } else { b'?' }]);
-        }
-    }
+/// Opens a file to read it, from `folder`. Not one that would block or do something when opened.
+pub fn open_to_read(folder: c_int, path: *const c_char) -> Result<c_int, Errno> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
+    let fd = unsafe { syscall!(Sysno::openat, folder, path, flags, 0) }?;
+    Ok(fd as c_int)
+}
 
-    /// Writes the line if that neither blocks nor kills: a full pipe is left alone, and so is one
-    /// that nobody reads (SIGPIPE), a closed descriptor, and an IP socket, which is how inetd hands
-    /// a connection to a program: the peer did not ask for our opinion.
-    pub fn write_to_stderr(&self) {
-        let is_ip = matches!(
-            domain(libc::STDERR_FILENO),
-            Ok(libc::AF_INET | libc::AF_INET6)
-        );
-        if is_ip || !is_writable(libc::STDERR_FILENO) {
-            return;
-        }
-        if let Some(line) = self.bytes.get(..self.length) {
-            // SAFETY: the kernel reads line.len() bytes of `line`. A failed write is nobody's loss.
-            let _ = unsafe {
-                syscall!(
-                    syscalls::Sysno::write,
-                    libc::STDERR_FILENO,
-                    line.as_ptr(),
-                    line.len()
-                )
-            };
-        }
+/// pread(2), once.
+pub fn read_at(fd: c_int, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes at most buffer.len() bytes to `buffer`.
+    unsafe {
+        syscall!(
+            Sysno::pread64,
+            fd,
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            offset
+        )
     }
+}
+
+/// Which file it is, whose, and its mode.
+pub struct File {
+    pub device: u64,
+    pub inode: u64,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// fstat(2).
+pub fn stat(fd: c_int) -> Result<File, Errno> {
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: on 64-bit machines libc's struct is the kernel's.
+    unsafe { syscall!(Sysno::fstat, fd, stat.as_mut_ptr()) }?;
+    // SAFETY: fstat has succeeded.
+    let stat = unsafe { stat.assume_init() };
+    Ok(File {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+    })
+}
+
+/// Whether exec gives the file capabilities (capabilities(7)).
+pub fn has_file_capabilities(fd: c_int) -> bool {
+    let name = c"security.capability";
+    // SAFETY: the kernel reads the name; without a buffer it returns the value's size only.
+    let size = unsafe { syscall!(Sysno::fgetxattr, fd, name.as_ptr(), 0, 0) };
+    matches!(size, Ok(1..))
+}
+
+/// Whether the file is to be found and read.
+pub fn is_there(path: *const c_char) -> bool {
+    // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
+    unsafe { syscall!(Sysno::faccessat, libc::AT_FDCWD, path, libc::R_OK) }.is_ok()
+}
+
+/// The real user.
+pub fn getuid() -> u32 {
+    // SAFETY: no preconditions, no failure.
+    unsafe { syscall!(Sysno::getuid) }.unwrap_or(0) as u32
+}
+
+/// The real group.
+pub fn getgid() -> u32 {
+    // SAFETY: no preconditions, no failure.
+    unsafe { syscall!(Sysno::getgid) }.unwrap_or(0) as u32
+}
+
+/// Whether execve gives no privileges any more.
+pub fn has_no_new_privs() -> bool {
+    // SAFETY: takes no pointers.
+    let is_set = unsafe { syscall!(Sysno::prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
+    is_set == Ok(1)
+}
+
+/// Opens a file to append to it, makes it if need be. A FIFO is not waited for.
+pub fn open_to_append(path: *const c_char) -> Result<c_int, Errno> {
+    let flags = libc::O_WRONLY
+        | libc::O_APPEND
+        | libc::O_CREAT
+        | libc::O_CLOEXEC
+        | libc::O_NOCTTY
+        | libc::O_NONBLOCK;
+    open(path, flags)
+}
+
+/// openat(2) from the current directory, with mode 0600 for a file that is made. A path that points
+/// nowhere is EFAULT.
+pub fn open(path: *const c_char, flags: c_int) -> Result<c_int, Errno> {
+    // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
+    let fd = unsafe { syscall!(Sysno::openat, libc::AT_FDCWD, path, flags, 0o600) }?;
+    Ok(fd as c_int)
+}
+
+/// getpid(2).
+pub fn getpid() -> c_int {
+    // SAFETY: no preconditions, no failure.
+    unsafe { syscall!(Sysno::getpid) }.unwrap_or(0) as c_int
+}
+
+/// getppid(2).
+pub fn getppid() -> c_int {
+    // SAFETY: no preconditions, no failure.
+    unsafe { syscall!(Sysno::getppid) }.unwrap_or(0) as c_int
 }
 
 /// poll(2) without waiting. A pipe is writable if it has room for PIPE_BUF (4,096) bytes, more than
-/// a [`Line`]; POLLERR says that nobody reads.
-fn is_writable(fd: c_int) -> bool {
+/// a line of ours; POLLERR says that nobody reads.
+pub fn is_writable(fd: c_int) -> bool {
     let mut poll = libc::pollfd {
         fd,
         events: libc::POLLOUT,
@@ -227,15 +327,232 @@ fn is_writable(fd: c_int) -> bool {
     };
     // SAFETY: one pollfd, borrowed exclusively, and a timespec; no signal mask, hence its size is 0.
     // ppoll, because aarch64 has no poll.
-    let ready = unsafe {
-        syscall!(
-            syscalls::Sysno::ppoll,
-            &raw mut poll,
-            1,
-            &raw const now,
-            0,
-            0
-        )
-    };
+    let ready = unsafe { syscall!(Sysno::ppoll, &raw mut poll, 1, &raw const now, 0, 0) };
     ready == Ok(1) && poll.revents == libc::POLLOUT
+}
+
+/// socket(2), with the seal's cookie in the sixth register. The kernel looks at three.
+pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<c_int, Errno> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { syscall!(Sysno::socket, domain, kind, protocol, 0, 0, seal::COOKIE) }?;
+    Ok(fd as c_int)
+}
+
+/// Whether a seal is around this process. It answers this question with an errno of its own.
+pub fn is_sealed() -> bool {
+    // SAFETY: takes no pointers.
+    let answer = unsafe { syscall!(Sysno::socket, seal::ASK_FAMILY, 0, 0) };
+    answer == Err(Errno::new(seal::ASK_ERRNO))
+}
+
+/// Seals this process and all its children: since Linux 3.5 (seccomp filters), for good.
+///
+/// By prctl(2), which systemd's SystemCallFilter=@system-service allows and seccomp(2) not. Without
+/// CAP_SYS_ADMIN the kernel wants no_new_privs first (EACCES), so that nobody can confuse a set-user-ID
+/// program by a filter. Other threads are not sealed, so there should be none yet.
+pub fn install_seal() -> Result<(), Errno> {
+    let filter = libc::sock_fprog {
+        len: seal::FILTER.len() as u16,
+        filter: seal::FILTER.as_ptr().cast_mut().cast(),
+    };
+    let install = || {
+        // SAFETY: the kernel copies the filter, and does not write to it.
+        unsafe {
+            syscall!(
+                Sysno::prctl,
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const filter,
+                0,
+                0
+            )
+        }
+    };
+    match install() {
+        Err(Errno::EACCES) => {
+            // SAFETY: takes no pointers.
+            unsafe { syscall!(Sysno::prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }?;
+            install()?;
+        }
+        result => {
+            result?;
+        }
+    }
+    // What counts is what the kernel does now.
+    if is_sealed() {
+        Ok(())
+    } else {
+        Err(Errno::EACCES)
+    }
+}
+
+/// execve(2). Returns only with an error.
+pub fn execve(path: *const c_char, argv: Strings, envp: Strings) -> Errno {
+    // SAFETY: the kernel reads the strings, or fails with EFAULT.
+    match unsafe { syscall!(Sysno::execve, path, argv, envp) } {
+        Err(errno) => errno,
+        Ok(_) => Errno::ENOEXEC,
+    }
+}
+
+/// execveat(2). Returns only with an error.
+pub fn execveat(
+    folder: c_int,
+    path: *const c_char,
+    argv: Strings,
+    envp: Strings,
+    flags: c_int,
+) -> Errno {
+    // SAFETY: the kernel reads the strings, or fails with EFAULT.
+    match unsafe { syscall!(Sysno::execveat, folder, path, argv, envp, flags) } {
+        Err(errno) => errno,
+        Ok(_) => Errno::ENOEXEC,
+    }
+}
+
+/// The code of a function.
+pub fn code(address: usize, size: usize) -> &'static [u8] {
+    // SAFETY: callers have both from the symbol table of libc, which stays loaded.
+    unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(address), size) }
+}
+
+/// A way to write over code that nobody is in: through /proc/self/mem, else by making its pages writable.
+///
+/// Through the file, the kernel writes to pages that are not writable here, and makes them private as it
+/// does (FOLL_FORCE, since ever; proc_mem.force_override= can forbid it since Linux 6.12). It also takes
+/// care of the instruction cache. The file is opened once, since that is most of what it costs.
+pub struct CodeWriter(Result<c_int, Errno>);
+
+impl CodeWriter {
+    /// Cannot fail: without the file, there is the other way.
+    pub fn new() -> Self {
+        let flags = libc::O_RDWR | libc::O_CLOEXEC;
+        Self(open(c"/proc/self/mem".as_ptr(), flags))
+    }
+
+    /// Writes `code` to `address`.
+    pub fn write(&self, address: usize, code: &[u8]) -> Result<(), Errno> {
+        let through_file = self.0.and_then(|fd| {
+            // SAFETY: the kernel reads code.len() bytes of `code`.
+            unsafe { syscall!(Sysno::pwrite64, fd, code.as_ptr(), code.len(), address) }
+        });
+        match through_file {
+            Ok(length) if length == code.len() => Ok(()),
+            _ => write_by_mprotect(address, code),
+        }
+    }
+}
+
+impl Drop for CodeWriter {
+    fn drop(&mut self) {
+        if let Ok(fd) = self.0 {
+            close(fd);
+        }
+    }
+}
+
+fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
+    let start = address & page_size().wrapping_neg();
+    let length = address - start + code.len();
+    let protect = |protection: c_int| {
+        // SAFETY: read and execute permission stay all the time.
+        unsafe { syscall!(Sysno::mprotect, start, length, protection) }
+    };
+    let executable = libc::PROT_READ | libc::PROT_EXEC;
+    protect(executable | libc::PROT_WRITE)?;
+    let to = ptr::with_exposed_provenance_mut::<u8>(address);
+    // SAFETY: writable now, as long as `code`, and nobody is in there: callers see to it.
+    unsafe { ptr::copy_nonoverlapping(code.as_ptr(), to, code.len()) };
+    flush_instructions(address, code.len());
+    // The code is there, whether or not the page can be made what it was: nothing allows this and
+    // refuses that.
+    let _ = protect(executable);
+    Ok(())
+}
+
+/// x86 keeps its instruction cache coherent. On a machine that we do not know no code is written.
+#[cfg(not(target_arch = "aarch64"))]
+fn flush_instructions(_address: usize, _length: usize) {}
+
+#[cfg(target_arch = "aarch64")]
+fn flush_instructions(address: usize, length: usize) {
+    // No cache line is shorter than four bytes.
+    for line in (address..address + length).step_by(4) {
+        // SAFETY: cleaning and invalidating cache lines of readable memory changes nothing else; Linux
+        // allows it in user space (SCTLR_EL1.UCI).
+        unsafe {
+            core::arch::asm!("dc cvau, {0}", "dsb ish", "ic ivau, {0}", "dsb ish", "isb", in(reg) line)
+        };
+    }
+}
+
+/// The value of a variable, if the string `entry` of an environment is that variable. Reads no further than it must.
+pub fn value<'a>(entry: *const c_char, name: &[u8]) -> Option<&'a [u8]> {
+    let mut at = entry.cast::<u8>();
+    for &byte in name.iter().chain(b"=") {
+        // SAFETY: `at` is in the string: no byte before it was the NUL at its end.
+        if unsafe { *at } != byte {
+            return None;
+        }
+        // SAFETY: this byte was not the NUL.
+        at = unsafe { at.add(1) };
+    }
+    // SAFETY: the rest of the string, which the program leaves alone while it calls us.
+    Some(unsafe { CStr::from_ptr(at.cast()) }.to_bytes())
+}
+
+/// `path` from the root: itself, or a copy with the current directory before it in memory of its own
+/// that is never given back. As it is, if the current directory has none.
+pub fn absolute(path: *const c_char) -> *const c_char {
+    const SIZE: usize = 4096; // PATH_MAX
+    // SAFETY: callers have the path from ld.so.
+    let bytes = unsafe { CStr::from_ptr(path) }.to_bytes_with_nul();
+    if bytes.first() == Some(&b'/') {
+        return path;
+    }
+    let Ok(memory) = map(SIZE) else {
+        return path;
+    };
+    // SAFETY: new memory, which nobody else knows of.
+    let buffer = unsafe {
+        core::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut::<u8>(memory), SIZE)
+    };
+    // SAFETY: the kernel writes at most SIZE bytes.
+    let length = unsafe { syscall!(Sysno::getcwd, memory, SIZE) };
+    // The length counts the NUL, whose place the slash takes. A directory out of reach has no '/'.
+    if let Ok(length) = length
+        && buffer.first() == Some(&b'/')
+        && let Some([slash, rest @ ..]) = buffer.get_mut(length - 1..)
+        && let Some(rest) = rest.get_mut(..bytes.len())
+    {
+        *slash = b'/';
+        for (to, from) in rest.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        return buffer.as_ptr().cast();
+    }
+    unmap(memory, SIZE);
+    path
+}
+
+/// Something that tells a thread from the others, and is the same in its vfork children: where its
+/// errno is.
+pub fn thread() -> usize {
+    // SAFETY: glibc and musl return the address, from any context.
+    unsafe { libc::__errno_location() }.addr()
+}
+
+/// Memory of our own, from the kernel, zeroed.
+pub fn map(size: usize) -> Result<usize, Errno> {
+    const NO_FILE: c_int = -1;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, where the kernel likes.
+    unsafe { syscall!(Sysno::mmap, 0, size, protection, flags, NO_FILE, 0) }
+}
+
+/// Gives it back.
+pub fn unmap(address: usize, size: usize) {
+    // SAFETY: callers have mapped it, and do not use it any more.
+    let _ = unsafe { syscall!(Sysno::munmap, address, size) };
 }

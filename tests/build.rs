@@ -1,6 +1,7 @@
 //! Builds the C programs: every `c-tests/*.c` into `target/c-tests/gnu/`, and once more with musl-gcc
 //! into `target/c-tests/musl/` where that is installed. `preload-*.c` become shared objects, which the
-//! tests preload beside the library. `daemon-*.c` and `sockets.c` are not built for musl: what they
+//! tests preload beside the library; `reach-needs` is linked with one. `reach-child` is built once more as a
+//! static program. `daemon-*.c` and `sockets.c` are not built for musl: what they
 //! look at are Debian's daemons, from outside. `old-glibc.c` is about glibc.
 
 use std::path::{Path, PathBuf};
@@ -73,14 +74,29 @@ fn build_all(compiler: &Command, sources: &Path, into: &Path, wanted: impl Fn(&s
         } else {
             into.join(name)
         };
-        command.arg("-o").arg(output).arg(&source);
-        if name.starts_with("preload-") {
-            command.arg("-ldl");
+        command.arg(&source);
+        if name == "reach-child" {
+            let mut fixed = Command::new(command.get_program());
+            fixed.args(command.get_args()).arg("-static");
+            run(fixed.arg("-o").arg(into.join("reach-child-static")));
         }
-        if name == "old-glibc" {
-            command.arg("-nostartfiles");
-        }
-        let status = command.status().expect("the C compiler can be run");
-        assert!(status.success(), "{command:?} failed");
+        match name {
+            "old-glibc" => command.arg("-nostartfiles"),
+            // Built before it, by its name. The program uses nothing of it.
+            "reach-needs" => command
+                .args(["-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"])
+                .arg(into.join("preload-reach.so")),
+            // res_query(), before glibc 2.34. musl's library of this name is empty.
+            "hook-reach" => command.args(["-ldl", "-lresolv"]),
+            // A cancelled thread unwinds its stack there, but for musl's.
+            "hook-foreign" if into.ends_with("gnu") => command.args(["-ldl", "-fexceptions"]),
+            _ => command.arg("-ldl"),
+        };
+        run(command.arg("-o").arg(output));
     }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().expect("the C compiler can be run");
+    assert!(status.success(), "{command:?} failed");
 }

@@ -41,6 +41,14 @@ test  | busybox busybox-static | udhcpc, nslookup, ping, tftp: a DHCPv4 client w
 test  | isc-dhcp-client        | dhclient -6: a DHCPv6 client (busybox in Debian has no udhcpc6)
 test  | systemd                | services in VRFs: a second systemd, in namespaces of its own
 test  | udev                   | and its udevd, for .device units
+test  | python3                | sockets of an everyday program; the test suite of CPython
+test  | libpython3.11-testsuite libpython3.13-testsuite | that test suite, for the python3 of Debian
+test  | curl                   | the resolver test
+test  | git                    | the resolver test
+test  | libfaketime            | a preload beside ours
+test  | libeatmydata1          | another
+test  | libjemalloc2           | another
+test  | valgrind               | a dnsmasq under the library is clean
 vm    | qemu-system-x86        | the virtual machine
 vm    | python3-venv           | the virtual environment that virtme-ng is installed in
 vm    | udev                   | virtme-ng runs the systemd-udevd of this root file system in the guest

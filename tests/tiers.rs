@@ -8,7 +8,8 @@
 //! | vrf   | network namespaces with two VRFs (topology.sh)          | root and a kernel with VRFs, or a VM |
 //!
 //! A program belongs to a tier by its name: `requires-` and `hook-` to lo, netns and vrf, `daemon-` to
-//! vrf; so do the examples' `run` scripts. It says what it found in TAP (testanything.org), and a test
+//! vrf; so do the examples' `run` scripts. The scripts that try other people's programs are listed
+//! ([`SCRIPTS`]). It says what it found in TAP (testanything.org), and a test
 //! passes if all of it is `ok`, as many as planned, at least one, and the exit status is 0.
 //!
 //! The vrf tier is one batch (vrf-batch.sh), because a VM takes half a minute to boot: the first test
@@ -100,11 +101,19 @@ fn refuse_stale(root: &Path, library: &Path) -> Result<(), String> {
             .map_err(|error| format!("{}: {error}; run `make` first", path.display()))
     }
     let built = modified(library)?;
-    let mut sources: Vec<PathBuf> = ["Cargo.toml", "Cargo.lock", "build.rs", "abi/lib.rs"]
+    let mut sources: Vec<PathBuf> = ["Cargo.toml", "Cargo.lock", "build.rs"]
         .map(|name| root.join(name))
         .into();
-    let src = fs::read_dir(root.join("src")).map_err(|error| format!("src/: {error}"))?;
-    sources.extend(src.flatten().map(|entry| entry.path()));
+    for folder in ["abi", "src", "src/arch"] {
+        let entries =
+            fs::read_dir(root.join(folder)).map_err(|error| format!("{folder}/: {error}"))?;
+        sources.extend(
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.is_file()),
+        );
+    }
     for source in sources {
         if modified(&source)? > built {
             return Err(format!(
@@ -185,8 +194,18 @@ fn capture(command: &mut Command) -> Result<(String, Option<i32>), Failed> {
 
 // ---- file: the library as it is on disk ----
 
-/// What the library may export: the hooks.
-const EXPORTS: [&str; 4] = ["bind", "connect", "listen", "socket"];
+/// What the library may export: the hooks, and what it says of itself.
+const EXPORTS: [&str; 9] = [
+    "bind",
+    "connect",
+    "execve",
+    "execveat",
+    "fexecve",
+    "listen",
+    "socket",
+    "syscall",
+    "vrfbind_info",
+];
 
 /// What it may take from libc: nothing that allocates, locks, prints or aborts. `abort` in particular
 /// would mean that a panic is possible. dl_iterate_phdr takes a lock, and is called at load.
@@ -206,18 +225,18 @@ const IMPORTS: [&str; 9] = [
 const OLDEST_GLIBC: (u32, u32) = (2, 31);
 
 /// The largest the file may be, in bytes.
-const LARGEST: u64 = 16 * 1024;
+const LARGEST: u64 = 32 * 1024;
 
 fn file_trials(place: &Arc<Place>) -> Vec<Trial> {
     type Check = fn(&Place) -> Result<(), Failed>;
     let checks: [(&str, Check); 4] = [
-        ("exports exactly the hooks", exports),
+        ("exports exactly what it means to", exports),
         ("imports only what a signal handler may call", imports),
         (
             "needs no symbol newer than glibc 2.31 and no library but libc",
             needs,
         ),
-        ("is at most 16 KiB", size),
+        ("is at most 32 KiB", size),
     ];
     let mut trials: Vec<_> = checks
         .into_iter()
@@ -226,10 +245,32 @@ fn file_trials(place: &Arc<Place>) -> Vec<Trial> {
             Trial::test(format!("file: libvrfbind.so {name}"), move || check(&place))
         })
         .collect();
-    let place = Arc::clone(place);
+    let old = Arc::clone(place);
     let name = "file: libvrfbind.so binds a socket with glibc 2.31";
-    trials.push(Trial::ignorable_test(name, move || old_glibc(&place)));
+    trials.push(Trial::ignorable_test(name, move || old_glibc(&old)));
+    let place = Arc::clone(place);
+    let name = "file: libvrfbind(7) has the table that hook-reach tests";
+    trials.push(Trial::ignorable_test(name, move || manual(&place)));
     trials
+}
+
+/// The manual's table is generated (reach.sh), and kept in the page between two comments.
+fn manual(place: &Place) -> Result<Completion, Failed> {
+    if !place.programs.join("musl/hook-reach").exists() {
+        return skip("the table is of both libcs, and there is no musl-gcc");
+    }
+    let page = fs::read_to_string(place.root.join("man/libvrfbind.7"))?;
+    let (_, rest) = page
+        .split_once(".\\\" make reach: begin\n")
+        .ok_or("the page has no beginning of the table")?;
+    let (table, _) = rest
+        .split_once(".\\\" make reach: end\n")
+        .ok_or("the page has no end of the table")?;
+    let (expected, status) = capture(Command::new(place.script("reach.sh")).arg("--man"))?;
+    match status {
+        Some(0) if table == expected => Ok(Completion::Completed),
+        _ => Err(format!("status {status:?}; tests/reach.sh --man prints:\n{expected}").into()),
+    }
 }
 
 /// Runs a program with the oldest glibc (old-glibc.sh), without the library and under it.
@@ -332,6 +373,16 @@ fn size(place: &Place) -> Result<(), Failed> {
 
 // ---- lo and netns: on this machine ----
 
+/// Scripts that speak TAP as the C programs do, and the tiers they belong to.
+const SCRIPTS: [(&str, &[&str]); 2] = [("programs.sh", &["lo"]), ("cpython.sh", &["lo", "vrf"])];
+
+fn scripts<'a>(place: &'a Place, tier: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+    SCRIPTS
+        .iter()
+        .filter(move |(_, tiers)| tiers.contains(&tier))
+        .map(|(name, _)| place.script(name))
+}
+
 fn here_trials(place: &Arc<Place>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (tier, libc) in [("lo", "gnu"), ("lo", "musl"), ("netns", "gnu")] {
@@ -346,16 +397,57 @@ fn here_trials(place: &Arc<Place>) -> Vec<Trial> {
         for name in names {
             let place = Arc::clone(place);
             let title = format!("{tier} ({libc}): {name}");
+            let program = place.programs.join(libc).join(name);
             trials.push(Trial::ignorable_test(title, move || {
-                run_here(&place, tier, libc, &name)
+                run_here(&place, tier, &program)
             }));
         }
     }
+    for script in scripts(place, "lo") {
+        let title = format!("lo: {}", batch_name(&script));
+        let place = Arc::clone(place);
+        trials.push(Trial::ignorable_test(title, move || {
+            run_here(&place, "lo", &script)
+        }));
+    }
+    let place = Arc::clone(place);
+    let title = "lo (gnu): a library built for a machine it does not know";
+    trials.push(Trial::ignorable_test(title, move || {
+        unknown_machine(&place)
+    }));
     trials
 }
 
-fn run_here(place: &Place, tier: &str, libc: &str, name: &str) -> Result<Completion, Failed> {
-    let program = place.programs.join(libc).join(name);
+/// There the exported symbols are all there is (src/arch/unknown.rs), and they have to serve.
+fn unknown_machine(place: &Place) -> Result<Completion, Failed> {
+    let target = place.root.join("target/unknown-machine");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["build", "--release", "--locked", "--target-dir"])
+        .arg(&target)
+        .env("RUSTFLAGS", "--cfg unknown_machine")
+        .current_dir(&place.root);
+    let (output, status) = capture(&mut cargo)?;
+    if status != Some(0) {
+        return Err(output.into());
+    }
+    let place = Place {
+        root: place.root.clone(),
+        library: target.join("release/libvrfbind.so"),
+        programs: place.programs.clone(),
+    };
+    for name in [
+        "hook-families",
+        "hook-errno",
+        "hook-foreign",
+        "hook-syscall",
+    ] {
+        run_here(&place, "lo", &place.programs.join("gnu").join(name))?;
+    }
+    Ok(Completion::Completed)
+}
+
+fn run_here(place: &Place, tier: &str, program: &Path) -> Result<Completion, Failed> {
     let mut command = match tier {
         "netns" => match netns(place) {
             Ok(mut command) => {
@@ -402,6 +494,7 @@ fn vrf_trials(place: &Arc<Place>, arguments: &Arguments) -> Vec<Trial> {
         .iter()
         .map(|name| place.programs.join("gnu").join(name))
         .collect();
+    programs.extend(scripts(place, "vrf"));
     for example in ["dnsmasq", "radvd", "systemd"] {
         programs.push(place.root.join("examples").join(example).join("run"));
     }

@@ -1,0 +1,324 @@
+//! The seal: a seccomp filter after which an IP socket can only be made by the library's own system
+//! call. What the library does not bind cannot be born: a static or Go binary, a raw system call, a
+//! child whose preload the loader dropped gets EPERM where it would have got an unbound socket.
+//!
+//! The kernel shows a filter all six argument registers (struct seccomp_data, linux/seccomp.h), and
+//! socket(2) has only three arguments, so the sixth register is free to carry [`COOKIE`]. It is a
+//! documented constant: the seal guards against accident, not against a program that wants out.
+//!
+//! A filter is inherited by all children and survives execve, so a tree needs one. A process finds out
+//! that it is sealed by asking for a socket of the family [`ASK_FAMILY`], which does not exist: the
+//! filter answers [`ASK_ERRNO`], a kernel without it EAFNOSUPPORT.
+//!
+//! What is refused, with EPERM: socket(AF_INET, AF_INET6) without the cookie; and always what carries IP
+//! under another name, socket(AF_SMC, AF_RXRPC, AF_RDS) and socket(AF_INET, AF_INET6) of IPPROTO_SMC
+//! (Linux 6.11), whose data RDMA takes past the device. With ENOSYS: io_uring, because IORING_OP_SOCKET
+//! (Linux 5.19) makes sockets behind the filter's back; all of its calls, since a ring may be inherited.
+//! Programs know how to do without. The same for the 32-bit system calls of the machine, and i386's
+//! socketcall(SYS_SOCKET), whose family a filter cannot see, for every family.
+
+/// What the library puts into the sixth argument register of its socket(2).
+pub const COOKIE: u64 = 0x7672_6662_696e_6421;
+
+/// The family to ask by. Families end at 46 (AF_MAX, Linux 6.18).
+pub const ASK_FAMILY: u32 = 0x7672;
+
+/// The answer of a sealed process: no errno of any architecture (they end at 1133, mips's EDQUOT), and within
+/// what a filter may return (4095, MAX_ERRNO).
+pub const ASK_ERRNO: i32 = 0xb1d;
+
+/// An instruction of classic BPF: `struct sock_filter`, linux/filter.h.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// How many instructions to skip if the condition holds.
+    pub jt: u8,
+    /// How many if it does not.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+// Of a machine that we do not know, no number is known, and the filter is empty: the kernel takes no such
+// filter (EINVAL), so that a seal is not to be had there.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod machine {
+    pub const ARCH: u32 = 0;
+    pub const SOCKET: u32 = 0;
+    pub const OTHER_ARCH: u32 = 0;
+    pub const OTHER_SOCKET: u32 = 0;
+}
+
+#[cfg(target_arch = "x86_64")]
+mod machine {
+    pub const ARCH: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
+    pub const SOCKET: u32 = 41;
+    pub const OTHER_ARCH: u32 = 0x4000_0003; // AUDIT_ARCH_I386
+    pub const OTHER_SOCKET: u32 = 359;
+}
+
+#[cfg(target_arch = "aarch64")]
+mod machine {
+    pub const ARCH: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
+    pub const SOCKET: u32 = 198;
+    pub const OTHER_ARCH: u32 = 0x4000_0028; // AUDIT_ARCH_ARM
+    pub const OTHER_SOCKET: u32 = 281;
+}
+
+use machine::{ARCH, OTHER_ARCH, OTHER_SOCKET, SOCKET};
+
+/// io_uring_setup, io_uring_enter, io_uring_register: the same on all machines, and in a row.
+const IO_URING_FIRST: u32 = 425;
+const IO_URING_LAST: u32 = 427;
+
+/// i386, and arm's old ABI; the first argument says which call is meant.
+const SOCKETCALL: u32 = 102;
+const SOCKETCALL_SOCKET: u32 = 1;
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const AF_RDS: u32 = 21;
+const AF_RXRPC: u32 = 33;
+const AF_SMC: u32 = 43;
+const IPPROTO_SMC: u32 = 256;
+
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
+
+const RET_ALLOW: u32 = 0x7fff_0000;
+const RET_ERRNO: u32 = 0x0005_0000;
+
+// Offsets in struct seccomp_data; both machines are little-endian.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const ARGUMENT_0: u32 = 16;
+const ARGUMENT_2: u32 = 32;
+const ARGUMENT_5_LOW: u32 = 56;
+const ARGUMENT_5_HIGH: u32 = 60;
+
+const fn load(offset: u32) -> Instruction {
+    Instruction {
+        code: 0x20, // BPF_LD | BPF_W | BPF_ABS
+        jt: 0,
+        jf: 0,
+        k: offset,
+    }
+}
+
+const fn if_equal(k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction {
+        code: 0x15, // BPF_JMP | BPF_JEQ | BPF_K
+        jt,
+        jf,
+        k,
+    }
+}
+
+const fn if_at_least(k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction {
+        code: 0x35, // BPF_JMP | BPF_JGE | BPF_K
+        jt,
+        jf,
+        k,
+    }
+}
+
+const fn if_greater(k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction {
+        code: 0x25, // BPF_JMP | BPF_JGT | BPF_K
+        jt,
+        jf,
+        k,
+    }
+}
+
+const fn and(k: u32) -> Instruction {
+    Instruction {
+        code: 0x54, // BPF_ALU | BPF_AND | BPF_K
+        jt: 0,
+        jf: 0,
+        k,
+    }
+}
+
+const fn give(k: u32) -> Instruction {
+    Instruction {
+        code: 0x06, // BPF_RET | BPF_K
+        jt: 0,
+        jf: 0,
+        k,
+    }
+}
+
+/// The filter.
+pub const FILTER: &[Instruction] = if machine::ARCH == 0 || cfg!(unknown_machine) {
+    &[]
+} else {
+    &PROGRAM
+};
+
+/// Numbers on the left are positions; jumps count from the next instruction.
+#[rustfmt::skip]
+const PROGRAM: [Instruction; 33] = [
+    /*  0 */ load(ARCHITECTURE),
+    /*  1 */ if_equal(ARCH, 0, 6),
+    // Native. x32 is x86_64 with bit 30 in the number; other machines have no number so high.
+    /*  2 */ load(NUMBER),
+    /*  3 */ and(!0x4000_0000),
+    /*  4 */ if_equal(SOCKET, 11, 0),
+    /*  5 */ if_at_least(IO_URING_FIRST, 0, 1),
+    /*  6 */ if_greater(IO_URING_LAST, 0, 24),
+    /*  7 */ give(RET_ALLOW),
+    // The machine's 32-bit calls, and nothing that we do not know.
+    /*  8 */ if_equal(OTHER_ARCH, 0, 21),
+    /*  9 */ load(NUMBER),
+    /* 10 */ if_equal(OTHER_SOCKET, 5, 0),
+    /* 11 */ if_equal(SOCKETCALL, 2, 0),
+    /* 12 */ if_at_least(IO_URING_FIRST, 0, 16),
+    /* 13 */ if_greater(IO_URING_LAST, 15, 17),
+    /* 14 */ load(ARGUMENT_0),
+    /* 15 */ if_equal(SOCKETCALL_SOCKET, 14, 13),
+    // socket(2), by family.
+    /* 16 */ load(ARGUMENT_0),
+    /* 17 */ if_equal(AF_INET, 5, 0),
+    /* 18 */ if_equal(AF_INET6, 4, 0),
+    /* 19 */ if_equal(AF_SMC, 10, 0),
+    /* 20 */ if_equal(AF_RXRPC, 9, 0),
+    /* 21 */ if_equal(AF_RDS, 8, 0),
+    /* 22 */ if_equal(ASK_FAMILY, 9, 6),
+    /* 23 */ load(ARGUMENT_2),
+    /* 24 */ if_equal(IPPROTO_SMC, 5, 0),
+    /* 25 */ load(ARGUMENT_5_LOW),
+    /* 26 */ if_equal(COOKIE as u32, 0, 3),
+    /* 27 */ load(ARGUMENT_5_HIGH),
+    /* 28 */ if_equal((COOKIE >> 32) as u32, 0, 1),
+    /* 29 */ give(RET_ALLOW),
+    /* 30 */ give(RET_ERRNO | EPERM),
+    /* 31 */ give(RET_ERRNO | ENOSYS),
+    /* 32 */ give(RET_ERRNO | ASK_ERRNO as u32),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSED: u32 = RET_ERRNO | EPERM;
+
+    /// What the kernel does with the filter, for the operations in it.
+    fn run(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        let fetch = |offset: u32| match offset {
+            NUMBER => number,
+            ARCHITECTURE => arch,
+            _ => {
+                let (index, half) = ((offset - ARGUMENT_0) / 8, (offset - ARGUMENT_0) % 8);
+                (arguments[index as usize] >> (half * 8)) as u32
+            }
+        };
+        let (mut accumulator, mut position) = (0, 0);
+        loop {
+            let Instruction { code, jt, jf, k } = FILTER[position];
+            position += 1;
+            match code {
+                0x20 => accumulator = fetch(k),
+                0x54 => accumulator &= k,
+                0x15 => position += usize::from(if accumulator == k { jt } else { jf }),
+                0x35 => position += usize::from(if accumulator >= k { jt } else { jf }),
+                0x25 => position += usize::from(if accumulator > k { jt } else { jf }),
+                0x06 => return k,
+                _ => panic!("operation {code:#x}"),
+            }
+        }
+    }
+
+    fn socket(arch: u32, number: u32, family: u32, cookie: u64) -> u32 {
+        run(arch, number, [u64::from(family), 1, 0, 0, 0, cookie])
+    }
+
+    #[test]
+    fn an_ip_socket_needs_the_cookie_whole() {
+        for family in [AF_INET, AF_INET6] {
+            assert_eq!(socket(ARCH, SOCKET, family, COOKIE), RET_ALLOW);
+            for cookie in [0, COOKIE & 0xffff_ffff, COOKIE & !0xffff_ffff, COOKIE ^ 1] {
+                assert_eq!(socket(ARCH, SOCKET, family, cookie), REFUSED);
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_low_half_of_the_family_counts_as_in_the_kernel() {
+        let arguments = [0xffff_ffff_0000_0000 | u64::from(AF_INET), 1, 0, 0, 0, 0];
+        assert_eq!(run(ARCH, SOCKET, arguments), REFUSED);
+    }
+
+    #[test]
+    fn families_that_carry_ip_are_refused_and_others_are_not() {
+        for family in [AF_SMC, AF_RXRPC, AF_RDS] {
+            assert_eq!(socket(ARCH, SOCKET, family, COOKIE), REFUSED);
+        }
+        for family in [0, 1, 16, 17, 40, 46] {
+            assert_eq!(socket(ARCH, SOCKET, family, 0), RET_ALLOW);
+        }
+    }
+
+    #[test]
+    fn answers_who_asks() {
+        let answer = RET_ERRNO | ASK_ERRNO as u32;
+        assert_eq!(socket(ARCH, SOCKET, ASK_FAMILY, 0), answer);
+        const { assert!(ASK_ERRNO <= 4095) };
+    }
+
+    #[test]
+    fn io_uring_is_not_there() {
+        for number in IO_URING_FIRST..=IO_URING_LAST {
+            for arch in [ARCH, OTHER_ARCH] {
+                assert_eq!(run(arch, number, [0; 6]), RET_ERRNO | ENOSYS, "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn smc_under_the_name_of_inet_is_refused() {
+        for family in [AF_INET, AF_INET6] {
+            let arguments = [family.into(), 1, IPPROTO_SMC.into(), 0, 0, COOKIE];
+            assert_eq!(run(ARCH, SOCKET, arguments), REFUSED);
+        }
+    }
+
+    #[test]
+    fn other_abis_make_no_ip_sockets() {
+        assert_eq!(socket(OTHER_ARCH, OTHER_SOCKET, AF_INET, 0), REFUSED);
+        assert_eq!(socket(OTHER_ARCH, OTHER_SOCKET, 1, 0), RET_ALLOW);
+        assert_eq!(run(OTHER_ARCH, SOCKETCALL, [1, 0, 0, 0, 0, 0]), REFUSED);
+        assert_eq!(run(OTHER_ARCH, SOCKETCALL, [3, 0, 0, 0, 0, 0]), RET_ALLOW);
+        assert_eq!(socket(0x1234, SOCKET, 1, 0), REFUSED);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn x32_is_no_way_round() {
+        assert_eq!(socket(ARCH, SOCKET | 0x4000_0000, AF_INET, 0), REFUSED);
+        let io_uring = IO_URING_FIRST | 0x4000_0000;
+        assert_eq!(run(ARCH, io_uring, [0; 6]), RET_ERRNO | ENOSYS);
+    }
+
+    #[test]
+    fn every_other_call_is_untouched() {
+        let io_uring = IO_URING_FIRST..=IO_URING_LAST;
+        for number in (0..1024).filter(|number| !io_uring.contains(number)) {
+            if number != SOCKET {
+                assert_eq!(run(ARCH, number, [u64::MAX; 6]), RET_ALLOW, "{number}");
+            }
+            if number != OTHER_SOCKET {
+                assert_eq!(
+                    run(OTHER_ARCH, number, [u64::MAX; 6]),
+                    RET_ALLOW,
+                    "{number}"
+                );
+            }
+        }
+        // A tracer's "do nothing".
+        assert_eq!(run(ARCH, u32::MAX, [0; 6]), RET_ALLOW);
+    }
+}

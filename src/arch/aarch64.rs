@@ -1,0 +1,213 @@
+//! aarch64.
+
+use super::SIGNATURE;
+use crate::hooks;
+use crate::libc_patch::Wrapper;
+use crate::next;
+use core::arch::{asm, naked_asm};
+use core::ffi::c_void;
+use core::sync::atomic::AtomicUsize;
+
+/// Size of [`jump`]. glibc's wrappers are 24 bytes (2.31) and more, musl's 28 (execve) and more.
+pub const JUMP: usize = 24;
+
+/// `bti c; ldr x16, .+8; br x16` with the address behind it. `bti c` is where indirect calls land in code
+/// that is guarded so, and nothing elsewhere; a libc that is guarded begins the function with it or with a
+/// `paciasp`, which is a landing too. x16 is free between functions.
+pub fn jump(target: usize) -> [u8; JUMP] {
+    let mut code = [0; JUMP];
+    let parts = LAND_LOAD_BRANCH
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .chain(target.to_ne_bytes())
+        .chain(SIGNATURE);
+    for (to, from) in code.iter_mut().zip(parts) {
+        *to = from;
+    }
+    code
+}
+
+const LAND_LOAD_BRANCH: [u32; 3] = [0xd503_245f, 0x5800_0050, 0xd61f_0200];
+
+/// Whether this is libc's wrapper of a system call, and where a jump may be written.
+///
+/// The wrapper moves the number to x8 (or w8) and has `svc #0` soon behind: at once in glibc (2.31, 2.36,
+/// 2.41), after at most three instructions in musl (1.2.2, 1.2.3, 1.2.5), which zeroes the arguments that
+/// socket does not have.
+pub fn wrapper(code: &[u8], number: u32) -> Wrapper {
+    const SVC: u32 = 0xd400_0001;
+    let move_x8 = 0xd280_0008 | number << 5;
+    let move_w8 = 0x5280_0008 | number << 5;
+    let (words, _) = code.as_chunks::<4>();
+    let word = |index: usize| words.get(index).map(|word| u32::from_le_bytes(*word));
+    if code.len() >= JUMP
+        && words
+            .iter()
+            .zip(LAND_LOAD_BRANCH)
+            .all(|(word, ours)| u32::from_le_bytes(*word) == ours)
+        && code.get(JUMP - SIGNATURE.len()..JUMP) == Some(&SIGNATURE[..])
+    {
+        return Wrapper::LedByAnother;
+    }
+    let number_at =
+        (0..12).find(|&index| word(index) == Some(move_x8) || word(index) == Some(move_w8));
+    match number_at {
+        Some(at) if (at + 1..at + 8).any(|index| word(index) == Some(SVC)) => {
+            Wrapper::Known { offset: 0 }
+        }
+        _ => Wrapper::Unknown,
+    }
+}
+
+/// Stores `value` where there is 0. Returns what there was. No ordering.
+///
+/// By hand: for an atomic read and write, rustc calls compiler-rt here (outline atomics), and that
+/// brings constructors of its own, and in Debian's rustc a stack protector whose symbol is in glibc's
+/// ld.so, so that musl cannot load the library.
+pub fn take(place: &AtomicUsize, value: usize) -> usize {
+    let found: usize;
+    // SAFETY: `place` is valid and all access to it is atomic. This is compare_exchange by ARMv8.0.
+    unsafe {
+        asm!(
+            "2: ldxr {found}, [{place}]",
+            "cbnz {found}, 3f",
+            "stxr {failed:w}, {value}, [{place}]",
+            "cbnz {failed:w}, 2b",
+            "3:",
+            place = in(reg) place.as_ptr(),
+            value = in(reg) value,
+            found = out(reg) found,
+            failed = out(reg) _,
+            options(nostack, preserves_flags),
+        )
+    };
+    found
+}
+
+/// Calls `function` on another stack.
+pub fn on_stack(top: usize, function: extern "C" fn(*mut c_void), argument: *mut c_void) {
+    // SAFETY: callers have a stack below `top`, which is aligned to 16 bytes. x20 survives the call.
+    unsafe {
+        asm!(
+            "mov x20, sp",
+            "mov sp, {top}",
+            "blr {function}",
+            "mov sp, x20",
+            top = in(reg) top,
+            function = in(reg) function,
+            in("x0") argument,
+            out("x20") _,
+            clobber_abi("C"),
+        )
+    };
+}
+
+/// syscall(2): socket goes to us, everything else on to the next `syscall` by a jump, as if we were not
+/// there. A frame of ours between the two would be wrong for what returns twice or on another stack.
+#[cfg_attr(not(test), unsafe(export_name = "syscall"))]
+#[unsafe(naked)]
+pub unsafe extern "C" fn syscall() {
+    naked_asm!(
+        // The kernel looks at 32 bits.
+        "cmp w0, #{number}",
+        "b.eq {socket}",
+        "adrp x16, {next}",
+        "ldr x16, [x16, :lo12:{next}]",
+        "cbz x16, 2f",
+        "br x16",
+        "2: b {early}",
+        number = const libc::SYS_socket,
+        socket = sym hooks::syscall_socket,
+        next = sym next::SYSCALL,
+        early = sym hooks::syscall_early,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BTI_C: u32 = 0xd503_245f;
+    const NOP: u32 = 0xd503_201f;
+    const PACIASP: u32 = 0xd503_233f;
+    /// `mov x8, #198`, `svc #0`, `cmn x0, #4095`, `b.cs`, `ret`, `b`: glibc 2.31.
+    const GLIBC: [u32; 6] = [
+        0xd280_18c8,
+        0xd400_0001,
+        0xb13f_fc1f,
+        0x5400_0042,
+        0xd65f_03c0,
+        0x17fd_362f,
+    ];
+    /// The beginning of musl 1.2.3's.
+    const MUSL: [u32; 12] = [
+        0xa9bf_7bfd, // stp x29, x30, [sp, #-16]!
+        0x9340_7c07,
+        0x9340_7c21,
+        0x9100_03fd,
+        0x9340_7c42,
+        0xaa07_03e0,
+        0xd280_18c8, // mov x8, #198
+        0xd280_0003,
+        0xd280_0004,
+        0xd280_0005,
+        0xd400_0001, // svc #0
+        0x3101_741f,
+    ];
+
+    fn found(words: &[&[u32]], number: u32) -> Wrapper {
+        let code: Vec<u8> = words
+            .concat()
+            .into_iter()
+            .flat_map(u32::to_le_bytes)
+            .collect();
+        wrapper(&code, number)
+    }
+
+    #[test]
+    fn knows_the_wrappers() {
+        assert_eq!(found(&[&GLIBC], 198), Wrapper::Known { offset: 0 });
+        assert_eq!(found(&[&[NOP], &GLIBC], 198), Wrapper::Known { offset: 0 });
+        assert_eq!(
+            found(&[&[BTI_C], &GLIBC], 198),
+            Wrapper::Known { offset: 0 }
+        );
+        assert_eq!(found(&[&MUSL], 198), Wrapper::Known { offset: 0 });
+        assert_eq!(
+            found(&[&[PACIASP], &MUSL], 198),
+            Wrapper::Known { offset: 0 }
+        );
+    }
+
+    #[test]
+    fn leaves_other_code_alone() {
+        assert_eq!(found(&[&GLIBC], 221), Wrapper::Unknown);
+        assert_eq!(found(&[], 198), Wrapper::Unknown);
+        assert_eq!(found(&[&GLIBC[..1]], 198), Wrapper::Unknown);
+        assert_eq!(found(&[&[NOP; 12], &GLIBC], 198), Wrapper::Unknown);
+    }
+
+    #[test]
+    fn knows_its_own_jump() {
+        assert_eq!(wrapper(&jump(0x1234), 198), Wrapper::LedByAnother);
+        let mut not_ours = jump(0x1234);
+        not_ours[JUMP - 1] ^= 1;
+        assert_eq!(wrapper(&not_ours, 198), Wrapper::Unknown);
+    }
+
+    #[test]
+    fn knows_its_own_libc() {
+        let around = next::find();
+        for (function, number) in [
+            (around.libc_socket, libc::SYS_socket),
+            (around.libc_execve, libc::SYS_execve),
+        ] {
+            let crate::elf::Function { address, size } = function.expect("libc has it");
+            let found = wrapper(crate::sys::code(address, size), number as u32);
+            let Wrapper::Known { offset } = found else {
+                panic!("{found:?}");
+            };
+            assert!(offset + JUMP <= size, "{offset} + {JUMP} > {size}");
+        }
+    }
+}

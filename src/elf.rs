@@ -1,0 +1,273 @@
+//! The objects that ld.so has loaded, and the functions in their dynamic symbol tables.
+//!
+//! This is what dlsym(3) would be for, but dlsym cannot be had in one binary for all: linked against a
+//! current glibc it needs GLIBC_2.34, and before 2.34 it lives in libdl, which need not be loaded. It
+//! would also answer with another preload's function where libc's own is wanted.
+//!
+//! Each object is searched by its own hash table, as ld.so would (the GNU one; by name where an object
+//! has only the old one).
+//!
+//! For the constructor only: dl_iterate_phdr takes the loader's lock.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ops::{ControlFlow, Range};
+use core::ptr;
+use libc::{Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbol, dl_phdr_info};
+
+/// Shows all objects, in the order in which ld.so searches them for a symbol: the program, the
+/// preloads, then what they need, breadth first (glibc and musl).
+pub fn each_object<F: FnMut(&Object<'_>) -> ControlFlow<()>>(mut look: F) {
+    unsafe extern "C" fn callback<F: FnMut(&Object<'_>) -> ControlFlow<()>>(
+        info: *mut dl_phdr_info,
+        _: usize,
+        look: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `each_object` passes its own `look`, which nobody else uses meanwhile.
+        let look = unsafe { &mut *look.cast::<F>() };
+        // SAFETY: the loader's own record of a loaded object, valid during the callback.
+        let object = unsafe { Object::new(&*info) };
+        // Anything but 0 ends the iteration.
+        c_int::from(look(&object).is_break())
+    }
+    // SAFETY: `callback` takes what dl_iterate_phdr passes, and `look` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(callback::<F>), (&raw mut look).cast()) };
+}
+
+/// The name of a function, with its hash.
+pub struct Name {
+    name: &'static CStr,
+    hash: u32,
+}
+
+impl Name {
+    /// Computes the hash, at compile time in a static.
+    pub const fn new(name: &'static CStr) -> Self {
+        Self {
+            name,
+            hash: gnu_hash(name.to_bytes()),
+        }
+    }
+}
+
+/// The hash of DT_GNU_HASH: h = 33 h + byte, from 5381.
+const fn gnu_hash(mut name: &[u8]) -> u32 {
+    let mut hash: u32 = 5381;
+    while let [byte, rest @ ..] = name {
+        hash = hash.wrapping_mul(33).wrapping_add(*byte as u32);
+        name = rest;
+    }
+    hash
+}
+
+/// A function of a loaded object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Function {
+    /// Where it is.
+    pub address: usize,
+    /// How long it is, in bytes.
+    pub size: usize,
+}
+
+/// A loaded object, by its program headers.
+pub struct Object<'a> {
+    base: usize,
+    path: *const c_char,
+    headers: &'a [ProgramHeader],
+}
+
+impl<'a> Object<'a> {
+    /// # Safety
+    /// `info` comes from dl_iterate_phdr.
+    unsafe fn new(info: &'a dl_phdr_info) -> Self {
+        let (first, count) = (info.dlpi_phdr, usize::from(info.dlpi_phnum));
+        let headers = if first.is_null() {
+            &[]
+        } else {
+            // SAFETY: the loader's table of this object, which stays mapped during the callback.
+            unsafe { core::slice::from_raw_parts(first, count) }
+        };
+        Self {
+            base: info.dlpi_addr as usize,
+            path: info.dlpi_name,
+            headers,
+        }
+    }
+
+    /// The path ld.so found the object by; it stays where it is as long as the object is loaded.
+    pub fn path(&self) -> *const c_char {
+        self.path
+    }
+
+    fn address(&self, offset: u64) -> usize {
+        self.base.wrapping_add(offset as usize)
+    }
+
+    /// The segment of the object that has this address.
+    pub fn segment_with(&self, address: usize) -> Option<Range<usize>> {
+        self.headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD)
+            .map(|header| {
+                let start = self.address(header.p_vaddr);
+                start..start.wrapping_add(header.p_memsz as usize)
+            })
+            .find(|segment| segment.contains(&address))
+    }
+
+    /// The dynamic symbols of the object, if it has any.
+    pub fn symbols(&self) -> Option<Symbols> {
+        #[repr(C)]
+        #[derive(Clone, Copy)]
+        struct Dynamic {
+            tag: i64,
+            value: u64,
+        }
+        const DT_NULL: i64 = 0;
+        const DT_HASH: i64 = 4;
+        const DT_STRTAB: i64 = 5;
+        const DT_SYMTAB: i64 = 6;
+        const DT_GNU_HASH: i64 = 0x6fff_fef5;
+
+        let dynamic = self
+            .headers
+            .iter()
+            .find(|header| header.p_type == libc::PT_DYNAMIC)?;
+        let mut entry = ptr::with_exposed_provenance::<Dynamic>(self.address(dynamic.p_vaddr));
+        let (mut symbols, mut strings, mut gnu_hash, mut old_hash) = (0, 0, 0, 0);
+        loop {
+            // SAFETY: `entry` is at or before the DT_NULL that ends the dynamic section.
+            let Dynamic { tag, value } = unsafe { entry.read() };
+            // glibc has replaced offsets by addresses in most objects, not in the vDSO; musl has not.
+            let value = value as usize;
+            let address = if value < self.base {
+                self.base.wrapping_add(value)
+            } else {
+                value
+            };
+            match tag {
+                DT_NULL => break,
+                DT_HASH => old_hash = address,
+                DT_STRTAB => strings = address,
+                DT_SYMTAB => symbols = address,
+                DT_GNU_HASH => gnu_hash = address,
+                _ => {}
+            }
+            // SAFETY: this entry was not DT_NULL, so there is a next one.
+            entry = unsafe { entry.add(1) };
+        }
+        let hash = match (gnu_hash, old_hash) {
+            (0, 0) => return None,
+            (0, old) => Hash::Old(ptr::with_exposed_provenance(old)),
+            (gnu, _) => Hash::Gnu(ptr::with_exposed_provenance(gnu)),
+        };
+        (symbols != 0 && strings != 0).then_some(Symbols {
+            base: self.base,
+            symbols: ptr::with_exposed_provenance(symbols),
+            strings: ptr::with_exposed_provenance(strings),
+            hash,
+        })
+    }
+}
+
+/// The dynamic symbol table of an object, and what there is to search it with.
+pub struct Symbols {
+    base: usize,
+    symbols: *const Symbol,
+    strings: *const c_char,
+    hash: Hash,
+}
+
+enum Hash {
+    /// DT_GNU_HASH: bucket count, index of the first hashed symbol, Bloom filter's size in machine
+    /// words, its shift; the filter; the buckets; a chain of hashes whose lowest bit ends a bucket.
+    Gnu(*const u32),
+    /// DT_HASH: bucket count, symbol count; the rest is not needed, since symbols are compared one by
+    /// one here. No libc of today has only this.
+    Old(*const u32),
+}
+
+impl Symbols {
+    /// The function of this name that the object defines.
+    pub fn function(&self, name: &Name) -> Option<Function> {
+        match self.hash {
+            Hash::Gnu(table) => self.by_gnu_hash(table, name),
+            Hash::Old(table) => {
+                let count = word(table, 1);
+                (0..count).find_map(|index| self.if_it_is(index, name))
+            }
+        }
+    }
+
+    fn by_gnu_hash(&self, table: *const u32, name: &Name) -> Option<Function> {
+        let (count, first, filter) = (word(table, 0), word(table, 1), word(table, 2));
+        let words_of_filter = filter as usize * (size_of::<usize>() / size_of::<u32>());
+        let buckets = 4 + words_of_filter;
+        let bucket = name.hash.checked_rem(count)? as usize;
+        let mut index = word(table, buckets + bucket);
+        // 0 is an empty bucket; `first` is at least 1.
+        while index >= first {
+            let chain = buckets + count as usize + (index - first) as usize;
+            let hash = word(table, chain);
+            if hash | 1 == name.hash | 1
+                && let Some(function) = self.if_it_is(index, name)
+            {
+                return Some(function);
+            }
+            if hash & 1 == 1 {
+                break;
+            }
+            index += 1;
+        }
+        None
+    }
+
+    fn if_it_is(&self, index: u32, wanted: &Name) -> Option<Function> {
+        const STT_FUNC: u8 = 2;
+        // SAFETY: `index` comes from the object's hash table, so the symbol table has it.
+        let symbol = unsafe { &*self.symbols.add(index as usize) };
+        // SAFETY: the symbol's name is in the string table.
+        let name = unsafe { CStr::from_ptr(self.strings.add(symbol.st_name as usize)) };
+        let is_function = symbol.st_info & 0xf == STT_FUNC && symbol.st_shndx != 0;
+        (is_function && name == wanted.name).then(|| Function {
+            address: self.base.wrapping_add(symbol.st_value as usize),
+            size: symbol.st_size as usize,
+        })
+    }
+}
+
+/// A word of a hash table.
+fn word(table: *const u32, index: usize) -> u32 {
+    // SAFETY: callers follow the table's own counts; ld.so relies on the same ones.
+    unsafe { table.add(index).read() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_as_the_linker_does() {
+        assert_eq!(gnu_hash(b""), 5381);
+        assert_eq!(gnu_hash(b"a"), 5381 * 33 + 97);
+    }
+
+    #[test]
+    fn finds_what_libc_defines_and_nothing_else() {
+        static PRESENT: Name = Name::new(c"socket");
+        static ABSENT: Name = Name::new(c"no_such_function");
+        let (mut found, mut objects) = (None, 0);
+        each_object(|object| {
+            if let Some(symbols) = object.symbols() {
+                objects += 1;
+                assert_eq!(symbols.function(&ABSENT), None);
+                found = found.or(symbols.function(&PRESENT));
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(objects > 1, "only {objects} objects with symbols");
+        assert_eq!(
+            found.map(|function| function.address),
+            Some(libc::socket as *const c_void as usize)
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Lines for people: the complaints on stderr, and the log that `VRFBIND_LOG` asks for.
+//!
+//! A line is built on the stack and written with one write(2), so that lines of different threads and
+//! processes do not mix. The log is off by default and then costs one load. A path is opened for each
+//! line (O_APPEND, O_CLOEXEC) and closed again: a descriptor kept open could be closed by the program,
+//! and its number given to a socket.
+
+use crate::sys;
+use abi::{DeviceName, LOG_VARIABLE};
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use syscalls::Errno;
+
+/// The value of `VRFBIND_LOG` that is no path.
+pub const STDERR: &[u8] = b"stderr";
+
+/// Size of the log's path with its NUL. The library has no memory but its own data.
+pub const LOG_SIZE: usize = 256;
+
+/// The path, or `stderr`, or nothing; written in the constructor.
+static LOG: [AtomicU8; LOG_SIZE] = [const { AtomicU8::new(0) }; LOG_SIZE];
+
+/// Lets the log go to `path`, which fits.
+pub fn open(path: &[u8]) {
+    for (to, &from) in LOG.iter().zip(path) {
+        to.store(from, Ordering::Relaxed);
+    }
+}
+
+/// Where the log goes, or nothing.
+pub fn path() -> &'static [u8] {
+    // Not copied: of the stack there may be little. Nobody writes it after the constructor.
+    sys::string(LOG.as_ptr().cast())
+}
+
+/// Whether there is a log.
+pub fn is_on() -> bool {
+    let [first, ..] = &LOG;
+    first.load(Ordering::Relaxed) != 0
+}
+
+/// Whether the log goes to stderr.
+pub fn is_stderr() -> bool {
+    path() == STDERR
+}
+
+/// A line, built on the stack. What does not fit is cut, but never the end of the line.
+pub struct Line {
+    bytes: [u8; 320],
+    length: usize,
+}
+
+impl Line {
+    /// An empty line.
+    pub const fn new() -> Self {
+        Self {
+            bytes: [0; 320],
+            length: 0,
+        }
+    }
+
+    /// Adds text of ours.
+    pub fn text(&mut self, text: &[u8]) {
+        for &byte in text {
+            // The last byte is for the newline.
+            let limit = self.bytes.len() - usize::from(byte != b'\n');
+            if self.length < limit
+                && let Some(to) = self.bytes.get_mut(self.length)
+            {
+                *to = byte;
+                self.length += 1;
+            }
+        }
+    }
+
+    /// Adds at most 100 bytes that somebody else chose, each that is not printable ASCII as `?`: a
+    /// terminal may be reading.
+    pub fn foreign(&mut self, text: &[u8]) {
+        for byte in text.iter().take(100) {
+            let printable = byte.is_ascii_graphic() || *byte == b' ';
+            self.text(&[if printable { *byte } else { b'?' }]);
+        }
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, number: c_int) {
+        let mut digits = [0; 11];
+        let mut rest = number.unsigned_abs();
+        let mut used = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            used += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            self.text(b"-");
+        }
+        for digit in digits.iter().skip(digits.len() - used) {
+            self.text(&[*digit]);
+        }
+    }
+
+    /// Adds ` word=`.
+    pub fn word(&mut self, word: &str) {
+        self.text(b" ");
+        self.text(word.as_bytes());
+        self.text(b"=");
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Writes the line if that neither blocks nor kills: a full pipe is left alone, and so is one
+    /// that nobody reads (SIGPIPE), a closed descriptor, an IP socket, which is how inetd hands a
+    /// connection to a program (the peer did not ask for our opinion), and any other socket (the
+    /// journal's is one) that was not stderr at load: a program that has closed its stderr gets the
+    /// number for the next thing it opens.
+    pub fn write_to_stderr(&self) {
+        let is_ours_to_write = match sys::domain(libc::STDERR_FILENO) {
+            Ok(libc::AF_INET | libc::AF_INET6) => false,
+            Ok(_) => is_as_at_load(),
+            Err(_) => true,
+        };
+        if is_ours_to_write && sys::is_writable(libc::STDERR_FILENO) {
+            // A failed write is nobody's loss.
+            let _ = sys::write(libc::STDERR_FILENO, self.bytes());
+        }
+    }
+
+    /// Writes the line to the log.
+    pub fn write_to_log(&self) {
+        if is_stderr() {
+            return self.write_to_stderr();
+        }
+        if let Ok(fd) = sys::open_to_append(LOG.as_ptr().cast()) {
+            let _ = sys::write(fd, self.bytes());
+            sys::close(fd);
+        }
+    }
+}
+
+/// The file that stderr was when the library was loaded: device and inode.
+static STDERR_AT_LOAD: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// Notes, in the constructor, which file stderr is.
+pub fn note_stderr() {
+    if let Ok(file) = sys::stat(libc::STDERR_FILENO) {
+        let [device, inode] = &STDERR_AT_LOAD;
+        device.store(file.device, Ordering::Relaxed);
+        inode.store(file.inode, Ordering::Relaxed);
+    }
+}
+
+fn is_as_at_load() -> bool {
+    let [device, inode] = &STDERR_AT_LOAD;
+    let then = (
+        device.load(Ordering::Relaxed),
+        inode.load(Ordering::Relaxed),
+    );
+    sys::stat(libc::STDERR_FILENO).is_ok_and(|file| (file.device, file.inode) == then)
+}
+
+/// Logs a decision about a socket, such as
+/// `vrfbind: pid=7 call=socket via=libc family=2 type=1 fd=3 device=blue errno=0`.
+#[cold]
+pub fn socket(
+    call: &str,
+    via: &str,
+    (family, kind): (c_int, c_int),
+    device: Option<DeviceName>,
+    result: Result<c_int, Errno>,
+) {
+    let mut line = Line::new();
+    line.text(b"vrfbind:");
+    line.word("pid");
+    line.number(sys::getpid());
+    line.word("call");
+    line.text(call.as_bytes());
+    line.word("via");
+    line.text(via.as_bytes());
+    line.word("family");
+    line.number(family);
+    line.word("type");
+    // Without SOCK_NONBLOCK and SOCK_CLOEXEC.
+    line.number(kind & 0xf);
+    line.word("fd");
+    line.number(result.unwrap_or(-1));
+    line.word("device");
+    line.foreign(device.as_ref().map_or(b"", DeviceName::as_bytes));
+    line.word("errno");
+    line.number(result.err().map_or(0, Errno::into_raw));
+    line.text(b"\n");
+    line.write_to_log();
+}
+
+/// Logs one of libc's functions that could not be led to us, with what to change.
+pub fn not_led(function: &str, reason: u32) {
+    let why: &[u8] = match reason {
+        abi::LED_NOT_FOUND => b"libc has no such function",
+        abi::LED_UNKNOWN_CODE => b"its code is none that vrfbind knows",
+        _ => b"its code cannot be written; allow /proc (ProtectProc=, ProcSubset=) or MemoryDenyWriteExecute=no",
+    };
+    let mut line = Line::new();
+    line.text(b"vrfbind: libc's own ");
+    line.text(function.as_bytes());
+    line.text(b" is not led to vrfbind, only the exported symbol is: ");
+    line.text(why);
+    line.text(b" (");
+    line.text(LOG_VARIABLE.as_bytes());
+    line.text(b")\n");
+    line.write_to_log();
+}
