@@ -1,4 +1,4 @@
-# make            builds target/release/libvrfbind.so
+# make            builds target/release/libvrfbind.so, the command target/release/vrfbind and its completions
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
 # make compare    `ip vrf exec` and the library side by side
@@ -6,14 +6,19 @@
 # make figures    size, memory, system calls, start-up cost and the seal's cost, measured here
 # make races      100,000 trials of each race: threads, signal handlers, forks
 # make lint       rustfmt, clippy, shellcheck
-# make install    library, man page, licences below $(DESTDIR)$(PREFIX); make uninstall takes them away again
+# make install    library, command, man pages, completions, licences below $(DESTDIR)$(PREFIX); make uninstall
+#                 takes them away again
 #
 # Needs Rust 1.88 or later. demo, test, compare and reach install the Debian packages they need (tests/packages.sh),
 # and start a VM where this kernel has no VRFs (tests/with-vrf.sh).
 
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
+BINDIR  ?= $(PREFIX)/bin
 MANDIR  ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 DOCDIR  ?= $(PREFIX)/share/doc/vrfbind
 DESTDIR ?=
 CARGO   ?= cargo
@@ -22,14 +27,22 @@ INSTALL ?= install
 # The scripts look for everything there.
 override export CARGO_TARGET_DIR := $(CURDIR)/target
 library := target/release/libvrfbind.so
+command := target/release/vrfbind
+completions := target/completions
 
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all demo test compare reach figures races lint install uninstall clean build-packages test-packages programs
 
+# Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 all:
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --package vrfbind
+	$(CARGO) build --release --locked --package vrfbind-cli
+	mkdir -p $(completions)
+	$(command) completions bash >$(completions)/vrfbind
+	$(command) completions zsh >$(completions)/_vrfbind
+	$(command) completions fish >$(completions)/vrfbind.fish
 
 build-packages:
 	tests/packages.sh build
@@ -63,17 +76,24 @@ races: build-packages programs
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --workspace -- -D warnings
-	shellcheck $$(git ls-files | xargs grep -lE '^#!(/usr/bin/env bash|/bin/sh)')
+	shellcheck -x $$(git ls-files | xargs grep -lE '^#!(/usr/bin/env bash|/bin/sh)')
 
 install: all
 	$(INSTALL) -D -m 0644 $(library) $(DESTDIR)$(LIBDIR)/libvrfbind.so
+	$(INSTALL) -D -m 0755 $(command) $(DESTDIR)$(BINDIR)/vrfbind
 	$(INSTALL) -D -m 0644 man/libvrfbind.7 $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
+	$(INSTALL) -D -m 0644 man/vrfbind.1 $(DESTDIR)$(MANDIR)/man1/vrfbind.1
+	$(INSTALL) -D -m 0644 $(completions)/vrfbind $(DESTDIR)$(BASHDIR)/vrfbind
+	$(INSTALL) -D -m 0644 $(completions)/_vrfbind $(DESTDIR)$(ZSHDIR)/_vrfbind
+	$(INSTALL) -D -m 0644 $(completions)/vrfbind.fish $(DESTDIR)$(FISHDIR)/vrfbind.fish
 	$(INSTALL) -D -m 0644 LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-MIT
 	$(INSTALL) -D -m 0644 LICENSE-APACHE $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
 	$(refresh)
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libvrfbind.so $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
+	rm -f $(DESTDIR)$(BINDIR)/vrfbind $(DESTDIR)$(MANDIR)/man1/vrfbind.1
+	rm -f $(DESTDIR)$(BASHDIR)/vrfbind $(DESTDIR)$(ZSHDIR)/_vrfbind $(DESTDIR)$(FISHDIR)/vrfbind.fish
 	rm -f $(DESTDIR)$(DOCDIR)/LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
 	-rmdir $(DESTDIR)$(DOCDIR)
 	$(refresh)

@@ -6,16 +6,20 @@
 //! socket(2) has only three arguments, so the sixth register is free to carry [`COOKIE`]. It is a
 //! documented constant: the seal guards against accident, not against a program that wants out.
 //!
-//! A filter is inherited by all children and survives execve, so a tree needs one. A process finds out
-//! that it is sealed by asking for a socket of the family [`ASK_FAMILY`], which does not exist: the
-//! filter answers [`ASK_ERRNO`], a kernel without it EAFNOSUPPORT.
+//! A filter is inherited by all children and survives execve, so a tree needs one. It comes in two
+//! forms, which differ in what becomes of a [`Stranger`], that is, of socket(AF_INET, AF_INET6) without the
+//! cookie: sealed, it is refused with EPERM; supervised, it is answered by another process, which makes
+//! the socket (SECCOMP_RET_USER_NOTIF, Linux 5.0; the command's `exec`). One tree has one of them: a refusal outranks a
+//! notification, and a second listener is EBUSY. A process finds out which by asking for a
+//! socket of the family [`ASK_FAMILY`], which does not exist: a sealed one is answered [`SEALED_ERRNO`], a
+//! supervised one [`SUPERVISED_ERRNO`], any other EAFNOSUPPORT.
 //!
-//! What is refused, with EPERM: socket(AF_INET, AF_INET6) without the cookie; and always what carries IP
-//! under another name, socket(AF_SMC, AF_RXRPC, AF_RDS) and socket(AF_INET, AF_INET6) of IPPROTO_SMC
+//! What else is refused, in both forms: with EPERM what carries IP under another name, socket(AF_SMC, AF_RXRPC, AF_RDS) and socket(AF_INET, AF_INET6) of IPPROTO_SMC
 //! (Linux 6.11), whose data RDMA takes past the device. With ENOSYS: io_uring, because IORING_OP_SOCKET
 //! (Linux 5.19) makes sockets behind the filter's back; all of its calls, since a ring may be inherited.
-//! Programs know how to do without. The same for the 32-bit system calls of the machine, and i386's
-//! socketcall(SYS_SOCKET), whose family a filter cannot see, for every family.
+//! Programs know how to do without, and who starts the tree may have it all the same. What holds for the
+//! machine's own calls holds for its 32-bit ones; and i386's socketcall(SYS_SOCKET), whose family a filter
+//! cannot see, is refused for every family.
 
 /// What the library puts into the sixth argument register of its socket(2).
 pub const COOKIE: u64 = 0x7672_6662_696e_6421;
@@ -23,9 +27,30 @@ pub const COOKIE: u64 = 0x7672_6662_696e_6421;
 /// The family to ask by. Families end at 46 (AF_MAX, Linux 6.18).
 pub const ASK_FAMILY: u32 = 0x7672;
 
-/// The answer of a sealed process: no errno of any architecture (they end at 1133, mips's EDQUOT), and within
+/// The answer in a sealed process: no errno of any architecture (they end at 1133, mips's EDQUOT), and within
 /// what a filter may return (4095, MAX_ERRNO).
-pub const ASK_ERRNO: i32 = 0xb1d;
+pub const SEALED_ERRNO: i32 = 0xb1d;
+
+/// The answer in a supervised process.
+pub const SUPERVISED_ERRNO: i32 = SEALED_ERRNO + 1;
+
+/// What becomes of an IP socket that is not the library's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stranger {
+    /// It fails with EPERM.
+    Refused,
+    /// The listener of the filter makes it.
+    Supervised,
+}
+
+/// What becomes of io_uring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IoUring {
+    /// It is not there.
+    Refused,
+    /// It is left alone, with sockets that nobody binds.
+    Allowed,
+}
 
 /// An instruction of classic BPF: `struct sock_filter`, linux/filter.h.
 #[repr(C)]
@@ -41,8 +66,7 @@ pub struct Instruction {
     pub k: u32,
 }
 
-// Of a machine that we do not know, no number is known, and the filter is empty: the kernel takes no such
-// filter (EINVAL), so that a seal is not to be had there.
+// Of a machine that we do not know no number is known, so that a seal is not to be had there (IS_KNOWN).
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod machine {
     pub const ARCH: u32 = 0;
@@ -89,6 +113,7 @@ const ENOSYS: u32 = 38;
 
 const RET_ALLOW: u32 = 0x7fff_0000;
 const RET_ERRNO: u32 = 0x0005_0000;
+const RET_USER_NOTIF: u32 = 0x7fc0_0000;
 
 // Offsets in struct seccomp_data; both machines are little-endian.
 const NUMBER: u32 = 0;
@@ -152,53 +177,63 @@ const fn give(k: u32) -> Instruction {
     }
 }
 
-/// The filter.
-pub const FILTER: &[Instruction] = if machine::ARCH == 0 || cfg!(unknown_machine) {
-    &[]
-} else {
-    &PROGRAM
-};
+/// Whether the numbers of this machine are known. Where they are not, no filter may be installed.
+pub const IS_KNOWN: bool = machine::ARCH != 0 && !cfg!(unknown_machine);
 
-/// Numbers on the left are positions; jumps count from the next instruction.
+/// How many instructions a filter has.
+pub const LENGTH: usize = 34;
+
+/// The filter. Numbers on the left are positions; jumps count from the next instruction.
 #[rustfmt::skip]
-const PROGRAM: [Instruction; 33] = [
-    /*  0 */ load(ARCHITECTURE),
-    /*  1 */ if_equal(ARCH, 0, 6),
-    // Native. x32 is x86_64 with bit 30 in the number; other machines have no number so high.
-    /*  2 */ load(NUMBER),
-    /*  3 */ and(!0x4000_0000),
-    /*  4 */ if_equal(SOCKET, 11, 0),
-    /*  5 */ if_at_least(IO_URING_FIRST, 0, 1),
-    /*  6 */ if_greater(IO_URING_LAST, 0, 24),
-    /*  7 */ give(RET_ALLOW),
-    // The machine's 32-bit calls, and nothing that we do not know.
-    /*  8 */ if_equal(OTHER_ARCH, 0, 21),
-    /*  9 */ load(NUMBER),
-    /* 10 */ if_equal(OTHER_SOCKET, 5, 0),
-    /* 11 */ if_equal(SOCKETCALL, 2, 0),
-    /* 12 */ if_at_least(IO_URING_FIRST, 0, 16),
-    /* 13 */ if_greater(IO_URING_LAST, 15, 17),
-    /* 14 */ load(ARGUMENT_0),
-    /* 15 */ if_equal(SOCKETCALL_SOCKET, 14, 13),
-    // socket(2), by family.
-    /* 16 */ load(ARGUMENT_0),
-    /* 17 */ if_equal(AF_INET, 5, 0),
-    /* 18 */ if_equal(AF_INET6, 4, 0),
-    /* 19 */ if_equal(AF_SMC, 10, 0),
-    /* 20 */ if_equal(AF_RXRPC, 9, 0),
-    /* 21 */ if_equal(AF_RDS, 8, 0),
-    /* 22 */ if_equal(ASK_FAMILY, 9, 6),
-    /* 23 */ load(ARGUMENT_2),
-    /* 24 */ if_equal(IPPROTO_SMC, 5, 0),
-    /* 25 */ load(ARGUMENT_5_LOW),
-    /* 26 */ if_equal(COOKIE as u32, 0, 3),
-    /* 27 */ load(ARGUMENT_5_HIGH),
-    /* 28 */ if_equal((COOKIE >> 32) as u32, 0, 1),
-    /* 29 */ give(RET_ALLOW),
-    /* 30 */ give(RET_ERRNO | EPERM),
-    /* 31 */ give(RET_ERRNO | ENOSYS),
-    /* 32 */ give(RET_ERRNO | ASK_ERRNO as u32),
-];
+pub const fn filter(stranger: Stranger, io_uring: IoUring) -> [Instruction; LENGTH] {
+    let (of_stranger, answer) = match stranger {
+        Stranger::Refused => (RET_ERRNO | EPERM, SEALED_ERRNO),
+        Stranger::Supervised => (RET_USER_NOTIF, SUPERVISED_ERRNO),
+    };
+    let of_io_uring = match io_uring {
+        IoUring::Refused => RET_ERRNO | ENOSYS,
+        IoUring::Allowed => RET_ALLOW,
+    };
+    [
+        /*  0 */ load(ARCHITECTURE),
+        /*  1 */ if_equal(ARCH, 0, 6),
+        // Native. x32 is x86_64 with bit 30 in the number; other machines have no number so high.
+        /*  2 */ load(NUMBER),
+        /*  3 */ and(!0x4000_0000),
+        /*  4 */ if_equal(SOCKET, 11, 0),
+        /*  5 */ if_at_least(IO_URING_FIRST, 0, 1),
+        /*  6 */ if_greater(IO_URING_LAST, 0, 24),
+        /*  7 */ give(RET_ALLOW),
+        // The machine's 32-bit calls, and nothing that we do not know.
+        /*  8 */ if_equal(OTHER_ARCH, 0, 21),
+        /*  9 */ load(NUMBER),
+        /* 10 */ if_equal(OTHER_SOCKET, 5, 0),
+        /* 11 */ if_equal(SOCKETCALL, 2, 0),
+        /* 12 */ if_at_least(IO_URING_FIRST, 0, 16),
+        /* 13 */ if_greater(IO_URING_LAST, 15, 17),
+        /* 14 */ load(ARGUMENT_0),
+        /* 15 */ if_equal(SOCKETCALL_SOCKET, 14, 13),
+        // socket(2), by family.
+        /* 16 */ load(ARGUMENT_0),
+        /* 17 */ if_equal(AF_INET, 5, 0),
+        /* 18 */ if_equal(AF_INET6, 4, 0),
+        /* 19 */ if_equal(AF_SMC, 10, 0),
+        /* 20 */ if_equal(AF_RXRPC, 9, 0),
+        /* 21 */ if_equal(AF_RDS, 8, 0),
+        /* 22 */ if_equal(ASK_FAMILY, 9, 6),
+        /* 23 */ load(ARGUMENT_2),
+        /* 24 */ if_equal(IPPROTO_SMC, 5, 0),
+        /* 25 */ load(ARGUMENT_5_LOW),
+        /* 26 */ if_equal(COOKIE as u32, 0, 6),
+        /* 27 */ load(ARGUMENT_5_HIGH),
+        /* 28 */ if_equal((COOKIE >> 32) as u32, 0, 4),
+        /* 29 */ give(RET_ALLOW),
+        /* 30 */ give(RET_ERRNO | EPERM),
+        /* 31 */ give(of_io_uring),
+        /* 32 */ give(RET_ERRNO | answer as u32),
+        /* 33 */ give(of_stranger),
+    ]
+}
 
 #[cfg(test)]
 mod tests {
@@ -206,8 +241,15 @@ mod tests {
 
     const REFUSED: u32 = RET_ERRNO | EPERM;
 
-    /// What the kernel does with the filter, for the operations in it.
+    const SEAL: [Instruction; LENGTH] = filter(Stranger::Refused, IoUring::Refused);
+    const SUPERVISED: [Instruction; LENGTH] = filter(Stranger::Supervised, IoUring::Refused);
+
     fn run(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        run_filter(&SEAL, arch, number, arguments)
+    }
+
+    /// What the kernel does with a filter, for the operations in it.
+    fn run_filter(filter: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
         let fetch = |offset: u32| match offset {
             NUMBER => number,
             ARCHITECTURE => arch,
@@ -218,7 +260,7 @@ mod tests {
         };
         let (mut accumulator, mut position) = (0, 0);
         loop {
-            let Instruction { code, jt, jf, k } = FILTER[position];
+            let Instruction { code, jt, jf, k } = filter[position];
             position += 1;
             match code {
                 0x20 => accumulator = fetch(k),
@@ -264,9 +306,10 @@ mod tests {
 
     #[test]
     fn answers_who_asks() {
-        let answer = RET_ERRNO | ASK_ERRNO as u32;
-        assert_eq!(socket(ARCH, SOCKET, ASK_FAMILY, 0), answer);
-        const { assert!(ASK_ERRNO <= 4095) };
+        let answer = |filter| run_filter(filter, ARCH, SOCKET, [ASK_FAMILY.into(), 0, 0, 0, 0, 0]);
+        assert_eq!(answer(&SEAL), RET_ERRNO | SEALED_ERRNO as u32);
+        assert_eq!(answer(&SUPERVISED), RET_ERRNO | SUPERVISED_ERRNO as u32);
+        const { assert!(SUPERVISED_ERRNO <= 4095) };
     }
 
     #[test]
@@ -301,6 +344,46 @@ mod tests {
         assert_eq!(socket(ARCH, SOCKET | 0x4000_0000, AF_INET, 0), REFUSED);
         let io_uring = IO_URING_FIRST | 0x4000_0000;
         assert_eq!(run(ARCH, io_uring, [0; 6]), RET_ERRNO | ENOSYS);
+    }
+
+    #[test]
+    fn the_forms_differ_in_strangers_and_in_the_answer_alone() {
+        let forms = [SEAL, SUPERVISED];
+        let both = |arch, number, arguments| {
+            forms.map(|filter| run_filter(&filter, arch, number, arguments))
+        };
+        for family in [0, 1, AF_INET, AF_INET6, 16, AF_RDS, AF_RXRPC, AF_SMC] {
+            for protocol in [0, IPPROTO_SMC] {
+                for cookie in [0, COOKIE] {
+                    let arguments = [family.into(), 1, protocol.into(), 0, 0, cookie];
+                    for (arch, number) in [(ARCH, SOCKET), (OTHER_ARCH, OTHER_SOCKET)] {
+                        let is_inet = family == AF_INET || family == AF_INET6;
+                        let expected = match both(arch, number, arguments) {
+                            [sealed, _] if cookie == COOKIE || !is_inet => [sealed; 2],
+                            _ if protocol == IPPROTO_SMC => [REFUSED; 2],
+                            _ => [REFUSED, RET_USER_NOTIF],
+                        };
+                        assert_eq!(both(arch, number, arguments), expected, "{arguments:x?}");
+                    }
+                }
+            }
+        }
+        for number in [SOCKETCALL, IO_URING_FIRST, 0] {
+            for arch in [ARCH, OTHER_ARCH] {
+                let [sealed, supervised] = both(arch, number, [1, 0, 0, 0, 0, 0]);
+                assert_eq!(sealed, supervised, "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn io_uring_is_there_for_who_asks() {
+        for stranger in [Stranger::Refused, Stranger::Supervised] {
+            let filter = filter(stranger, IoUring::Allowed);
+            for number in IO_URING_FIRST..=IO_URING_LAST {
+                assert_eq!(run_filter(&filter, ARCH, number, [0; 6]), RET_ALLOW);
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 #   1. Compile what measures: born, the same linked statically, startup.
 #   2. Run dnsmasq and radvd, one at a time and each with one configuration, in three worlds: with neither, under
 #      `ip vrf exec`, under the library. Once a daemon's sockets are there, read them, its memory and its cgroup.
-#   3. Time the start of /bin/true in the three worlds, interleaved and paired (startup.c).
+#   3. Time the start of /bin/true in the three worlds and by `vrfbind exec`, interleaved and paired (startup.c).
 #   4. Let a program make a socket in each world, and again with one thing taken away: root, a mount, the VRF.
 #   5. Let those make one whose sockets a hook of socket() alone would not see.
 # A row is printed when its cells are known. What is started is ended by a trap; what is made in the topology's network
@@ -210,7 +210,8 @@ look_at radvd --nodaemon --logmethod stderr --username radvd --config "$T_DIR/ra
 	-- neither /bin/true \
 	-- again /bin/true \
 	-- ip "$(command -v ip)" vrf exec "$vrf" /bin/true \
-	-- library "LD_PRELOAD=$library" "VRFBIND_VRF=$vrf" /bin/true >"$T_DIR/started"
+	-- library "LD_PRELOAD=$library" "VRFBIND_VRF=$vrf" /bin/true \
+	-- vrfbind "VRFBIND_LIBRARY=$library" "$VRFBIND_TEST_COMMAND" exec "$vrf" /bin/true >"$T_DIR/started"
 
 # What a command adds, or takes in all; the median and its interval.
 started() {
@@ -218,6 +219,7 @@ started() {
 		printf (/whole/ ? "%.1f" : "%+.1f") " ms (%.1f to %.1f)\n", $2 / 1000, $3 / 1000, $5 / 1000 }' "$T_DIR/started"
 }
 row 'start of /bin/true (median, 95 % interval)' "$(started neither)" "$(started ip)" "$(started library)"
+row '  by vrfbind exec, sealed' - - "$(started vrfbind)"
 row '  null control' "$(started again)" - -
 rule
 

@@ -31,6 +31,10 @@ pub fn notice(program: Program, library: *const c_char) {
     let Some(reason) = obstacle(program, library) else {
         return;
     };
+    // A supervisor binds what we do not; i386's socketcall() it cannot see.
+    if is_sealed && reason != OTHER_MACHINE && sys::is_supervised() {
+        return;
+    }
     let mut line = Line::new();
     line.text(b"vrfbind: ");
     match program {
@@ -45,7 +49,11 @@ pub fn notice(program: Program, library: *const c_char) {
     if is_sealed {
         line.text(b". Its IPv4 and IPv6 sockets fail with EPERM (");
         line.text(SEAL_VARIABLE.as_bytes());
-        line.text(b")\n");
+        line.text(b")");
+        if reason != OTHER_MACHINE {
+            line.text(b"; `vrfbind exec --supervise` serves it");
+        }
+        line.text(b"\n");
         line.write_to_stderr();
     } else {
         line.text(b". Its sockets are not bound\n");
@@ -134,13 +142,16 @@ const OUR_MACHINE: Option<u64> = if cfg!(unknown_machine) {
     None
 };
 
+const OTHER_MACHINE: &str =
+    "it is for another machine, or of another ELF class, than libvrfbind.so";
+
 fn of_elf(fd: c_int, header: &[u8], library: *const c_char) -> Option<&'static str> {
     if !header.starts_with(b"\x7fELF") {
         // Not for us to judge: binfmt_misc, or ENOEXEC.
         return None;
     }
     if !header.starts_with(IDENT) || number(header, MACHINE, 2)? != OUR_MACHINE? {
-        return Some("it is for another machine, or of another ELF class, than libvrfbind.so");
+        return Some(OTHER_MACHINE);
     }
     if !has_interpreter(fd, header)? {
         // ld.so itself is a shared object, and will preload into the program it is given.

@@ -338,11 +338,21 @@ pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<c_int, Errn
     Ok(fd as c_int)
 }
 
-/// Whether a seal is around this process. It answers this question with an errno of its own.
+/// Whether a seal is around this process, in either form.
 pub fn is_sealed() -> bool {
+    is_answered(seal::SEALED_ERRNO) || is_supervised()
+}
+
+/// Whether the seal has a supervisor, which makes the sockets that are not ours.
+pub fn is_supervised() -> bool {
+    is_answered(seal::SUPERVISED_ERRNO)
+}
+
+/// Whether the seal answers its question with this errno.
+fn is_answered(errno: c_int) -> bool {
     // SAFETY: takes no pointers.
     let answer = unsafe { syscall!(Sysno::socket, seal::ASK_FAMILY, 0, 0) };
-    answer == Err(Errno::new(seal::ASK_ERRNO))
+    answer == Err(Errno::new(errno))
 }
 
 /// Seals this process and all its children: since Linux 3.5 (seccomp filters), for good.
@@ -351,9 +361,14 @@ pub fn is_sealed() -> bool {
 /// CAP_SYS_ADMIN the kernel wants no_new_privs first (EACCES), so that nobody can confuse a set-user-ID
 /// program by a filter. Other threads are not sealed, so there should be none yet.
 pub fn install_seal() -> Result<(), Errno> {
+    const SEAL: [seal::Instruction; seal::LENGTH] =
+        seal::filter(seal::Stranger::Refused, seal::IoUring::Refused);
+    if !seal::IS_KNOWN {
+        return Err(Errno::ENOSYS);
+    }
     let filter = libc::sock_fprog {
-        len: seal::FILTER.len() as u16,
-        filter: seal::FILTER.as_ptr().cast_mut().cast(),
+        len: SEAL.len() as u16,
+        filter: SEAL.as_ptr().cast_mut().cast(),
     };
     let install = || {
         // SAFETY: the kernel copies the filter, and does not write to it.

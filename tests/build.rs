@@ -1,7 +1,7 @@
 //! Builds the C programs: every `c-tests/*.c` into `target/c-tests/gnu/`, and once more with musl-gcc
 //! into `target/c-tests/musl/` where that is installed. `preload-*.c` become shared objects, which the
-//! tests preload beside the library; `reach-needs` is linked with one. `reach-child` is built once more as a
-//! static program. `daemon-*.c` and `sockets.c` are not built for musl: what they
+//! tests preload beside the library; `reach-needs` is linked with one. `reach-child` and `ask` are built once more as
+//! static programs, and `ask.go` where Go is installed. `daemon-*.c` and `sockets.c` are not built for musl: what they
 //! look at are Debian's daemons, from outside. `old-glibc.c` is about glibc.
 
 use std::path::{Path, PathBuf};
@@ -27,6 +27,13 @@ fn main() {
         .get_compiler()
         .to_command();
     build_all(&gnu, sources, &programs.join("gnu"), |_| true);
+    if Command::new("go").arg("version").output().is_ok() {
+        // In Debian's Go the resolver calls libc's otherwise, and the program is dynamic.
+        let mut go = Command::new("go");
+        go.env("CGO_ENABLED", "0").env("GOCACHE", out.join("go"));
+        go.args(["build", "-o"]).arg(programs.join("gnu/ask-go"));
+        run(go.arg(sources.join("ask.go")));
+    }
 
     if Command::new("musl-gcc").arg("--version").output().is_ok() {
         let mut musl = Command::new("musl-gcc");
@@ -75,10 +82,10 @@ fn build_all(compiler: &Command, sources: &Path, into: &Path, wanted: impl Fn(&s
             into.join(name)
         };
         command.arg(&source);
-        if name == "reach-child" {
+        if name == "reach-child" || name == "ask" {
             let mut fixed = Command::new(command.get_program());
             fixed.args(command.get_args()).arg("-static");
-            run(fixed.arg("-o").arg(into.join("reach-child-static")));
+            run(fixed.arg("-o").arg(into.join(format!("{name}-static"))));
         }
         match name {
             "old-glibc" => command.arg("-nostartfiles"),

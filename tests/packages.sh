@@ -37,6 +37,7 @@ test  | iproute2               | ip, ss: VRFs, network namespaces, the yardstick
 test  | nftables               | nft: the counter on the uplink of the default VRF
 test  | dnsmasq-base           | the DNS, DHCP and TFTP daemon, without the service of package dnsmasq
 test  | radvd                  | the router advertisement daemon
+test  | golang-go              | Go programs: a client, a server and a resolver that libc knows nothing of
 test  | busybox busybox-static | udhcpc, nslookup, ping, tftp: a DHCPv4 client whose script is ours, and the small probes
 test  | isc-dhcp-client        | dhclient -6: a DHCPv6 client (busybox in Debian has no udhcpc6)
 test  | systemd                | services in VRFs: a second systemd, in namespaces of its own
@@ -49,6 +50,8 @@ test  | libfaketime            | a preload beside ours
 test  | libeatmydata1          | another
 test  | libjemalloc2           | another
 test  | valgrind               | a dnsmasq under the library is clean
+test  | zsh                    | its completions of the command
+test  | fish                   | likewise
 vm    | qemu-system-x86        | the virtual machine
 vm    | python3-venv           | the virtual environment that virtme-ng is installed in
 vm    | udev                   | virtme-ng runs the systemd-udevd of this root file system in the guest

@@ -21,37 +21,8 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 chmod 755 "$scratch"
 
-number=0
-all_ok=0
-
-# point SENTENCE COMMAND... - COMMAND says by its status whether SENTENCE holds, and by its output why not. Each command in
-# it has to succeed: bash forgets errexit in what is tested, so the status is looked at afterwards.
-point() {
-	local sentence=$1 verdict=ok status
-	shift
-	number=$((number + 1))
-	set +e
-	(set -e; "$@") >"$scratch/output" 2>&1
-	status=$?
-	set -e
-	if [ "$status" -ne 0 ]; then
-		verdict='not ok'
-		all_ok=1
-		sed 's/^/# /' "$scratch/output"
-	fi
-	printf '%s %d - %s\n' "$verdict" "$number" "$sentence"
-}
-
-# skip_point SENTENCE REASON
-skip_point() {
-	number=$((number + 1))
-	if [ "${VRFBIND_MUST_RUN-}" = 1 ]; then
-		printf '# must run, but cannot: %s\nnot ok %d - %s\n' "$2" "$number" "$1"
-		all_ok=1
-	else
-		printf 'ok %d - %s # SKIP %s\n' "$number" "$1" "$2"
-	fi
-}
+# shellcheck source=tests/tap.sh
+. "$(dirname -- "$0")/tap.sh"
 
 # -- Other preloads
 

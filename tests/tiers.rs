@@ -48,6 +48,8 @@ struct Place {
     root: PathBuf,
     /// The library under test.
     library: PathBuf,
+    /// The command under test.
+    command: PathBuf,
     /// target/c-tests, with gnu/ and perhaps musl/ in it.
     programs: PathBuf,
 }
@@ -65,10 +67,18 @@ impl Place {
             .expect("target/<profile>/deps/<this>")
             .to_owned();
         let library = target.join("release/libvrfbind.so");
-        refuse_stale(&root, &library)?;
+        let command = target.join("release/vrfbind");
+        refuse_stale(&root, &library, &["build.rs"], &["abi", "src", "src/arch"])?;
+        refuse_stale(
+            &root,
+            &command,
+            &["cli/Cargo.toml"],
+            &["abi", "cli/src", "cli/src/sys"],
+        )?;
         Ok(Self {
             root,
             library,
+            command,
             programs: target.join("c-tests"),
         })
     }
@@ -93,18 +103,26 @@ impl Place {
     }
 }
 
-/// `cargo test` does not build a cdylib, so that it could well be yesterday's that is tested.
-fn refuse_stale(root: &Path, library: &Path) -> Result<(), String> {
+/// `cargo test` builds neither a cdylib nor what is released, so that it could well be yesterday's that is
+/// tested. `files` and the files in `folders` are what it is made from.
+fn refuse_stale(
+    root: &Path,
+    product: &Path,
+    files: &[&str],
+    folders: &[&str],
+) -> Result<(), String> {
     fn modified(path: &Path) -> Result<SystemTime, String> {
         fs::metadata(path)
             .and_then(|metadata| metadata.modified())
             .map_err(|error| format!("{}: {error}; run `make` first", path.display()))
     }
-    let built = modified(library)?;
-    let mut sources: Vec<PathBuf> = ["Cargo.toml", "Cargo.lock", "build.rs"]
+    let built = modified(product)?;
+    let mut sources: Vec<PathBuf> = ["Cargo.toml", "Cargo.lock"]
+        .iter()
+        .chain(files)
         .map(|name| root.join(name))
-        .into();
-    for folder in ["abi", "src", "src/arch"] {
+        .collect();
+    for folder in folders {
         let entries =
             fs::read_dir(root.join(folder)).map_err(|error| format!("{folder}/: {error}"))?;
         sources.extend(
@@ -118,7 +136,7 @@ fn refuse_stale(root: &Path, library: &Path) -> Result<(), String> {
         if modified(&source)? > built {
             return Err(format!(
                 "{} is older than {}; run `make` first",
-                library.display(),
+                product.display(),
                 source.display()
             ));
         }
@@ -374,7 +392,16 @@ fn size(place: &Place) -> Result<(), Failed> {
 // ---- lo and netns: on this machine ----
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to.
-const SCRIPTS: [(&str, &[&str]); 2] = [("programs.sh", &["lo"]), ("cpython.sh", &["lo", "vrf"])];
+const SCRIPTS: [(&str, &[&str]); 8] = [
+    ("programs.sh", &["lo"]),
+    ("cpython.sh", &["lo", "vrf"]),
+    ("command-exec.sh", &["lo", "vrf"]),
+    ("command-supervise.sh", &["lo", "vrf"]),
+    ("command-status.sh", &["lo", "vrf"]),
+    ("command-check.sh", &["lo", "vrf"]),
+    ("command-unit.sh", &["lo", "vrf"]),
+    ("command-completions.sh", &["lo"]),
+];
 
 fn scripts<'a>(place: &'a Place, tier: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
     SCRIPTS
@@ -434,6 +461,7 @@ fn unknown_machine(place: &Place) -> Result<Completion, Failed> {
     let place = Place {
         root: place.root.clone(),
         library: target.join("release/libvrfbind.so"),
+        command: place.command.clone(),
         programs: place.programs.clone(),
     };
     for name in [
@@ -464,6 +492,8 @@ fn run_here(place: &Place, tier: &str, program: &Path) -> Result<Completion, Fai
     };
     command
         .env("VRFBIND_TEST_TIER", tier)
+        .env("VRFBIND_TEST_BIN", place.programs.join("gnu"))
+        .env("VRFBIND_TEST_COMMAND", &place.command)
         .env("VRFBIND_TEST_LIB", &place.library);
     let (output, status) = capture(&mut command)?;
     judge(&output, status)
@@ -564,6 +594,7 @@ fn run_batch(place: &Place, programs: &[PathBuf]) -> Result<PathBuf, String> {
         .arg(&out)
         .args(programs)
         .env("VRFBIND_TEST_LIB", &place.library)
+        .env("VRFBIND_TEST_COMMAND", &place.command)
         .env("VRFBIND_TEST_BIN", place.programs.join("gnu"))
         .stdin(Stdio::null());
     let status = command

@@ -1,0 +1,104 @@
+//! `vrfbind identify` and `vrfbind pids`: what `ip vrf identify` and `ip vrf pids` answer by a cgroup's
+//! name, answered by the sockets themselves and by the library that binds the next ones.
+//!
+//! A process is in each VRF that one of its sockets is in, and in the one that its library is set to; also
+//! in `default`, if a socket is in no VRF.
+
+use crate::Failure;
+use crate::exec::refuse;
+use crate::netns::Netns;
+use crate::process::{self, DEFAULT, Process};
+use crate::sockets::{Reader, Vrf};
+use crate::status::{Entry, Verdict, unreadable};
+use std::collections::BTreeSet;
+use std::io;
+use std::process::ExitCode;
+
+/// Print the VRFs that a process is in, one a line
+///
+/// They are those of its IP sockets, and of the library that binds the next ones. A socket in no VRF counts
+/// as "default". Nothing is printed for a process with neither.
+#[derive(clap::Args)]
+pub struct Identify {
+    /// The process; by default this command, and so what a program started here would get
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Option<u32>,
+}
+
+pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
+    let pid = args.pid.unwrap_or_else(std::process::id);
+    let process = Process::read(pid).map_err(|error| unreadable(pid, &error))?;
+    let vrfs = vrfs(process, &mut Reader::default()).map_err(|error| unreadable(pid, &error))?;
+    if vrfs.is_unknown {
+        return Err(refuse(format!(
+            "the VRF of process {pid} is not to be had: see vrfbind status {pid}"
+        )));
+    }
+    for name in vrfs.names {
+        println!("{name}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Print the processes that are in a VRF
+#[derive(clap::Args)]
+pub struct Pids {
+    /// The VRF
+    #[arg(value_name = "VRF")]
+    vrf: String,
+}
+
+pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
+    let links = Netns::Ours
+        .links()
+        .map_err(|errno| refuse(format!("RTM_GETLINK: {}", errno.desc())))?;
+    if links.get(&args.vrf).is_none_or(|link| link.table.is_none()) {
+        return Err(refuse(format!(
+            "there is no VRF {} in this network namespace; see ip vrf show",
+            args.vrf
+        )));
+    }
+    let mut reader = Reader::default();
+    let all = process::all().map_err(|error| refuse(format!("read /proc: {error}")))?;
+    // Processes that end meanwhile, or are somebody else's, are in no list.
+    for process in all.into_iter().filter_map(|pid| Process::read(pid).ok()) {
+        let (pid, name) = (process.pid, process.name.clone());
+        if vrfs(process, &mut reader).is_ok_and(|vrfs| vrfs.names.contains(&args.vrf)) {
+            println!("{pid:>5}  {name}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Vrfs {
+    names: BTreeSet<String>,
+    is_unknown: bool,
+}
+
+fn vrfs(process: Process, reader: &mut Reader) -> io::Result<Vrfs> {
+    let has_library = process.library.is_some();
+    let entry = Entry::new(process, None, reader)?;
+    let mut vrfs = Vrfs {
+        names: BTreeSet::new(),
+        is_unknown: false,
+    };
+    for row in &entry.sockets {
+        match (&row.vrf, row.verdict) {
+            (Some(vrf), _) => drop(vrfs.names.insert(vrf.clone())),
+            // It is in no VRF any more, and in no other.
+            (None, Verdict::Stale) => {}
+            (None, Verdict::Unknown) => vrfs.is_unknown = true,
+            (None, _) => drop(vrfs.names.insert(DEFAULT.to_owned())),
+        }
+    }
+    if has_library && let Some(device) = entry.vrf {
+        match reader.vrf_of(entry.pid, &device) {
+            Some(Vrf::Name(vrf)) => drop(vrfs.names.insert(vrf)),
+            Some(Vrf::None) => drop(vrfs.names.insert(DEFAULT.to_owned())),
+            Some(Vrf::Unknown) => vrfs.is_unknown = true,
+            // Without the device it gets no socket at all.
+            None => {}
+        }
+    }
+    Ok(vrfs)
+}

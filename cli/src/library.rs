@@ -1,0 +1,226 @@
+//! Where `libvrfbind.so` is, and whether ld.so will take it.
+//!
+//! ld.so's answer to a library that it cannot preload is one line and a program that runs without it. So
+//! each reason it could have is looked for here, before there is a program: the file cannot be read,
+//! is no ELF file of this machine, lies on a noexec mount, or has a name that LD_PRELOAD cannot hold. And one that
+//! is ours: another version, which may not agree with this command about [`abi`].
+//!
+//! The version is read from the file. To load it would be to run it.
+
+use crate::Failure;
+use crate::exec::refuse;
+use object::elf::{FileHeader64, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader, Sym};
+use object::{Endianness, ReadRef};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Names the library, for those who keep it elsewhere.
+const VARIABLE: &str = "VRFBIND_LIBRARY";
+const NAME: &str = "libvrfbind.so";
+
+/// The library's path, as it can stand in LD_PRELOAD, after it was looked at.
+pub fn find(option: Option<&Path>) -> Result<PathBuf, Failure> {
+    let variable = env::var_os(VARIABLE).filter(|path| !path.is_empty());
+    let path = match (option, variable) {
+        (Some(path), _) => path.to_owned(),
+        (None, Some(path)) => path.into(),
+        (None, None) => usual_places()
+            .into_iter()
+            .find(|place| place.exists())
+            .ok_or_else(|| {
+                refuse(format!(
+                    "{NAME} is in none of its places ({}); name it by --library or {VARIABLE}",
+                    display(&usual_places())
+                ))
+            })?,
+    };
+    let path = std::path::absolute(&path)
+        .map_err(|error| refuse(format!("the library {}: {error}", path.display())))?;
+    check(&path)?;
+    Ok(path)
+}
+
+/// Beside the command, as in target/release; below the same prefix; and in the system's folders.
+fn usual_places() -> Vec<PathBuf> {
+    let multiarch = format!("{}-linux-gnu", env::consts::ARCH);
+    let mut folders = Vec::new();
+    if let Ok(command) = env::current_exe()
+        && let Some(folder) = command.parent()
+    {
+        folders.push(folder.to_owned());
+        if let Some(prefix) = folder.parent() {
+            folders.push(prefix.join("lib"));
+            folders.push(prefix.join("lib").join(&multiarch));
+        }
+    }
+    for prefix in ["/usr/local/lib", "/usr/lib"] {
+        folders.push(prefix.into());
+        folders.push(Path::new(prefix).join(&multiarch));
+    }
+    let mut places = Vec::new();
+    for place in folders.into_iter().map(|folder| folder.join(NAME)) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+fn display(places: &[PathBuf]) -> String {
+    let places: Vec<_> = places.iter().map(|place| place.to_string_lossy()).collect();
+    places.join(", ")
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
+    let fails = |why: &str| refuse(format!("the library {}: {why}", path.display()));
+    if !is_nameable(path.as_os_str()) {
+        return Err(fails(
+            "LD_PRELOAD cannot name a path with white space, ':' or '$' in it; move the library",
+        ));
+    }
+    let file = File::open(path)
+        .map_err(|error| fails(&format!("{error}; ld.so could not read it either")))?;
+    let mount = nix::sys::statvfs::fstatvfs(&file)
+        .map_err(|errno| fails(&format!("statvfs: {}", errno.desc())))?;
+    // mmap(PROT_EXEC) fails with EPERM there, and ld.so goes on without the library.
+    if mount
+        .flags()
+        .contains(nix::sys::statvfs::FsFlags::ST_NOEXEC)
+    {
+        return Err(fails(
+            "it lies on a mount with the option noexec, from where ld.so cannot load it; move the library",
+        ));
+    }
+    match version(&file) {
+        None => Err(fails(&format!(
+            "it is no libvrfbind.so for {}",
+            env::consts::ARCH
+        ))),
+        Some(version) if version == OUR_VERSION => Ok(()),
+        Some([major, minor, patch]) => Err(fails(&format!(
+            "it is version {major}.{minor}.{patch}, and this command is {}; install both from one release",
+            env!("CARGO_PKG_VERSION")
+        ))),
+    }
+}
+
+/// glibc parts the entries of LD_PRELOAD at blanks and colons, musl at all white space, and glibc puts
+/// something else for `$LIB` and the like (ld.so(8)).
+fn is_nameable(path: &OsStr) -> bool {
+    !path
+        .as_bytes()
+        .iter()
+        .any(|byte| matches!(byte, b':' | b'$' | b' ' | 0x09..=0x0d))
+}
+
+/// The value of LD_PRELOAD that has the library in it, and what was there.
+pub fn preload(library: &Path, there: Option<OsString>) -> OsString {
+    let there = there.unwrap_or_default();
+    let mut entries = there.as_bytes().split(|byte| matches!(byte, b':' | b' '));
+    if entries.any(|entry| entry == library.as_os_str().as_bytes()) {
+        return there;
+    }
+    let mut value = library.as_os_str().to_owned();
+    if !there.is_empty() {
+        value.push(":");
+        value.push(there);
+    }
+    value
+}
+
+const OUR_VERSION: [u8; 3] = [
+    number(env!("CARGO_PKG_VERSION_MAJOR")),
+    number(env!("CARGO_PKG_VERSION_MINOR")),
+    number(env!("CARGO_PKG_VERSION_PATCH")),
+];
+
+const fn number(text: &str) -> u8 {
+    match u8::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("a version is three numbers below 256"),
+    }
+}
+
+/// The version in the file's `vrfbind_info`, if the file is a libvrfbind.so of this machine.
+fn version(file: &File) -> Option<[u8; 3]> {
+    // Ours has 32 KiB at the most. Read at once, since many small reads cost much on a network file system.
+    let mut bytes = Vec::new();
+    file.take(1 << 20).read_to_end(&mut bytes).ok()?;
+    let data = bytes.as_slice();
+    let elf = FileHeader64::<Endianness>::parse(data).ok()?;
+    let endian = elf.endian().ok()?;
+    if elf.e_machine(endian) != crate::program::OUR_MACHINE {
+        return None;
+    }
+    let symbols = elf
+        .sections(endian, data)
+        .ok()?
+        .symbols(endian, data, object::elf::SHT_DYNSYM)
+        .ok()?;
+    let symbol = symbols
+        .iter()
+        .find(|symbol| symbol.name(endian, symbols.strings()) == Ok(b"vrfbind_info"))?;
+    // struct Info of abi: the magic, the size (4 bytes), the version.
+    let address = symbol.st_value(endian);
+    let segment = elf
+        .program_headers(endian, data)
+        .ok()?
+        .iter()
+        .find(|segment| {
+            let start = segment.p_vaddr(endian);
+            segment.p_type(endian) == PT_LOAD
+                && (start..start + segment.p_filesz(endian)).contains(&address)
+        })?;
+    let offset = segment.p_offset(endian) + (address - segment.p_vaddr(endian));
+    let head = data.read_bytes_at(offset, 16).ok()?;
+    let (magic, rest) = head.split_at_checked(abi::INFO_MAGIC.len())?;
+    if magic != abi::INFO_MAGIC {
+        return None;
+    }
+    let [_, _, _, _, major, minor, patch, _] = rest.try_into().ok()?;
+    Some([major, minor, patch])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_other_preloads_and_comes_first() {
+        let library = Path::new("/usr/lib/libvrfbind.so");
+        for (there, expected) in [
+            (None, "/usr/lib/libvrfbind.so"),
+            (Some(""), "/usr/lib/libvrfbind.so"),
+            (Some("a.so"), "/usr/lib/libvrfbind.so:a.so"),
+            (
+                Some("a.so /usr/lib/libvrfbind.so"),
+                "a.so /usr/lib/libvrfbind.so",
+            ),
+            (
+                Some("/other/libvrfbind.so"),
+                "/usr/lib/libvrfbind.so:/other/libvrfbind.so",
+            ),
+        ] {
+            assert_eq!(preload(library, there.map(OsString::from)), expected);
+        }
+    }
+
+    #[test]
+    fn knows_which_paths_a_preload_list_can_name() {
+        assert!(is_nameable("/usr/lib/libvrfbind.so".as_ref()));
+        for path in ["/a b/x.so", "/a:b/x.so", "/$LIB/x.so", "/a\tb/x.so"] {
+            assert!(!is_nameable(path.as_ref()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_has_no_version() {
+        assert_eq!(version(&File::open("/proc/self/exe").unwrap()), None);
+        assert_eq!(version(&File::open("/etc/passwd").unwrap()), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! The command `vrfbind`: starts programs in a VRF, and shows which sockets are in one.
+//!
+//! This file is the table of subcommands and nothing else. Each subcommand is a module with its
+//! arguments and a function `run`, which returns the exit status, or a [`Failure`]: one sentence for
+//! standard error and the status that goes with it.
+//!
+//! The command does not link the library and makes no socket that the library could bind. What both must
+//! agree on is in [`abi`]. Unsafe code is in [`sys`] alone.
+#![deny(unsafe_code)]
+// The unit tests have a `main` of their own, and no command line.
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code))]
+
+mod check;
+mod completions;
+mod exec;
+mod identify;
+mod library;
+mod netns;
+mod process;
+mod program;
+mod sockets;
+mod status;
+mod supervise;
+#[allow(unsafe_code)]
+mod sys;
+mod unit;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::{ExitCode, exit};
+
+/// Binds programs to a Linux VRF, and shows what is bound
+#[derive(Parser)]
+#[command(name = "vrfbind", version, propagate_version = false)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Exec(exec::Args),
+    Status(status::Args),
+    Check(check::Args),
+    Enable(unit::Enable),
+    Disable(unit::Disable),
+    Identify(identify::Identify),
+    Pids(identify::Pids),
+    Completions(completions::Args),
+}
+
+/// Why a subcommand did not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub status: u8,
+    /// What follows "vrfbind: " on standard error, without a full stop at its end.
+    pub sentence: String,
+}
+
+/// What `main` does.
+pub fn run(arguments: Vec<OsString>) -> ! {
+    let is_exec = arguments.get(1).is_some_and(|argument| argument == "exec");
+    let arguments = Arguments::try_parse_from(arguments).unwrap_or_else(|error| {
+        let _ = error.print();
+        // In place of a program, misuse is told apart from what the program could return.
+        exit(match error.exit_code() {
+            2 if is_exec => exec::OURS.into(),
+            status => status,
+        })
+    });
+    let result = match arguments.command {
+        Command::Exec(args) => exec::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Enable(args) => unit::enable(args),
+        Command::Disable(args) => unit::disable(args),
+        Command::Identify(args) => identify::identify(args),
+        Command::Pids(args) => identify::pids(args),
+        Command::Completions(args) => completions::run(args, Arguments::command()),
+    };
+    let code = result.unwrap_or_else(|failure| {
+        // Where standard error cannot be written to, the status has to do.
+        let _ = writeln!(io::stderr(), "vrfbind: {}", failure.sentence);
+        ExitCode::from(failure.status)
+    });
+    // An ExitCode says its number to Rust's `main` alone (rust-lang/rust#97100).
+    let status = (0..=u8::MAX).find(|&status| ExitCode::from(status) == code);
+    exit(status.unwrap_or(exec::OURS).into())
+}

@@ -1,0 +1,412 @@
+//! The IP sockets of a process: which device each is bound to, and which VRF that device belongs to.
+//!
+//! 1. /proc/PID/fd says which descriptors are sockets. That takes the right to read the process
+//!    (PTRACE_MODE_READ, ptrace(2)).
+//! 2. pidfd_getfd(2) duplicates each, and the duplicate, which is the same socket, is asked: family, type,
+//!    protocol, addresses, SO_BINDTODEVICE. That takes the right to attach (PTRACE_MODE_ATTACH), which
+//!    Yama's ptrace_scope refuses to users to whom reading is allowed.
+//! 3. Where that is refused, sock_diag(7) is asked in the process's network namespace; it shows the same by
+//!    inode, but only of sockets that are in use. The others are shown by their protocol
+//!    (`system.sockprotoname`, since Linux 2.6.37) and nothing else: their device is not known.
+//! 4. The VRF of a device is looked up in the network namespace of the socket, which need not be that of
+//!    the process, nor ours.
+//!
+//! A descriptor that is closed while this goes on is left out. Nothing else is: what is not to be known is
+//! said to be unknown.
+
+use crate::netns::{Links, Netns, Shown};
+use crate::sys::foreign;
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, sockopt};
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A socket of a process.
+pub struct Socket {
+    /// Its number in that process.
+    pub fd: RawFd,
+    pub protocol: String,
+    pub local: Option<Address>,
+    pub peer: Option<Address>,
+    pub device: Device,
+}
+
+/// What a socket is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// To no device.
+    None,
+    /// To a device, which is in this VRF.
+    Of(String, Vrf),
+    /// To one that is there no more: ENODEV.
+    Gone,
+    /// That is not to be had.
+    Unknown,
+}
+
+/// The VRF of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vrf {
+    /// It is in none.
+    None,
+    /// It is this one, or enslaved to it.
+    Name(String),
+    /// Its network namespace cannot be entered.
+    Unknown,
+}
+
+/// An address, and its port where the protocol has any.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Address {
+    pub address: String,
+    pub port: Option<u16>,
+}
+
+/// The sockets of a process, and how they were come by.
+pub struct Sockets {
+    pub via: &'static str,
+    pub notes: Vec<String>,
+    pub sockets: Vec<Socket>,
+}
+
+/// Reads sockets; keeps what it has learnt of network namespaces.
+#[derive(Default)]
+pub struct Reader {
+    links: HashMap<u64, Rc<Result<Links, Errno>>>,
+    shown: HashMap<u64, Rc<Result<Vec<Shown>, Errno>>>,
+    ours: Option<Option<u64>>,
+}
+
+impl Reader {
+    /// The IP sockets of the process. An error: its descriptors cannot be listed.
+    pub fn read(&mut self, pid: u32) -> Result<Sockets, Errno> {
+        let listed = sockets_in(pid)?;
+        match self.duplicated(pid, &listed) {
+            Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) if !listed.is_empty() => {
+                self.shown(pid, &listed)
+            }
+            Err(errno) if !listed.is_empty() => Err(errno),
+            result => Ok(Sockets {
+                via: "pidfd_getfd",
+                notes: Vec::new(),
+                sockets: result.unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// The VRF of a device, by its name in the process's network namespace, if there is such a device.
+    pub fn vrf_of(&mut self, pid: u32, device: &str) -> Option<Vrf> {
+        match self.links_of_process(pid).as_deref() {
+            Ok(Ok(links)) if links.get(device).is_none() => None,
+            Ok(links) => Some(vrf_of(links, device)),
+            Err(_) => Some(Vrf::Unknown),
+        }
+    }
+
+    /// By duplicates.
+    fn duplicated(&mut self, pid: u32, listed: &[(RawFd, u32)]) -> Result<Vec<Socket>, Errno> {
+        let process = foreign::pidfd_open(pid)?;
+        let mut sockets = Vec::new();
+        for &(fd, _) in listed {
+            match foreign::pidfd_getfd(&process, fd) {
+                Ok(duplicate) => sockets.extend(self.of_duplicate(fd, duplicate)?),
+                Err(Errno::EBADF) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn of_duplicate(&mut self, fd: RawFd, duplicate: OwnedFd) -> Result<Option<Socket>, Errno> {
+        let number = |option| foreign::socket_option(&duplicate, option);
+        let (domain, kind, protocol) = match number(libc::SO_DOMAIN) {
+            Ok(domain) => (domain, number(libc::SO_TYPE)?, number(libc::SO_PROTOCOL)?),
+            // It has become another file meanwhile.
+            Err(_) => return Ok(None),
+        };
+        if domain != libc::AF_INET && domain != libc::AF_INET6 {
+            return Ok(None);
+        }
+        let links = self.links_of(&duplicate);
+        let device = match getsockopt(&duplicate, sockopt::BindToDevice) {
+            Ok(name) if name.is_empty() => Device::None,
+            Ok(name) => {
+                let name = String::from_utf8_lossy(name.as_bytes()).into_owned();
+                let vrf = vrf_of(&links, &name);
+                Device::Of(name, vrf)
+            }
+            Err(Errno::ENODEV) => Device::Gone,
+            Err(_) => Device::Unknown,
+        };
+        // The type is for its functions, which take any IP socket.
+        let socket = UdpSocket::from(duplicate);
+        let has_ports = kind != libc::SOCK_RAW;
+        let address = |of: std::io::Result<SocketAddr>| {
+            let of = of
+                .ok()
+                .filter(|of| of.port() != 0 || !has_ports || !of.ip().is_unspecified());
+            of.map(|of| Address::new(of, has_ports, &links))
+        };
+        Ok(Some(Socket {
+            fd,
+            protocol: name_of(kind, protocol),
+            local: address(socket.local_addr()),
+            peer: address(socket.peer_addr()),
+            device,
+        }))
+    }
+
+    /// The devices of the socket's network namespace.
+    fn links_of(&mut self, socket: &OwnedFd) -> Rc<Result<Links, Errno>> {
+        let ours = *self.ours.get_or_insert_with(our_cookie);
+        let cookie = foreign::netns_cookie(socket).ok();
+        if cookie.is_some() && cookie == ours {
+            return self.links_at(0, || Ok(Netns::Ours));
+        }
+        // Before Linux 5.14 there is no cookie, and the namespace has to be opened to know it.
+        let netns = foreign::netns_of(socket);
+        let key = match (&netns, cookie) {
+            (Ok(netns), _) => inode_of(netns),
+            // Refused: all namespaces that are not ours are unknown in the same way.
+            (Err(_), _) => u64::MAX,
+        };
+        self.links_at(key, || netns.map(Netns::Other))
+    }
+
+    fn links_of_process(&mut self, pid: u32) -> Result<Rc<Result<Links, Errno>>, Errno> {
+        let (key, netns) = netns_of_process(pid)?;
+        Ok(self.links_at(key, || netns))
+    }
+
+    fn links_at(
+        &mut self,
+        key: u64,
+        netns: impl FnOnce() -> Result<Netns, Errno>,
+    ) -> Rc<Result<Links, Errno>> {
+        let links = self.links.entry(key);
+        Rc::clone(links.or_insert_with(|| Rc::new(netns().and_then(|netns| netns.links()))))
+    }
+
+    /// By sock_diag.
+    fn shown(&mut self, pid: u32, listed: &[(RawFd, u32)]) -> Result<Sockets, Errno> {
+        let links = self.links_of_process(pid)?;
+        let (key, netns) = netns_of_process(pid)?;
+        let all = self.shown.entry(key);
+        let all = all.or_insert_with(|| Rc::new(netns.and_then(|netns| netns.sockets())));
+        let all = Rc::clone(all);
+
+        let mut notes = vec![
+            "pidfd_getfd(2) is refused (by Yama, or for want of CAP_SYS_PTRACE): sockets as \
+             sock_diag(7) shows them"
+                .to_owned(),
+        ];
+        if let Err(errno) = &*all {
+            notes.push(format!(
+                "sock_diag(7) is not to be had in its network namespace: {errno}"
+            ));
+        }
+        let mut sockets = Vec::new();
+        for &(fd, inode) in listed {
+            let found = all
+                .as_ref()
+                .as_ref()
+                .ok()
+                .and_then(|all| all.iter().find(|one| one.inode == inode));
+            match found {
+                Some(one) => sockets.push(of_shown(fd, one, &links)),
+                None => sockets.extend(by_name(pid, fd)),
+            }
+        }
+        if sockets
+            .iter()
+            .any(|socket| socket.device == Device::Unknown)
+        {
+            notes.push(
+                "sock_diag(7) does not show sockets that are not in use: their device is unknown"
+                    .to_owned(),
+            );
+        }
+        Ok(Sockets {
+            via: "sock_diag",
+            notes,
+            sockets,
+        })
+    }
+}
+
+impl Address {
+    fn new(of: SocketAddr, has_port: bool, links: &Result<Links, Errno>) -> Self {
+        let mut address = of.ip().to_string();
+        if let SocketAddr::V6(of) = of
+            && of.scope_id() != 0
+        {
+            let name = links
+                .as_ref()
+                .ok()
+                .and_then(|links| links.name(of.scope_id()));
+            address.push('%');
+            address.push_str(name.unwrap_or(&of.scope_id().to_string()));
+        }
+        Self {
+            address,
+            port: has_port.then_some(of.port()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            None => f.write_str(&self.address),
+            Some(port) if self.address.contains(':') => write!(f, "[{}]:{port}", self.address),
+            Some(port) => write!(f, "{}:{port}", self.address),
+        }
+    }
+}
+
+/// The sockets among the descriptors of a process, with their inodes, in order.
+fn sockets_in(pid: u32) -> Result<Vec<(RawFd, u32)>, Errno> {
+    let mut sockets = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).map_err(|error| errno_of(&error))? {
+        let entry = entry.map_err(|error| errno_of(&error))?;
+        let target = match fs::read_link(entry.path()) {
+            Ok(target) => target,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(errno_of(&error)),
+        };
+        let inode = target.to_str().and_then(|target| {
+            target
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?
+                .parse()
+                .ok()
+        });
+        let fd = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        sockets.extend(fd.zip(inode));
+    }
+    sockets.sort_unstable();
+    Ok(sockets)
+}
+
+fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>) -> Socket {
+    let is_raw = one.protocol == "raw";
+    let device = match (one.device, links) {
+        (0, _) => Device::None,
+        (_, Err(_)) => Device::Unknown,
+        (index, Ok(known)) => match known.name(index) {
+            Some(name) => Device::Of(name.to_owned(), vrf_of(links, name)),
+            None => Device::Gone,
+        },
+    };
+    // Where a port is expected, sock_diag shows the protocol of a raw socket (inet_num).
+    let protocol = if is_raw {
+        name_of(libc::SOCK_RAW, one.local.port().into())
+    } else {
+        one.protocol.to_owned()
+    };
+    let is_connected = !one.peer.ip().is_unspecified();
+    Socket {
+        fd,
+        protocol,
+        local: Some(Address::new(one.local, !is_raw, links)),
+        peer: is_connected.then(|| Address::new(one.peer, !is_raw, links)),
+        device,
+    }
+}
+
+/// An IP socket of which only its protocol is to be had. Anything else is none.
+fn by_name(pid: u32, fd: RawFd) -> Option<Socket> {
+    let path = PathBuf::from(format!("/proc/{pid}/fd/{fd}"));
+    let name = foreign::attribute(&path, c"system.sockprotoname").ok()?;
+    let name = String::from_utf8(name).ok()?;
+    let name = name.trim_end_matches('\0');
+    // The names of struct proto: "TCP", "TCPv6", "PING", "UDP-Lite", ...
+    const NAMES: [&str; 9] = [
+        "tcp", "udp", "udplite", "udp-lite", "raw", "ping", "sctp", "mptcp", "dccp",
+    ];
+    let protocol = name.to_ascii_lowercase();
+    let protocol = protocol.strip_suffix("v6").unwrap_or(&protocol);
+    NAMES.contains(&protocol).then(|| Socket {
+        fd,
+        protocol: protocol.to_owned(),
+        local: None,
+        peer: None,
+        device: Device::Unknown,
+    })
+}
+
+fn name_of(kind: libc::c_int, protocol: libc::c_int) -> String {
+    let name = match protocol {
+        libc::IPPROTO_ICMP => "icmp",
+        libc::IPPROTO_TCP => "tcp",
+        libc::IPPROTO_UDP => "udp",
+        libc::IPPROTO_DCCP => "dccp",
+        libc::IPPROTO_ICMPV6 => "icmp6",
+        libc::IPPROTO_SCTP => "sctp",
+        libc::IPPROTO_UDPLITE => "udplite",
+        libc::IPPROTO_MPTCP => "mptcp",
+        other => &other.to_string(),
+    };
+    match kind {
+        libc::SOCK_RAW => format!("{name}/raw"),
+        _ => name.to_owned(),
+    }
+}
+
+fn vrf_of(links: &Result<Links, Errno>, device: &str) -> Vrf {
+    match links {
+        Err(_) => Vrf::Unknown,
+        Ok(links) => links
+            .vrf_of(device)
+            .map_or(Vrf::None, |vrf| Vrf::Name(vrf.to_owned())),
+    }
+}
+
+/// A process's network namespace, and what stands for it: 0 for ours, else its inode.
+fn netns_of_process(pid: u32) -> Result<(u64, Result<Netns, Errno>), Errno> {
+    let path = format!("/proc/{pid}/ns/net");
+    let inode = |path: &str| match fs::metadata(path) {
+        Ok(file) => Ok(file.ino()),
+        Err(error) => Err(errno_of(&error)),
+    };
+    let theirs = inode(&path)?;
+    if theirs == inode("/proc/self/ns/net")? {
+        return Ok((0, Ok(Netns::Ours)));
+    }
+    let netns = match File::open(&path) {
+        Ok(file) => Ok(Netns::Other(file.into())),
+        Err(error) => Err(errno_of(&error)),
+    };
+    Ok((theirs, netns))
+}
+
+fn inode_of(netns: &OwnedFd) -> u64 {
+    nix::sys::stat::fstat(netns).map_or(u64::MAX, |stat| stat.st_ino)
+}
+
+/// The cookie of our own network namespace, by a socket that goes nowhere.
+fn our_cookie() -> Option<u64> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        flags,
+        SockProtocol::NetlinkRoute,
+    );
+    foreign::netns_cookie(socket.ok()?).ok()
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}

@@ -1,0 +1,501 @@
+//! `vrfbind status`: the IP sockets of processes, and a verdict on each.
+//!
+//! Reading is in [`process`] and [`sockets`], the verdict is pure ([`Verdict::on`]), and the rest lays out
+//! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
+//! documented in vrfbind(1).
+
+use crate::Failure;
+use crate::exec::refuse;
+use crate::process::{self, DEFAULT, Process};
+use crate::sockets::{Address, Device, Reader, Socket, Vrf};
+use nix::errno::Errno;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::process::ExitCode;
+
+/// Show the IP sockets of processes, and whether each is in its VRF
+///
+/// Without PID: all processes that have the library or were started to be in a VRF. Exit status 1 if a
+/// socket is not ok.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Processes to look at
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pids: Vec<u32>,
+    /// Judge by this VRF instead of each process's own; without PID, only processes that belong to it
+    #[arg(long, value_name = "NAME")]
+    vrf: Option<String>,
+    /// All processes that have an IP socket
+    #[arg(long, conflicts_with = "pids")]
+    all: bool,
+    /// Print JSON, as vrfbind(1) documents it
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+#[derive(Serialize)]
+struct Report {
+    /// Whether all is.
+    ok: bool,
+    /// How many processes may not be looked at.
+    hidden: usize,
+    processes: Vec<Entry>,
+}
+
+/// A process.
+#[derive(Serialize)]
+pub struct Entry {
+    ok: bool,
+    pub pid: u32,
+    pub name: String,
+    /// What its sockets are judged by, and who says so.
+    pub vrf: Option<String>,
+    vrf_from: Option<&'static str>,
+    library: Option<Library>,
+    /// "libc" or "exports".
+    tier: Option<&'static str>,
+    sealed: Option<bool>,
+    via: &'static str,
+    notes: Vec<String>,
+    pub sockets: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Library {
+    path: String,
+    version: Option<String>,
+    state: Option<&'static str>,
+    device: Option<String>,
+    socket: Option<&'static str>,
+    execve: Option<&'static str>,
+}
+
+/// A socket.
+#[derive(Serialize)]
+pub struct Row {
+    fd: i32,
+    protocol: String,
+    local: Option<Address>,
+    peer: Option<Address>,
+    device: Option<String>,
+    pub vrf: Option<String>,
+    pub verdict: Verdict,
+}
+
+/// Whether a socket is where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It is.
+    Ok,
+    /// It has no device, or one that is in no VRF.
+    Default,
+    /// It is in another VRF.
+    Other,
+    /// Its device is gone: it reaches nothing.
+    Stale,
+    /// Its device, or that device's VRF, is not to be had.
+    Unknown,
+}
+
+impl Verdict {
+    /// Where nobody says which VRF it should be, any will do.
+    fn on(device: &Device, wanted: Option<&str>) -> Self {
+        let is_at_home = wanted == Some(DEFAULT);
+        match device {
+            Device::Gone => Self::Stale,
+            Device::Unknown => Self::Unknown,
+            Device::None if is_at_home => Self::Ok,
+            Device::None => Self::Default,
+            Device::Of(name, _) if wanted == Some(name) => Self::Ok,
+            Device::Of(_, Vrf::Unknown) => Self::Unknown,
+            Device::Of(_, Vrf::None) if is_at_home => Self::Ok,
+            Device::Of(_, Vrf::None) => Self::Default,
+            Device::Of(_, Vrf::Name(vrf)) => match wanted {
+                Some(wanted) if wanted != vrf => Self::Other,
+                _ => Self::Ok,
+            },
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Default => "default",
+            Self::Other => "other",
+            Self::Stale => "stale",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+pub fn run(args: Args) -> Result<ExitCode, Failure> {
+    let report = look(&args)?;
+    let mut text = if args.json {
+        serde_json::to_string_pretty(&report).map_err(|error| refuse(format!("JSON: {error}")))?
+    } else {
+        let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        table(&report, is_coloured)
+    };
+    if args.json {
+        text.push('\n');
+    }
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| refuse(format!("write to standard output: {error}")))?;
+    if report.hidden > 0 && !args.json {
+        eprintln!(
+            "vrfbind: not shown, because reading /proc/PID takes CAP_SYS_PTRACE: processes of others, {}",
+            report.hidden
+        );
+    }
+    Ok(ExitCode::from(u8::from(!report.ok)))
+}
+
+fn look(args: &Args) -> Result<Report, Failure> {
+    let named = !args.pids.is_empty();
+    let pids = if named {
+        args.pids.clone()
+    } else {
+        process::all().map_err(|error| refuse(format!("read /proc: {error}")))?
+    };
+    let mut reader = Reader::default();
+    let (mut processes, mut hidden) = (Vec::new(), 0);
+    for pid in pids {
+        let process = match Process::read(pid) {
+            Ok(process) => process,
+            Err(error) if named => return Err(unreadable(pid, &error)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                hidden += 1;
+                continue;
+            }
+            // It has ended.
+            Err(_) => continue,
+        };
+        if !named && !args.all && args.vrf.is_none() && !process.is_ours() {
+            continue;
+        }
+        let entry = match Entry::new(process, args.vrf.as_deref(), &mut reader) {
+            Ok(entry) => entry,
+            Err(Errno::EACCES | Errno::EPERM) if !named => {
+                hidden += 1;
+                continue;
+            }
+            Err(_) if !named => continue,
+            Err(errno) => return Err(unreadable(pid, &errno.into())),
+        };
+        let is_of_vrf = args.vrf.as_deref().is_none_or(|vrf| entry.belongs_to(vrf));
+        if named || is_of_vrf && (!args.all || !entry.sockets.is_empty()) {
+            processes.push(entry);
+        }
+    }
+    let ok = processes.iter().all(|entry| entry.ok);
+    Ok(Report {
+        ok,
+        hidden,
+        processes,
+    })
+}
+
+/// The process is not there, or is somebody else's.
+pub fn unreadable(pid: u32, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound => refuse(format!("there is no process {pid}")),
+        io::ErrorKind::PermissionDenied => refuse(format!(
+            "process {pid} cannot be looked at: read /proc/{pid}: {error}; it takes its owner or CAP_SYS_PTRACE"
+        )),
+        _ => refuse(format!("read /proc/{pid}: {error}")),
+    }
+}
+
+impl Entry {
+    pub fn new(process: Process, option: Option<&str>, reader: &mut Reader) -> Result<Self, Errno> {
+        let found = reader.read(process.pid)?;
+        let wants = option.map(|vrf| (vrf, "option")).or(process.wants());
+        let wanted = wants.map(|(vrf, _)| vrf);
+        let sockets: Vec<_> = found
+            .sockets
+            .into_iter()
+            .map(|socket| Row::new(socket, wanted))
+            .collect();
+        let mut notes = process.notes.clone();
+        notes.extend(found.notes);
+        let says = process
+            .library
+            .as_ref()
+            .and_then(|library| library.says.as_ref());
+        Ok(Self {
+            ok: sockets.iter().all(|row| row.verdict == Verdict::Ok),
+            pid: process.pid,
+            name: process.name.clone(),
+            vrf: wanted.map(str::to_owned),
+            vrf_from: wants.map(|(_, from)| from),
+            tier: says.map(|says| match says.socket {
+                abi::LED | abi::LED_BY_ANOTHER => "libc",
+                _ => "exports",
+            }),
+            sealed: process.is_sealed,
+            via: found.via,
+            notes,
+            sockets,
+            library: process.library.as_ref().map(|library| Library {
+                path: library.path.display().to_string(),
+                version: library.version.clone(),
+                state: says.map(|says| state(says.state)),
+                device: says.and_then(|says| says.device.clone()),
+                socket: says.map(|says| led(says.socket)),
+                execve: says.map(|says| led(says.execve)),
+            }),
+        })
+    }
+
+    /// Whether the process wants the VRF, of itself, or has a socket in it.
+    fn belongs_to(&self, vrf: &str) -> bool {
+        let library = self.library.as_ref();
+        library.is_some_and(|library| library.device.as_deref() == Some(vrf))
+            || self.vrf_from != Some("option") && self.vrf.as_deref() == Some(vrf)
+            || self
+                .sockets
+                .iter()
+                .any(|row| row.vrf.as_deref() == Some(vrf) || row.device.as_deref() == Some(vrf))
+    }
+}
+
+fn led(word: u32) -> &'static str {
+    match word {
+        abi::LED_NOT_TRIED => "not-tried",
+        abi::LED => "led",
+        abi::LED_BY_ANOTHER => "led-by-another",
+        abi::LED_NOT_FOUND => "not-found",
+        abi::LED_UNKNOWN_CODE => "unknown-code",
+        _ => "refused",
+    }
+}
+
+fn state(word: u32) -> &'static str {
+    match word {
+        abi::STATE_UNREAD => "unread",
+        abi::STATE_INERT => "inert",
+        abi::STATE_DEVICE => "device",
+        abi::STATE_DEFAULT => "default",
+        _ => "invalid",
+    }
+}
+
+impl Row {
+    fn new(socket: Socket, wanted: Option<&str>) -> Self {
+        let verdict = Verdict::on(&socket.device, wanted);
+        let (device, vrf) = match socket.device {
+            Device::Of(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
+            Device::Of(name, _) => (Some(name), None),
+            _ => (None, None),
+        };
+        Self {
+            fd: socket.fd,
+            protocol: socket.protocol,
+            local: socket.local,
+            peer: socket.peer,
+            device,
+            vrf,
+            verdict,
+        }
+    }
+}
+
+// -- The table.
+
+const WIDTH: usize = 80;
+
+/// Columns before the local address: descriptor and protocol, with the blanks behind them.
+const BEFORE: usize = 6 + 10;
+
+fn table(report: &Report, is_coloured: bool) -> String {
+    let mut text = String::new();
+    for entry in &report.processes {
+        let mut said = vec![match &entry.vrf {
+            Some(vrf) => format!("{} {}: VRF {vrf}", entry.pid, entry.name),
+            None => format!("{} {}: no VRF asked for", entry.pid, entry.name),
+        }];
+        match &entry.library {
+            None => said.push("no library".to_owned()),
+            Some(library) => said.push(format!(
+                "library {}",
+                library.version.as_deref().unwrap_or("of unknown version")
+            )),
+        }
+        match entry.tier {
+            Some("libc") => said.push("libc led".to_owned()),
+            Some(_)
+                if entry
+                    .library
+                    .as_ref()
+                    .is_some_and(|library| library.state == Some("inert")) =>
+            {
+                said.push("inert".to_owned());
+            }
+            Some(_) => said.push("exported symbols only".to_owned()),
+            None => {}
+        }
+        said.push(
+            match entry.sealed {
+                Some(true) => "sealed",
+                Some(false) => "not sealed",
+                None => "seal unknown",
+            }
+            .to_owned(),
+        );
+        wrap(&mut text, "", &said.join(", "));
+        for note in &entry.notes {
+            wrap(&mut text, "  note: ", note);
+        }
+        rows(&mut text, &entry.sockets, is_coloured);
+    }
+    text
+}
+
+/// Words, in lines that fit; those after the first are indented as far as the text after `head`.
+fn wrap(text: &mut String, head: &str, words: &str) {
+    let indent = if head.is_empty() { 4 } else { head.len() };
+    let mut line = head.to_owned();
+    for word in words.split(' ') {
+        let is_empty = line.trim_end().len() <= head.trim_end().len();
+        if !is_empty && line.len() + word.len() > WIDTH {
+            let _ = writeln!(text, "{}", line.trim_end());
+            line = " ".repeat(indent);
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+/// A socket is a line; an address that does not fit has one of its own, and so has a peer.
+fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
+    let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    if sockets.is_empty() {
+        let _ = writeln!(text, "    no IPv4 or IPv6 socket");
+        return;
+    }
+    let width = |title: &str, value: fn(&Row) -> &Option<String>| {
+        let widths = sockets.iter().map(|row| dash(value(row)).chars().count());
+        widths.max().unwrap_or(0).max(title.len())
+    };
+    let device = width("DEVICE", |row| &row.device);
+    let vrf = width("VRF", |row| &row.vrf);
+    let local = WIDTH - BEFORE - (1 + device + 1 + vrf + 1 + "unknown".len());
+    let _ = writeln!(
+        text,
+        "{:>5} {:<10}{:<local$} {:<device$} {:<vrf$} VERDICT",
+        "FD", "PROTOCOL", "LOCAL, PEER", "DEVICE", "VRF"
+    );
+    for row in sockets {
+        let head = format!("{:>5} {:<10}", row.fd, row.protocol);
+        let mut address = row
+            .local
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), Address::to_string);
+        if address.len() > local {
+            let _ = writeln!(text, "{head}{address}");
+            address.clear();
+        }
+        let head = if address.is_empty() {
+            String::new()
+        } else {
+            head
+        };
+        let (on, of) = (dash(&row.device), dash(&row.vrf));
+        let verdict = coloured(row.verdict, is_coloured);
+        let _ = writeln!(
+            text,
+            "{head:<BEFORE$}{address:<local$} {on:<device$} {of:<vrf$} {verdict}"
+        );
+        if let Some(peer) = &row.peer {
+            let _ = writeln!(text, "{:BEFORE$}to {peer}", "");
+        }
+    }
+}
+
+fn coloured(verdict: Verdict, is_coloured: bool) -> String {
+    let colour = match verdict {
+        Verdict::Ok => 32,
+        Verdict::Unknown => 33,
+        _ => 31,
+    };
+    match is_coloured {
+        true => format!("\x1b[{colour}m{}\x1b[0m", verdict.word()),
+        false => verdict.word().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(name: &str, vrf: Option<&str>) -> Device {
+        Device::Of(
+            name.to_owned(),
+            vrf.map_or(Vrf::None, |vrf| Vrf::Name(vrf.to_owned())),
+        )
+    }
+
+    #[test]
+    fn a_socket_is_judged_by_its_device_and_that_devices_vrf() {
+        let (blue, bridge) = (on("blue", Some("blue")), on("br-blue", Some("blue")));
+        let hidden = Device::Of("br-blue".to_owned(), Vrf::Unknown);
+        for (device, wanted, verdict) in [
+            (&Device::None, Some("blue"), Verdict::Default),
+            (&Device::None, None, Verdict::Default),
+            (&Device::None, Some("default"), Verdict::Ok),
+            (&blue, Some("blue"), Verdict::Ok),
+            (&blue, None, Verdict::Ok),
+            (&blue, Some("red"), Verdict::Other),
+            (&blue, Some("br-blue"), Verdict::Other),
+            (&blue, Some("default"), Verdict::Other),
+            (&bridge, Some("blue"), Verdict::Ok),
+            (&bridge, Some("br-blue"), Verdict::Ok),
+            (&bridge, Some("red"), Verdict::Other),
+            (&on("lo", None), Some("blue"), Verdict::Default),
+            (&on("lo", None), None, Verdict::Default),
+            (&on("lo", None), Some("lo"), Verdict::Ok),
+            (&on("lo", None), Some("default"), Verdict::Ok),
+            (&hidden, Some("blue"), Verdict::Unknown),
+            (&hidden, Some("br-blue"), Verdict::Ok),
+            (&Device::Gone, Some("blue"), Verdict::Stale),
+            (&Device::Unknown, Some("blue"), Verdict::Unknown),
+        ] {
+            assert_eq!(
+                Verdict::on(device, wanted),
+                verdict,
+                "{device:?}, {wanted:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_table_fits_80_columns_whatever_is_in_it() {
+        let long = |address: &str| {
+            Some(Address {
+                address: address.to_owned(),
+                port: Some(65535),
+            })
+        };
+        let sockets = vec![Row {
+            fd: 99999,
+            protocol: "udplite/raw".chars().take(9).collect(),
+            local: long("2001:db8:1111:2222:3333:4444:5555:6666"),
+            peer: long("fe80::1111:2222:3333:4444%abcdefghijklmno"),
+            device: Some("abcdefghijklmno".to_owned()),
+            vrf: Some("ABCDEFGHIJKLMNO".to_owned()),
+            verdict: Verdict::Unknown,
+        }];
+        let mut text = String::new();
+        rows(&mut text, &sockets, false);
+        wrap(&mut text, "  note: ", &"words of a note ".repeat(20));
+        assert!(text.lines().count() > 5);
+        for line in text.lines() {
+            assert!(line.len() <= WIDTH, "{} columns: {line}", line.len());
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The system calls that nix does not have, one typed function each, and C's way into the program.
+//!
+//! The seccomp notification protocol (seccomp_unotify(2)) is one system call and four ioctls; there is no
+//! crate for it that does without the C library libseccomp. The structures are libc's.
+
+pub mod foreign;
+
+use abi::seal::{ASK_FAMILY, IS_KNOWN, Instruction, LENGTH, SEALED_ERRNO, SUPERVISED_ERRNO};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use std::ffi::{c_char, c_int};
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use syscalls::{Sysno, syscall};
+
+/// Where C starts us. What Rust does before its own `main` would be inherited by a program that we
+/// become: it ignores SIGPIPE, and opens /dev/null for a descriptor of 0 to 2 that is closed (std::rt).
+#[cfg(not(test))]
+mod start {
+    use std::ffi::{CStr, OsStr, c_char, c_int};
+    use std::os::unix::ffi::OsStrExt;
+
+    // SAFETY: no other object has a `main`, and the C runtime calls this one with these arguments.
+    #[unsafe(no_mangle)]
+    extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+        let arguments = (0..argc.unsigned_abs() as usize).map(|index| {
+            // SAFETY: `argv` has `argc` entries, each a string that stays where it is.
+            let argument = unsafe { CStr::from_ptr(*argv.add(index)) };
+            OsStr::from_bytes(argument.to_bytes()).to_owned()
+        });
+        crate::run(arguments.collect())
+    }
+}
+
+// ---- Sockets, and the seal ----
+
+/// socket(2) by the instruction itself: libc's may lead to a library that is preloaded into this very
+/// process, and to its VRF.
+pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { syscall!(Sysno::socket, domain, kind, protocol, 0, 0, 0) }.map_err(errno)?;
+    // SAFETY: the descriptor is new, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+}
+
+fn errno(error: syscalls::Errno) -> Errno {
+    Errno::from_raw(error.into_raw())
+}
+
+/// What is around this process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Around {
+    /// Neither of the two.
+    Nothing,
+    /// A seal that refuses strangers.
+    Seal,
+    /// A seal with a supervisor.
+    Supervisor,
+}
+
+/// Asks the seal, by the question that it answers ([`abi::seal`]).
+pub fn around() -> Around {
+    // SAFETY: takes no pointers.
+    match unsafe { syscall!(Sysno::socket, ASK_FAMILY, 0, 0) }.map_err(syscalls::Errno::into_raw) {
+        Err(SEALED_ERRNO) => Around::Seal,
+        Err(SUPERVISED_ERRNO) => Around::Supervisor,
+        _ => Around::Nothing,
+    }
+}
+
+/// Installs the seal that refuses strangers, on this process and all that it starts, for good.
+///
+/// By prctl(2): seccomp(2) is not in systemd's SystemCallFilter=@system-service, and kills (systemd 252).
+pub fn seal(filter: &[Instruction; LENGTH]) -> Result<(), Errno> {
+    with_program(filter, |program| {
+        // SAFETY: the kernel copies the program.
+        let result = unsafe {
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::c_ulong::from(libc::SECCOMP_MODE_FILTER),
+                program,
+                0,
+                0,
+            )
+        };
+        Errno::result(result).map(drop)
+    })
+}
+
+/// Installs the seal with a supervisor, and returns what the supervisor listens to.
+pub fn seal_and_listen(filter: &[Instruction; LENGTH]) -> Result<OwnedFd, Errno> {
+    let install = |flags: libc::c_ulong| {
+        with_program(filter, |program| {
+            // SAFETY: the kernel copies the program.
+            let fd = unsafe {
+                libc::syscall(
+                    libc::SYS_seccomp,
+                    libc::SECCOMP_SET_MODE_FILTER,
+                    flags,
+                    program,
+                )
+            };
+            let fd = Errno::result(fd)?;
+            // SAFETY: the descriptor is new (and close-on-exec), and nobody else's.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+        })
+    };
+    // Once a call is in the supervisor's hands only SIGKILL interrupts it: else it is begun again after every
+    // signal with a handler, and Go's runtime sends one to itself each 10 ms. Since Linux 5.19; before, EINVAL.
+    let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    match install(listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(Errno::EINVAL) => install(listener),
+        result => result,
+    }
+}
+
+/// Without CAP_SYS_ADMIN the kernel takes a filter only from who can gain no privileges any more (EACCES),
+/// so that nobody confuses a set-user-ID program by one.
+fn with_program<R>(
+    filter: &[Instruction; LENGTH],
+    install: impl Fn(*const libc::sock_fprog) -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    if !IS_KNOWN {
+        return Err(Errno::ENOSYS);
+    }
+    let program = libc::sock_fprog {
+        len: LENGTH as u16,
+        // Instruction is laid out as struct sock_filter.
+        filter: filter.as_ptr().cast_mut().cast(),
+    };
+    match install(&raw const program) {
+        Err(Errno::EACCES) => {
+            nix::sys::prctl::set_no_new_privs()?;
+            install(&raw const program)
+        }
+        result => result,
+    }
+}
+
+/// Whether the kernel has notifications, in the layout that we know: Linux 5.0. A filter around us may end
+/// the process for asking.
+pub fn has_notifications() -> bool {
+    let mut sizes = MaybeUninit::<libc::seccomp_notif_sizes>::zeroed();
+    // SAFETY: the kernel writes the structure.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_GET_NOTIF_SIZES,
+            0,
+            sizes.as_mut_ptr(),
+        )
+    };
+    // SAFETY: zeroes are a value, and so is what the kernel wrote.
+    let sizes = unsafe { sizes.assume_init() };
+    result == 0
+        && usize::from(sizes.seccomp_notif) == size_of::<libc::seccomp_notif>()
+        && usize::from(sizes.seccomp_notif_resp) == size_of::<libc::seccomp_notif_resp>()
+}
+
+// ---- The notification protocol ----
+
+mod ioctls {
+    nix::ioctl_readwrite!(receive, b'!', 0, libc::seccomp_notif);
+    nix::ioctl_readwrite!(send, b'!', 1, libc::seccomp_notif_resp);
+    nix::ioctl_write_ptr!(give, b'!', 3, libc::seccomp_notif_addfd);
+    // Its number says that it takes a pointer to 8 bytes, and it takes the flags themselves.
+    nix::ioctl_write_int_bad!(set_flags, libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS);
+}
+
+/// A call of socket(2) that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The notification. No other ever has this number.
+    pub id: u64,
+    /// The thread that calls, or 0 if it is not visible from here.
+    pub thread: u32,
+    /// socket(2)'s arguments. The kernel looks at their lower halves alone.
+    pub domain: c_int,
+    /// The type, with SOCK_CLOEXEC and SOCK_NONBLOCK in it.
+    pub kind: c_int,
+    /// The protocol.
+    pub protocol: c_int,
+}
+
+/// Takes the next call. ENOENT and EINTR: there is none any more.
+pub fn receive(listener: BorrowedFd) -> Result<Call, Errno> {
+    let mut notification = MaybeUninit::<libc::seccomp_notif>::zeroed();
+    // SAFETY: the kernel wants zeroes, and fills them in.
+    let notification = unsafe {
+        ioctls::receive(listener.as_raw_fd(), notification.as_mut_ptr())?;
+        notification.assume_init()
+    };
+    let argument = |index: usize| notification.data.args[index] as c_int;
+    Ok(Call {
+        id: notification.id,
+        thread: notification.pid,
+        domain: argument(0),
+        kind: argument(1),
+        protocol: argument(2),
+    })
+}
+
+/// Puts `socket` into the caller's table of descriptors and lets its call return it, in one step. ENOENT: the
+/// caller has gone. EMFILE: its table is full, and it still waits.
+pub fn give(listener: BorrowedFd, call: &Call, socket: impl AsFd) -> Result<(), Errno> {
+    add(listener, call.id, socket.as_fd().as_raw_fd(), call.kind)
+}
+
+fn add(listener: BorrowedFd, id: u64, fd: c_int, kind: c_int) -> Result<(), Errno> {
+    let addfd = libc::seccomp_notif_addfd {
+        id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        srcfd: fd as u32,
+        newfd: 0,
+        // Close-on-exec is the descriptor's, not the socket's; the two flags are one bit.
+        newfd_flags: (kind & libc::SOCK_CLOEXEC) as u32,
+    };
+    // SAFETY: the kernel reads the structure.
+    unsafe { ioctls::give(listener.as_raw_fd(), &raw const addfd) }.map(drop)
+}
+
+/// Whether the kernel can answer with a descriptor in one step: Linux 5.14. Before it the flag is EINVAL, and
+/// since then what is wrong is the descriptor.
+pub fn can_give(listener: BorrowedFd) -> bool {
+    add(listener, 0, -1, 0) == Err(Errno::EBADF)
+}
+
+/// Lets the call fail.
+pub fn fail(listener: BorrowedFd, call: &Call, errno: Errno) -> Result<(), Errno> {
+    let mut response = libc::seccomp_notif_resp {
+        id: call.id,
+        val: 0,
+        error: -(errno as c_int),
+        flags: 0,
+    };
+    // SAFETY: the kernel reads the structure.
+    unsafe { ioctls::send(listener.as_raw_fd(), &raw mut response) }.map(drop)
+}
+
+/// Wakes the other side on the processor of this side, which is about to wait. Since Linux
+/// 6.6, and only a matter of speed.
+pub fn wake_synchronously(listener: BorrowedFd) {
+    const SYNC_WAKE_UP: c_int = 1; // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+    // SAFETY: takes a number.
+    let _ = unsafe { ioctls::set_flags(listener.as_raw_fd(), SYNC_WAKE_UP) };
+}
+
+// ---- Processes, namespaces, files, devices ----
+
+/// fork(2) whose child ends without a SIGCHLD, so that the program we become never gets it; to be
+/// waited for with __WALL. None in the child, which may call async-signal-safe functions and fork().
+pub fn fork_silently() -> Result<Option<Pid>, Errno> {
+    // SAFETY: no flag, no signal, no new stack: a copy of this process. It has one thread.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
+    let pid = Errno::result(pid)?;
+    Ok((pid != 0).then(|| Pid::from_raw(pid as c_int)))
+}
+
+/// fork(2). None in the child.
+pub fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: the process has one thread, hence no lock that nobody holds in the child.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(Some(child)),
+        nix::unistd::ForkResult::Child => Ok(None),
+    }
+}
+
+/// Closes all descriptors from this one on.
+pub fn close_from(first: c_int) -> Result<(), Errno> {
+    // SAFETY: the caller owns no descriptor from there on that it will use again.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) }).map(drop)
+}
+
+/// Makes `fd` the descriptor `number`, which is closed before if it is open.
+pub fn move_to(fd: OwnedFd, number: c_int) -> Result<OwnedFd, Errno> {
+    if fd.as_raw_fd() == number {
+        return Ok(fd);
+    }
+    // SAFETY: the caller owns no descriptor of this number.
+    Errno::result(unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) })?;
+    // SAFETY: it is new.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+mod namespaces {
+    nix::ioctl_none!(owner, 0xb7, 1);
+    nix::ioctl_none!(parent, 0xb7, 2);
+}
+
+/// The user namespace that owns this namespace (ioctl_ns(2), NS_GET_USERNS). EPERM: it is outside of ours.
+pub fn owner_of_namespace(namespace: &impl AsRawFd) -> Result<File, Errno> {
+    // SAFETY: takes no argument; the descriptor is new.
+    unsafe { namespaces::owner(namespace.as_raw_fd()).map(|fd| File::from_raw_fd(fd)) }
+}
+
+/// The user namespace around this one (NS_GET_PARENT). EPERM: it is outside of ours, or there is none.
+pub fn parent_of_namespace(namespace: &impl AsRawFd) -> Result<File, Errno> {
+    // SAFETY: takes no argument; the descriptor is new.
+    unsafe { namespaces::parent(namespace.as_raw_fd()).map(|fd| File::from_raw_fd(fd)) }
+}
+
+/// Whether a file has capabilities (capabilities(7), security.capability).
+pub fn has_file_capabilities(file: &File) -> bool {
+    // SAFETY: a string, and no buffer: asks for the size.
+    let size = unsafe {
+        libc::fgetxattr(
+            file.as_raw_fd(),
+            c"security.capability".as_ptr(),
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    size > 0
+}
+
+/// The driver of a device of our network namespace: "vrf" of a VRF. ENODEV: there is no such device;
+/// EOPNOTSUPP: its driver gives no name.
+///
+/// One question about one device, by any socket (SIOCETHTOOL, dev_ioctl in net/core); /sys/class/net may
+/// be another namespace's, and netlink's answer has to be searched.
+pub fn driver(device: &abi::DeviceName) -> Result<Vec<u8>, Errno> {
+    const ETHTOOL_GDRVINFO: u32 = 3;
+    // struct ethtool_drvinfo, linux/ethtool.h: the driver's name is at 4, and has 32 bytes.
+    #[repr(C)]
+    struct Driver {
+        command: u32,
+        name: [u8; 32],
+        rest: [u8; 160],
+    }
+    let mut driver = Driver {
+        command: ETHTOOL_GDRVINFO,
+        name: [0; 32],
+        rest: [0; 160],
+    };
+    let mut request = libc::ifreq {
+        ifr_name: device.padded().map(|byte| byte as c_char),
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_data: (&raw mut driver).cast(),
+        },
+    };
+    let socket = nix::sys::socket::socket(
+        nix::sys::socket::AddressFamily::Unix,
+        nix::sys::socket::SockType::Datagram,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    // SAFETY: the kernel writes struct ethtool_drvinfo, 196 bytes, where ifru_data points to.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    Errno::result(result)?;
+    let _ = driver.rest;
+    let name = driver.name.split(|&byte| byte == 0).next();
+    Ok(name.unwrap_or_default().to_vec())
+}
+
+/// The user and the group that files and sockets of this thread will belong to (setfsuid(2)). Whether that
+/// worked has to be asked.
+pub fn set_owner(user: u32, group: u32) -> Result<(), Errno> {
+    const NOBODY_AT_ALL: u32 = u32::MAX;
+    // SAFETY: numbers only; the last pair changes nothing and returns what is set.
+    let set = unsafe {
+        // The group first: it takes CAP_SETGID, which does not depend on the user.
+        libc::setfsgid(group);
+        libc::setfsuid(user);
+        (
+            libc::setfsuid(NOBODY_AT_ALL) as u32,
+            libc::setfsgid(NOBODY_AT_ALL) as u32,
+        )
+    };
+    if set == (user, group) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
+/// A descriptor that has come in a message (SCM_RIGHTS).
+pub fn received(fd: c_int) -> OwnedFd {
+    // SAFETY: the kernel has made it for the receiver of the message, which is the caller.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Makes the last of `groups` the effective group of this thread, and the others its supplementary ones. By the
+/// system calls themselves: libc's functions change all threads.
+pub fn set_groups_of_thread(groups: &[u32]) -> Result<(), Errno> {
+    let Some((&effective, supplementary)) = groups.split_last() else {
+        return Err(Errno::EINVAL);
+    };
+    // SAFETY: the kernel reads so many numbers.
+    let set = unsafe {
+        libc::syscall(
+            libc::SYS_setgroups,
+            supplementary.len(),
+            supplementary.as_ptr(),
+        )
+    };
+    Errno::result(set)?;
+    // SAFETY: takes numbers; the last one is "as it is".
+    let set = unsafe { libc::syscall(libc::SYS_setresgid, effective, effective, u32::MAX) };
+    Errno::result(set).map(drop)
+}

@@ -1,0 +1,326 @@
+#!/usr/bin/env bash
+# command-check.sh - vrfbind check says what is in the way, and only what is
+#
+# Speaks TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
+# VRFBIND_TEST_TIER and VRFBIND_TEST_COMMAND. Each point shows that the obstacle is one, by what a program meets, or by
+# the kernel's own word, then that the command names it, and that it does not where there is none.
+#
+# Switches and ports are those of network namespaces that are made here, files those of mount namespaces.
+# shellcheck disable=SC2317  # the functions are called by point(), which takes their names
+set -euo pipefail
+
+library=${VRFBIND_TEST_LIB:?}
+device=${VRFBIND_TEST_DEVICE:?}
+tier=${VRFBIND_TEST_TIER:?}
+command=${VRFBIND_TEST_COMMAND:?}
+unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG
+export VRFBIND_LIBRARY=$library
+python=$(PATH=/usr/bin command -v python3)
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+chmod 755 "$scratch"
+
+# shellcheck source=tests/tap.sh
+. "$(dirname -- "$0")/tap.sh"
+
+# On lo, which is no VRF.
+any=()
+[ "$tier" = vrf ] || any=(--any-device)
+
+# ends STATUS COMMAND... - its output is in $scratch/said
+ends() {
+	local expected=$1 status=0
+	shift
+	"$@" >"$scratch/said" 2>"$scratch/said.stderr" </dev/null || status=$?
+	[ "$status" -eq "$expected" ] || {
+		echo "exit status $status, not $expected: $*"
+		cat "$scratch/said" "$scratch/said.stderr"
+		return 1
+	}
+}
+
+# says PATTERN - a line of what was said
+says() {
+	grep -qE "$1" "$scratch/said" || {
+		echo "no line is like: $1"
+		cat "$scratch/said"
+		return 1
+	}
+}
+
+not() {
+	if "$@"; then
+		echo "succeeds: $*"
+		return 1
+	fi
+}
+
+# device_of VARIABLE... - the device of a socket that a program makes, with these variables
+device_of() {
+	env "$@" "$python" -c 'import socket; s = socket.socket(); print(s.getsockopt(1, 25, 16).rstrip(b"\0").decode())'
+}
+
+# cannot_bind ADDRESS PORT DEVICE - prints the errno, if a UDP socket on the device cannot be bound to the address
+cannot_bind() {
+	"$python" - "$@" <<-'END'
+		import errno, socket, sys
+		one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		one.setsockopt(socket.SOL_SOCKET, 25, sys.argv[3].encode())
+		try:
+		    one.bind((sys.argv[1], int(sys.argv[2])))
+		    print("binds")
+		except OSError as error:
+		    print(errno.errorcode[error.errno])
+	END
+}
+
+# -- The points
+
+nothing_in_the_way() {
+	[ "$(device_of A=1)" = '' ]
+	[ "$(device_of LD_PRELOAD="$library" VRFBIND_VRF="$device")" = "$device" ]
+	ends 0 "$command" check "${any[@]}" "$device" "$python"
+	not grep -q ^fail "$scratch/said"
+	says "^ok    trial: a socket made here is bound to $device\$"
+	says '^ok    program: .*python3.* is dynamically linked; it has the libc of this command'
+	# Every line is of one of three kinds.
+	not grep -qvE '^(ok   |warn |fail ) [A-Za-z0-9 .]+: ' "$scratch/said"
+}
+
+loaded() {
+	[ "$(device_of A=1)" = '' ]
+	ends 1 "$command" check --quiet --loaded "${any[@]}" "$device"
+	grep -q "^vrfbind: trial: a socket made here is not bound to $device: the library is not" "$scratch/said.stderr"
+	# The loader's own way: it says a word and goes on.
+	[ "$(device_of LD_PRELOAD=/no/such/libvrfbind.so VRFBIND_VRF="$device" 2>/dev/null)" = '' ]
+	ends 1 env LD_PRELOAD=/no/such/libvrfbind.so VRFBIND_VRF="$device" "$command" check --loaded "${any[@]}" "$device"
+	[ "$(device_of LD_PRELOAD="$library")" = '' ]
+	ends 1 env LD_PRELOAD="$library" "$command" check --loaded "${any[@]}" "$device"
+	ends 1 env LD_PRELOAD="$library" VRFBIND_VRF=missing "$command" check --loaded "${any[@]}" "$device"
+	[ "$(device_of LD_PRELOAD="$library" VRFBIND_VRF="$device")" = "$device" ]
+	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$command" check --quiet --loaded "${any[@]}" "$device"
+	[ ! -s "$scratch/said" ] && [ ! -s "$scratch/said.stderr" ]
+	# Without /proc, with nothing but IP sockets allowed, the trial is still one.
+	ends 0 unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' bash \
+		env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$command" check --loaded "${any[@]}" "$device"
+	says "^ok    trial: a socket made here is bound to $device\$"
+}
+
+no_vrf() {
+	not ip link show missing0
+	ends 1 "$command" check missing0
+	says '^fail  VRF: there is no device missing0 .*ip link add missing0 type vrf table NUMBER$'
+	ends 1 "$command" check lo
+	says '^fail  VRF: lo is not a VRF; .*--any-device$'
+	ends 0 "$command" check --any-device lo
+	ends 125 "$command" check an-overlong-device-name
+	grep -q '^vrfbind: "an-overlong-device-name" is not a device name: it is longer than' "$scratch/said.stderr"
+}
+
+static_program() {
+	echo 'int main(void) { return 0; }' >"$scratch/static.c"
+	gcc -static -o "$scratch/static" "$scratch/static.c"
+	readelf -lW "$scratch/static" | not grep -q INTERP
+	ends 0 "$command" check "${any[@]}" "$device" "$scratch/static"
+	says '^warn  program: .*/static is statically linked: it will be supervised'
+	ends 1 env LD_PRELOAD="$library" VRFBIND_VRF="$device" \
+		"$command" check --loaded "${any[@]}" "$device" "$scratch/static"
+	says '^fail  program: .*/static is statically linked: the library cannot be preloaded into it'
+	ends 1 "$command" check "${any[@]}" "$device" no-such-command
+	says '^fail  program: cannot execute no-such-command'
+}
+
+unreadable_library() {
+	cp "$library" "$scratch/libvrfbind.so"
+	ends 0 "$command" check "${any[@]}" --library "$scratch/libvrfbind.so" "$device"
+	: >"$scratch/libvrfbind.so"
+	[ "$(device_of LD_PRELOAD="$scratch/libvrfbind.so" VRFBIND_VRF="$device" 2>/dev/null)" = '' ]
+	ends 1 "$command" check "${any[@]}" --library "$scratch/libvrfbind.so" "$device"
+	says '^fail  library: .*/libvrfbind.so: it is no libvrfbind.so'
+}
+
+# The value of the switch in a network namespace of its own.
+switches() {
+	local protocol
+	for protocol in tcp udp; do
+		# shellcheck disable=SC2016  # for the other shell
+		unshare --net bash -ec 'echo "$1" >"/proc/sys/net/ipv4/$2_l3mdev_accept" && exec "$3" check' bash \
+			1 "$protocol" "$command" >"$scratch/said"
+		says "^warn  sysctl: net.ipv4.${protocol}_l3mdev_accept=1: .*sysctl net.ipv4.${protocol}_l3mdev_accept=0"
+		# shellcheck disable=SC2016
+		unshare --net bash -ec 'echo "$1" >"/proc/sys/net/ipv4/$2_l3mdev_accept" && exec "$3" check' bash \
+			0 "$protocol" "$command" >"$scratch/said"
+		says "^ok    sysctl: net.ipv4.${protocol}_l3mdev_accept=0: "
+	done
+}
+
+# In a network namespace whose device is a veth: `inside COMMAND...`
+inside() { nsenter --target "$holder" --net "$@"; }
+
+udp_port() {
+	coproc HOLDER {
+		# shellcheck disable=SC2016  # for the other shell
+		exec unshare --net bash -ec 'ip link add port0 type veth peer name port1; ip link set port0 up; exec "$@"' \
+			bash "$python" -c '
+import socket, sys
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+print("ready", flush=True)
+sys.stdin.readline()
+one.bind(("", 5353))
+print("holds", flush=True)
+sys.stdin.readline()'
+	}
+	holder=$HOLDER_PID
+	trap 'kill -KILL "$holder"' EXIT
+	local line
+	read -r -t 60 line <&"${HOLDER[0]}"
+	[ "$(inside bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = binds ]
+	ends 0 inside "$command" check --any-device port0
+	says '^ok    UDP ports: '
+	echo >&"${HOLDER[1]}"
+	read -r -t 60 line <&"${HOLDER[0]}"
+	[ "$line" = holds ]
+	[ "$(inside bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = EADDRINUSE ]
+	ends 0 inside "$command" check --any-device port0
+	says '^warn  UDP ports: 5353: .*bind\(\) in port0 fails with EADDRINUSE'
+}
+
+# with_file TEXT PATH COMMAND... - COMMAND sees a file with that text at PATH
+with_file() {
+	printf '%s\n' "$1" >"$scratch/file"
+	# shellcheck disable=SC2016  # for the other shell
+	unshare --mount bash -ec 'mount --bind "$1" "$2" && shift 2 && exec "$@"' bash "$scratch/file" "${@:2}"
+}
+
+resolvers() {
+	with_file 'hosts: files dns' /etc/nsswitch.conf "$command" check >"$scratch/before"
+	with_file 'hosts: files resolve dns' /etc/nsswitch.conf "$command" check >"$scratch/said"
+	says '^warn  names: .*systemd-resolved'
+	not grep -q systemd-resolved "$scratch/before"
+	with_file 'hosts: files sss' /etc/nsswitch.conf "$command" check >"$scratch/said"
+	says '^warn  names: .*sssd'
+	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check >"$scratch/said"
+	says "^warn  names: .*on this host's loopback"
+	with_file 'nameserver 192.0.2.53' /etc/resolv.conf "$command" check >"$scratch/said"
+	not grep -q "this host's loopback" "$scratch/said"
+}
+
+notifications() {
+	grep -qw user_notif /proc/sys/kernel/seccomp/actions_avail
+	ends 0 "$command" check
+	says '^(ok  |warn)  seccomp: .*static.* can be supervised'
+	with_file 'kill_process errno allow' /proc/sys/kernel/seccomp/actions_avail "$command" check >"$scratch/said"
+	says '^warn  seccomp: static and Go programs cannot be supervised'
+	if with_file 'allow' /proc/sys/kernel/seccomp/actions_avail "$command" check >"$scratch/said"; then
+		return 1
+	fi
+	says '^fail  seccomp: no filters'
+}
+
+in_a_sealed_tree() {
+	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" VRFBIND_SEAL=1 \
+		bash -c "exec '$command' check ${any[*]} '$device'"
+	says '^ok    seccomp: this tree is sealed already'
+	says "^ok    trial: a socket made here is bound to $device\$"
+	ends 0 "$command" check "${any[@]}" "$device"
+	not grep -q 'sealed already' "$scratch/said"
+}
+
+unprivileged() {
+	ends 0 setpriv --reuid=65534 --regid=65534 --clear-groups env VRFBIND_LIBRARY="$library" \
+		"$command" check "${any[@]}" "$device" "$python"
+	says "^ok    trial: a socket made here is bound to $device\$"
+	says '^ok    ip vrf exec: would lack root '
+}
+
+# -- In real VRFs
+
+the_vrf() {
+	ends 0 "$command" check blue
+	says '^ok    table: blue routes by table 101'
+	ip -o -4 address show dev br-blue | grep -q ' 10.10.1.1/'
+	says '^ok    addresses: on .*br-blue.*10\.10\.1\.1'
+	not grep -q 'up-red' "$scratch/said"
+	ip link add lost type vrf table 109
+	ends 1 "$command" check lost
+	says '^fail  VRF: lost is down, .*ip link set lost up$'
+	says '^warn  devices: no device is enslaved to lost'
+	ip link set lost up
+	ends 0 "$command" check lost
+	ip link delete lost
+}
+
+loopback() {
+	printf '%s\n' interface=br-blue bind-interfaces >"$scratch/dnsmasq.conf"
+	[ "$(cannot_bind 127.0.0.1 0 blue)" = EADDRNOTAVAIL ]
+	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
+	says "^warn  127.0.0.1: $scratch/dnsmasq.conf will want it, .*ip addr add 127.0.0.1/8 dev blue\$"
+	echo except-interface=lo >>"$scratch/dnsmasq.conf"
+	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
+	not grep -q '^warn  127' "$scratch/said"
+	ip address add 127.0.0.1/8 dev blue
+	[ "$(cannot_bind 127.0.0.1 0 blue)" = binds ]
+	ends 0 "$command" check blue dnsmasq --listen-address=127.0.0.1
+	says '^ok    127.0.0.1: is an address of blue'
+	ip address delete 127.0.0.1/8 dev blue
+}
+
+rival() {
+	[ "$(device_of A=1)" = '' ]
+	[ "$(ip vrf exec blue bash -c "$(declare -f device_of); python=$python; device_of A=1")" = blue ]
+	ends 0 "$command" check blue
+	says '^ok    ip vrf exec: nothing that it needs was seen to be missing'
+	not setpriv --reuid=65534 --regid=65534 --clear-groups ip vrf exec blue true
+	ends 0 setpriv --reuid=65534 --regid=65534 --clear-groups env VRFBIND_LIBRARY="$library" "$command" check blue
+	says '^ok    ip vrf exec: would lack root '
+}
+
+apparmor() {
+	mkdir -p "$scratch/apparmor.d"
+	local program profile
+	program=$(readlink -f "$python")
+	profile=$scratch/apparmor.d/python
+	confined() { unshare --mount bash -ec "mkdir -p /etc/apparmor.d; mount --bind '$scratch/apparmor.d' /etc/apparmor.d
+		exec '$command' check blue '$python'" >"$scratch/said"; }
+	confined
+	says '^ok    AppArmor: no profile '
+	printf '%s {\n}\n' "$program" >"$profile"
+	confined
+	says "^warn  AppArmor: /etc/apparmor.d/python may deny it the library.*add \"$library mr,\""
+	printf '%s {\n  %s mr,\n}\n' "$program" "$library" >"$profile"
+	confined
+	says '^ok    AppArmor: /etc/apparmor.d/python lets it map the library'
+}
+
+plan=12
+[ "$tier" != vrf ] || plan=$((plan + 4))
+echo "1..$plan"
+can_namespace=''
+! unshare --net --mount true 2>/dev/null || can_namespace=1
+root_only() {
+	if [ -n "$can_namespace" ]; then point "$@"; else skip_point "$1" 'namespaces and other users take root'; fi
+}
+point 'where nothing is in the way no line says fail, and the trial is bound' nothing_in_the_way
+root_only '--loaded fails unless the library is in the process and binds its sockets' loaded
+point 'a VRF that is missing, or none, or no name, is named with the remedy' no_vrf
+point 'a static program is a warning, and a failure where there is only the preload' static_program
+point 'a file that ld.so cannot load is a failure' unreadable_library
+root_only 'the l3mdev_accept switches are read in this network namespace' switches
+root_only 'a UDP port that a socket without a device holds is named' udp_port
+root_only 'names that another process looks up are a warning' resolvers
+root_only 'seccomp without notifications is a warning, without filters a failure' notifications
+point 'in a sealed tree it works too, and says so' in_a_sealed_tree
+root_only 'an unprivileged user has the same, and is told what ip vrf exec would lack' unprivileged
+if [ "$tier" = vrf ]; then
+	point "the VRF's table, devices and addresses are those that ip shows; one that is down is a failure" the_vrf
+	point '127.0.0.1 is a warning for a configuration that will want it, in a VRF without it' loopback
+	point 'ip vrf exec lacks nothing for root, and does for others' rival
+	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
+		point 'an AppArmor profile that does not let the library be mapped is a warning' apparmor
+	else
+		skip_point 'an AppArmor profile that does not let the library be mapped is a warning' 'AppArmor is not active'
+	fi
+fi
+point '--quiet says nothing where nothing fails' ends 0 "$command" check --quiet "${any[@]}" "$device"
+exit "$all_ok"

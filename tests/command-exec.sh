@@ -1,0 +1,436 @@
+#!/usr/bin/env bash
+# command-exec.sh - `vrfbind exec`: what it starts, what it refuses, and in which words
+#
+# Speaks TAP (testanything.org) and is run with the variables of the C programs: VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
+# VRFBIND_TEST_TIER (lo or vrf), VRFBIND_TEST_BIN with the programs, and VRFBIND_TEST_COMMAND, the command. What sockets
+# there are is said by `ask` (c-tests/ask.c), by getsockopt. Each point first shows the program without the command.
+# On the lo tier the device is no VRF, and the command is told so by --any-device.
+#
+# What is written lies in one scratch directory, which goes at the end. Nothing here is left running.
+# shellcheck disable=SC2317  # the functions are called by point(), which takes their names
+# shellcheck disable=SC2016  # scripts are text
+set -euo pipefail
+export PATH=$PATH:/usr/sbin:/sbin
+
+library=${VRFBIND_TEST_LIB:?}
+device=${VRFBIND_TEST_DEVICE:?}
+tier=${VRFBIND_TEST_TIER:?}
+programs=${VRFBIND_TEST_BIN:?}
+vrfbind=${VRFBIND_TEST_COMMAND:?}
+unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG VRFBIND_LIBRARY
+
+limit=120
+nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
+scratch=$(mktemp -d)
+mounted=''
+trap '[ -z "$mounted" ] || umount "$mounted"; rm -rf "$scratch"' EXIT
+# For nobody too, who may not enter the folder of the build.
+chmod 755 "$scratch"
+cp "$vrfbind" "$scratch/vrfbind"
+cp "$library" "$scratch/libvrfbind.so"
+cp "$programs"/{ask,ask-static} "$scratch"
+vrfbind=$scratch/vrfbind
+library=$scratch/libvrfbind.so
+
+any=()
+[ "$tier" = vrf ] || any=(--any-device)
+
+# shellcheck source=tests/tap.sh
+. "$(dirname -- "$0")/tap.sh"
+
+# says TEXT COMMAND... - standard output is TEXT, and the status 0; what goes to standard error is shown
+says() {
+	local text=$1
+	shift
+	timeout "$limit" "$@" >"$scratch/said" </dev/null
+	diff "$scratch/said" <(printf '%s\n' "$text")
+}
+
+# ends STATUS COMMAND...
+ends() {
+	local expected=$1 status=0
+	shift
+	timeout "$limit" "$@" >"$scratch/said" 2>"$scratch/error" </dev/null || status=$?
+	[ "$status" -eq "$expected" ] && return
+	echo "status $status instead of $expected: $*"
+	cat "$scratch/error"
+	return 1
+}
+
+# refused STATUS PATTERN COMMAND... - one line on standard error with PATTERN in it, nothing on standard output, and STATUS
+refused() {
+	local status=$1 pattern=$2
+	shift 2
+	ends "$status" "$@"
+	cat "$scratch/error"
+	[ ! -s "$scratch/said" ]
+	[ "$(wc -l <"$scratch/error")" -eq 1 ]
+	grep -qE "^vrfbind: .*($pattern)" "$scratch/error"
+}
+
+start=("$vrfbind" exec "${any[@]}")
+
+here=("$scratch/ask" tcp udp6)
+unbound=$'tcp unbound\nudp6 unbound'
+bound="tcp $device"$'\n'"udp6 $device"
+none=$'tcp EPERM\nudp6 EPERM'
+
+# -- What it starts
+
+binds() {
+	says "$unbound" "${here[@]}"
+	says "$bound" "${start[@]}" "$device" "${here[@]}"
+	says "$bound" "${start[@]}" "$device" -- "${here[@]}"
+	says "$bound" env PATH="$scratch" "$vrfbind" exec "${any[@]}" "$device" ask tcp udp6
+}
+
+binds_nobody() {
+	says "$unbound" "${nobody[@]}" "${here[@]}"
+	says "$bound" "${nobody[@]}" "${start[@]}" "$device" "${here[@]}"
+}
+
+# The arguments behind CMD are CMD's.
+arguments() {
+	says '--supervise -x --' "${start[@]}" "$device" echo --supervise -x --
+	says 'a  b' "${start[@]}" "$device" sh -c 'printf "%s\n" "$1"' sh 'a  b'
+}
+
+statuses() {
+	local status
+	for status in 0 1 125 126 127 255; do
+		ends "$status" "$scratch/ask" exit "$status"
+		ends "$status" "${start[@]}" "$device" "$scratch/ask" exit "$status"
+	done
+	# Of a program that a signal has ended, as bash reports it: a shell in between would show 143 for both.
+	ends 143 bash -c '"$@"; exit' bash "${start[@]}" "$device" "$scratch/ask" signal 15
+	refused 127 'cannot execute no-such-command: No such file' "${start[@]}" "$device" no-such-command
+	refused 127 'No such file' "${start[@]}" "$device" "$scratch/nothing"
+	refused 126 'Permission denied' "${start[@]}" "$device" "$scratch/libvrfbind.so.text"
+	refused 126 'Permission denied' "${start[@]}" "$device" "$scratch"
+}
+
+# The process stays: its number, its parent, its signals, its closed and its open descriptors.
+same_process() {
+	local got
+	got=$(exec 9>&1; "${start[@]}" "$device" sh -c 'echo $$ $PPID' & wait $!; echo "$! $BASHPID")
+	diff <(sed -n 1p <<<"$got") <(sed -n 2p <<<"$got")
+	got=$("$scratch/ask" ignored)
+	says "$got" "${start[@]}" "$device" "$scratch/ask" ignored
+	says "ignored 1 13" bash -c 'trap "" HUP PIPE; exec "$@"' bash "${start[@]}" "$device" "$scratch/ask" ignored
+	diff <(echo one | "${start[@]}" "$device" cat) <(echo one)
+	ls /proc/self/fd >"$scratch/fds" 7</dev/null
+	"${start[@]}" "$device" ls /proc/self/fd >"$scratch/said" 7</dev/null
+	diff "$scratch/said" "$scratch/fds"
+}
+
+closed_stdio() {
+	local fds
+	for fds in '<&-' '>&-' '2>&-' '<&- >&- 2>&-'; do
+		eval "'$scratch/ask' stdio 9>'$scratch/plain' $fds"
+		eval "timeout $limit \"\${start[@]}\" '$device' '$scratch/ask' stdio 9>'$scratch/under' $fds"
+		cat "$scratch/plain"
+		diff "$scratch/plain" "$scratch/under"
+		# Refusing works without them too.
+		local status=0
+		eval "timeout $limit '$vrfbind' exec nosuchvrf true $fds" || status=$?
+		[ "$status" -eq 125 ]
+	done
+	grep -qx 'stdio 0 0 0' "$scratch/plain"
+}
+
+scripts() {
+	printf '#!/bin/sh\n"%s" tcp udp6\n' "$scratch/ask" >"$scratch/script"
+	printf '#! %s\n' "$scratch/script" >"$scratch/script-of-script"
+	printf '"%s" tcp udp6\n' "$scratch/ask" >"$scratch/no-interpreter"
+	printf '#!%s tcp\n' "$scratch/ask-static" >"$scratch/static-script"
+	chmod +x "$scratch"/{script,script-of-script,no-interpreter,static-script}
+	says "$unbound" "$scratch/script"
+	says "$bound" "${start[@]}" "$device" "$scratch/script"
+	says "$bound" "${start[@]}" "$device" "$scratch/script-of-script"
+	says "$bound" "${start[@]}" "$device" "$scratch/no-interpreter"
+	# The interpreter is what counts.
+	refused 125 'ask-static is statically linked' "${start[@]}" --no-supervise "$device" "$scratch/static-script"
+}
+
+keeps_preloads() {
+	printf 'int preloaded_too;\n' | gcc -shared -fPIC -o "$scratch/other.so" -x c -
+	LD_PRELOAD=$scratch/other.so says "LD_PRELOAD=$library:$scratch/other.so" \
+		"${start[@]}" "$device" sh -c 'env | grep ^LD_PRELOAD'
+	LD_PRELOAD=$scratch/other.so says "$bound" "${start[@]}" "$device" "${here[@]}"
+	# Once is enough.
+	LD_PRELOAD=$library says "LD_PRELOAD=$library" "${start[@]}" "$device" sh -c 'env | grep ^LD_PRELOAD'
+}
+
+# -- The seal
+
+# What the loader drops, and what passes the library by.
+seals() {
+	says 'tcp unbound' sh -c 'exec "$0" tcp' "$scratch/ask-static"
+	ends 0 "${start[@]}" "$device" sh -c 'exec "$0" tcp' "$scratch/ask-static"
+	grep -qx 'tcp EPERM' "$scratch/said"
+	says $'i386-socket EPERM\ni386-socketcall EPERM' "${start[@]}" "$device" "$scratch/ask" i386
+}
+
+# A library that is there for root, and not for what root then becomes: ld.so goes on without it.
+seals_what_loses_the_library() {
+	local become_nobody=("${nobody[@]}" "${here[@]}")
+	install -d -m 0700 "$scratch/private"
+	cp "$library" "$scratch/private"
+	local options=(--library "$scratch/private/libvrfbind.so" "$device")
+	says "$unbound" "${start[@]}" --no-seal "${options[@]}" "${become_nobody[@]}"
+	says "$none" "${start[@]}" "${options[@]}" "${become_nobody[@]}"
+}
+
+# A static program that the command cannot read to know that it is one. No library is there to seal anything.
+seals_what_it_cannot_look_at() {
+	install -m 0711 "$scratch/ask-static" "$scratch/closed"
+	says "$unbound" "${nobody[@]}" "$scratch/closed" tcp udp6
+	says "$none" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed" tcp udp6
+}
+
+no_seal() {
+	says "$bound" "${start[@]}" --no-seal "$device" "${here[@]}"
+	says 'tcp unbound' "${start[@]}" --no-seal "$device" sh -c 'exec "$0" tcp' "$scratch/ask-static"
+	# One that is there is not taken away, and the library knows.
+	says VRFBIND_SEAL=1 "${start[@]}" "$device" "${start[@]}" --no-seal "$device" sh -c 'env | grep ^VRFBIND_SEAL'
+}
+
+line_in_a_shell() {
+	says 'tcp unbound' bash -c '"$0" tcp' "$scratch/ask-static"
+	echo "$scratch/ask-static tcp" >"$scratch/typed"
+	timeout "$limit" "${start[@]}" "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/error"
+	cat "$scratch/error"
+	diff "$scratch/said" <(echo tcp EPERM)
+	[ "$(grep -c . "$scratch/error")" -eq 1 ]
+	grep -q "^vrfbind: $scratch/ask-static .*statically linked.*EPERM.*vrfbind exec --supervise" "$scratch/error"
+	# Which helps, and then there is nothing to say.
+	timeout "$limit" "${start[@]}" --supervise "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/error"
+	cat "$scratch/error"
+	diff "$scratch/said" <(echo "tcp $device")
+	[ ! -s "$scratch/error" ]
+}
+
+io_uring() {
+	local ask='import ctypes, errno
+p = ctypes.create_string_buffer(120)
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall(425, 1, p)
+print(errno.errorcode.get(ctypes.get_errno(), "made"))'
+	local plain
+	plain=$(python3 -c "$ask")
+	[ "$plain" != ENOSYS ] || { echo 'this kernel has no io_uring'; return 0; }
+	says ENOSYS "${start[@]}" "$device" python3 -c "$ask"
+	says "$plain" "${start[@]}" --allow-io-uring "$device" python3 -c "$ask"
+}
+
+# -- What it refuses: the VRF
+
+no_vrf() {
+	refused 125 'no device nosuchvrf .*`ip vrf`' "$vrfbind" exec nosuchvrf "${here[@]}"
+	refused 125 'not a device name: it is longer than 15 bytes' "$vrfbind" exec abcdefghijklmnop "${here[@]}"
+	refused 125 'not a device name: it is empty' "$vrfbind" exec '' "${here[@]}"
+	refused 125 "not a device name: it has a '/'" "$vrfbind" exec blue/red "${here[@]}"
+}
+
+not_a_vrf() {
+	refused 125 'lo is not a VRF; .*--any-device' "$vrfbind" exec lo "${here[@]}"
+	says $'tcp lo\nudp6 lo' "$vrfbind" exec --any-device lo "${here[@]}"
+}
+
+# lo has no driver with a name; this one has, and it is another.
+another_driver() {
+	local with_veth=(unshare --net sh -c 'ip link add probe0 type veth && exec "$@"' sh)
+	says $'tcp probe0\nudp6 probe0' "${with_veth[@]}" "$vrfbind" exec --any-device probe0 "${here[@]}"
+	refused 125 'probe0 is not a VRF; .*--any-device' "${with_veth[@]}" "$vrfbind" exec probe0 "${here[@]}"
+}
+
+misuse() {
+	ends 125 "$vrfbind" exec
+	ends 125 "$vrfbind" exec "$device"
+	ends 125 "$vrfbind" exec --no-such-option "$device" true
+	ends 125 "${start[@]}" --supervise --no-supervise "$device" true
+	ends 125 "${start[@]}" --supervise --no-seal "$device" true
+	ends 0 "$vrfbind" exec --help
+}
+
+# -- The library
+
+finds_library() {
+	local prefix=$scratch/prefix
+	mkdir -p "$prefix"/{bin,lib,elsewhere}
+	cp "$vrfbind" "$prefix/bin"
+	cp "$library" "$prefix/lib"
+	local show=(sh -c 'echo "$LD_PRELOAD"')
+	says "$prefix/lib/libvrfbind.so" "$prefix/bin/vrfbind" exec "${any[@]}" "$device" "${show[@]}"
+	mv "$prefix/lib/libvrfbind.so" "$prefix/elsewhere"
+	if [ ! -e /usr/local/lib/libvrfbind.so ] && [ ! -e /usr/lib/libvrfbind.so ]; then
+		refused 125 'in none of its places' "$prefix/bin/vrfbind" exec "${any[@]}" "$device" true
+	fi
+	VRFBIND_LIBRARY=$prefix/elsewhere/libvrfbind.so says "$prefix/elsewhere/libvrfbind.so" \
+		"$prefix/bin/vrfbind" exec "${any[@]}" "$device" "${show[@]}"
+	cd "$prefix"
+	says "$prefix/elsewhere/libvrfbind.so" \
+		bin/vrfbind exec "${any[@]}" --library elsewhere/libvrfbind.so "$device" "${show[@]}"
+}
+
+library_that_is_none() {
+	refused 125 'No such file' "${start[@]}" --library "$scratch/nothing.so" "$device" true
+	refused 125 'is no libvrfbind.so' "${start[@]}" --library "$scratch/ask" "$device" true
+	refused 125 'is no libvrfbind.so' "${start[@]}" --library /etc/passwd "$device" true
+	mkdir "$scratch/a folder"
+	cp "$library" "$scratch/a folder"
+	refused 125 'cannot name .* move the library' \
+		"${start[@]}" --library "$scratch/a folder/libvrfbind.so" "$device" true
+}
+
+# The version lies behind the magic and the size.
+library_of_another_version() {
+	python3 - "$library" "$scratch/foreign.so" <<'PYTHON'
+import sys
+data = bytearray(open(sys.argv[1], "rb").read())
+magic = data.index(b"vrfbind\0", data.index(b"vrfbind_info"))
+while data[magic + 8:magic + 12] != (48).to_bytes(4, "little"):
+    magic = data.index(b"vrfbind\0", magic + 1)
+data[magic + 13] += 1
+open(sys.argv[2], "wb").write(data)
+PYTHON
+	refused 125 'it is version [0-9.]*, and this command is' "${start[@]}" --library "$scratch/foreign.so" "$device" true
+}
+
+library_that_is_unreadable() {
+	install -m 0600 "$library" "$scratch/unreadable.so"
+	# What it would be without the check: ld.so goes on.
+	VRFBIND_VRF=$device LD_PRELOAD=$scratch/unreadable.so says "$unbound" "${nobody[@]}" "${here[@]}"
+	refused 125 'unreadable.so: Permission denied' \
+		"${nobody[@]}" "${start[@]}" --library "$scratch/unreadable.so" "$device" "${here[@]}"
+}
+
+library_on_noexec() {
+	mkdir "$scratch/noexec"
+	mount -t tmpfs -o noexec,mode=755 none "$scratch/noexec"
+	mounted=$scratch/noexec
+	trap 'umount "$mounted"' EXIT
+	cp "$library" "$mounted"
+	VRFBIND_VRF=$device LD_PRELOAD=$mounted/libvrfbind.so says "$unbound" "${here[@]}"
+	refused 125 'noexec' "${start[@]}" --library "$mounted/libvrfbind.so" "$device" "${here[@]}"
+}
+
+# -- The program
+
+static_program() {
+	says "$unbound" "$scratch/ask-static" tcp udp6
+	refused 125 'ask-static is statically linked: .*--no-supervise' \
+		"${start[@]}" --no-supervise "$device" "$scratch/ask-static" tcp
+	refused 125 'ask-static is statically linked: .*--no-seal' \
+		"${start[@]}" --no-seal "$device" "$scratch/ask-static" tcp
+}
+
+# A program of 32 bits without a libc, so that no other compiler is needed.
+another_class() {
+	printf 'void _start(void) { for (;;) ; }\n' |
+		gcc -m32 -nostdlib -static -o "$scratch/i386" -x c - -Wl,--build-id=none
+	refused 125 'i386 is for another machine or of another ELF class' "${start[@]}" "$device" "$scratch/i386"
+	refused 125 'another ELF class' "${start[@]}" --supervise "$device" "$scratch/i386"
+}
+
+set_id() {
+	install -m 4755 "$scratch/ask" "$scratch/set-user"
+	install -m 2755 "$scratch/ask" "$scratch/set-group"
+	says "$unbound" "${nobody[@]}" "$scratch/set-user" tcp udp6
+	local name
+	for name in set-user set-group; do
+		refused 125 "$name is set-user-ID or set-group-ID: .*no_new_privs" \
+			"${nobody[@]}" "${start[@]}" "$device" "$scratch/$name" tcp
+		refused 125 "$name is set-user-ID" "${nobody[@]}" "${start[@]}" --no-seal "$device" "$scratch/$name" tcp
+		# It is the owner's program as any other.
+		says "tcp $device" "${start[@]}" "$device" "$scratch/$name" tcp
+	done
+}
+
+file_capabilities() {
+	cp "$scratch/ask" "$scratch/capable"
+	setcap cap_net_raw+ep "$scratch/capable"
+	says 'raw unbound' "${nobody[@]}" "$scratch/capable" raw
+	refused 125 'capable is a program with file capabilities' \
+		"${nobody[@]}" "${start[@]}" --no-supervise "$device" "$scratch/capable" raw
+	# Supervised, and without the capability: no_new_privs.
+	says $'tcp '"$device"$'\nraw EPERM' "${nobody[@]}" "${start[@]}" "$device" "$scratch/capable" tcp raw
+	says "raw $device" "${start[@]}" "$device" "$scratch/capable" raw
+}
+
+# -- Inside of a tree
+
+nested_sealed() {
+	local other=${VRFBIND_TEST_OTHER:-}
+	says "$bound" "${start[@]}" "$device" "${start[@]}" "$device" "${here[@]}"
+	# Nothing is stacked: one filter, within as without.
+	if grep -q ^Seccomp_filters: /proc/self/status; then
+		local filters
+		filters=$("${start[@]}" "$device" grep ^Seccomp_filters: /proc/self/status)
+		says "$filters" "${start[@]}" "$device" "${start[@]}" "$device" grep ^Seccomp_filters: /proc/self/status
+	fi
+	if [ -n "$other" ]; then
+		says "tcp $other" "${start[@]}" "$device" "${start[@]}" "$other" "$scratch/ask" tcp
+	fi
+	refused 125 'ask-static is statically linked, and gets no IP socket within this tree, .*--supervise' \
+		"${start[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-static" tcp
+	refused 125 'sealed and cannot be supervised' \
+		"${start[@]}" "$device" "${start[@]}" --supervise "$device" "${here[@]}"
+}
+
+leaves() {
+	says "$bound" "${start[@]}" "$device" "${here[@]}"
+	says "$unbound" "$vrfbind" exec default "${here[@]}"
+	VRFBIND_VRF=$device LD_PRELOAD=$library VRFBIND_SEAL=0 says "$unbound" "$vrfbind" exec default "${here[@]}"
+	says "$unbound" "${start[@]}" "$device" "$vrfbind" exec default "${here[@]}"
+	says "$unbound" "${start[@]}" "$device" "$vrfbind" exec default sh -c 'exec "$@"' sh "${here[@]}"
+	refused 125 'cannot leave the VRF from within a tree' \
+		"${start[@]}" "$device" "$vrfbind" exec default "$scratch/ask-static" tcp
+	says 'tcp unbound' "$vrfbind" exec default "$scratch/ask-static" tcp
+}
+
+# A kernel that has no filters, as another filter pretends: prctl(PR_SET_SECCOMP) fails with EINVAL.
+no_filters() {
+	# prctl() is 157 on x86_64 and 167 on aarch64, PR_SET_SECCOMP is 22.
+	local without_filters=("$scratch/ask" refuse 157 0 22)
+	[ "$(uname -m)" = x86_64 ] || without_filters[2]=167
+	refused 125 'cannot seal: prctl.PR_SET_SECCOMP.: Invalid argument; --no-seal' \
+		"${without_filters[@]}" 22 run "${start[@]}" "$device" "${here[@]}"
+	refused 125 'succeeds and has no effect' "${without_filters[@]}" 0 run "${start[@]}" "$device" "${here[@]}"
+	says "$bound" "${without_filters[@]}" 22 run "${start[@]}" --no-seal "$device" env VRFBIND_SEAL=0 "${here[@]}"
+}
+
+: >"$scratch/libvrfbind.so.text"
+
+echo 1..30
+point 'its program makes its sockets in the VRF' binds
+root_point 'also as nobody, who has no privilege at all' binds_nobody
+point "options end where CMD begins" arguments
+point 'the exit status is the program'\''s, 127 if there is none, 126 if it cannot be executed' statuses
+point 'the program has the process: number, parent, signals, descriptors' same_process
+point 'closed standard descriptors stay closed' closed_stdio
+point 'scripts are followed to their interpreter' scripts
+point 'an LD_PRELOAD that is there is kept' keeps_preloads
+point 'what passes the library by gets no socket' seals
+root_point 'nor does a program that ld.so finds no library for' seals_what_loses_the_library
+root_point 'nor does one that cannot be looked at, and has no library' seals_what_it_cannot_look_at
+point '--no-seal leaves the seal off' no_seal
+point 'a static program typed into a shell is told why it gets no socket' line_in_a_shell
+point 'io_uring is not there, but with --allow-io-uring' io_uring
+point 'a VRF that is missing, or no name, is refused' no_vrf
+point 'a device that is not a VRF is refused, but with --any-device' not_a_vrf
+root_point 'also one that has a driver' another_driver
+point 'misuse ends with 125' misuse
+point 'the library is found below the prefix, by VRFBIND_LIBRARY and by --library' finds_library
+point 'a library that is missing, none, or not to be named is refused' library_that_is_none
+point 'a library of another version is refused' library_of_another_version
+root_point 'a library that cannot be read is refused' library_that_is_unreadable
+root_point 'a library on a noexec mount is refused' library_on_noexec
+point 'a static program is refused without supervision' static_program
+point 'a program of another ELF class is refused' another_class
+root_point 'a set-user-ID or set-group-ID program is refused, and not its owner'\''s' set_id
+root_point 'a program with file capabilities is supervised, or refused' file_capabilities
+point 'within a sealed tree nothing is stacked' nested_sealed
+point '"default" leaves the VRF, also within a sealed tree' leaves
+point 'where there are no filters it says so' no_filters
+exit "$all_ok"

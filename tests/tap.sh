@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# tap.sh - what the scripts that speak TAP (testanything.org) have in common; they source it
+#
+# The script sets `scratch`, a folder of its own, and calls point() or skip_point() for each sentence of its plan. It ends
+# with `exit "$all_ok"`.
+
+number=0
+all_ok=0
+# Runs when a point has ended, within it.
+point_end=:
+
+# point SENTENCE COMMAND... - COMMAND says by its status whether SENTENCE holds, and by its output why not. Each command
+# in it has to succeed: bash forgets errexit in what is tested, so the status is looked at afterwards.
+point() {
+	local sentence=$1 verdict=ok status
+	shift
+	number=$((number + 1))
+	set +e
+	# shellcheck disable=SC2064  # as it is now
+	(set -e; trap "$point_end" EXIT; "$@") >"${scratch:?}/output" 2>&1
+	status=$?
+	set -e
+	if [ "$status" -ne 0 ]; then
+		verdict='not ok'
+		all_ok=1
+		sed 's/^/# /' "$scratch/output"
+	fi
+	printf '%s %d - %s\n' "$verdict" "$number" "$sentence"
+}
+
+# skip_point SENTENCE REASON
+# shellcheck disable=SC2034  # all_ok is the script's exit status
+skip_point() {
+	number=$((number + 1))
+	if [ "${VRFBIND_MUST_RUN-}" = 1 ]; then
+		printf '# must run, but cannot: %s\nnot ok %d - %s\n' "$2" "$number" "$1"
+		all_ok=1
+	else
+		printf 'ok %d - %s # SKIP %s\n' "$number" "$1" "$2"
+	fi
+}
+
+# root_point SENTENCE COMMAND...
+root_point() {
+	if [ "$(id -u)" -eq 0 ]; then point "$@"; else skip_point "$1" 'it takes root'; fi
+}
