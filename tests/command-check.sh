@@ -28,18 +28,6 @@ chmod 755 "$scratch"
 any=()
 [ "$tier" = vrf ] || any=(--any-device)
 
-# ends STATUS COMMAND... - its output is in $scratch/said
-ends() {
-	local expected=$1 status=0
-	shift
-	"$@" >"$scratch/said" 2>"$scratch/said.stderr" </dev/null || status=$?
-	[ "$status" -eq "$expected" ] || {
-		echo "exit status $status, not $expected: $*"
-		cat "$scratch/said" "$scratch/said.stderr"
-		return 1
-	}
-}
-
 # says PATTERN - a line of what was said
 says() {
 	grep -qE "$1" "$scratch/said" || {
@@ -47,13 +35,6 @@ says() {
 		cat "$scratch/said"
 		return 1
 	}
-}
-
-not() {
-	if "$@"; then
-		echo "succeeds: $*"
-		return 1
-	fi
 }
 
 # device_of VARIABLE... - the device of a socket that a program makes, with these variables

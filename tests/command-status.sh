@@ -136,18 +136,6 @@ program=("$python" "$scratch/program.py")
 # same EXPECTED FOUND - both are texts
 same() { diff <(printf '%s\n' "$1") <(printf '%s\n' "$2"); }
 
-# ends STATUS COMMAND... - its output is in $scratch/said
-ends() {
-	local expected=$1 status=0
-	shift
-	"$@" >"$scratch/said" 2>"$scratch/said.stderr" </dev/null || status=$?
-	[ "$status" -eq "$expected" ] || {
-		echo "exit status $status, not $expected: $*"
-		cat "$scratch/said" "$scratch/said.stderr"
-		return 1
-	}
-}
-
 # found STATUS FIELD... - the fields of `vrfbind status --json $pid`, which ends with STATUS
 found() {
 	local status=$1
@@ -164,13 +152,6 @@ agrees() {
 	sockets=$(found "$1" sockets)
 	same "$2" "$(cut -d' ' -f3- <<<"$sockets")"
 	same "${truth//ENODEV/-}" "$(cut -d' ' -f1,2 <<<"$sockets")"
-}
-
-not() {
-	if "$@"; then
-		echo "succeeds: $*"
-		return 1
-	fi
 }
 
 lines() { printf '%s\n' "$@"; }

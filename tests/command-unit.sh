@@ -24,25 +24,6 @@ chmod 755 "$scratch"
 # shellcheck source=tests/tap.sh
 . tests/tap.sh
 
-# ends STATUS COMMAND... - its output is in $scratch/said
-ends() {
-	local expected=$1 status=0
-	shift
-	"$@" >"$scratch/said" 2>"$scratch/said.stderr" </dev/null || status=$?
-	[ "$status" -eq "$expected" ] || {
-		echo "exit status $status, not $expected: $*"
-		cat "$scratch/said" "$scratch/said.stderr"
-		return 1
-	}
-}
-
-not() {
-	if "$@"; then
-		echo "succeeds: $*"
-		return 1
-	fi
-}
-
 has_line() {
 	grep -qxF -- "$2" "$1" || {
 		echo "no line is: $2"

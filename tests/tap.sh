@@ -44,3 +44,23 @@ skip_point() {
 root_point() {
 	if [ "$(id -u)" -eq 0 ]; then point "$@"; else skip_point "$1" 'it takes root'; fi
 }
+
+# ends STATUS COMMAND... - its output is in $scratch/said. Scripts whose commands may hang have one of their own.
+ends() {
+	local expected=$1 status=0
+	shift
+	"$@" >"$scratch/said" 2>"$scratch/said.stderr" </dev/null || status=$?
+	[ "$status" -eq "$expected" ] || {
+		echo "exit status $status, not $expected: $*"
+		cat "$scratch/said" "$scratch/said.stderr"
+		return 1
+	}
+}
+
+# not COMMAND...
+not() {
+	if "$@"; then
+		echo "succeeds: $*"
+		return 1
+	fi
+}
