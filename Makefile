@@ -3,7 +3,7 @@
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
 # make compare    `ip vrf exec` and the library side by side
 # make reach      every way to a socket and what becomes of it: plain, sealed, ip vrf exec; glibc, musl
-# make figures    size, memory, system calls, start-up cost and the seal's cost, measured here
+# make figures    size, memory, system calls, start-up cost, what the seal and the supervisor cost, measured here
 # make races      100,000 trials of each race: threads, signal handlers, forks
 # make lint       rustfmt, clippy, shellcheck
 # make install    library, command, man pages, completions, licences below $(DESTDIR)$(PREFIX); make uninstall
@@ -15,6 +15,7 @@
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 BINDIR  ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR  ?= $(PREFIX)/share/man
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
@@ -36,9 +37,13 @@ refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 .PHONY: all demo test compare reach figures races lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
+# The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
+# loaded and relocated it (make compare), and the same file runs where musl is.
 all:
 	$(CARGO) build --release --locked --package vrfbind
-	$(CARGO) build --release --locked --package vrfbind-cli
+	$(CARGO) rustc --release --locked --package vrfbind-cli --bin vrfbind -- \
+		-C target-feature=+crt-static -C relocation-model=static
+	$(CARGO) build --release --locked --package vrfbind-cli --bin vrfbind-trial
 	mkdir -p $(completions)
 	$(command) completions bash >$(completions)/vrfbind
 	$(command) completions zsh >$(completions)/_vrfbind
@@ -81,6 +86,7 @@ lint:
 install: all
 	$(INSTALL) -D -m 0644 $(library) $(DESTDIR)$(LIBDIR)/libvrfbind.so
 	$(INSTALL) -D -m 0755 $(command) $(DESTDIR)$(BINDIR)/vrfbind
+	$(INSTALL) -D -m 0755 $(command)-trial $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-trial
 	$(INSTALL) -D -m 0644 man/libvrfbind.7 $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
 	$(INSTALL) -D -m 0644 man/vrfbind.1 $(DESTDIR)$(MANDIR)/man1/vrfbind.1
 	$(INSTALL) -D -m 0644 $(completions)/vrfbind $(DESTDIR)$(BASHDIR)/vrfbind
@@ -93,6 +99,8 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libvrfbind.so $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
 	rm -f $(DESTDIR)$(BINDIR)/vrfbind $(DESTDIR)$(MANDIR)/man1/vrfbind.1
+	rm -f $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-trial
+	-rmdir $(DESTDIR)$(LIBEXECDIR)/vrfbind
 	rm -f $(DESTDIR)$(BASHDIR)/vrfbind $(DESTDIR)$(ZSHDIR)/_vrfbind $(DESTDIR)$(FISHDIR)/vrfbind.fish
 	rm -f $(DESTDIR)$(DOCDIR)/LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
 	-rmdir $(DESTDIR)$(DOCDIR)

@@ -162,10 +162,16 @@ pub const LED_REFUSED: u32 = 5;
 pub const SEAL_NONE: u32 = 0;
 /// The library has sealed the process.
 pub const SEAL_MADE: u32 = 1;
-/// The process was sealed already.
+/// The process was sealed already, without a supervisor.
 pub const SEAL_FOUND: u32 = 2;
 /// Asked for, and the kernel refused: no IP socket may be had.
 pub const SEAL_REFUSED: u32 = 3;
+/// The process was sealed already, and has a supervisor.
+pub const SEAL_SUPERVISED: u32 = 4;
+
+/// The ELF note (elf(5), PT_NOTE) of a static program that makes no IP sockets of its own: nothing is missing in it if
+/// the library is not there. Such a program is the command `vrfbind`. Owner "vrfbind", type 1, empty.
+pub const NOTE: [u8; 20] = *b"\x08\0\0\0\0\0\0\0\x01\0\0\0vrfbind\0";
 
 #[cfg(test)]
 mod tests {

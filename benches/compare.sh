@@ -206,12 +206,18 @@ look_at radvd --nodaemon --logmethod stderr --username radvd --config "$T_DIR/ra
 
 # --- 3. the start of a program ---
 
+# Copies in one file system: how fast each was read would be the difference of theirs. Their libraries, and ld.so,
+# come from where they are.
+mkdir "$T_DIR/start"
+cp -L /bin/true "$(command -v ip)" "$VRFBIND_TEST_LIB" "$VRFBIND_TEST_COMMAND" "$T_DIR/start"
+copy=$T_DIR/start/libvrfbind.so
 "$T_DIR/startup" "${ROUNDS:-21}" \
-	-- neither /bin/true \
-	-- again /bin/true \
-	-- ip "$(command -v ip)" vrf exec "$vrf" /bin/true \
-	-- library "LD_PRELOAD=$library" "VRFBIND_VRF=$vrf" /bin/true \
-	-- vrfbind "VRFBIND_LIBRARY=$library" "$VRFBIND_TEST_COMMAND" exec "$vrf" /bin/true >"$T_DIR/started"
+	-- neither "$T_DIR/start/true" \
+	-- again "$T_DIR/start/true" \
+	-- ip "$T_DIR/start/ip" vrf exec "$vrf" "$T_DIR/start/true" \
+	-- library "LD_PRELOAD=$copy" "VRFBIND_VRF=$vrf" "$T_DIR/start/true" \
+	-- sealed "LD_PRELOAD=$copy" "VRFBIND_VRF=$vrf" VRFBIND_SEAL=1 "$T_DIR/start/true" \
+	-- vrfbind "VRFBIND_LIBRARY=$copy" "$T_DIR/start/vrfbind" exec "$vrf" "$T_DIR/start/true" >"$T_DIR/started"
 
 # What a command adds, or takes in all; the median and its interval.
 started() {
@@ -219,6 +225,7 @@ started() {
 		printf (/whole/ ? "%.1f" : "%+.1f") " ms (%.1f to %.1f)\n", $2 / 1000, $3 / 1000, $5 / 1000 }' "$T_DIR/started"
 }
 row 'start of /bin/true (median, 95 % interval)' "$(started neither)" "$(started ip)" "$(started library)"
+row '  sealed (VRFBIND_SEAL=1)' - - "$(started sealed)"
 row '  by vrfbind exec, sealed' - - "$(started vrfbind)"
 row '  null control' "$(started again)" - -
 rule

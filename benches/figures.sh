@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# figures.sh - the library's size, memory, system calls, start-up cost and the seal's cost, measured here and now
+# figures.sh - size, memory, system calls, start-up cost, and what the seal and the supervisor cost, measured here and now
 #
-# Called by `make figures`, which builds the library first. Nothing is asserted: the numbers are for people, and
+# Called by `make figures`, which builds the library and the command first. Nothing is asserted: the numbers are for people, and
 # the machine may be busy. Times are paired and have a null control (startup.c). What a call costs is the difference
 # of two programs that make many, so that their start-up is shared out over the calls.
 #
@@ -9,11 +9,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 library=$PWD/target/release/libvrfbind.so
+command=$PWD/target/release/vrfbind
 rounds=${ROUNDS:-2000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-cc -O2 -Wall -Wextra -Werror -o "$work/sockets" benches/sockets.c
+cc -O2 -Wall -Wextra -Werror -pthread -o "$work/sockets" benches/sockets.c
+cc -O2 -Wall -Wextra -Werror -pthread -static -o "$work/sockets-static" benches/sockets.c
 cc -O2 -Wall -Wextra -Werror -o "$work/startup" benches/startup.c -lm
 cc -O2 -Wall -Wextra -Werror -o "$work/getppid" benches/getppid.c
 # The loader's own floor: an object without code, linked as sparingly as the library.
@@ -65,18 +67,22 @@ awk -F '  +' '{ median[$1] = $2 } END {
 	"$work/started"
 echo
 
-# per_call COUNT PROGRAM ARGUMENT... - what COUNT calls of the program cost more under the library, each, in nanoseconds
+# each COUNT - the lines of startup but the first, shared out over COUNT calls, in nanoseconds
+each() {
+	awk -F '  +' -v count="$1" 'NR > 2 { printf "  %-10s %9.1f  %s\n", $1, $2 * 1000 / count, range($3) }
+		function range(text,    ends) {
+			split(text, ends, " to ")
+			return sprintf("%.1f to %.1f", ends[1] * 1000 / count, ends[2] * 1000 / count)
+		}'
+}
+
+# per_call COUNT PROGRAM ARGUMENT... - what COUNT calls of the program cost more under the library, each
 per_call() {
 	local count=$1
 	shift
 	"$work/startup" 100 -- without VRFBIND_VRF=lo "$@" "$count" -- again VRFBIND_VRF=lo "$@" "$count" \
 		-- plain VRFBIND_VRF=lo LD_PRELOAD="$library" "$@" "$count" \
-		-- sealed VRFBIND_VRF=lo VRFBIND_SEAL=1 LD_PRELOAD="$library" "$@" "$count" |
-		awk -F '  +' -v count="$count" 'NR > 1 { printf "  %-8s %9.1f  %s\n", $1, $2 * 1000 / count, range($3) }
-			function range(text,    ends) {
-				split(text, ends, " to ")
-				return sprintf("%.1f to %.1f", ends[1] * 1000 / count, ends[2] * 1000 / count)
-			}'
+		-- sealed VRFBIND_VRF=lo VRFBIND_SEAL=1 LD_PRELOAD="$library" "$@" "$count" | each "$count"
 }
 echo 'a call of getppid(2), ns; added by: nothing (null control), the library, the sealed library'
 per_call 300000 "$work/getppid"
@@ -84,3 +90,19 @@ echo 'socket(AF_INET) and close(), ns; likewise'
 per_call 20000 "$work/sockets" inet
 echo 'socket(AF_UNIX) and close(), ns; likewise'
 per_call 20000 "$work/sockets" unix
+echo
+
+# supervised COUNT THREADS [COMMAND...] - what a static program's sockets cost more under the supervisor, each. Its start
+# is shared out.
+supervised() {
+	local program=("$work/sockets-static" inet "$1" "$2")
+	"${@:3}" "$work/startup" 50 -- without VRFBIND_LIBRARY="$library" "${program[@]}" \
+		-- again VRFBIND_LIBRARY="$library" "${program[@]}" \
+		-- supervised VRFBIND_LIBRARY="$library" "$command" exec --any-device lo "${program[@]}" | each $(($1 * $2))
+}
+echo 'a supervised socket(AF_INET) and close() of a static program, ns (goal: at most 30000); added by: nothing, the supervisor'
+supervised 5000 1
+echo 'the same with both on one processor, so that none has to be woken'
+supervised 5000 1 taskset --cpu-list 0
+echo 'the same from 64 threads at a time, per socket'
+supervised 500 64

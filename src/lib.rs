@@ -50,7 +50,6 @@ mod settings;
 #[allow(unsafe_code)]
 mod sys;
 
-use abi::{LED, LED_BY_ANOTHER};
 use core::ffi::{c_char, c_int};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -84,7 +83,7 @@ fn start(around: &next::Surroundings, asked: Option<settings::Asked<'_>>) {
     let lead = |name, function, number, target: usize, result: &AtomicU32| {
         let led = libc_patch::lead(function, number, target, &writer);
         result.store(led, Relaxed);
-        if log::is_on() && led != LED && led != LED_BY_ANOTHER {
+        if log::is_on() && !libc_patch::is_led(result) {
             log::not_led(name, led);
         }
     };

@@ -8,7 +8,7 @@
 
 use crate::log::{self, Line};
 use crate::{settings, sys};
-use abi::SEAL_VARIABLE;
+use abi::{NOTE, SEAL_VARIABLE};
 use core::ffi::{CStr, c_char, c_int};
 
 /// A program, as execve and its like name it.
@@ -155,7 +155,8 @@ fn of_elf(fd: c_int, header: &[u8], library: *const c_char) -> Option<&'static s
     }
     if !has_interpreter(fd, header)? {
         // ld.so itself is a shared object, and will preload into the program it is given.
-        return is_program(fd, header)?.then_some("it is statically linked");
+        let lacks_us = is_program(fd, header)? && !needs_nothing(fd, header)?;
+        return lacks_us.then_some("it is statically linked");
     }
     let file = sys::stat(fd).ok()?;
     let is_root = sys::getuid() == 0;
@@ -203,15 +204,39 @@ fn is_program(fd: c_int, header: &[u8]) -> Option<bool> {
     Some(false)
 }
 
+/// Whether a program says of itself that it makes no IP sockets ([`abi::NOTE`]).
+fn needs_nothing(fd: c_int, header: &[u8]) -> Option<bool> {
+    let found = find_program_header(fd, header, libc::PT_NOTE, |notes| {
+        let mut bytes = [0; 256];
+        let (Some(start), Some(size)) = (number(notes, 8, 8), number(notes, 32, 8)) else {
+            return false;
+        };
+        let length = sys::read_at(fd, &mut bytes, start).unwrap_or(0);
+        let notes = bytes.get(..length.min(size as usize)).unwrap_or_default();
+        notes.windows(NOTE.len()).any(|note| note == NOTE)
+    })?;
+    Some(found.is_some())
+}
+
 /// The program header of this type, if there is one.
 fn program_header(fd: c_int, header: &[u8], kind: u32) -> Option<Option<[u8; 56]>> {
+    find_program_header(fd, header, kind, |_| true)
+}
+
+/// The first program header of this type that is accepted.
+fn find_program_header(
+    fd: c_int,
+    header: &[u8],
+    kind: u32,
+    accept: impl Fn(&[u8; 56]) -> bool,
+) -> Option<Option<[u8; 56]>> {
     let start = number(header, PROGRAM_HEADERS, 8)?;
     let size = number(header, PROGRAM_HEADER_SIZE, 2)?;
     let count = number(header, PROGRAM_HEADER_COUNT, 2)?;
     let mut found = [0; 56];
     for index in 0..count {
         sys::read_at(fd, &mut found, start + index * size).ok()?;
-        if number(&found, 0, 4)? == u64::from(kind) {
+        if number(&found, 0, 4)? == u64::from(kind) && accept(&found) {
             return Some(Some(found));
         }
     }

@@ -11,8 +11,8 @@ use crate::policy::Vrf;
 use crate::sys::{self, Environment};
 use abi::{
     DEFAULT, DeviceName, INFO_MAGIC, Info, LED_NOT_TRIED, LOG_VARIABLE, SEAL_FOUND, SEAL_MADE,
-    SEAL_NONE, SEAL_REFUSED, SEAL_VARIABLE, STATE_DEFAULT, STATE_DEVICE, STATE_INERT,
-    STATE_INVALID, STATE_UNREAD, VRF_VARIABLE,
+    SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED, SEAL_VARIABLE, STATE_DEFAULT, STATE_DEVICE,
+    STATE_INERT, STATE_INVALID, STATE_UNREAD, VRF_VARIABLE,
 };
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -95,7 +95,9 @@ pub fn read(environment: &Environment) -> Result<Asked<'_>, Refusal<'_>> {
 /// Seals the process, if it is not sealed already. Without the seal that was asked for, no IP socket may
 /// be had.
 pub fn seal() {
-    let seal = if sys::is_sealed() {
+    let seal = if sys::is_supervised() {
+        SEAL_SUPERVISED
+    } else if sys::is_sealed() {
         SEAL_FOUND
     } else {
         match sys::install_seal() {

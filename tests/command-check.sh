@@ -64,7 +64,7 @@ nothing_in_the_way() {
 	ends 0 "$command" check "${any[@]}" "$device" "$python"
 	not grep -q ^fail "$scratch/said"
 	says "^ok    trial: a socket made here is bound to $device\$"
-	says '^ok    program: .*python3.* is dynamically linked; it has the libc of this command'
+	says '^ok    program: .*python3.* is dynamically linked; it has the libc of the trial'
 	# Every line is of one of three kinds.
 	not grep -qvE '^(ok   |warn |fail ) [A-Za-z0-9 .]+: ' "$scratch/said"
 }

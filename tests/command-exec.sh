@@ -210,6 +210,19 @@ line_in_a_shell() {
 	[ ! -s "$scratch/error" ]
 }
 
+# The command is static itself, and needs no socket: the library says nothing of it, as it does of others.
+itself() {
+	local sealed=("${start[@]}" "$device" sh -c)
+	readelf -lW "$vrfbind" | not grep -q INTERP
+	"${sealed[@]}" "'$scratch/ask-static' unix; true" >"$scratch/said" 2>"$scratch/error"
+	cat "$scratch/error"
+	grep -q 'is statically linked' "$scratch/error"
+	"${sealed[@]}" "'$vrfbind' --version; true" >"$scratch/said" 2>"$scratch/error"
+	cat "$scratch/error"
+	grep -q '^vrfbind [0-9]' "$scratch/said"
+	[ ! -s "$scratch/error" ]
+}
+
 io_uring() {
 	local ask='import ctypes, errno
 p = ctypes.create_string_buffer(120)
@@ -221,6 +234,10 @@ print(errno.errorcode.get(ctypes.get_errno(), "made"))'
 	[ "$plain" != ENOSYS ] || { echo 'this kernel has no io_uring'; return 0; }
 	says ENOSYS "${start[@]}" "$device" python3 -c "$ask"
 	says "$plain" "${start[@]}" --allow-io-uring "$device" python3 -c "$ask"
+	# What is around a tree stays as it is.
+	says "$plain" "${start[@]}" --allow-io-uring "$device" "${start[@]}" --allow-io-uring "$device" python3 -c "$ask"
+	refused 125 '--allow-io-uring: the seal around this tree refuses io_uring' \
+		"${start[@]}" "$device" "${start[@]}" --allow-io-uring "$device" python3 -c "$ask"
 }
 
 # -- What it refuses: the VRF
@@ -402,7 +419,7 @@ no_filters() {
 
 : >"$scratch/libvrfbind.so.text"
 
-echo 1..30
+echo 1..31
 point 'its program makes its sockets in the VRF' binds
 root_point 'also as nobody, who has no privilege at all' binds_nobody
 point "options end where CMD begins" arguments
@@ -416,6 +433,7 @@ root_point 'nor does a program that ld.so finds no library for' seals_what_loses
 root_point 'nor does one that cannot be looked at, and has no library' seals_what_it_cannot_look_at
 point '--no-seal leaves the seal off' no_seal
 point 'a static program typed into a shell is told why it gets no socket' line_in_a_shell
+point 'the command itself is not said to get no sockets' itself
 point 'io_uring is not there, but with --allow-io-uring' io_uring
 point 'a VRF that is missing, or no name, is refused' no_vrf
 point 'a device that is not a VRF is refused, but with --any-device' not_a_vrf

@@ -166,8 +166,8 @@ unbound() {
 	start "${program[@]}" - raw idle
 	truth | not grep -v -- ' -$'
 	agrees 1 "$(lines '- default' '- default' '- default')"
-	found 1 vrf library sealed >"$scratch/fields"
-	same "$(lines None None False)" "$(<"$scratch/fields")"
+	found 1 vrf library seal >"$scratch/fields"
+	same "$(lines None None none)" "$(<"$scratch/fields")"
 }
 
 bound_by_library() {
@@ -193,22 +193,47 @@ agrees_with_ss() {
 
 sealed() {
 	bound "${program[@]}" -
-	same False "$(found 0 sealed)"
+	same none "$(found 0 seal)"
 	grep -q '^Seccomp:	0' "/proc/$pid/status"
 	VRFBIND_SEAL=1 bound "${program[@]}" -
 	grep -q '^Seccomp:	2' "/proc/$pid/status"
-	same True "$(found 0 sealed)"
+	same sealed "$(found 0 seal)"
+}
+
+static=$scratch/static
+static_program() {
+	[ ! -e "$static" ] || return 0
+	printf '%s\n' '#include <unistd.h>' '#include <sys/socket.h>' 'int main(void) {' \
+		'	return socket(AF_INET, SOCK_DGRAM, 0) + write(1, "ready\n", 6) + read(0, (char[1]) { 0 }, 1);' \
+		'}' >"$scratch/static.c"
+	gcc -static -o "$static" "$scratch/static.c"
+}
+
+# The library says so, and of a static program the supervisor's listener does.
+supervised() {
+	local under=(env VRFBIND_LIBRARY="$library" "$command" exec --any-device --supervise "$device")
+	start "${under[@]}" "${program[@]}" -
+	truth | grep -q " $device\$"
+	same "$(lines supervised libc)" "$(found 0 seal tier)"
+	"$command" status "$pid" | grep -q ', supervised'
+	static_program
+	start "${under[@]}" "$static"
+	not grep -q libvrfbind "/proc/$pid/maps"
+	same "$(lines supervised None "$device" environment)" "$(found 0 seal library vrf vrf_from)"
+	same "$device" "$(found 0 sockets | cut -d' ' -f2)"
+	# Another process is no supervisor, whatever a program's environment says.
+	VRFBIND_SEAL=1 bound VRFBIND_SUPERVISOR=$$ sh -c "exec '$static' 2>/dev/null"
+	same None "$(found 0 seal)"
+	found 0 notes | grep -q "its supervisor, process $$, is not there"
 }
 
 # A static program in a sealed tree: a filter is there, and nobody to ask which.
 seal_unknown() {
-	printf '%s\n' '#include <unistd.h>' \
-		'int main(void) { return write(1, "ready\n", 6) + read(0, (char[1]) { 0 }, 1); }' >"$scratch/static.c"
-	gcc -static -o "$scratch/static" "$scratch/static.c"
-	VRFBIND_SEAL=1 bound sh -c "exec '$scratch/static' 2>/dev/null"
+	static_program
+	VRFBIND_SEAL=1 bound sh -c "exec '$static' 2>/dev/null"
 	grep -q '^Seccomp:	2' "/proc/$pid/status"
 	not grep -q libvrfbind "/proc/$pid/maps"
-	same "$(lines None None "$device" environment)" "$(found 0 sealed library vrf vrf_from)"
+	same "$(lines None None "$device" environment)" "$(found 0 seal library vrf vrf_from)"
 	found 0 notes | grep -q 'seccomp filter'
 }
 
@@ -266,7 +291,7 @@ unprivileged() {
 	grep -q '^Uid:	65534' "/proc/$pid/status"
 	command_as nobody
 	agrees 0 "$(lines "$vrf ok" "$vrf ok")"
-	same "$(lines "$device" libc False pidfd_getfd)" "$(found 0 vrf tier sealed via)"
+	same "$(lines "$device" libc none pidfd_getfd)" "$(found 0 vrf tier seal via)"
 }
 
 # From here on in this point, the command runs as somebody else.
@@ -401,11 +426,13 @@ identifies() {
 	start "${program[@]}"
 	ends 0 "$command" identify "$pid"
 	same '' "$(<"$scratch/said")"
-	# What is started here: the library is in the command itself.
+	# Without PID: of who asks.
 	local own=$device
 	[ "$tier" = vrf ] || own=default
-	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$command" identify
+	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" bash -c "'$command' identify; true"
 	same "$own" "$(<"$scratch/said")"
+	ends 0 bash -c "'$command' identify; true"
+	same '' "$(<"$scratch/said")"
 }
 
 # process_ids - of all processes in the table that is in $scratch/said
@@ -486,13 +513,14 @@ root_only() {
 }
 vrf_only() { if [ "$tier" = vrf ]; then point "$@"; fi; }
 
-plan=18
+plan=19
 [ "$tier" != vrf ] || plan=$((plan + 4))
 echo "1..$plan"
 point 'without the library, every socket is "default", and the exit status 1' unbound
 point 'under the library, every socket is ok on the device that it says itself' bound_by_library
 point 'the addresses and devices are those that ss prints' agrees_with_ss
 point 'a sealed process is told from one that is not' sealed
+point 'supervised is told from sealed, of a static program too' supervised
 point 'a filter in a process without the library is not called the seal, nor no seal' seal_unknown
 if [ "$(uname -m)" = x86_64 ]; then
 	point 'a libc that is not led is told from one that is' not_led

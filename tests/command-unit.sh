@@ -6,7 +6,7 @@
 #
 # On the tier lo the files are looked at, as systemctl(1) reads them below a root folder. On the tier vrf units run
 # under a real systemd: a second one of this machine, PID 1 of a PID namespace, which examples/systemd/run makes (its
-# head says how). Its /usr/local/lib holds the library, and the command besides. What a unit does is read from its
+# head says how). Its /usr/local/lib holds the library, and the command and its trial besides. What a unit does is read from its
 # sockets, by c-tests/sockets.c; each point shows first what the unit does without its drop-in, or without a line of it.
 # shellcheck disable=SC2317  # the functions are called by point() and await(), which take their names
 set -euo pipefail
@@ -190,6 +190,7 @@ boot() {
 	inside udevadm trigger --subsystem-match=net --action=add
 	await is 'sys-subsystem-net-devices-blue.device' ActiveState active
 	inside install -m 755 /dev/stdin /usr/local/lib/vrfbind <"$command"
+	inside install -m 755 /dev/stdin /usr/local/lib/vrfbind-trial <"$command-trial"
 	inside tee /etc/systemd/system/web.socket >/dev/null <<<$'[Socket]\nListenStream=0.0.0.0:7777'
 	inside tee /etc/systemd/system/web.service >/dev/null <<<$'[Service]\nExecStart=/bin/cat'
 	manage daemon-reload

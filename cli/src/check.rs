@@ -1,27 +1,23 @@
 //! `vrfbind check`: can it work here? One line per question: `ok`, `warn` or `fail`, what was found, and
 //! the remedy.
 //!
-//! What can be tried is tried and not inferred: the command starts itself once more with the library and
-//! the VRF in its environment (`--loaded`), and that one makes a socket by libc's function and reads its
-//! device back. The same option is what a unit's ExecStartPre= runs (unit.rs), inside all that confines the
-//! unit: it therefore does without netlink, which RestrictAddressFamilies= may refuse, and without /proc,
-//! which may not be there; what it has to see by them it leaves out.
+//! What can be tried is tried and not inferred: a dynamic program, `vrfbind-trial`, is started with the library and the
+//! VRF in its environment, makes a socket by libc's function and reads its device back. A unit's ExecStartPre= does the
+//! same with the environment that the unit has (unit.rs, `--loaded`), inside all that confines the unit: it therefore does
+//! without netlink, which RestrictAddressFamilies= may refuse, and without /proc, which may not be there.
 //!
 //! Nothing is changed, and no packet is sent.
 
 use crate::Failure;
 use crate::exec::refuse;
 use crate::netns::{Links, Netns};
-use crate::process::Process;
 use crate::program::{Kind, Program};
 use crate::sys::{self, Around};
 use crate::{library, process};
 use abi::DeviceName;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrLike, getsockopt, socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, SockaddrLike};
 use nix::unistd::{AccessFlags, access};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -45,7 +41,7 @@ pub struct Args {
     /// Take a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// Only ask whether this very command has the library and its sockets are bound: for ExecStartPre=
+    /// Only ask whether a program started from here has the library and its sockets are bound: for ExecStartPre=
     #[arg(long, requires = "vrf")]
     loaded: bool,
     /// The path of libvrfbind.so
@@ -92,7 +88,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut findings = Findings::default();
     if let (true, Some(device)) = (args.loaded, &device) {
         the_device(&mut findings, device, args.any_device);
-        loaded(&mut findings, device);
+        trial(&mut findings, device, &[]);
         the_program_under_preload(&mut findings, &args.command);
     } else {
         everything(&mut findings, &args, device.as_ref());
@@ -466,96 +462,70 @@ fn wants_loopback(command: &[OsString]) -> Vec<String> {
 
 // ---- The library ----
 
-/// Starts this command with the library, as a unit would.
+/// Starts the trial program with the library, as a unit would.
 fn try_it(findings: &mut Findings, library: &Path, device: &DeviceName) {
     if sys::driver(device) == Err(Errno::ENODEV) {
         return;
     }
-    let name = OsStr::from_bytes(device.as_bytes());
-    let tried = std::process::Command::new("/proc/self/exe")
-        .args(["check", "--loaded", "--any-device"])
-        .arg(name)
-        .env(
-            "LD_PRELOAD",
-            library::preload(library, env::var_os("LD_PRELOAD")),
-        )
-        .env(abi::VRF_VARIABLE, name)
+    let preload = library::preload(library, env::var_os("LD_PRELOAD"));
+    let variables = [
+        ("LD_PRELOAD", preload.as_os_str()),
+        (abi::VRF_VARIABLE, OsStr::from_bytes(device.as_bytes())),
+    ];
+    trial(findings, device, &variables);
+}
+
+/// Lets the trial program make a socket, with these variables in its environment besides ours.
+fn trial(findings: &mut Findings, device: &DeviceName, variables: &[(&str, &OsStr)]) {
+    let Some(program) = trial_program() else {
+        return findings.fail(
+            "trial",
+            format!("{TRIAL} is neither beside this command nor in ../libexec/vrfbind: nothing can be tried"),
+        );
+    };
+    let tried = std::process::Command::new(&program)
+        .arg(OsStr::from_bytes(device.as_bytes()))
+        .envs(variables.iter().copied())
         .env_remove(abi::LOG_VARIABLE)
         .output();
-    match tried {
-        Err(error) => findings.warn(
-            "trial",
-            format!("cannot start this command once more: {error}"),
-        ),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            // The device has been looked at.
-            for line in said.lines().filter(|line| !line.contains(" VRF: ")) {
-                let (level, found) = line.split_at_checked(6).unwrap_or(("fail", line));
-                let found = found.strip_prefix("trial: ").unwrap_or(found);
-                match level.trim() {
-                    "ok" => findings.ok("trial", found),
-                    "warn" => findings.warn("trial", found),
-                    _ => findings.fail("trial", found),
-                }
-            }
-            if said.is_empty() {
-                findings.fail(
-                    "trial",
-                    format!(
-                        "this command does not come up under the library: {}",
-                        String::from_utf8_lossy(&output.stderr).trim()
-                    ),
-                );
-            }
+    let output = match tried {
+        Ok(output) => output,
+        Err(error) => {
+            let program = program.display();
+            return findings.fail("trial", format!("cannot execute {program}: {error}"));
         }
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    for (level, found) in said.lines().filter_map(|line| line.split_once('\t')) {
+        match level {
+            "ok" => findings.ok("trial", found),
+            "warn" => findings.warn("trial", found),
+            _ => findings.fail("trial", found),
+        }
+    }
+    if said.is_empty() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim();
+        findings.fail(
+            "trial",
+            format!("{TRIAL} does not come up, {}: {said}", output.status),
+        );
     }
 }
 
-/// In a process that should have the library: a socket as any program makes it, and its device.
-fn loaded(findings: &mut Findings, device: &DeviceName) {
-    let made = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    );
-    let bound = made.and_then(|socket| getsockopt(&socket, sockopt::BindToDevice));
-    let own = Process::read(std::process::id()).ok();
-    let library = own.as_ref().map(|own| &own.library);
-    let says = own
-        .as_ref()
-        .and_then(|own| own.library.as_ref()?.says.as_ref());
-    match bound {
-        Ok(name) if name.as_bytes() == device.as_bytes() => {
-            findings.ok("trial", format!("a socket made here is bound to {device}"));
-        }
-        Ok(_) if matches!(library, Some(None)) => findings.fail("trial", format!(
-            "a socket made here is not bound to {device}: the library is not loaded; look at \
-             LD_PRELOAD, and that the file can be read and executed from here"
-        )),
-        Ok(_) => findings.fail("trial", format!(
-            "a socket made here is not bound to {device}: {} is not set to it, or the library is not loaded",
-            abi::VRF_VARIABLE
-        )),
-        Err(errno) => findings.fail(
-            "trial",
-            format!("no socket bound to {device} is to be had: {}", errno.desc()),
-        ),
-    }
-    match says.map(|says| says.socket) {
-        Some(abi::LED | abi::LED_BY_ANOTHER) => findings.ok(
-            "trial",
-            "libc's own sockets (getaddrinfo) are led to the library",
-        ),
-        Some(_) => findings.warn(
-            "trial",
-            "libc's own sockets (getaddrinfo) are not led to the library; VRFBIND_LOG=stderr says \
-             why",
-        ),
-        // Without /proc that is not to be seen.
-        None => {}
-    }
+/// The program that is tried (src/bin).
+const TRIAL: &str = "vrfbind-trial";
+
+/// Beside the command, as in target/release, or where `make install` puts it.
+fn trial_program() -> Option<PathBuf> {
+    let command = sys::own_path()?;
+    let folder = command.parent()?;
+    let installed = folder.parent().map(|prefix| prefix.join("libexec/vrfbind"));
+    [Some(folder.to_owned()), installed]
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join(TRIAL))
+        .find(|program| program.exists())
 }
 
 // ---- The program ----
@@ -600,12 +570,12 @@ fn the_program(
     let (runs, what) = (program.runs.display(), program.kind.description());
     match program.kind {
         Kind::Preloadable => {
-            let ours = process::interpreter(Path::new("/proc/self/exe"));
+            let ours = trial_program().and_then(|trial| process::interpreter(&trial));
             let theirs = process::interpreter(&program.runs);
             let tier = if ours == theirs {
-                "it has the libc of this command, and fares as the trial"
+                "it has the libc of the trial, and fares as it does"
             } else {
-                "it has another libc than this command: what is led in there only vrfbind status can say"
+                "it has another libc than the trial: what is led in there only vrfbind status can say"
             };
             findings.ok("program", format!("{runs} is {what}; {tier}"));
         }
@@ -640,6 +610,7 @@ fn the_program(
                 env::consts::ARCH
             ),
         ),
+        Kind::Launcher => findings.ok("program", format!("{runs} is {what}")),
         Kind::Unknown => findings.warn(
             "program",
             format!("{runs} is {what}: whether it can be preloaded is not known"),

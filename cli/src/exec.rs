@@ -95,25 +95,43 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let library = library::find(args.library.as_deref())?;
     let around = sys::around();
     let way = way(args, &program, around, || supervise::vrf_around(&device))?;
-    match way {
-        Way::GoOn => {}
-        Way::Seal => seal(args)?,
-        Way::Supervise => supervise::start(&device, io_uring(args))?,
+    if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
+        return Err(refuse(
+            "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
+             the tree with `vrfbind exec --allow-io-uring`",
+        ));
     }
-    // --no-seal takes none away, and the library has to know of it.
-    let seal = way != Way::GoOn || around != Around::Nothing;
-    become_program(
-        args,
-        &program,
-        environment(device.as_bytes(), Some(&library), seal),
-    )
+    let supervisor = match way {
+        Way::GoOn => supervisor_around(around),
+        Way::Seal => seal(args).map(|()| None)?,
+        Way::Supervise => Some(
+            supervise::start(&device, io_uring(args))?
+                .to_string()
+                .into(),
+        ),
+    };
+    let settings = Settings {
+        vrf: device.as_bytes(),
+        library: Some(&library),
+        // --no-seal takes none away, and the library has to know of it.
+        seal: way != Way::GoOn || around != Around::Nothing,
+        supervisor,
+    };
+    become_program(args, &program, settings.environment())
 }
 
 /// Out of the VRF. Where only the library can make sockets, it still has to.
 fn leave(args: &Args) -> Result<Infallible, Failure> {
     let program = find(args)?;
-    if sys::around() == Around::Nothing {
-        return become_program(args, &program, environment(DEFAULT, None, false));
+    let around = sys::around();
+    let mut settings = Settings {
+        vrf: DEFAULT,
+        library: None,
+        seal: around != Around::Nothing,
+        supervisor: supervisor_around(around),
+    };
+    if around == Around::Nothing {
+        return become_program(args, &program, settings.environment());
     }
     program::refuse_hopeless(&program)?;
     if needs_supervisor(&program) {
@@ -124,7 +142,13 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
         )));
     }
     let library = library::find(args.library.as_deref())?;
-    become_program(args, &program, environment(DEFAULT, Some(&library), true))
+    settings.library = Some(&library);
+    become_program(args, &program, settings.environment())
+}
+
+/// What the tree says of its supervisor.
+fn supervisor_around(around: Around) -> Option<OsString> {
+    env::var_os(supervise::VARIABLE).filter(|_| around == Around::Supervisor)
 }
 
 fn find(args: &Args) -> Result<Program, Failure> {
@@ -235,26 +259,41 @@ fn seal(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// The environment of the program: ours, with the VRF and the library in it.
-fn environment(vrf: &[u8], library: Option<&Path>, seal: bool) -> Vec<CString> {
-    const PRELOAD: &str = "LD_PRELOAD";
-    let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
-    let mut set = |name: &str, value: OsString| {
-        variables.retain(|(other, _)| other != name);
-        variables.push((name.into(), value));
-    };
-    set(VRF_VARIABLE, OsStr::from_bytes(vrf).into());
-    set(SEAL_VARIABLE, if seal { "1" } else { "0" }.into());
-    if let Some(library) = library {
-        set(PRELOAD, library::preload(library, env::var_os(PRELOAD)));
+/// What the environment tells the program.
+struct Settings<'a> {
+    vrf: &'a [u8],
+    library: Option<&'a Path>,
+    seal: bool,
+    supervisor: Option<OsString>,
+}
+
+impl Settings<'_> {
+    /// The environment of the program: ours, with these settings in it.
+    fn environment(&self) -> Vec<CString> {
+        const PRELOAD: &str = "LD_PRELOAD";
+        let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
+        let mut set = |name: &str, value: Option<OsString>| {
+            variables.retain(|(other, _)| other != name);
+            variables.extend(value.map(|value| (name.into(), value)));
+        };
+        set(VRF_VARIABLE, Some(OsStr::from_bytes(self.vrf).into()));
+        set(
+            SEAL_VARIABLE,
+            Some(if self.seal { "1" } else { "0" }.into()),
+        );
+        set(supervise::VARIABLE, self.supervisor.clone());
+        if let Some(library) = self.library {
+            let preload = library::preload(library, env::var_os(PRELOAD));
+            set(PRELOAD, Some(preload));
+        }
+        variables
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let entry = [name.into_vec(), value.into_vec()].join(&b'=');
+                CString::new(entry).ok()
+            })
+            .collect()
     }
-    variables
-        .into_iter()
-        .filter_map(|(name, value)| {
-            let entry = [name.into_vec(), value.into_vec()].join(&b'=');
-            CString::new(entry).ok()
-        })
-        .collect()
 }
 
 /// execvp(3) of the file that was looked at: what is no script for the kernel is one for /bin/sh.

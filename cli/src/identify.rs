@@ -20,13 +20,13 @@ use std::process::ExitCode;
 /// as "default". Nothing is printed for a process with neither.
 #[derive(clap::Args)]
 pub struct Identify {
-    /// The process; by default this command, and so what a program started here would get
+    /// The process; by default the one that has started this command, such as a shell
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
 }
 
 pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
-    let pid = args.pid.unwrap_or_else(std::process::id);
+    let pid = args.pid.unwrap_or_else(std::os::unix::process::parent_id);
     let process = Process::read(pid).map_err(|error| unreadable(pid, &error))?;
     let vrfs = vrfs(process, &mut Reader::default()).map_err(|error| unreadable(pid, &error))?;
     if vrfs.is_unknown {

@@ -9,13 +9,16 @@
 
 use crate::Failure;
 use crate::exec::refuse;
-use object::elf::{FileHeader64, PT_LOAD};
+use crate::sys;
+use abi::Info;
+use object::Endianness;
+use object::elf::{FileHeader64, PT_LOAD, SHT_DYNSYM};
 use object::read::elf::{FileHeader, ProgramHeader, Sym};
-use object::{Endianness, ReadRef};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
+use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +52,7 @@ pub fn find(option: Option<&Path>) -> Result<PathBuf, Failure> {
 fn usual_places() -> Vec<PathBuf> {
     let multiarch = format!("{}-linux-gnu", env::consts::ARCH);
     let mut folders = Vec::new();
-    if let Ok(command) = env::current_exe()
+    if let Some(command) = sys::own_path()
         && let Some(folder) = command.parent()
     {
         folders.push(folder.to_owned());
@@ -149,26 +152,34 @@ const fn number(text: &str) -> u8 {
 /// The version in the file's `vrfbind_info`, if the file is a libvrfbind.so of this machine.
 fn version(file: &File) -> Option<[u8; 3]> {
     // Ours has 32 KiB at the most. Read at once, since many small reads cost much on a network file system.
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(64 << 10);
     file.take(1 << 20).read_to_end(&mut bytes).ok()?;
-    let data = bytes.as_slice();
-    let elf = FileHeader64::<Endianness>::parse(data).ok()?;
+    let (_, info) = info(&bytes)?;
+    let [major, minor, patch, ..] = info.get(offset_of!(Info, version)..)? else {
+        return None;
+    };
+    Some([*major, *minor, *patch])
+}
+
+/// `vrfbind_info` in the library's file: its address there, and its bytes before the library runs, with
+/// whatever follows them.
+pub fn info(file: &[u8]) -> Option<(u64, &[u8])> {
+    let elf = FileHeader64::<Endianness>::parse(file).ok()?;
     let endian = elf.endian().ok()?;
     if elf.e_machine(endian) != crate::program::OUR_MACHINE {
         return None;
     }
     let symbols = elf
-        .sections(endian, data)
+        .sections(endian, file)
         .ok()?
-        .symbols(endian, data, object::elf::SHT_DYNSYM)
+        .symbols(endian, file, SHT_DYNSYM)
         .ok()?;
     let symbol = symbols
         .iter()
         .find(|symbol| symbol.name(endian, symbols.strings()) == Ok(b"vrfbind_info"))?;
-    // struct Info of abi: the magic, the size (4 bytes), the version.
     let address = symbol.st_value(endian);
     let segment = elf
-        .program_headers(endian, data)
+        .program_headers(endian, file)
         .ok()?
         .iter()
         .find(|segment| {
@@ -177,13 +188,10 @@ fn version(file: &File) -> Option<[u8; 3]> {
                 && (start..start + segment.p_filesz(endian)).contains(&address)
         })?;
     let offset = segment.p_offset(endian) + (address - segment.p_vaddr(endian));
-    let head = data.read_bytes_at(offset, 16).ok()?;
-    let (magic, rest) = head.split_at_checked(abi::INFO_MAGIC.len())?;
-    if magic != abi::INFO_MAGIC {
-        return None;
-    }
-    let [_, _, _, _, major, minor, patch, _] = rest.try_into().ok()?;
-    Some([major, minor, patch])
+    let bytes = file.get(usize::try_from(offset).ok()?..)?;
+    bytes
+        .starts_with(&abi::INFO_MAGIC)
+        .then_some((address, bytes))
 }
 
 #[cfg(test)]

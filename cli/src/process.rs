@@ -12,10 +12,12 @@
 //!
 //! Nothing is guessed: what is not to be had is None, and [`Process::notes`] says why.
 
+use crate::sys::Around;
+use crate::{library, supervise};
 use abi::Info;
+use object::Endianness;
 use object::elf::FileHeader64;
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, Object, ObjectSegment, ObjectSymbol};
 use std::fs::{self, File};
 use std::io;
 use std::mem::offset_of;
@@ -34,8 +36,8 @@ pub struct Process {
     pub library: Option<Library>,
     /// `VRFBIND_VRF` in the environment that it was started with.
     pub environment: Option<String>,
-    /// Whether the seal is around it, in one of its two forms.
-    pub is_sealed: Option<bool>,
+    /// What is around it.
+    pub seal: Option<Around>,
     /// What could not be found out, and why.
     pub notes: Vec<String>,
 }
@@ -73,25 +75,25 @@ impl Process {
         let mut notes = Vec::new();
         let library = mapping(&maps).map(|mapping| Library::read(&at, &mapping, &mut notes));
         let says = library.as_ref().and_then(|library| library.says.as_ref());
-        let is_sealed = match (says.map(|says| says.seal), field(&status, "Seccomp:")) {
-            (Some(abi::SEAL_MADE | abi::SEAL_FOUND), _) => Some(true),
+        let seal = match (says.map(|says| says.seal), field(&status, "Seccomp:")) {
+            (Some(abi::SEAL_MADE | abi::SEAL_FOUND), _) => Some(Around::Seal),
+            (Some(abi::SEAL_SUPERVISED), _) => Some(Around::Supervisor),
             // Without any filter there is no seal.
-            (_, Some("0")) => Some(false),
-            _ => {
-                notes.push(
-                    "a seccomp filter is around it; whether it is the seal, or a supervisor's, \
-                     only the library could say"
-                        .to_owned(),
-                );
-                None
-            }
+            (_, Some("0")) => Some(Around::Nothing),
+            _ => match supervisor(&environ) {
+                Ok(around) => Some(around),
+                Err(note) => {
+                    notes.push(note);
+                    None
+                }
+            },
         };
         Ok(Self {
             pid,
             name: String::from_utf8_lossy(fs::read(at.join("comm"))?.trim_ascii_end()).into_owned(),
             library,
             environment: variable(&environ, abi::VRF_VARIABLE),
-            is_sealed,
+            seal,
             notes,
         })
     }
@@ -118,6 +120,30 @@ impl Process {
     /// Whether the library is in it, or it was started to have its sockets in a VRF.
     pub fn is_ours(&self) -> bool {
         self.library.is_some() || self.environment.is_some()
+    }
+}
+
+/// What is around a process with a filter and without a library that could say: a supervisor, if the one that its
+/// environment names is one. Otherwise, why that is not known.
+fn supervisor(environ: &[u8]) -> Result<Around, String> {
+    let Some(named) = variable(environ, supervise::VARIABLE) else {
+        return Err(
+            "a seccomp filter is around it; whether it is the seal only the library could say"
+                .to_owned(),
+        );
+    };
+    let listens = named
+        .parse()
+        .map_err(|_| io::Error::from(io::ErrorKind::NotFound))
+        .and_then(supervise::is_listening);
+    match listens {
+        Ok(true) => Ok(Around::Supervisor),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(format!(
+            "whether its supervisor is process {named} cannot be seen: {error}"
+        )),
+        _ => Err(format!(
+            "its supervisor, process {named}, is not there any more: new IP sockets fail"
+        )),
     }
 }
 
@@ -149,7 +175,12 @@ impl Library {
             );
             return library;
         };
-        let Some((address, initial)) = info(&file) else {
+        let info = library::info(&file).and_then(|(address, bytes)| {
+            let initial: [u8; size_of::<Info>()] =
+                bytes.get(..size_of::<Info>())?.try_into().ok()?;
+            Some((address, initial))
+        });
+        let Some((address, initial)) = info else {
             notes.push(format!("{} has no vrfbind_info", mapping.path.display()));
             return library;
         };
@@ -199,22 +230,6 @@ fn version(info: &[u8]) -> String {
         Some([major, minor, patch, ..]) => format!("{major}.{minor}.{patch}"),
         _ => String::new(),
     }
-}
-
-/// Where `vrfbind_info` is in the file's own addresses, and what it is before the library runs.
-fn info(file: &[u8]) -> Option<(u64, [u8; size_of::<Info>()])> {
-    let elf = object::File::parse(file).ok()?;
-    let symbol = elf
-        .dynamic_symbols()
-        .find(|symbol| symbol.name() == Ok("vrfbind_info"))?;
-    let (address, size) = (symbol.address(), size_of::<Info>());
-    let initial = elf
-        .segments()
-        .find_map(|segment| segment.data_range(address, size as u64).ok()?)?;
-    let initial: [u8; size_of::<Info>()] = initial.try_into().ok()?;
-    initial
-        .starts_with(&abi::INFO_MAGIC)
-        .then_some((address, initial))
 }
 
 /// The ld.so that a program names (PT_INTERP), and thereby its libc.

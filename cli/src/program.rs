@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid};
-use object::elf::{FileHeader64, PT_INTERP};
+use object::elf::{FileHeader64, PT_INTERP, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, ReadCache};
 use std::ffi::{OsStr, OsString};
@@ -44,6 +44,8 @@ pub enum Kind {
     Preloadable,
     /// There is no ld.so: a static program, as Go makes them.
     Static,
+    /// A static program that makes no IP sockets ([`abi::NOTE`]): this command.
+    Launcher,
     /// ld.so sees AT_SECURE and drops it.
     FileCapabilities,
     /// The same, and the program lives by a privilege that no_new_privs takes.
@@ -60,6 +62,7 @@ impl Kind {
         match self {
             Self::Preloadable => "dynamically linked",
             Self::Static => "statically linked",
+            Self::Launcher => "vrfbind, which makes no IP sockets",
             Self::FileCapabilities => "a program with file capabilities",
             Self::SetId => "set-user-ID or set-group-ID",
             Self::OtherMachine => "for another machine or of another ELF class",
@@ -162,11 +165,11 @@ fn interpreter(first: &[u8]) -> Option<PathBuf> {
 }
 
 fn of_elf(file: &File) -> Kind {
-    match has_interpreter(file) {
+    match linkage(file) {
         None => return Kind::OtherMachine,
         Some(_) if is_set_id(file) => return Kind::SetId,
-        Some(false) => return Kind::Static,
-        Some(true) => {}
+        Some(Kind::Preloadable) => {}
+        Some(kind) => return kind,
     }
     // What root executes gains nothing by them (capabilities(7)).
     if !geteuid().is_root() && sys::has_file_capabilities(file) {
@@ -175,8 +178,8 @@ fn of_elf(file: &File) -> Kind {
     Kind::Preloadable
 }
 
-/// Whether an ELF file names an ld.so; nothing of a file that the library was not built for.
-fn has_interpreter(file: &File) -> Option<bool> {
+/// What an ELF file says of itself: it names an ld.so or not; nothing of a file that the library was not built for.
+fn linkage(file: &File) -> Option<Kind> {
     let data = ReadCache::new(file);
     let data = &data;
     let elf = FileHeader64::<Endianness>::parse(data).ok()?;
@@ -185,11 +188,23 @@ fn has_interpreter(file: &File) -> Option<bool> {
         return None;
     }
     let segments = elf.program_headers(endian, data).ok()?;
-    Some(
+    let has = |kind| {
         segments
             .iter()
-            .any(|segment| segment.p_type(endian) == PT_INTERP),
-    )
+            .filter(move |segment| segment.p_type(endian) == kind)
+    };
+    if has(PT_INTERP).next().is_some() {
+        return Some(Kind::Preloadable);
+    }
+    let is_launcher = has(PT_NOTE).any(|segment| {
+        let notes = segment.data(endian, data).unwrap_or_default();
+        notes.windows(abi::NOTE.len()).any(|note| note == abi::NOTE)
+    });
+    Some(if is_launcher {
+        Kind::Launcher
+    } else {
+        Kind::Static
+    })
 }
 
 /// Whether the file gives somebody else's identity (bprm_fill_uid, fs/exec.c).

@@ -8,6 +8,7 @@ use crate::Failure;
 use crate::exec::refuse;
 use crate::process::{self, DEFAULT, Process};
 use crate::sockets::{Address, Device, Reader, Socket, Vrf};
+use crate::sys::Around;
 use nix::errno::Errno;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -56,7 +57,8 @@ pub struct Entry {
     library: Option<Library>,
     /// "libc" or "exports".
     tier: Option<&'static str>,
-    sealed: Option<bool>,
+    /// "none", "sealed" or "supervised".
+    seal: Option<&'static str>,
     via: &'static str,
     notes: Vec<String>,
     pub sockets: Vec<Row>,
@@ -236,7 +238,11 @@ impl Entry {
                 abi::LED | abi::LED_BY_ANOTHER => "libc",
                 _ => "exports",
             }),
-            sealed: process.is_sealed,
+            seal: process.seal.map(|around| match around {
+                Around::Nothing => "none",
+                Around::Seal => "sealed",
+                Around::Supervisor => "supervised",
+            }),
             via: found.via,
             notes,
             sockets,
@@ -338,14 +344,10 @@ fn table(report: &Report, is_coloured: bool) -> String {
             Some(_) => said.push("exported symbols only".to_owned()),
             None => {}
         }
-        said.push(
-            match entry.sealed {
-                Some(true) => "sealed",
-                Some(false) => "not sealed",
-                None => "seal unknown",
-            }
-            .to_owned(),
-        );
+        said.push(match entry.seal {
+            Some("none") => "not sealed".to_owned(),
+            seal => seal.unwrap_or("seal unknown").to_owned(),
+        });
         wrap(&mut text, "", &said.join(", "));
         for note in &entry.notes {
             wrap(&mut text, "  note: ", note);

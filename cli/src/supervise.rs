@@ -68,14 +68,31 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{chdir, setsid};
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{IoSlice, IoSliceMut, Read};
+use std::fs::{self, File};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::{process, thread};
 
-/// Puts this process, and all that it starts, under a supervisor that serves this device.
-pub fn start(device: &DeviceName, io_uring: IoUring) -> Result<(), Failure> {
+/// Names the supervisor's process to the tree, for [`status`](crate::status). A program may change or lose it.
+pub const VARIABLE: &str = "VRFBIND_SUPERVISOR";
+
+/// What /proc/PID/fd says of a listener.
+const LISTENER: &str = "anon_inode:seccomp notify";
+
+/// Whether a process listens to somebody's system calls, as a supervisor does. An error: it is not there, or its
+/// descriptors may not be looked at.
+pub fn is_listening(process: u32) -> io::Result<bool> {
+    let is_listener = |link: PathBuf| link.as_os_str() == LISTENER;
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?;
+    Ok(descriptors
+        .flatten()
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(is_listener)))
+}
+
+/// Puts this process, and all that it starts, under a supervisor that serves this device. Returns its process.
+pub fn start(device: &DeviceName, io_uring: IoUring) -> Result<u32, Failure> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     let first = sys::fork_silently().map_err(|errno| cannot("clone", errno))?;
     let Some(first) = first else {
@@ -124,10 +141,10 @@ fn too_old() -> Failure {
     refuse("cannot supervise: that takes Linux 5.14 with seccomp notifications")
 }
 
-/// What the supervisor says when it is ready. All else is a sentence about what is missing.
-const READY: &[u8] = b"ready";
+/// What the supervisor says when it is ready, and its process behind it. All else is a sentence about what is missing.
+const READY: &str = "ready ";
 
-fn hand_over(link: &OwnedFd, listener: OwnedFd) -> Result<(), Failure> {
+fn hand_over(link: &OwnedFd, listener: OwnedFd) -> Result<u32, Failure> {
     let sent = sendmsg::<()>(
         link.as_raw_fd(),
         &[IoSlice::new(b"listener")],
@@ -140,10 +157,11 @@ fn hand_over(link: &OwnedFd, listener: OwnedFd) -> Result<(), Failure> {
     let length = sent
         .and_then(|_| recv(link.as_raw_fd(), &mut answer, MsgFlags::empty()))
         .unwrap_or(0);
-    match answer.get(..length).unwrap_or_default() {
-        READY => Ok(()),
-        b"" => Err(refuse("cannot supervise: the supervisor has ended")),
-        sentence => Err(refuse(String::from_utf8_lossy(sentence))),
+    let answer = String::from_utf8_lossy(answer.get(..length).unwrap_or_default());
+    match answer.strip_prefix(READY).map(str::parse) {
+        Some(Ok(process)) => Ok(process),
+        _ if answer.is_empty() => Err(refuse("cannot supervise: the supervisor has ended")),
+        _ => Err(refuse(answer)),
     }
 }
 
@@ -162,10 +180,10 @@ fn first_child(link: OwnedFd, device: &DeviceName) -> ! {
     let supervisor = detach(link).and_then(|link| {
         let supervisor = Supervisor::prepare(&link, device);
         let said = match &supervisor {
-            Ok(_) => READY,
-            Err(failure) => failure.sentence.as_bytes(),
+            Ok(_) => format!("{READY}{}", process::id()),
+            Err(failure) => failure.sentence.clone(),
         };
-        send(link.as_raw_fd(), said, MsgFlags::MSG_NOSIGNAL)?;
+        send(link.as_raw_fd(), said.as_bytes(), MsgFlags::MSG_NOSIGNAL)?;
         supervisor.map_err(|_| Errno::ECANCELED)
     });
     if let Ok(supervisor) = supervisor {

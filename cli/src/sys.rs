@@ -8,10 +8,12 @@ pub mod foreign;
 use abi::seal::{ASK_FAMILY, IS_KNOWN, Instruction, LENGTH, SEALED_ERRNO, SUPERVISED_ERRNO};
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use syscalls::{Sysno, syscall};
 
 /// Where C starts us. What Rust does before its own `main` would be inherited by a program that we
@@ -31,6 +33,32 @@ mod start {
         });
         crate::run(arguments.collect())
     }
+}
+
+/// Says to the library, and to `vrfbind exec`, that nothing is amiss if this program is not preloaded into.
+#[cfg(not(test))]
+#[used]
+// SAFETY: a section of notes is not code, and nothing in the program reads it.
+#[unsafe(link_section = ".note.vrfbind")]
+static NOTE: Note = Note(abi::NOTE);
+
+/// Notes begin at multiples of 4.
+#[cfg(not(test))]
+#[repr(C, align(4))]
+struct Note([u8; abi::NOTE.len()]);
+
+/// The path of this command; without /proc, as it was given to execve(2).
+pub fn own_path() -> Option<PathBuf> {
+    std::env::current_exe().ok().or_else(|| {
+        // SAFETY: takes a number.
+        let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+        if path.is_null() {
+            return None;
+        }
+        // SAFETY: a string that the kernel has put above the stack, where it stays (getauxval(3)).
+        let path = unsafe { CStr::from_ptr(path) };
+        Some(OsStr::from_bytes(path.to_bytes()).into())
+    })
 }
 
 // ---- Sockets, and the seal ----
@@ -67,6 +95,14 @@ pub fn around() -> Around {
         Err(SUPERVISED_ERRNO) => Around::Supervisor,
         _ => Around::Nothing,
     }
+}
+
+/// Whether io_uring_setup(2) is there: ENOSYS is the seal's answer, and that of a kernel without it.
+pub fn has_io_uring() -> bool {
+    const NO_ENTRIES: usize = 0;
+    // SAFETY: no ring of no entries is made, and the kernel looks at no address but this one, which it may not read.
+    let result = unsafe { syscall!(Sysno::io_uring_setup, NO_ENTRIES, 0) };
+    result != Err(syscalls::Errno::ENOSYS)
 }
 
 /// Installs the seal that refuses strangers, on this process and all that it starts, for good.
@@ -346,7 +382,13 @@ pub fn driver(device: &abi::DeviceName) -> Result<Vec<u8>, Errno> {
         None,
     )?;
     // SAFETY: the kernel writes struct ethtool_drvinfo, 196 bytes, where ifru_data points to.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    let result = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCETHTOOL as libc::Ioctl,
+            &raw mut request,
+        )
+    };
     Errno::result(result)?;
     let _ = driver.rest;
     let name = driver.name.split(|&byte| byte == 0).next();

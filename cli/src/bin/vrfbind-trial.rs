@@ -1,0 +1,70 @@
+//! `vrfbind-trial DEVICE`: what a program that is started here gets. `vrfbind check` starts it, with the library in its
+//! environment; in a unit, with the environment that the unit has.
+//!
+//! It makes one socket, by libc's function as any program would, and reads the device back. It has to be another program
+//! than `vrfbind`, which is linked statically: no library is preloaded into that one. It needs no /proc, no netlink and no
+//! file, which a unit's sandbox may keep from it.
+//!
+//! Its answer is for `vrfbind check`: lines of standard output, each a level (`ok`, `warn`, `fail`), a tab and a
+//! sentence.
+
+use abi::Info;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket, sockopt};
+use std::env;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering::Relaxed;
+
+fn main() {
+    let device = env::args_os().nth(1).unwrap_or_default();
+    let shown = device.display();
+    let library = library();
+    match bound() {
+        Ok(name) if name == device => println!("ok\ta socket made here is bound to {shown}"),
+        Ok(_) if library.is_none() => println!(
+            "fail\ta socket made here is not bound to {shown}: the library is not loaded; look at LD_PRELOAD, and that \
+             the file can be read and executed from here"
+        ),
+        Ok(_) => println!(
+            "fail\ta socket made here is not bound to {shown}: {} is not set to it",
+            abi::VRF_VARIABLE
+        ),
+        Err(errno) => println!(
+            "fail\tno socket bound to {shown} is to be had: {}",
+            errno.desc()
+        ),
+    }
+    match library.map(|library| library.socket.load(Relaxed)) {
+        None => {}
+        Some(abi::LED | abi::LED_BY_ANOTHER) => {
+            println!("ok\tlibc's own sockets (getaddrinfo) are led to the library");
+        }
+        Some(_) => println!(
+            "warn\tlibc's own sockets (getaddrinfo) are not led to the library; VRFBIND_LOG=stderr says why"
+        ),
+    }
+}
+
+/// The device of a socket as anybody makes it.
+fn bound() -> Result<std::ffi::OsString, Errno> {
+    let made = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let name = getsockopt(&made, sockopt::BindToDevice)?;
+    // Up to the first NUL, if there is one.
+    let name = name.as_bytes().split(|byte| *byte == 0).next();
+    Ok(std::ffi::OsStr::from_bytes(name.unwrap_or_default()).to_owned())
+}
+
+/// What the library in this process says of itself, if there is one.
+fn library() -> Option<&'static Info> {
+    // SAFETY: the name is a string. What it stands for is looked at below.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"vrfbind_info".as_ptr()) };
+    let found = found.cast::<Info>();
+    // SAFETY: nobody else has an object of this name; it begins with the magic, is never freed, and what changes
+    // in it is atomic.
+    unsafe { found.as_ref() }.filter(|info| info.magic == abi::INFO_MAGIC)
+}
