@@ -5,6 +5,9 @@
  * as descriptor ANSWER: no environment and no argument has to survive for that. An answer is a line
  * per socket: its device, "none", or "errno N" for one that was not to be had. Knows no tap.h, for
  * plug-ins and static programs answer too.
+ *
+ * Where ANSWER is a socket instead, the one who asks wants to look at the socket too: then the line goes
+ * on with the process and the descriptor, and the socket stays open until a byte comes back.
  */
 #ifndef ANSWER_H
 #define ANSWER_H
@@ -17,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ANSWER = 197 };
@@ -37,10 +41,17 @@ static inline const char *in_words(int fd, char *text)
 /* Of a socket that a call has just returned. The descriptor is closed. */
 static inline void answer(int fd)
 {
-	char text[40], line[48];
-	int length = snprintf(line, sizeof(line), "%s\n", in_words(fd, text));
+	char text[40], line[80];
+	struct stat kind;
+	int length, is_looked_at = fd >= 0 && fstat(ANSWER, &kind) == 0 && S_ISSOCK(kind.st_mode);
 
-	if (write(ANSWER, line, (size_t)length) != length)
+	in_words(fd, text);
+	if (is_looked_at)
+		length = snprintf(line, sizeof(line), "%s %d %d\n", text, getpid(), fd);
+	else
+		length = snprintf(line, sizeof(line), "%s\n", text);
+	if (write(ANSWER, line, (size_t)length) != length ||
+	    (is_looked_at && read(ANSWER, text, 1) != 1))
 		_exit(126);
 	if (fd >= 0)
 		close(fd);

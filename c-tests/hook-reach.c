@@ -16,6 +16,9 @@
  * reach` (tests/reach.sh) prints the table from these points. `hook-reach list` prints what is
  * expected and runs nothing: that is what the man page's table is compared with.
  *
+ * `vrfbind status` (VRFBIND_TEST_COMMAND) is asked of each socket while it is open, and has to say the
+ * same as the socket itself.
+ *
  * A cell starts this program once more, in the cell's surroundings, as the program that comes by the
  * socket. It, or what it starts, answers (answer.h). What comes from outside is made between fork
  * and exec, where neither the library nor a VRF is.
@@ -789,6 +792,46 @@ static void start_program(void)
 	_exit(127);
 }
 
+/* -- What `vrfbind status` says of a socket. */
+
+/* The value of a member behind `from`, without its quotes: "null" is none. */
+static const char *member(const char *from, const char *name, char *value)
+{
+	char key[20];
+
+	snprintf(key, sizeof(key), "\"%s\": ", name);
+	from = strstr(from, key);
+	NEED(from != NULL && sscanf(from + strlen(key), "%*[\"]%39[^\"]", value) == 1);
+	return value;
+}
+
+static void look_by_status(int pid, int fd, const char *device)
+{
+	static char line[PATH_MAX + 100], json[1 << 17];
+	bool is_bound = strcmp(device, setting("VRFBIND_TEST_DEVICE")) == 0;
+	char key[20], value[40];
+	const char *socket;
+	FILE *status;
+
+	snprintf(line, sizeof(line), "'%s' status --json --vrf '%s' %d", getenv("VRFBIND_TEST_COMMAND"),
+		 setting("VRFBIND_TEST_DEVICE"), pid);
+	status = popen(line, "r");
+	NEED(status != NULL);
+	json[fread(json, 1, sizeof(json) - 1, status)] = '\0';
+	pclose(status);
+	snprintf(key, sizeof(key), "\"fd\": %d,", fd);
+	socket = strstr(json, key);
+	ABOUT("vrfbind status of a socket on %s, descriptor %d", device, fd);
+	STR(socket ? "it is shown" : json, "it is shown");
+	if (!socket)
+		return;
+	STR(member(socket, "verdict", value), is_bound ? "ok" : "default");
+	if (strcmp(device, "none") != 0)
+		STR(member(socket, "device", value), device);
+	else
+		NEED(strncmp(strstr(socket, "\"device\": "), "\"device\": null", 14) == 0);
+}
+
 /* An answer in the words of the table. */
 static void judge(char *said, char *verdict, size_t room)
 {
@@ -826,6 +869,7 @@ static void cell(void)
 		row->comes_by();
 		return;
 	}
+	look = getenv("VRFBIND_TEST_COMMAND") ? look_by_status : NULL;
 	hear(start_program, said, sizeof(said));
 	judge(said, verdict, sizeof(verdict));
 	STR(verdict, row->expected[column]);

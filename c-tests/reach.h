@@ -20,6 +20,23 @@ static char *NOTHING[] = { NULL };
 
 /* -- What a child says. */
 
+/* If set, looks at each socket that is answered for, while it is open (answer.h). */
+static void (*look)(int pid, int fd, const char *device);
+
+/* Takes "PID FD" off the line at the end of what was said, looks, and lets the one who answered go on. */
+static size_t look_at_last(int answered, char *said, size_t length)
+{
+	char *line = memrchr(said, '\n', length - 1), device[40];
+	int pid, fd;
+
+	line = line ? line + 1 : said;
+	if (said[length - 1] != '\n' || sscanf(line, "%39s %d %d", device, &pid, &fd) != 3)
+		return length;
+	look(pid, fd, device);
+	NEED(write(answered, "", 1) == 1);
+	return (size_t)(stpcpy(stpcpy(line, device), "\n") - said);
+}
+
 /*
  * Runs `start` in a child of ours, which has the writing end of the pipe, and hears all that is said
  * by it and by everybody that it starts. It ends with status 0, or that of what it has become.
@@ -32,7 +49,8 @@ static size_t hear(void (*start)(void), char *said, size_t room)
 	ssize_t more;
 	pid_t pid;
 
-	NEED(pipe2(pipes, O_CLOEXEC) == 0);
+	NEED((look ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pipes)
+		   : pipe2(pipes, O_CLOEXEC)) == 0);
 	child_path = beside("reach-child");
 	pid = fork();
 	if (pid == 0) {
@@ -47,6 +65,9 @@ static size_t hear(void (*start)(void), char *said, size_t room)
 		more = read(pipes[0], said + length, room - 1 - length);
 		NEED(more >= 0);
 		length += (size_t)more;
+		said[length] = '\0';
+		if (look && more > 0)
+			length = look_at_last(pipes[0], said, length);
 	} while (more > 0);
 	close(pipes[0]);
 	said[length] = '\0';
