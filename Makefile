@@ -5,6 +5,8 @@
 # make reach      every way to a socket and what becomes of it: plain, sealed, ip vrf exec; glibc, musl
 # make figures    size, memory, system calls, start-up cost, what the seal and the supervisor cost, measured here
 # make races      100,000 trials of each race: threads, signal handlers, forks
+# make dist       a tarball of what is committed; make deb: the Debian package of that; both into target/dist
+# make test-package builds that package twice, and installs and removes it
 # make lint       rustfmt, clippy, shellcheck
 # make install    library, command, man pages, completions, licences below $(DESTDIR)$(PREFIX); make uninstall
 #                 takes them away again
@@ -34,7 +36,7 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test compare reach figures races lint install uninstall clean build-packages test-packages programs
+.PHONY: all demo test test-package dist deb compare reach figures races lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -77,6 +79,28 @@ figures: build-packages all
 races: build-packages programs
 	VRFBIND_TRIALS=100000 VRFBIND_TEST_TIER=lo VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_LIB=$(CURDIR)/$(library) \
 		target/c-tests/gnu/hook-races
+
+DIST ?= $(CURDIR)/target/dist
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+tarball := $(DIST)/vrfbind-$(version).tar.gz
+
+dist:
+	mkdir -p $(DIST)
+	git archive --prefix=vrfbind-$(version)/ HEAD | gzip -9n >$(tarball)
+
+# Without make's own flags, and the settings that this Makefile exports. Debian's Rust may be older than what the build
+# needs, so its packages are not asked for; debhelper's HOME is another one, where no toolchain is.
+deb: dist
+	rm -rf $(DIST)/vrfbind-$(version)
+	tar -C $(DIST) -xzf $(tarball)
+	cd $(DIST)/vrfbind-$(version) && env -u MAKEFLAGS -u MAKELEVEL -u CARGO_TARGET_DIR \
+		CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" RUSTUP_HOME="$${RUSTUP_HOME:-$$HOME/.rustup}" \
+		dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
+	rm -rf $(DIST)/vrfbind-$(version)
+
+test-package:
+	tests/packages.sh build package
+	tests/package.sh
 
 lint:
 	$(CARGO) fmt --check

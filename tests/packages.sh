@@ -4,6 +4,7 @@
 #   build   make, a C compiler and the linker that cargo calls
 #   test    the daemons and clients that the tests drive, and the tools that observe them
 #   vm      what tests/vm.sh runs the virtual machine with
+#   package what `make deb` and its test need
 #   lint    shellcheck, for `make lint`
 #
 # In order: look up the rows of the groups in the table below, ask dpkg once which of them are installed, and print
@@ -52,6 +53,9 @@ test  | libjemalloc2           | another
 test  | valgrind               | a dnsmasq under the library is clean
 test  | zsh                    | its completions of the command
 test  | fish                   | likewise
+package | debhelper            | make deb
+package | dpkg-dev             | dpkg-buildpackage, which calls it
+package | lintian              | what is wrong with the package
 vm    | qemu-system-x86        | the virtual machine
 vm    | python3-venv           | the virtual environment that virtme-ng is installed in
 vm    | udev                   | virtme-ng runs the systemd-udevd of this root file system in the guest
@@ -70,13 +74,13 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, vm and lint"
+		say "no group of packages is named '$group'; there are build, test, package, vm and lint"
 		exit 2
 	}
 	rows+=$found$'\n'
 done
 if [ -z "$rows" ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, vm, lint)"
+	say "usage: tests/packages.sh GROUP...  (build, test, package, vm, lint)"
 	exit 2
 fi
 

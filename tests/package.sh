@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# package.sh - the Debian package: built twice to the same bytes, clean by lintian, installed, used and removed
+#
+# Speaks TAP (testanything.org). `make test-package` runs it; what it needs is in packages.sh, group package. What is
+# committed is built, twice, in two folders. The package is installed below a folder of its own, by dpkg --root: nothing of this
+# machine changes.
+# shellcheck disable=SC2317  # the functions are called by point(), which takes their names
+set -euo pipefail
+cd -- "$(dirname -- "$0")/.."
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# shellcheck source=tests/tap.sh
+. tests/tap.sh
+
+builds() {
+	local folder
+	for folder in one another; do
+		make --no-print-directory deb DIST="$scratch/$folder"
+	done
+	ls "$scratch"/*/*.deb
+}
+
+same_bytes() {
+	(cd "$scratch/one" && sha256sum ./*.deb ./*.tar.gz) >"$scratch/sums"
+	[ "$(wc -l <"$scratch/sums")" -eq 2 ]
+	cat "$scratch/sums"
+	(cd "$scratch/another" && sha256sum --check "$scratch/sums")
+}
+
+lint() {
+	lintian --allow-root --fail-on error,warning,info "$scratch"/one/*.deb
+}
+
+root=$scratch/root
+in_root() { dpkg --root="$root" --force-not-root --force-depends --force-script-chrootless "$@"; }
+
+installs() {
+	local library
+	mkdir -p "$root/var/lib/dpkg"/{info,updates}
+	touch "$root/var/lib/dpkg/"{status,available}
+	in_root --install "$scratch"/one/*.deb
+	library=$(echo "$root"/usr/lib/*-linux-gnu/libvrfbind.so)
+	[ -f "$library" ]
+	[ -f "$root/usr/share/man/man1/vrfbind.1.gz" ] && [ -f "$root/usr/share/man/man7/libvrfbind.7.gz" ]
+	# The command finds what belongs to it, and a socket is bound.
+	"$root/usr/bin/vrfbind" check --any-device lo | tee "$scratch/said"
+	grep -q "^ok    library: $library, version" "$scratch/said"
+	grep -q '^ok    trial: a socket made here is bound to lo' "$scratch/said"
+}
+
+removes() {
+	find "$root" -path '*vrfbind*' ! -path "$root/var/*" | grep -q .
+	in_root --purge vrfbind
+	find "$root" -path '*vrfbind*' -type f | not grep .
+}
+
+echo 1..5
+point 'make deb builds what is committed' builds
+point 'two builds in two folders have the same bytes' same_bytes
+point 'lintian has nothing against it' lint
+point 'installed, the command finds its library and binds a socket' installs
+point 'purged, nothing is left' removes
+exit "$all_ok"
