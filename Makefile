@@ -1,4 +1,4 @@
-# make            builds target/release/libvrfbind.so, the command target/release/vrfbind and its completions
+# make            builds target/release/libvrfbind.so, the commands vrfbind and vrfbind-trial there, and completions
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
 # make compare    `ip vrf exec` and the library side by side

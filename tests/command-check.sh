@@ -28,8 +28,8 @@ chmod 755 "$scratch"
 any=()
 [ "$tier" = vrf ] || any=(--any-device)
 
-# says PATTERN - a line of what was said
-says() {
+# has_line PATTERN - a line of what was said
+has_line() {
 	grep -qE "$1" "$scratch/said" || {
 		echo "no line is like: $1"
 		cat "$scratch/said"
@@ -63,8 +63,8 @@ nothing_in_the_way() {
 	[ "$(device_of LD_PRELOAD="$library" VRFBIND_VRF="$device")" = "$device" ]
 	ends 0 "$command" check "${any[@]}" "$device" "$python"
 	not grep -q ^fail "$scratch/said"
-	says "^ok    trial: a socket made here is bound to $device\$"
-	says '^ok    program: .*python3.* is dynamically linked; it has the libc of the trial'
+	has_line "^ok    trial: a socket made here is bound to $device\$"
+	has_line '^ok    program: .*python3.* is dynamically linked; it has the libc of the trial'
 	# Every line is of one of three kinds.
 	not grep -qvE '^(ok   |warn |fail ) [A-Za-z0-9 .]+: ' "$scratch/said"
 }
@@ -85,15 +85,15 @@ loaded() {
 	# Without /proc, with nothing but IP sockets allowed, the trial is still one.
 	ends 0 unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' bash \
 		env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$command" check --loaded "${any[@]}" "$device"
-	says "^ok    trial: a socket made here is bound to $device\$"
+	has_line "^ok    trial: a socket made here is bound to $device\$"
 }
 
 no_vrf() {
 	not ip link show missing0
 	ends 1 "$command" check missing0
-	says '^fail  VRF: there is no device missing0 .*ip link add missing0 type vrf table NUMBER$'
+	has_line '^fail  VRF: there is no device missing0 .*ip link add missing0 type vrf table NUMBER$'
 	ends 1 "$command" check lo
-	says '^fail  VRF: lo is not a VRF; .*--any-device$'
+	has_line '^fail  VRF: lo is not a VRF; .*--any-device$'
 	ends 0 "$command" check --any-device lo
 	ends 125 "$command" check an-overlong-device-name
 	grep -q '^vrfbind: "an-overlong-device-name" is not a device name: it is longer than' "$scratch/said.stderr"
@@ -104,12 +104,12 @@ static_program() {
 	gcc -static -o "$scratch/static" "$scratch/static.c"
 	readelf -lW "$scratch/static" | not grep -q INTERP
 	ends 0 "$command" check "${any[@]}" "$device" "$scratch/static"
-	says '^warn  program: .*/static is statically linked: it will be supervised'
+	has_line '^warn  program: .*/static is statically linked: it will be supervised'
 	ends 1 env LD_PRELOAD="$library" VRFBIND_VRF="$device" \
 		"$command" check --loaded "${any[@]}" "$device" "$scratch/static"
-	says '^fail  program: .*/static is statically linked: the library cannot be preloaded into it'
+	has_line '^fail  program: .*/static is statically linked: the library cannot be preloaded into it'
 	ends 1 "$command" check "${any[@]}" "$device" no-such-command
-	says '^fail  program: cannot execute no-such-command'
+	has_line '^fail  program: cannot execute no-such-command'
 }
 
 unreadable_library() {
@@ -118,7 +118,7 @@ unreadable_library() {
 	: >"$scratch/libvrfbind.so"
 	[ "$(device_of LD_PRELOAD="$scratch/libvrfbind.so" VRFBIND_VRF="$device" 2>/dev/null)" = '' ]
 	ends 1 "$command" check "${any[@]}" --library "$scratch/libvrfbind.so" "$device"
-	says '^fail  library: .*/libvrfbind.so: it is no libvrfbind.so'
+	has_line '^fail  library: .*/libvrfbind.so: it is no libvrfbind.so'
 }
 
 # The value of the switch in a network namespace of its own.
@@ -128,16 +128,13 @@ switches() {
 		# shellcheck disable=SC2016  # for the other shell
 		unshare --net bash -ec 'echo "$1" >"/proc/sys/net/ipv4/$2_l3mdev_accept" && exec "$3" check' bash \
 			1 "$protocol" "$command" >"$scratch/said"
-		says "^warn  sysctl: net.ipv4.${protocol}_l3mdev_accept=1: .*sysctl net.ipv4.${protocol}_l3mdev_accept=0"
+		has_line "^warn  sysctl: net.ipv4.${protocol}_l3mdev_accept=1: .*sysctl net.ipv4.${protocol}_l3mdev_accept=0"
 		# shellcheck disable=SC2016
 		unshare --net bash -ec 'echo "$1" >"/proc/sys/net/ipv4/$2_l3mdev_accept" && exec "$3" check' bash \
 			0 "$protocol" "$command" >"$scratch/said"
-		says "^ok    sysctl: net.ipv4.${protocol}_l3mdev_accept=0: "
+		has_line "^ok    sysctl: net.ipv4.${protocol}_l3mdev_accept=0: "
 	done
 }
-
-# In a network namespace whose device is a veth: `inside COMMAND...`
-inside() { nsenter --target "$holder" --net "$@"; }
 
 udp_port() {
 	coproc HOLDER {
@@ -153,18 +150,20 @@ print("holds", flush=True)
 sys.stdin.readline()'
 	}
 	holder=$HOLDER_PID
+	# In a network namespace whose device is a veth.
+	local inside=(nsenter --target "$holder" --net)
 	trap 'kill -KILL "$holder"' EXIT
 	local line
 	read -r -t 60 line <&"${HOLDER[0]}"
-	[ "$(inside bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = binds ]
-	ends 0 inside "$command" check --any-device port0
-	says '^ok    UDP ports: '
+	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = binds ]
+	ends 0 "${inside[@]}" "$command" check --any-device port0
+	has_line '^ok    UDP ports: '
 	echo >&"${HOLDER[1]}"
 	read -r -t 60 line <&"${HOLDER[0]}"
 	[ "$line" = holds ]
-	[ "$(inside bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = EADDRINUSE ]
-	ends 0 inside "$command" check --any-device port0
-	says '^warn  UDP ports: 5353: .*bind\(\) in port0 fails with EADDRINUSE'
+	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = EADDRINUSE ]
+	ends 0 "${inside[@]}" "$command" check --any-device port0
+	has_line '^warn  UDP ports: 5353: .*bind\(\) in port0 fails with EADDRINUSE'
 }
 
 # with_file TEXT PATH COMMAND... - COMMAND sees a file with that text at PATH
@@ -177,12 +176,12 @@ with_file() {
 resolvers() {
 	with_file 'hosts: files dns' /etc/nsswitch.conf "$command" check >"$scratch/before"
 	with_file 'hosts: files resolve dns' /etc/nsswitch.conf "$command" check >"$scratch/said"
-	says '^warn  names: .*systemd-resolved'
+	has_line '^warn  names: .*systemd-resolved'
 	not grep -q systemd-resolved "$scratch/before"
 	with_file 'hosts: files sss' /etc/nsswitch.conf "$command" check >"$scratch/said"
-	says '^warn  names: .*sssd'
+	has_line '^warn  names: .*sssd'
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check >"$scratch/said"
-	says "^warn  names: .*on this host's loopback"
+	has_line "^warn  names: .*on this host's loopback"
 	with_file 'nameserver 192.0.2.53' /etc/resolv.conf "$command" check >"$scratch/said"
 	not grep -q "this host's loopback" "$scratch/said"
 }
@@ -190,20 +189,20 @@ resolvers() {
 notifications() {
 	grep -qw user_notif /proc/sys/kernel/seccomp/actions_avail
 	ends 0 "$command" check
-	says '^(ok  |warn)  seccomp: .*static.* can be supervised'
+	has_line '^(ok  |warn)  seccomp: .*static.* can be supervised'
 	with_file 'kill_process errno allow' /proc/sys/kernel/seccomp/actions_avail "$command" check >"$scratch/said"
-	says '^warn  seccomp: static and Go programs cannot be supervised'
+	has_line '^warn  seccomp: static and Go programs cannot be supervised'
 	if with_file 'allow' /proc/sys/kernel/seccomp/actions_avail "$command" check >"$scratch/said"; then
 		return 1
 	fi
-	says '^fail  seccomp: no filters'
+	has_line '^fail  seccomp: no filters'
 }
 
 in_a_sealed_tree() {
 	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" VRFBIND_SEAL=1 \
 		bash -c "exec '$command' check ${any[*]} '$device'"
-	says '^ok    seccomp: this tree is sealed already'
-	says "^ok    trial: a socket made here is bound to $device\$"
+	has_line '^ok    seccomp: this tree is sealed already'
+	has_line "^ok    trial: a socket made here is bound to $device\$"
 	ends 0 "$command" check "${any[@]}" "$device"
 	not grep -q 'sealed already' "$scratch/said"
 }
@@ -211,22 +210,22 @@ in_a_sealed_tree() {
 unprivileged() {
 	ends 0 setpriv --reuid=65534 --regid=65534 --clear-groups env VRFBIND_LIBRARY="$library" \
 		"$command" check "${any[@]}" "$device" "$python"
-	says "^ok    trial: a socket made here is bound to $device\$"
-	says '^ok    ip vrf exec: would lack root '
+	has_line "^ok    trial: a socket made here is bound to $device\$"
+	has_line '^ok    ip vrf exec: would lack root '
 }
 
 # -- In real VRFs
 
 the_vrf() {
 	ends 0 "$command" check blue
-	says '^ok    table: blue routes by table 101'
+	has_line '^ok    table: blue routes by table 101'
 	ip -o -4 address show dev br-blue | grep -q ' 10.10.1.1/'
-	says '^ok    addresses: on .*br-blue.*10\.10\.1\.1'
+	has_line '^ok    addresses: on .*br-blue.*10\.10\.1\.1'
 	not grep -q 'up-red' "$scratch/said"
 	ip link add lost type vrf table 109
 	ends 1 "$command" check lost
-	says '^fail  VRF: lost is down, .*ip link set lost up$'
-	says '^warn  devices: no device is enslaved to lost'
+	has_line '^fail  VRF: lost is down, .*ip link set lost up$'
+	has_line '^warn  devices: no device is enslaved to lost'
 	ip link set lost up
 	ends 0 "$command" check lost
 	ip link delete lost
@@ -236,14 +235,14 @@ loopback() {
 	printf '%s\n' interface=br-blue bind-interfaces >"$scratch/dnsmasq.conf"
 	[ "$(cannot_bind 127.0.0.1 0 blue)" = EADDRNOTAVAIL ]
 	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
-	says "^warn  127.0.0.1: $scratch/dnsmasq.conf will want it, .*ip addr add 127.0.0.1/8 dev blue\$"
+	has_line "^warn  127.0.0.1: $scratch/dnsmasq.conf will want it, .*ip addr add 127.0.0.1/8 dev blue\$"
 	echo except-interface=lo >>"$scratch/dnsmasq.conf"
 	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
 	not grep -q '^warn  127' "$scratch/said"
 	ip address add 127.0.0.1/8 dev blue
 	[ "$(cannot_bind 127.0.0.1 0 blue)" = binds ]
 	ends 0 "$command" check blue dnsmasq --listen-address=127.0.0.1
-	says '^ok    127.0.0.1: is an address of blue'
+	has_line '^ok    127.0.0.1: is an address of blue'
 	ip address delete 127.0.0.1/8 dev blue
 }
 
@@ -251,10 +250,10 @@ rival() {
 	[ "$(device_of A=1)" = '' ]
 	[ "$(ip vrf exec blue bash -c "$(declare -f device_of); python=$python; device_of A=1")" = blue ]
 	ends 0 "$command" check blue
-	says '^ok    ip vrf exec: nothing that it needs was seen to be missing'
+	has_line '^ok    ip vrf exec: nothing that it needs was seen to be missing'
 	not setpriv --reuid=65534 --regid=65534 --clear-groups ip vrf exec blue true
 	ends 0 setpriv --reuid=65534 --regid=65534 --clear-groups env VRFBIND_LIBRARY="$library" "$command" check blue
-	says '^ok    ip vrf exec: would lack root '
+	has_line '^ok    ip vrf exec: would lack root '
 }
 
 apparmor() {
@@ -265,13 +264,13 @@ apparmor() {
 	confined() { unshare --mount bash -ec "mkdir -p /etc/apparmor.d; mount --bind '$scratch/apparmor.d' /etc/apparmor.d
 		exec '$command' check blue '$python'" >"$scratch/said"; }
 	confined
-	says '^ok    AppArmor: no profile '
+	has_line '^ok    AppArmor: no profile '
 	printf '%s {\n}\n' "$program" >"$profile"
 	confined
-	says "^warn  AppArmor: /etc/apparmor.d/python may deny it the library.*add \"$library mr,\""
+	has_line "^warn  AppArmor: /etc/apparmor.d/python may deny it the library.*add \"$library mr,\""
 	printf '%s {\n  %s mr,\n}\n' "$program" "$library" >"$profile"
 	confined
-	says '^ok    AppArmor: /etc/apparmor.d/python lets it map the library'
+	has_line '^ok    AppArmor: /etc/apparmor.d/python lets it map the library'
 }
 
 plan=12

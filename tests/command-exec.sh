@@ -19,7 +19,6 @@ programs=${VRFBIND_TEST_BIN:?}
 vrfbind=${VRFBIND_TEST_COMMAND:?}
 unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG VRFBIND_LIBRARY
 
-limit=120
 nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
 scratch=$(mktemp -d)
 mounted=''
@@ -37,36 +36,6 @@ any=()
 
 # shellcheck source=tests/tap.sh
 . "$(dirname -- "$0")/tap.sh"
-
-# says TEXT COMMAND... - standard output is TEXT, and the status 0; what goes to standard error is shown
-says() {
-	local text=$1
-	shift
-	timeout "$limit" "$@" >"$scratch/said" </dev/null
-	diff "$scratch/said" <(printf '%s\n' "$text")
-}
-
-# ends STATUS COMMAND...
-ends() {
-	local expected=$1 status=0
-	shift
-	timeout "$limit" "$@" >"$scratch/said" 2>"$scratch/error" </dev/null || status=$?
-	[ "$status" -eq "$expected" ] && return
-	echo "status $status instead of $expected: $*"
-	cat "$scratch/error"
-	return 1
-}
-
-# refused STATUS PATTERN COMMAND... - one line on standard error with PATTERN in it, nothing on standard output, and STATUS
-refused() {
-	local status=$1 pattern=$2
-	shift 2
-	ends "$status" "$@"
-	cat "$scratch/error"
-	[ ! -s "$scratch/said" ]
-	[ "$(wc -l <"$scratch/error")" -eq 1 ]
-	grep -qE "^vrfbind: .*($pattern)" "$scratch/error"
-}
 
 start=("$vrfbind" exec "${any[@]}")
 
@@ -199,29 +168,29 @@ no_seal() {
 line_in_a_shell() {
 	says 'tcp unbound' bash -c '"$0" tcp' "$scratch/ask-static"
 	echo "$scratch/ask-static tcp" >"$scratch/typed"
-	timeout "$limit" "${start[@]}" "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/error"
-	cat "$scratch/error"
+	timeout "$limit" "${start[@]}" "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
+	cat "$scratch/said.stderr"
 	diff "$scratch/said" <(echo tcp EPERM)
-	[ "$(grep -c . "$scratch/error")" -eq 1 ]
-	grep -q "^vrfbind: $scratch/ask-static .*statically linked.*EPERM.*vrfbind exec --supervise" "$scratch/error"
+	[ "$(grep -c . "$scratch/said.stderr")" -eq 1 ]
+	grep -q "^vrfbind: $scratch/ask-static .*statically linked.*EPERM.*vrfbind exec --supervise" "$scratch/said.stderr"
 	# Which helps, and then there is nothing to say.
-	timeout "$limit" "${start[@]}" --supervise "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/error"
-	cat "$scratch/error"
+	timeout "$limit" "${start[@]}" --supervise "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
+	cat "$scratch/said.stderr"
 	diff "$scratch/said" <(echo "tcp $device")
-	[ ! -s "$scratch/error" ]
+	[ ! -s "$scratch/said.stderr" ]
 }
 
 # The command is static itself, and needs no socket: the library says nothing of it, as it does of others.
 itself() {
 	local sealed=("${start[@]}" "$device" sh -c)
 	readelf -lW "$vrfbind" | not grep -q INTERP
-	"${sealed[@]}" "'$scratch/ask-static' unix; true" >"$scratch/said" 2>"$scratch/error"
-	cat "$scratch/error"
-	grep -q 'is statically linked' "$scratch/error"
-	"${sealed[@]}" "'$vrfbind' --version; true" >"$scratch/said" 2>"$scratch/error"
-	cat "$scratch/error"
+	"${sealed[@]}" "'$scratch/ask-static' unix; true" >"$scratch/said" 2>"$scratch/said.stderr"
+	cat "$scratch/said.stderr"
+	grep -q 'is statically linked' "$scratch/said.stderr"
+	"${sealed[@]}" "'$vrfbind' --version; true" >"$scratch/said" 2>"$scratch/said.stderr"
+	cat "$scratch/said.stderr"
 	grep -q '^vrfbind [0-9]' "$scratch/said"
-	[ ! -s "$scratch/error" ]
+	[ ! -s "$scratch/said.stderr" ]
 }
 
 io_uring() {

@@ -29,7 +29,6 @@ if [ "$tier" = lo ] && [ -n "$am_root" ] && [ -z "${VRFBIND_TEST_MOVED-}" ]; the
 	VRFBIND_TEST_MOVED=1 exec unshare --net "$0" "$@"
 fi
 
-limit=120
 nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -69,35 +68,6 @@ point_with() {
 	if [ -x "$file" ]; then point "$@"; else skip_point "$1" "${file##*/} is not there"; fi
 }
 
-# says TEXT COMMAND... - standard output is TEXT; standard error is shown if it is not
-says() {
-	local text=$1
-	shift
-	timeout "$limit" "$@" >"$scratch/said" </dev/null
-	diff "$scratch/said" <(printf '%s\n' "$text")
-}
-
-# refused PATTERN COMMAND... - one line on standard error with PATTERN in it, nothing on standard output, status 125
-refused() {
-	local pattern=$1 status=0
-	shift
-	timeout "$limit" "$@" >"$scratch/said" 2>"$scratch/error" </dev/null || status=$?
-	cat "$scratch/error" "$scratch/said"
-	[ "$status" -eq 125 ]
-	[ ! -s "$scratch/said" ]
-	[ "$(wc -l <"$scratch/error")" -eq 1 ]
-	grep -qE "^vrfbind: .*($pattern)" "$scratch/error"
-}
-
-# ends STATUS COMMAND...
-ends() {
-	local expected=$1 status=0
-	shift
-	("$@") || status=$?
-	echo "status $status, expected: $expected"
-	[ "$status" -eq "$expected" ]
-}
-
 # as_without COMMAND... - says under the command what it says without, with the device for "unbound"; something at all
 as_without() {
 	local plain
@@ -105,15 +75,6 @@ as_without() {
 	[ -n "$plain" ]
 	printf 'without: %s\n' "$plain"
 	says "${plain//unbound/$device}" "${start[@]}" --supervise "$device" "$@"
-}
-
-# await COMMAND... - until it succeeds
-await() {
-	local end=$((SECONDS + limit))
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || { echo "still not: $*"; return 1; }
-		sleep 0.05
-	done
 }
 
 # The processes that supervise what was started from the scratch directory, one a line.
@@ -448,10 +409,10 @@ nested() {
 	fi
 	if [ -n "$other" ]; then
 		says "tcp $other" "${outer[@]}" "${start[@]}" "$other" "$scratch/ask" tcp
-		refused "serves $device, and $other" "${outer[@]}" "${start[@]}" "$other" "$ask" tcp
-		refused "serves $device, and $other" "${outer[@]}" "${start[@]}" --supervise "$other" "$scratch/ask" tcp
+		refused 125 "serves $device, and $other" "${outer[@]}" "${start[@]}" "$other" "$ask" tcp
+		refused 125 "serves $device, and $other" "${outer[@]}" "${start[@]}" --supervise "$other" "$scratch/ask" tcp
 	fi
-	refused 'cannot leave the VRF' "${outer[@]}" "$vrfbind" exec default "$ask" tcp
+	refused 125 'cannot leave the VRF' "${outer[@]}" "$vrfbind" exec default "$ask" tcp
 	says 'tcp unbound' "${outer[@]}" "$vrfbind" exec default "$scratch/ask" tcp
 }
 
@@ -460,15 +421,15 @@ nested() {
 # Another filter pretends.
 old_kernels() {
 	local addfd=0x40182103
-	refused 'takes Linux 5.14' "$scratch/ask" refuse "$seccomp" 0 3 22 run "${start[@]}" "$device" "$ask" tcp
-	refused 'takes Linux 5.14' "$scratch/ask" refuse "$ioctl" 1 "$addfd" 22 run "${start[@]}" "$device" "$ask" tcp
-	refused 'kills for seccomp.*SystemCallFilter=seccomp' "$scratch/ask" kill "$seccomp" run "${start[@]}" "$device" "$ask" tcp
-	refused 'listens .* already' "$scratch/ask" listen run "${start[@]}" "$device" "$ask" tcp
+	refused 125 'takes Linux 5.14' "$scratch/ask" refuse "$seccomp" 0 3 22 run "${start[@]}" "$device" "$ask" tcp
+	refused 125 'takes Linux 5.14' "$scratch/ask" refuse "$ioctl" 1 "$addfd" 22 run "${start[@]}" "$device" "$ask" tcp
+	refused 125 'kills for seccomp.*SystemCallFilter=seccomp' "$scratch/ask" kill "$seccomp" run "${start[@]}" "$device" "$ask" tcp
+	refused 125 'listens .* already' "$scratch/ask" listen run "${start[@]}" "$device" "$ask" tcp
 	await none_left
 }
 
 no_proc() {
-	refused '/proc' unshare --mount --pid --fork "${start[@]}" "$device" "$ask" tcp
+	refused 125 '/proc' unshare --mount --pid --fork "${start[@]}" "$device" "$ask" tcp
 }
 
 # What one supervisor more costs. The file's own pages are the page cache's, and shared by the two.

@@ -139,15 +139,6 @@ refuses() {
 
 # -- A real systemd (examples/systemd/run)
 
-# Waits up to 120 seconds until the command succeeds.
-await() {
-	local end=$((SECONDS + 120))
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.2
-	done
-}
-
 unshare=''
 cgroup=''
 undo() {

@@ -15,14 +15,14 @@ library=${VRFBIND_TEST_LIB:?}
 device=${VRFBIND_TEST_DEVICE:?}
 unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG
 
-# A valgrind on an emulated machine is slow twice over.
-limit=300
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 chmod 755 "$scratch"
 
 # shellcheck source=tests/tap.sh
 . "$(dirname -- "$0")/tap.sh"
+# A valgrind on an emulated machine is slow twice over.
+limit=300
 
 # -- Other preloads
 

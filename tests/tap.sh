@@ -6,6 +6,8 @@
 
 number=0
 all_ok=0
+# How long a command may take, in seconds.
+limit=120
 # Runs when a point has ended, within it.
 point_end=:
 
@@ -45,16 +47,44 @@ root_point() {
 	if [ "$(id -u)" -eq 0 ]; then point "$@"; else skip_point "$1" 'it takes root'; fi
 }
 
-# ends STATUS COMMAND... - its output is in $scratch/said. Scripts whose commands may hang have one of their own.
+# ends STATUS COMMAND... - within $limit seconds; its output is in $scratch/said and $scratch/said.stderr
 ends() {
 	local expected=$1 status=0
 	shift
-	"$@" >"$scratch/said" 2>"$scratch/said.stderr" </dev/null || status=$?
+	timeout "$limit" "$@" >"$scratch/said" 2>"$scratch/said.stderr" </dev/null || status=$?
 	[ "$status" -eq "$expected" ] || {
 		echo "exit status $status, not $expected: $*"
 		cat "$scratch/said" "$scratch/said.stderr"
 		return 1
 	}
+}
+
+# says TEXT COMMAND... - standard output is TEXT, and the status 0; what goes to standard error is shown
+says() {
+	local text=$1
+	shift
+	timeout "$limit" "$@" >"$scratch/said" </dev/null
+	diff "$scratch/said" <(printf '%s\n' "$text")
+}
+
+# refused STATUS PATTERN COMMAND... - one line on standard error with PATTERN in it, nothing on standard output, and STATUS
+refused() {
+	local status=$1 pattern=$2
+	shift 2
+	ends "$status" "$@"
+	cat "$scratch/said.stderr"
+	[ ! -s "$scratch/said" ]
+	[ "$(wc -l <"$scratch/said.stderr")" -eq 1 ]
+	grep -qE "^vrfbind: .*($pattern)" "$scratch/said.stderr"
+}
+
+# await COMMAND... - until it succeeds, $limit seconds at most
+await() {
+	local end=$((SECONDS + limit))
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || { echo "still not: $*"; return 1; }
+		sleep 0.1
+	done
 }
 
 # not COMMAND...
