@@ -3,7 +3,8 @@
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
 # make compare    `ip vrf exec` and the library side by side
 # make reach      every way to a socket and what becomes of it: plain, sealed, ip vrf exec; glibc, musl
-# make figures    size, memory, system calls, start-up cost, what the seal and the supervisor cost, measured here
+# make bench      writes BENCHMARKS.md: what a call, a start and a process cost, here and in a VRF
+# make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?
 # make races      100,000 trials of each race: threads, signal handlers, forks
 # make dist       a tarball of what is committed; make deb: the Debian package of that; both into target/dist
 # make test-package builds that package twice, and installs and removes it
@@ -11,7 +12,7 @@
 # make install    library, command, man pages, completions, licences below $(DESTDIR)$(PREFIX); make uninstall
 #                 takes them away again
 #
-# Needs Rust 1.88 or later. demo, test, compare and reach install the Debian packages they need (tests/packages.sh),
+# Needs Rust 1.88 or later. demo, test, bench, compare and reach install the Debian packages they need (tests/packages.sh),
 # and start a VM where this kernel has no VRFs (tests/with-vrf.sh).
 
 PREFIX  ?= /usr/local
@@ -36,7 +37,7 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test test-package dist deb compare reach figures races lint install uninstall clean build-packages test-packages programs
+.PHONY: all demo test test-package dist deb bench bench-programs bench-smoke compare reach races lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -70,11 +71,20 @@ compare: test-packages programs
 reach: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
 
-test: test-packages all
+test: test-packages all bench-programs
 	$(CARGO) test --locked --workspace
 
-figures: build-packages all
-	benches/figures.sh
+bench-programs: test-packages all
+	benches/bench.sh build
+
+bench: bench-programs
+	benches/bench.sh lo target/bench/lo
+	benches/report.py write BENCHMARKS.md target/bench lo
+	tests/with-vrf.sh tests/topology.sh benches/bench.sh vrf target/bench/vrf
+	benches/report.py write BENCHMARKS.md target/bench vrf
+
+bench-smoke: bench-programs programs
+	$(CARGO) test --locked --package vrfbind-tests -- bench.sh
 
 races: build-packages programs
 	VRFBIND_TRIALS=100000 VRFBIND_TEST_TIER=lo VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_LIB=$(CURDIR)/$(library) \

@@ -6,10 +6,10 @@
 # (born.c), or the first line of a complaint. Nothing is asserted; no cell is written beforehand.
 #
 # How it works, in order:
-#   1. Compile what measures: born, the same linked statically, startup.
+#   1. Compile what measures: born, the same linked statically, paired.
 #   2. Run dnsmasq and radvd, one at a time and each with one configuration, in three worlds: with neither, under
 #      `ip vrf exec`, under the library. Once a daemon's sockets are there, read them, its memory and its cgroup.
-#   3. Time the start of /bin/true in the three worlds and by `vrfbind exec`, interleaved and paired (startup.c).
+#   3. Time the start of /bin/true in the three worlds and by `vrfbind exec`, interleaved and paired (paired.c).
 #   4. Let a program make a socket in each world, and again with one thing taken away: root, a mount, the VRF.
 #   5. Let those make one whose sockets a hook of socket() alone would not see.
 # A row is printed when its cells are known. What is started is ended by a trap; what is made in the topology's network
@@ -110,7 +110,7 @@ enter() {
 
 cc -O2 -Wall -Wextra -Werror -o "$T_DIR/born" born.c
 cc -O2 -Wall -Wextra -Werror -static -o "$T_DIR/born-static" born.c
-cc -O2 -Wall -Wextra -Werror -o "$T_DIR/startup" startup.c -lm
+cc -O2 -Wall -Wextra -Werror -o "$T_DIR/paired" paired.c
 install -m 4755 "$T_DIR/born" "$T_DIR/born-setuid"
 
 echo "Linux $(uname -r), $(ip -V)"
@@ -211,18 +211,19 @@ look_at radvd --nodaemon --logmethod stderr --username radvd --config "$T_DIR/ra
 mkdir "$T_DIR/start"
 cp -L /bin/true "$(command -v ip)" "$VRFBIND_TEST_LIB" "$VRFBIND_TEST_COMMAND" "$T_DIR/start"
 copy=$T_DIR/start/libvrfbind.so
-"$T_DIR/startup" "${ROUNDS:-21}" \
+"$T_DIR/paired" "${ROUNDS:-21}" \
 	-- neither "$T_DIR/start/true" \
 	-- again "$T_DIR/start/true" \
 	-- ip "$T_DIR/start/ip" vrf exec "$vrf" "$T_DIR/start/true" \
 	-- library "LD_PRELOAD=$copy" "VRFBIND_VRF=$vrf" "$T_DIR/start/true" \
 	-- sealed "LD_PRELOAD=$copy" "VRFBIND_VRF=$vrf" VRFBIND_SEAL=1 "$T_DIR/start/true" \
-	-- vrfbind "VRFBIND_LIBRARY=$copy" "$T_DIR/start/vrfbind" exec "$vrf" "$T_DIR/start/true" >"$T_DIR/started"
+	-- vrfbind "VRFBIND_LIBRARY=$copy" "$T_DIR/start/vrfbind" exec "$vrf" "$T_DIR/start/true" >"$T_DIR/rounds"
+./report.py medians "$T_DIR/rounds" >"$T_DIR/started"
 
 # What a command adds, or takes in all; the median and its interval.
 started() {
 	awk -v command="$1" '$1 == command {
-		printf (/whole/ ? "%.1f" : "%+.1f") " ms (%.1f to %.1f)\n", $2 / 1000, $3 / 1000, $5 / 1000 }' "$T_DIR/started"
+		printf (NR == 1 ? "%.1f" : "%+.1f") " ms (%.1f to %.1f)\n", $2 / 1000, $3 / 1000, $4 / 1000 }' "$T_DIR/started"
 }
 row 'start of /bin/true (median, 95 % interval)' "$(started neither)" "$(started ip)" "$(started library)"
 row '  sealed (VRFBIND_SEAL=1)' - - "$(started sealed)"

@@ -51,6 +51,7 @@ test  | libfaketime            | a preload beside ours
 test  | libeatmydata1          | another
 test  | libjemalloc2           | another
 test  | valgrind               | a dnsmasq under the library is clean
+test  | charon-cmd             | a fourth daemon, whose memory is measured
 test  | zsh                    | its completions of the command
 test  | fish                   | likewise
 package | debhelper            | make deb

@@ -1,0 +1,386 @@
+#!/usr/bin/env python3
+"""report.py write FILE DIR SECTION...  - puts what was measured into BENCHMARKS.md
+report.py check FILE DIR SECTION...  - whether FILE has the rows that were measured; compares no figure
+report.py medians TABLE.tsv          - for compare.sh: each way, what it adds to the first, and the interval
+
+DIR/SECTION/ is what bench.sh, scale.sh or churn.sh have left. A section of FILE lies between two comments and is
+replaced as a whole; the others stay as they are, so that each command writes its own. No figure and no verdict comes
+from anywhere but these folders.
+
+Statistics: every round of a table did everything once. A median has its 95 % confidence interval from order statistics,
+which asks nothing of the distribution. What is added, and a percentage, is the median of the differences (quotients)
+within each round, so that what slowed a whole round down falls out. How many times more one thing adds than another is the
+quotient of two such medians, with an interval from 1000 resamplings of the rounds (bootstrap). A goal is a bound on a figure: it is
+met if the figure's whole interval is within, missed if the whole interval is beyond, and open if the bound lies inside.
+"""
+
+import math
+import os
+import random
+import re
+import sys
+
+SECTIONS = ["lo", "vrf", "scale", "churn"]
+
+HEAD = """# Benchmarks
+
+Written by `make bench`, `make scale` and `make churn`, each its own sections; nothing here is typed in. To judge a change on a machine
+that does other things, look at the instruction counts.
+
+**Method.** A table is one program in several ways: with nothing; with the library (`libvrfbind`); with what it is measured against. Each round
+does all of them once, in a shuffled order. Medians are of all rounds, and in parentheses is their 95 % confidence interval (order
+statistics). What is *added* is the median of the differences to the first row within the rounds. A *null control* is a row once
+more, under another name: where it differs from zero, so may the others. A goal is *met* if the whole interval of what it bounds is
+within, *missed* if the whole is beyond, and else *open*. Programs that make calls look at a socket's device first: a row whose sockets
+are not bound as they should be is an error, and no row.
+
+**Commands** are given without folders. `calls` is [benches/calls.c](benches/calls.c), which is started anew every 10 rounds and
+asked in between; `exports/libvrfbind.so` is the library built with `--cfg unknown_machine`, which leads nothing of libc's to itself;
+`libredhook_baseline.so` is [benches/redhook-baseline](benches/redhook-baseline), `plain.so` [benches/plain.c](benches/plain.c). All of
+them are compiled, and run, by [benches/bench.sh](benches/bench.sh).
+"""
+
+NOTHING = "nothing"
+OWN = "the program itself"
+LIBRARY = "libvrfbind"
+EXPORTS = "libvrfbind without the libc tier"
+EMPTY = "an empty .so"
+IP = "ip vrf exec"
+
+
+# ---- what was measured ----
+
+
+class Table:
+    """A file of paired.c or of take_turns in bench.sh."""
+
+    def __init__(self, path):
+        self.commands, self.names, self.rounds = {}, [], []
+        with open(path, encoding="utf-8") as file:
+            for line in file.read().splitlines():
+                cells = line.split("\t")
+                if line.startswith("# "):
+                    self.commands[cells[0][2:]] = cells[1]
+                elif not self.names:
+                    self.names = cells
+                else:
+                    self.rounds.append([[float(word) for word in cell.split()] for cell in cells])
+        if not self.rounds or any(len(one) != len(self.names) for one in self.rounds):
+            raise SystemExit(f"report.py: {path} is not whole")
+
+    def all(self, name, field=0):
+        """The figures of a way, one a round."""
+        column = self.names.index(name)
+        return [one[column][field] for one in self.rounds]
+
+
+def interval(values):
+    """The median, and both ends of its interval."""
+    values = sorted(values)
+    middle, half = len(values) // 2, math.ceil(0.98 * math.sqrt(len(values)))
+    median = values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+    return median, values[max(middle - half, 0)], values[min(middle + half, len(values) - 1)]
+
+
+def quotient(values, others):
+    """How many times the median of the one is that of the other, and both ends of its interval."""
+    dice, quotients = random.Random(1), []
+    indices = range(len(values))
+    for _ in range(1000):
+        drawn = dice.choices(indices, k=len(values))
+        divisor = interval([others[index] for index in drawn])[0]
+        quotients.append(interval([values[index] for index in drawn])[0] / divisor if divisor else math.inf)
+    quotients.sort()
+    divisor = interval(others)[0]
+    return interval(values)[0] / divisor if divisor else math.inf, quotients[25], quotients[974]
+
+
+def less(values, others):
+    return [one - other for one, other in zip(values, others, strict=True)]
+
+
+# ---- cells ----
+
+
+class Unit:
+    def __init__(self, name, factor, digits):
+        self.name, self.factor, self.digits = name, factor, digits
+
+    def show(self, value, sign=""):
+        text = f"{value * self.factor:{sign}.{self.digits}f}"
+        return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("+-")
+
+
+def unit_of_time(microseconds):
+    if microseconds < 10:
+        return Unit("ns", 1000, 0)
+    return Unit("µs", 1, 0) if microseconds < 10000 else Unit("ms", 0.001, 1)
+
+
+KB, COUNT, PERCENT, TIMES = Unit("kB", 1, 0), Unit("", 1, 0), Unit("%", 1, 1), Unit("times", 1, 2)
+
+
+def cell(values, unit, sign=""):
+    return unit.show(values[0], sign) if len(values) == 1 else figure(interval(values), unit, sign)
+
+
+def figure(estimate, unit, sign=""):
+    median, low, high = (unit.show(value, sign) for value in estimate)
+    return f"{median} ({low} to {high})"
+
+
+def markdown(header, rows):
+    yield "| " + " | ".join(header) + " |"
+    yield "|-" * len(header) + "|"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+def rounds(table):
+    return f"{len(table.rounds)} round{'s' if len(table.rounds) > 1 else ''}"
+
+
+# ---- tables ----
+
+KINDS = [
+    ("socket", "socket() of UDP and close()"),
+    ("bind", "socket() of UDP, bind() and close()"),
+    ("connect", "socket() of TCP, connect() and close()"),
+]
+
+
+class Section:
+    def __init__(self, folder):
+        self.folder, self.lines, self.goals = folder, [], []
+
+    def table(self, name):
+        return Table(os.path.join(self.folder, f"{name}.tsv"))
+
+    def title(self, text, *notes):
+        self.lines += ["", f"### {text}", "", *notes, *([""] if notes else [])]
+
+    def times(self, name, against=None):
+        table = self.table(name)
+        first = table.all(table.names[0])
+        unit = unit_of_time(interval(first)[0])
+        header = ["", f"median, {unit.name}", f"added, {unit.name}"]
+        header += [f"against {against}, %"] if against else []
+        rows = []
+        for way in table.names:
+            values = table.all(way)
+            row = [way, cell(values, unit), "" if way == table.names[0] else cell(less(values, first), unit, "+")]
+            if against:
+                own = table.all(against)
+                percent = [100 * (one / other - 1) for one, other in zip(values, own, strict=True)]
+                row.append("" if way == against or way.startswith(NOTHING) else cell(percent, PERCENT, "+"))
+            rows.append([*row, f"`{table.commands[way]}`"])
+        self.lines += [*markdown([*header, f"command ({rounds(table)})"], rows)]
+        return table
+
+    def goal(self, text, estimate, limit, unit, sign="+", at_least=False):
+        _, low, high = estimate
+        met, missed = (low >= limit, high < limit) if at_least else (high <= limit, low > limit)
+        verdict = "**met**" if met else "**missed**" if missed else "open"
+        self.goals.append([text, f"{figure(estimate, unit, sign)} {unit.name}", verdict])
+
+    def own_goal(self, table, what):
+        percent = [100 * (one / other - 1) for one, other in zip(table.all(LIBRARY), table.all(OWN), strict=True)]
+        self.goal(f"{what}: at most 3 % above {OWN}", interval(percent), 3, PERCENT)
+
+    def factor_goal(self, table, what, way, other, limit, at_least=False):
+        """That a way adds at most (at least) `limit` times what the other one adds."""
+        nothing = table.all(NOTHING)
+        estimate = quotient(less(table.all(way), nothing), less(table.all(other), nothing))
+        bound = "at least" if at_least else "at most"
+        text = f"{what}: {way} adds {bound} {limit} times what {other} adds"
+        self.goal(text, estimate, limit, TIMES, "", at_least)
+
+    # -- of bench.sh --
+
+    def per_call(self, where):
+        for kind, what in KINDS:
+            notes = []
+            if kind != "socket":
+                notes += ["The library asks for the socket's device before it goes on (getsockopt), which the program itself knows."]
+            if kind == "connect":
+                notes += [
+                    "The listener is the program's own. A connection is closed by a reset, which is one more system call in every row.",
+                ]
+                if self.folder.endswith("vrf"):
+                    notes += ["What is not bound reaches nothing in the VRF: “nothing” connects on lo, in the default VRF."]
+            self.title(f"A call of {what}, {where}", *notes)
+            self.own_goal(self.times(f"calls-{kind}", OWN), what)
+
+    def start_up(self, in_vrf):
+        for name, what in [("true", "/bin/true"), ("dnsmasq", "dnsmasq --test")]:
+            self.title(f"Start-up of {what}", "From posix_spawn to the end of the process.")
+            table = self.times(f"start-{name}")
+            if in_vrf:
+                self.factor_goal(table, f"start of {what}", IP, LIBRARY, 20, at_least=True)
+            else:
+                self.factor_goal(table, f"start of {what}", EXPORTS, EMPTY, 1.5)
+                self.factor_goal(table, f"start of {what}", LIBRARY, EMPTY, 3.5)
+
+    def bystanders(self):
+        self.title("What has nothing to do with IP", "getppid(2), the cheapest system call; and socket(AF_UNIX) with close().")
+        self.times("calls-getppid")
+        self.lines.append("")
+        self.times("calls-unix")
+
+    def supervised(self):
+        self.title(
+            "Supervised sockets",
+            "socket() and close() of a static program: on one processor, so that nobody has to be woken; and from 64 threads, per socket.",
+        )
+        for name, what in [("supervised-one", "on one processor"), ("supervised-64", "from 64 threads")]:
+            table = self.times(name)
+            added = less(table.all("supervised"), table.all(NOTHING))
+            self.goal(f"a supervised socket, {what}: at most 30 µs more", interval(added), 30, Unit("µs", 1, 1))
+            self.lines.append("")
+
+    def memory(self):
+        self.title(
+            "Memory",
+            "Of a daemon that serves, and its children (/proc/PID/smaps_rollup). A page that both processes of radvd still share after",
+            "its fork is private to none. PSS has the library's file pages in full while one process uses them; the next shares them.",
+        )
+        for program in ["sleep", "dnsmasq", "radvd", "charon-cmd"]:
+            table = self.table(f"memory-{program}")
+            rows = []
+            for way in table.names:
+                row = [f"{program}: {way}"]
+                for field in (0, 1):
+                    values = table.all(way, field)
+                    added = less(values, table.all(NOTHING, field))
+                    row += [cell(values, KB), "" if way == NOTHING else cell(added, KB, "+")]
+                rows.append([*row, f"`{table.commands[way]}`"])
+            header = ["", "private dirty, kB", "added, kB", "PSS, kB", "added, kB", f"command ({rounds(table)})"]
+            self.lines += [*markdown(header, rows), ""]
+            for way, limit in [(EXPORTS, 12), (LIBRARY, 20)]:
+                added = less(table.all(way), table.all(NOTHING))
+                what = f"{program}: {way} adds at most {limit} kB of private dirty memory"
+                self.goal(what, interval(added), limit, KB)
+
+    def counts(self):
+        self.title(
+            "Instructions and system calls",
+            "Of one call, in user space, by `valgrind --tool=callgrind` and `strace -c`: four batches of 1000 calls less two. No time, and no noise.",
+        )
+        for kind, what in KINDS:
+            instructions, calls = self.table(f"instructions-{kind}"), self.table(f"system-calls-{kind}")
+            rows = []
+            for way in instructions.names:
+                row = [f"{what}: {way}"]
+                for table in (instructions, calls):
+                    values = table.all(way)
+                    added = less(values, table.all(NOTHING))
+                    row += [cell(values, COUNT), "" if way == NOTHING else cell(added, COUNT, "+")]
+                rows.append([*row, f"`{instructions.commands[way]}`"])
+            header = ["", "instructions", "added", "system calls", "added", "command"]
+            self.lines += [*markdown(header, rows), ""]
+
+    # -- the whole --
+
+    def environment(self):
+        with open(os.path.join(self.folder, "environment"), encoding="utf-8") as file:
+            return dict(line.split("\t") for line in file.read().splitlines())
+
+    def render(self):
+        name, facts = os.path.basename(self.folder), self.environment()
+        if name == "lo":
+            heading = "Bound to lo, on this machine (`make bench`)"
+            self.per_call("bound to lo")
+            self.start_up(in_vrf=False)
+            self.memory()
+            self.counts()
+            self.bystanders()
+            self.supervised()
+            size = facts["libvrfbind.so"]
+            verdict = "**met**" if int(size.split()[0]) <= 32768 else "**missed**"
+            self.goals.append(["size of libvrfbind.so: at most 32768 bytes", size, verdict])
+        else:
+            heading = "In a VRF (`make bench`)"
+            self.per_call("in a VRF")
+            self.start_up(in_vrf=True)
+        goals = [*markdown(["goal", "", ""], self.goals)] if self.goals else []
+        return [f"## {heading}", "", *(f"- {name}: {value}" for name, value in facts.items()), "", *goals, *self.lines]
+
+
+# ---- BENCHMARKS.md ----
+
+
+def begin(section):
+    return f"<!-- {section}: begin -->"
+
+
+def end(section):
+    return f"<!-- {section}: end -->"
+
+
+def read_sections(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for section in SECTIONS:
+        match = re.search(re.escape(begin(section)) + "\n(.*?)\n" + re.escape(end(section)), text, re.DOTALL)
+        if match:
+            found[section] = match.group(1)
+    return found
+
+
+def rendered(folder, section):
+    text = "\n".join(Section(os.path.join(folder, section)).render())
+    return re.sub("\n{3,}", "\n\n", text).strip()
+
+
+def write(path, folder, *sections):
+    bodies = read_sections(path)
+    for section in sections:
+        bodies[section] = rendered(folder, section)
+    with open(f"{path}.partial", "w", encoding="utf-8") as file:
+        file.write(HEAD)
+        for section in SECTIONS:
+            if section in bodies:
+                file.write(f"\n{begin(section)}\n{bodies[section]}\n{end(section)}\n")
+    os.rename(f"{path}.partial", path)
+
+
+def outline(text):
+    """Headings and the first cell of every row."""
+    lines = [line for line in text.splitlines() if line.startswith(("#", "|"))]
+    return [line.split("|")[1].strip() if line.startswith("|") else line for line in lines]
+
+
+def check(path, folder, *sections):
+    bodies = read_sections(path)
+    status = 0
+    for section in sections:
+        expected, found = outline(rendered(folder, section)), outline(bodies.get(section, ""))
+        if len(expected) < 3:
+            print(f"report.py: {section}: nothing was measured")
+            status = 1
+        for row in sorted(set(expected) ^ set(found)):
+            print(f"report.py: {section}: {'not' if row in expected else 'only'} in {path}: {row}")
+            status = 1
+        if expected != found and not status:
+            print(f"report.py: {section}: another order in {path}")
+            status = 1
+    return status
+
+
+def medians(path):
+    table = Table(path)
+    first = table.all(table.names[0])
+    for way in table.names:
+        values = table.all(way) if way == table.names[0] else less(table.all(way), first)
+        print(way, *(f"{value:.1f}" for value in interval(values)), sep="\t")
+
+
+if __name__ == "__main__":
+    commands = {"write": write, "check": check, "medians": medians}
+    if len(sys.argv) < 3 or sys.argv[1] not in commands:
+        sys.exit(__doc__)
+    sys.exit(commands[sys.argv[1]](*sys.argv[2:]))
