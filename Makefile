@@ -1,6 +1,8 @@
 # make            builds target/release/libvrfbind.so, the commands vrfbind and vrfbind-trial there, and completions
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
+# make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
+# make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
 # make compare    `ip vrf exec` and the library side by side
 # make reach      every way to a socket and what becomes of it: plain, sealed, ip vrf exec; glibc, musl
 # make bench      writes BENCHMARKS.md: what a call, a start and a process cost, here and in a VRF
@@ -37,7 +39,7 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test test-package dist deb bench bench-programs bench-smoke compare reach races lint install uninstall clean build-packages test-packages programs
+.PHONY: all demo test test-package dist deb bench bench-programs bench-smoke scale churn compare reach races lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -82,6 +84,15 @@ bench: bench-programs
 	benches/report.py write BENCHMARKS.md target/bench lo
 	tests/with-vrf.sh tests/topology.sh benches/bench.sh vrf target/bench/vrf
 	benches/report.py write BENCHMARKS.md target/bench vrf
+
+scale: bench-programs
+	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} VRFBIND_VM_LIMIT=$${VRFBIND_VM_LIMIT:-7200} \
+		tests/with-vrf.sh benches/scale.sh target/bench/scale
+	benches/report.py write BENCHMARKS.md target/bench scale
+
+churn: bench-programs
+	VRFBIND_VM_LIMIT=$${VRFBIND_VM_LIMIT:-7200} tests/with-vrf.sh benches/churn.sh target/bench/churn
+	benches/report.py write BENCHMARKS.md target/bench churn
 
 bench-smoke: bench-programs programs
 	$(CARGO) test --locked --package vrfbind-tests -- bench.sh

@@ -25,6 +25,8 @@ build() {
 	mkdir -p "$bin/exports"
 	cc "${flags[@]}" -o "$bin/paired" benches/paired.c
 	cc "${flags[@]}" -pthread -o "$bin/calls" benches/calls.c
+	cc "${flags[@]}" -o "$bin/clients" benches/clients.c
+	cc "${flags[@]}" -o "$bin/churn" benches/churn.c
 	cc "${flags[@]}" -pthread -static -o "$bin/calls-static" benches/calls.c
 	cc "${flags[@]}" -shared -fPIC -o "$bin/plain.so" benches/plain.c -ldl
 	# The loader's own floor: an object without code, linked as sparingly as the library.
@@ -96,13 +98,14 @@ call_ways() {
 }
 
 per_call() {
-	local kind count=200
-	[ "$tier" = lo ] || count=50
+	local kind count=200 number=300
+	# Emulated, a call takes fifty times as long.
+	[ "$tier" = lo ] || count=50 number=100
 	for kind in socket bind connect; do
 		call_ways "$kind" "$count"
 		under_ip "$bin/calls" "$device" "$kind${address:+:$address}" "$count"
 		under_vrfbind 'supervised (a static program)' "$bin/calls-static" "$device" "$kind${address:+:$address}" "$count"
-		measure "calls-$kind" "$bin/paired" -a "$(rounds 300)"
+		measure "calls-$kind" "$bin/paired" -a "$(rounds "$number")"
 	done
 }
 

@@ -279,6 +279,83 @@ class Section:
             header = ["", "instructions", "added", "system calls", "added", "command"]
             self.lines += [*markdown(header, rows), ""]
 
+    # -- of scale.sh and churn.sh --
+
+    def scale(self, number):
+        figures = {}
+        with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
+            for line in file.read().splitlines():
+                world, what, figure = line.split("\t")
+                # Three lots each say how many answers were somebody else's.
+                figures[world, what] = figures.get((world, what), 0) + int(figure)
+        worlds = ["library", "ip", "netns"]
+        lots = [("the first quarter", 25, number // 4), ("the second quarter", 50, number // 4), ("the second half", 100, number // 2)]
+
+        def row(text, show):
+            return [text, *(show(world) for world in worlds)]
+
+        def plain(what):
+            return row(what, lambda world: str(figures.get((world, what), "–")))
+
+        def of(what, whole):
+            return lambda world: f"{figures[world, what]} of {whole(world)}" if (world, what) in figures else "–"
+
+        rows = []
+        for what, text in [("networks", "make the networks"), ("daemons", "start the daemons, and serve every client")]:
+            for lot, percent, size in lots:
+                name = f"{what}, up to {percent} %"
+                rows.append(
+                    row(
+                        f"{text}: {lot}, ms for each",
+                        lambda world, name=name, size=size: f"{figures[world, name] / size:.0f}" if (world, name) in figures else "(the same)",
+                    )
+                )
+            rows.append(
+                row(
+                    f"{text}: all, s",
+                    lambda world, what=what: f"{sum(figures[world, f'{what}, up to {lot[1]} %'] for lot in lots) / 1000:.1f}"
+                    if (world, f"{what}, up to 25 %") in figures
+                    else "(the same)",
+                )
+            )
+        rows += [
+            row("clients served by their own daemons", of("clients served by their own daemons", lambda _: number)),
+            plain("answers that were not their own"),
+            row("IP sockets in their VRF", of("IP sockets in their VRF", lambda world: figures[world, "IP sockets"])),
+            plain("processes"),
+            *map(plain, ["private dirty, kB", "private, kB", "PSS, kB"]),
+            *map(plain, ["memory that the networks take, kB", "memory that the daemons take, kB"]),
+        ]
+        limit = 10 * 1024 * number / 256
+        added = [figures["library", what] - figures["ip", what] for what in ("private, kB", "PSS, kB")]
+        self.goals = [
+            ["the library adds at most 10 MB of private memory to 512 daemons", f"{added[0]:+d} kB; PSS {added[1]:+d} kB", "**met**" if max(added) <= limit else "**missed**"],
+        ]
+        ok = all(figures[world, "IP sockets in their VRF"] == figures[world, "IP sockets"] > 0 for world in ("library", "ip"))
+        self.goals.append(["every socket is in its VRF", "", "**met**" if ok else "**missed**"])
+        ok = all(figures[world, "clients served by their own daemons"] == number for world in worlds)
+        ok = ok and not any(figures[world, "answers that were not their own"] for world in worlds)
+        self.goals.append(["every client is served by its own daemons, and nobody else's", "", "**met**" if ok else "**missed**"])
+        self.title(
+            "Networks with the same subnet",
+            "A dnsmasq and a radvd in each, and a client (benches/scale.sh): `LD_PRELOAD=libvrfbind.so VRFBIND_VRF=vN dnsmasq …`;",
+            "`ip vrf exec vN dnsmasq …`; `nsenter --net=/run/netns/nN dnsmasq …`. Once, and with whatever else the machine did. A client is",
+            "served when dnsmasq has told it the address of a name that is another one in each network, and its kernel has an address of the",
+            "prefix that radvd advertises there. What the networks and the daemons take is the fall of MemAvailable, the kernel's share",
+            "included.",
+        )
+        self.lines += [*markdown(["", "libvrfbind", "`ip vrf exec`", "a network namespace for each"], rows)]
+
+    def churn(self):
+        with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
+            rows = [line.split("\t") for line in file.read().splitlines()]
+        self.title(
+            "VRFs that come and go",
+            "Ten at a time, with daemons in them when they are removed, and four programs that make sockets all the while",
+            "(benches/churn.sh).",
+        )
+        self.lines += [*markdown(["", "", ""], rows)]
+
     # -- the whole --
 
     def environment(self):
@@ -298,6 +375,12 @@ class Section:
             size = facts["libvrfbind.so"]
             verdict = "**met**" if int(size.split()[0]) <= 32768 else "**missed**"
             self.goals.append(["size of libvrfbind.so: at most 32768 bytes", size, verdict])
+        elif name == "scale":
+            heading = "Scale (`make scale`)"
+            self.scale(int(facts["networks"]))
+        elif name == "churn":
+            heading = "Churn (`make churn`)"
+            self.churn()
         else:
             heading = "In a VRF (`make bench`)"
             self.per_call("in a VRF")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# bench.sh - the harness of `make bench` is in order, and BENCHMARKS.md has the rows that it makes
+# bench.sh - `make bench`, `make scale` and `make churn` are in order, and BENCHMARKS.md has the rows that they make
 #
-# Speaks TAP and is run with the variables of c-tests/. Hardly any round is run, and no figure is judged.
+# Speaks TAP and is run with the variables of c-tests/. Hardly any round is run, of a few
+# networks and VRFs, and no time is judged.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -17,14 +18,22 @@ export VRFBIND_BENCH_SMOKE=1
 
 # Where a table is not whole, report.py says so.
 measured() { timeout 500 benches/bench.sh "$tier" "$out/$tier"; }
-has_the_rows() { benches/report.py check BENCHMARKS.md "$out" "$1"; }
+scales() { VRFBIND_SCALE=4 timeout 300 benches/scale.sh "$out/scale"; }
+churns() { VRFBIND_CHURN=30 timeout 300 benches/churn.sh "$out/churn"; }
+has_the_rows() { benches/report.py check BENCHMARKS.md "$out" "$@"; }
 
-echo 1..2
+if [ "$tier" = lo ]; then echo 1..2; else echo 1..4; fi
 if [ "$tier" = lo ] && ! unshare --net true 2>/dev/null && ! unshare --net --user --map-root-user true 2>/dev/null; then
 	skip_point 'everything can be measured' 'a network namespace needs root or unprivileged user namespaces'
 	skip_point 'BENCHMARKS.md has its rows' 'nothing was measured'
 	exit "$all_ok"
 fi
 point 'everything can be measured' measured
-point 'BENCHMARKS.md has its rows' has_the_rows "$tier"
+if [ "$tier" = lo ]; then
+	point 'BENCHMARKS.md has its rows' has_the_rows lo
+else
+	point 'four networks are served, and every socket is in its VRF' scales
+	point 'VRFs come and go, nothing leaves, and nothing is left behind' churns
+	point 'BENCHMARKS.md has the rows of all three' has_the_rows vrf scale churn
+fi
 exit "$all_ok"

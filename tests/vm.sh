@@ -26,6 +26,7 @@
 #   --kernel PACKAGE   a kernel package, or one that depends on it, that apt-get can download
 #                      (default: linux-image-amd64; on Ubuntu linux-image-generic)
 #   --limit SECONDS    end the guest after so long (default 1500)
+#   VRFBIND_VM_MEMORY=SIZE   the guest's memory (default 2G)
 #   VRFBIND_VM_KVM=1   let qemu use /dev/kvm. Not the default, because /dev/kvm is no proof: where
 #                      virtual machines are nested, a guest of one sector may run and this kernel hang all the same.
 #   VRFBIND_VM_VERBOSE=1   show the guest's console on standard error
@@ -38,7 +39,7 @@ set -euo pipefail
 
 virtme_ng=1.42
 cpus=2
-memory=2G
+memory=${VRFBIND_VM_MEMORY:-2G}
 
 say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }
 die() { say "$*"; exit 125; }

@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# churn.sh OUT - 1,000 VRFs are made and removed while daemons and makers of sockets come and go: nothing leaves its VRF,
+#                and nothing is left behind
+#
+# `make churn` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order: start a dnsmasq in a VRF that
+# stays, and a maker of sockets (churn.c) for each of four VRFs that do not. Then, a hundred times: make ten VRFs; start two
+# dnsmasqs in them; ask all sockets for their device (`vrfbind status`); remove the ten VRFs, with the daemons still in them;
+# ask again; end the two. Then end all, and add up. What was counted has to be what OUT/figures.tsv says it must be.
+#
+# Exit status: 1 if it is not.
+#
+# VRFBIND_CHURN=N   so many VRFs, a multiple of 10, at least 30 (default 1000)
+#
+# shellcheck disable=SC2317  # functions are called by name
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'vrfbind-bench: %s\n' "$*" >&2; }
+
+[ $# -eq 1 ] || { say 'usage: benches/churn.sh OUT'; exit 2; }
+[ "$(id -u)" -eq 0 ] || { say 'VRFs can only be made by root'; exit 77; }
+if [ -z "${VRFBIND_CHURN_INSIDE-}" ]; then
+	VRFBIND_CHURN_INSIDE=1 exec unshare --net -- "$0" "$@"
+fi
+count=${VRFBIND_CHURN:-1000}
+out=$1
+maker=$PWD/target/bench/bin/churn
+library=${VRFBIND_TEST_LIB:?is not set: the library}
+command=${VRFBIND_TEST_COMMAND:?is not set: the command}
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/vrfbind.XXXXXX")
+pids=()
+undo() {
+	trap '' INT TERM HUP
+	[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
+	wait
+	rm -rf "$dir"
+}
+trap undo EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+# await COMMAND... - up to 120 seconds
+await() {
+	local end=$((SECONDS + 120))
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || { say "not in 120 s: $*"; cat "$dir"/*.log >&2; exit 1; }
+		sleep 0.05
+	done
+}
+
+# serve VRF - a dnsmasq under the library, on the VRF's own device
+serve() {
+	LD_PRELOAD=$library VRFBIND_VRF=$1 dnsmasq --keep-in-foreground --conf-file=/dev/null --interface="$1" \
+		--except-interface=lo --bind-dynamic --no-resolv --no-hosts --user=root --pid-file= --log-facility=- \
+		--dhcp-range=10.10.1.100,10.10.1.199 --dhcp-leasefile="$dir/$1.leases" >"$dir/$1.log" 2>&1 &
+	pids+=($!)
+}
+serves() { grep -q 'started, version' "$dir/$1.log"; }
+
+# Counts the sockets of all who are under the library.
+outside=0
+seen=0
+stale=0
+look() {
+	# Status 1, of a socket that is not ok, is what is counted here.
+	"$command" status --json >"$dir/status" || true
+	outside=$((outside + $(grep -cE '"verdict": "(default|other|unknown)"' "$dir/status" || true)))
+	stale=$((stale + $(grep -c '"verdict": "stale"' "$dir/status" || true)))
+	seen=$((seen + $(grep -c '"verdict": "' "$dir/status" || true)))
+}
+
+descriptors_of() { find "/proc/$1/fd" -mindepth 1 | wc -l; }
+dirty_of() { awk '$1 == "Private_Dirty:" { print $2 }' "/proc/$1/smaps_rollup"; }
+in_use() { awk '/^(TCP|UDP|RAW|TCP6|UDP6|RAW6): inuse/ { sum += $3 } END { print sum }' /proc/net/sockstat /proc/net/sockstat6; }
+
+vrfs() { # add | delete
+	local i
+	for ((i = 0; i < 10; i++)); do
+		if [ "$1" = delete ]; then
+			echo "link delete c$i"
+		else
+			printf 'link add c%d type vrf table %d\nlink set c%d up\naddress add 10.10.1.1/24 dev c%d\n' "$i" $((100 + i)) "$i" "$i"
+		fi
+	done | ip -batch -
+}
+
+ip link set lo up
+printf 'link add stays type vrf table 99\nlink set stays up\naddress add 10.10.1.1/24 dev stays\n' | ip -batch -
+serve stays
+long=${pids[0]}
+await serves stays
+for number in 0 1 2 3; do
+	# One of them is sealed.
+	LD_PRELOAD=$library VRFBIND_VRF=c$number VRFBIND_SEAL=$((number == 3)) "$maker" "c$number" >"$dir/maker$number" &
+	pids+=($!)
+done
+lasting=("${pids[@]}")
+
+for ((round = 1; round <= count / 10; round++)); do
+	vrfs add
+	first=c$((round % 10)) second=c$(((round + 5) % 10))
+	serve "$first"
+	serve "$second"
+	await serves "$first"
+	await serves "$second"
+	look
+	vrfs delete
+	look
+	both=("${pids[@]:${#lasting[@]}}")
+	kill "${both[@]}"
+	wait "${both[@]}" || true
+	pids=("${lasting[@]}")
+	if [ "$round" -eq 2 ]; then
+		descriptors=$(descriptors_of "$long")
+		dirty=$(dirty_of "$long")
+	fi
+	[ $((round % 10)) -ne 0 ] || say "$((10 * round)) VRFs, $seen sockets looked at, $outside outside"
+done
+more_descriptors=$(($(descriptors_of "$long") - descriptors))
+more_dirty=$(($(dirty_of "$long") - dirty))
+kill "${pids[@]}"
+wait "${pids[@]}" || true
+pids=()
+left=$(in_use)
+ip link delete stays
+devices=$(ip -brief link show type vrf | wc -l)
+
+rm -rf "$out"
+mkdir -p "$out"
+failed=''
+# figure WHAT FIGURE MUST - MUST is 0 or more
+figure() {
+	local verdict=ok
+	case $3:$2 in
+	0:0 | more:[1-9]*) ;;
+	*) verdict=WRONG failed=1 ;;
+	esac
+	printf '%s\t%s\t%s\n' "$1" "$2" "$verdict" | tee -a "$out/figures.partial" >&2
+}
+read -r born unborn stray more more_memory < <(awk '
+	{ born += $1; unborn += $2; outside += $4; more += $6 - $5; dirty += $8 - $7 }
+	!$7 { dirty = "never-looked-at" }
+	END { print born, unborn, outside, more, dirty }' "$dir"/maker?)
+figure 'sockets that makers made' "$born" more
+figure 'sockets that were not born, as their VRF was not there (ENODEV)' "$unborn" more
+figure 'sockets of daemons looked at' "$seen" more
+figure 'of these in a VRF that was removed' "$stale" more
+figure 'sockets of makers outside of their VRF' "$stray" 0
+figure 'sockets of daemons outside of their VRF' "$outside" 0
+figure 'descriptors that makers have more than at first' "$more" 0
+figure 'descriptors that the lasting dnsmasq has more' "$more_descriptors" 0
+figure 'private dirty memory that makers have more than at first, kB' "$more_memory" 0
+figure 'private dirty memory that the lasting dnsmasq has more, kB' "$more_dirty" 0
+figure 'sockets in use after all have ended' "$left" 0
+figure 'VRFs that are left' "$devices" 0
+
+cat >"$out/environment" <<-TEXT
+	VRFs	$count
+	system	$(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r)
+	processor	$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed -n 1p), $(nproc) of them
+TEXT
+mv "$out/figures.partial" "$out/figures.tsv"
+[ -z "$failed" ]
