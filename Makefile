@@ -125,6 +125,7 @@ test-package:
 
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path benches/redhook-baseline/Cargo.toml
 	$(CARGO) clippy --locked --all-targets --workspace -- -D warnings
 	shellcheck -x $$(git ls-files | xargs grep -lE '^#!(/usr/bin/env bash|/bin/sh)')
 

@@ -38,7 +38,6 @@ build() {
 	RUSTFLAGS='--cfg unknown_machine' cargo build --quiet --release --locked --target-dir target/unknown-machine
 	cp target/bench/redhook/release/libredhook_baseline.so target/release/libvrfbind.so target/release/vrfbind "$bin"
 	cp target/unknown-machine/release/libvrfbind.so "$bin/exports"
-	# Copies: how fast each file was read would be the difference of two file systems.
 	cp -L /bin/true /bin/sleep "$(command -v ip)" "$(command -v dnsmasq)" "$(command -v radvd)" \
 		"$(command -v charon-cmd)" "$bin"
 	rustc --version | cut -d ' ' -f 1-2 >"$bin/rustc-version"
@@ -338,6 +337,7 @@ lo)
 vrf)
 	device=${T_BLUE_VRF:?is not set: run this by tests/topology.sh}
 	address=10.10.1.1
+	# In memory, and all of it in one file system.
 	cp -r "$bin" "$T_DIR/bin"
 	bin=$T_DIR/bin
 	;;
@@ -346,6 +346,7 @@ vrf)
 	exit 2
 	;;
 esac
+[ -x "$bin/paired" ] || { say 'run make bench-programs first'; exit 1; }
 rm -rf "$out"
 mkdir -p "$out"
 scratch=$(mktemp -d)
@@ -361,7 +362,7 @@ if [ "$tier" = lo ]; then
 	all_memory
 	counts
 else
-	start_up 21 31
+	start_up 61 101
 fi
 {
 	environment

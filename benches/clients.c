@@ -8,7 +8,7 @@
  * ask: asks 10.10.1.1 for the address of app.test, four times a second. The client's own dnsmasq says 10.99.N/256.N%256, and
  * another one says something else; what its own radvd advertises makes an address in 2001:db8:N::/64, N in
  * hexadecimal. When every client has heard both, prints how many have, and how many answers were somebody else's.
- * Exit status: 0; 1 if a client has not heard both in 600 seconds, or one heard somebody else.
+ * Exit status: 0; 1 if a client has not heard both in 300 seconds, or one heard somebody else.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE = 600 };
+enum { PATIENCE = 300 };
 
 static struct pollfd *polls;
 static int *namespaces, *has_prefix, *has_answer, wrong;
@@ -164,6 +164,10 @@ int main(int argc, char **argv)
 			missing += !has_answer[i] || !has_prefix[i];
 		}
 	}
+	for (int i = 0; i < count; i++)
+		if (!has_answer[i] || !has_prefix[i])
+			fprintf(stderr, "clients: %d has heard %s\n", first + i,
+				has_answer[i] ? "dnsmasq only" : has_prefix[i] ? "radvd only" : "nothing");
 	printf("%d %d\n", count - missing, wrong);
 	return missing || wrong;
 }

@@ -84,15 +84,15 @@ def interval(values):
 
 def quotient(values, others):
     """How many times the median of the one is that of the other, and both ends of its interval."""
-    dice, quotients = random.Random(1), []
-    indices = range(len(values))
-    for _ in range(1000):
-        drawn = dice.choices(indices, k=len(values))
-        divisor = interval([others[index] for index in drawn])[0]
-        quotients.append(interval([values[index] for index in drawn])[0] / divisor if divisor else math.inf)
-    quotients.sort()
-    divisor = interval(others)[0]
-    return interval(values)[0] / divisor if divisor else math.inf, quotients[25], quotients[974]
+
+    def of(indices):
+        divisor = interval([others[index] for index in indices])[0]
+        # What cannot be told from nothing.
+        return interval([values[index] for index in indices])[0] / divisor if divisor > 0 else math.inf
+
+    dice, all_rounds = random.Random(1), range(len(values))
+    drawn = sorted(of(dice.choices(all_rounds, k=len(values))) for _ in range(1000))
+    return of(all_rounds), drawn[25], drawn[974]
 
 
 def less(values, others):
@@ -108,7 +108,7 @@ class Unit:
 
     def show(self, value, sign=""):
         text = f"{value * self.factor:{sign}.{self.digits}f}"
-        return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("+-")
+        return text.replace("-", "−").replace("inf", "∞") if float(text.replace(",", "")) else text.lstrip("+-")
 
 
 def unit_of_time(microseconds):
@@ -359,8 +359,11 @@ class Section:
     # -- the whole --
 
     def environment(self):
-        with open(os.path.join(self.folder, "environment"), encoding="utf-8") as file:
-            return dict(line.split("\t") for line in file.read().splitlines())
+        try:
+            with open(os.path.join(self.folder, "environment"), encoding="utf-8") as file:
+                return dict(line.split("\t") for line in file.read().splitlines())
+        except FileNotFoundError:
+            raise SystemExit(f"report.py: {self.folder} was not measured to the end") from None
 
     def render(self):
         name, facts = os.path.basename(self.folder), self.environment()

@@ -140,7 +140,7 @@ launch() {
 serve() {
 	local i
 	for ((i = $1; i <= $2; i++)); do
-		printf 'interface b%d {\n\tAdvSendAdvert on;\n\tMaxRtrAdvInterval 4;\n\tprefix 2001:db8:%x::/64 { };\n};\n' \
+		printf 'interface b%d {\n\tAdvSendAdvert on;\n\tMaxRtrAdvInterval 30;\n\tprefix 2001:db8:%x::/64 { };\n};\n' \
 			"$i" "$i" >"$dir/radvd$i.conf"
 		launch "$i" dnsmasq --keep-in-foreground --conf-file=/dev/null --interface="b$i" --except-interface=lo \
 			--bind-interfaces --no-resolv --no-hosts --user=root --pid-file= --log-facility=- \
@@ -148,7 +148,8 @@ serve() {
 			--dhcp-range=10.10.1.100,10.10.1.199 --dhcp-leasefile="$dir/leases$i"
 		launch "$i" radvd --nodaemon --logmethod stderr --config "$dir/radvd$i.conf" --pidfile "$dir/radvd$i.pid"
 	done
-	"$bin/clients" ask "$id-c" "$1" "$2" >"$dir/served" || fail "a client of $1 to $2 was not served by its own daemons"
+	"$bin/clients" ask "$id-c" "$1" "$2" >"$dir/served" ||
+		{ fail "a client of $1 to $2 was not served by its own daemons"; exit 1; }
 	read -r have wrong <"$dir/served"
 	served=$((served + have))
 	figure 'answers that were not their own' "$wrong"
@@ -156,7 +157,7 @@ serve() {
 fail() {
 	failed=1
 	say "$world: $*"
-	tail -n 5 "$dir/log" >&2
+	grep -vE 'started|using|exiting|DHCP' "$dir/log" | tail -n 20 >&2 || true
 }
 
 memory() {
