@@ -39,7 +39,8 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test test-package dist deb bench bench-programs bench-smoke scale churn compare reach races lint install uninstall clean build-packages test-packages programs
+.PHONY: all demo test test-package dist deb bench bench-programs bench-smoke scale churn compare reach races lint \
+	install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have

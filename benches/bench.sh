@@ -3,12 +3,12 @@
 # bench.sh lo  OUT    - measures on this kernel, bound to lo; in a network namespace of its own (tests/netns.sh)
 # bench.sh vrf OUT    - measures in a VRF; between the two of tests/topology.sh
 #
-# `make bench` calls all three, and report.py, which turns what lies in OUT into BENCHMARKS.md. Nothing is asserted here, but
-# that everything that is measured does its work: calls.c looks at its sockets' device.
+# `make bench` calls all three, and report.py, which turns what lies in OUT into BENCHMARKS.md. Nothing is asserted here,
+# but that everything that is measured does its work: calls.c looks at its sockets' device.
 #
-# How it works: a table is one program in several ways (with nothing, with the library, under `ip vrf exec` and so on), all of
-# them in one run of paired.c, which takes turns; or of take_turns below, where it is not time that is measured. Each
-# writes OUT/TABLE.tsv when it is whole. OUT/environment says where that was.
+# How it works: a table is one program in several ways (with nothing, with the library, under `ip vrf exec` and so on),
+# all of them in one run of paired.c, which takes turns; or of take_turns below, where it is not time that is measured.
+# Each writes OUT/TABLE.tsv when it is whole. OUT/environment says where that was.
 #
 # VRFBIND_BENCH_SMOKE=1   a round or two of everything: is the harness in order?
 #
@@ -252,10 +252,11 @@ all_memory() {
 		# shellcheck disable=SC2054  # the comma is dnsmasq's
 		case $daemon in
 		sleep) words=("$bin/sleep" 60) ;;
-		dnsmasq) words=("$bin/dnsmasq" --keep-in-foreground --conf-file=/dev/null --interface=blue --bind-dynamic --no-resolv --user=root
-			--dhcp-range=10.10.1.100,10.10.1.199 "--dhcp-leasefile=$scratch/leases" --log-facility=- --pid-file=) ;;
+		dnsmasq) words=("$bin/dnsmasq" --no-daemon --conf-file=/dev/null --interface=blue --bind-dynamic --no-resolv
+			--dhcp-range=10.10.1.100,10.10.1.199 "--dhcp-leasefile=$scratch/leases") ;;
 		radvd) words=("$bin/radvd" --nodaemon --logmethod stderr --config "$scratch/radvd.conf" --pidfile "$scratch/radvd.pid") ;;
-		charon-cmd) words=("STRONGSWAN_CONF=$scratch/strongswan.conf" "$bin/charon-cmd" --host 10.10.1.77 --identity nobody --profile ikev2-eap) ;;
+		charon-cmd) words=("STRONGSWAN_CONF=$scratch/strongswan.conf" "$bin/charon-cmd"
+			--host 10.10.1.77 --identity nobody --profile ikev2-eap) ;;
 		esac
 		nothing "${words[@]}"
 		under_empty "${words[@]}"

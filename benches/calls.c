@@ -5,7 +5,8 @@
  *   socket    socket() of UDP, and close()
  *   bind      the same with a bind() to 127.0.0.1, port 0, or to the ADDRESS of `bind:ADDRESS`
  *   connect   socket() of TCP, connect() to a listener of its own, at an address likewise, and close(). It closes by
- *             a reset (SO_LINGER, one more system call), or the ports would be used up; connections are accepted in the pause
+ *             a reset (SO_LINGER, one more system call), or the ports would be used up; connections are accepted in
+ *             the pause
  *   unix      socket() of AF_UNIX, and close()
  *   getppid   the cheapest system call there is: what a seccomp filter adds to each shows best here
  *

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# churn.sh OUT - 1,000 VRFs are made and removed while daemons and makers of sockets come and go: nothing leaves its VRF,
-#                and nothing is left behind
+# churn.sh OUT - 1,000 VRFs are made and removed while daemons and makers of sockets come and go: nothing leaves its
+#                VRF, and nothing is left behind
 #
-# `make churn` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order: start a dnsmasq in a VRF that
-# stays, and a maker of sockets (churn.c) for each of four VRFs that do not. Then, a hundred times: make ten VRFs; start two
-# dnsmasqs in them; ask all sockets for their device (`vrfbind status`); remove the ten VRFs, with the daemons still in them;
-# ask again; end the two. Then end all, and add up. What was counted has to be what OUT/figures.tsv says it must be.
+# `make churn` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order: start a dnsmasq in a VRF
+# that stays, and a maker of sockets (churn.c) for each of four VRFs that do not. Then, a hundred times: make ten VRFs;
+# start two dnsmasqs in them; ask all sockets for their device (`vrfbind status`); remove the ten VRFs, with the daemons
+# still in them; ask again; end the two. Then end all, and add up, into OUT/figures.tsv.
 #
-# Exit status: 1 if it is not.
+# Exit status: 1 if a socket was outside of its VRF, or anything was left behind, or nothing was looked at.
 #
 # VRFBIND_CHURN=N   so many VRFs, a multiple of 10, at least 30 (default 1000)
 #
@@ -73,7 +73,9 @@ look() {
 
 descriptors_of() { find "/proc/$1/fd" -mindepth 1 | wc -l; }
 dirty_of() { awk '$1 == "Private_Dirty:" { print $2 }' "/proc/$1/smaps_rollup"; }
-in_use() { awk '/^(TCP|UDP|RAW|TCP6|UDP6|RAW6): inuse/ { sum += $3 } END { print sum }' /proc/net/sockstat /proc/net/sockstat6; }
+in_use() {
+	awk '/^(TCP|UDP|RAW)6?: inuse/ { sum += $3 } END { print sum }' /proc/net/sockstat /proc/net/sockstat6
+}
 
 vrfs() { # add | delete
 	local i

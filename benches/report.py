@@ -7,11 +7,12 @@ DIR/SECTION/ is what bench.sh, scale.sh or churn.sh have left. A section of FILE
 replaced as a whole; the others stay as they are, so that each command writes its own. No figure and no verdict comes
 from anywhere but these folders.
 
-Statistics: every round of a table did everything once. A median has its 95 % confidence interval from order statistics,
-which asks nothing of the distribution. What is added, and a percentage, is the median of the differences (quotients)
-within each round, so that what slowed a whole round down falls out. How many times more one thing adds than another is the
-quotient of two such medians, with an interval from 1000 resamplings of the rounds (bootstrap). A goal is a bound on a figure: it is
-met if the figure's whole interval is within, missed if the whole interval is beyond, and open if the bound lies inside.
+Statistics: every round of a table did everything once. A median has its 95 % confidence interval from order
+statistics, which asks nothing of the distribution. What is added, and a percentage, is the median of the differences
+(quotients) within each round, so that what slowed a whole round down falls out. How many times more one thing adds
+than another is the quotient of two such medians, with an interval from 1000 resamplings of the rounds (bootstrap). A
+goal is a bound on a figure: it is met if the figure's whole interval is within, missed if the whole interval is
+beyond, and open if the bound lies inside.
 """
 
 import math
@@ -24,20 +25,22 @@ SECTIONS = ["lo", "vrf", "scale", "churn"]
 
 HEAD = """# Benchmarks
 
-Written by `make bench`, `make scale` and `make churn`, each its own sections; nothing here is typed in. To judge a change on a machine
-that does other things, look at the instruction counts.
+Written by `make bench`, `make scale` and `make churn`, each its own sections; nothing here is typed in. To judge a
+change on a machine that does other things, look at the instruction counts.
 
-**Method.** A table is one program in several ways: with nothing; with the library (`libvrfbind`); with what it is measured against. Each round
-does all of them once, in a shuffled order. Medians are of all rounds, and in parentheses is their 95 % confidence interval (order
-statistics). What is *added* is the median of the differences to the first row within the rounds. A *null control* is a row once
-more, under another name: where it differs from zero, so may the others. A goal is *met* if the whole interval of what it bounds is
-within, *missed* if the whole is beyond, and else *open*. Programs that make calls look at a socket's device first: a row whose sockets
-are not bound as they should be is an error, and no row.
+**Method.** A table is one program in several ways: with nothing; with the library (`libvrfbind`); with what it is
+measured against. Each round does all of them once, in a shuffled order. Medians are of all rounds, and in parentheses
+is their 95 % confidence interval (order statistics). What is *added* is the median of the differences to the first
+row within the rounds. A *null control* is a row once more, under another name: where it differs from zero, so may the
+others. A goal is *met* if the whole interval of what it bounds is within, *missed* if the whole is beyond, and else
+*open*. Programs that make calls look at a socket's device first: a row whose sockets are not bound as they should be
+is an error, and no row.
 
-**Commands** are given without folders. `calls` is [benches/calls.c](benches/calls.c), which is started anew every 10 rounds and
-asked in between; `exports/libvrfbind.so` is the library built with `--cfg unknown_machine`, which leads nothing of libc's to itself;
-`libredhook_baseline.so` is [benches/redhook-baseline](benches/redhook-baseline), `plain.so` [benches/plain.c](benches/plain.c). All of
-them are compiled, and run, by [benches/bench.sh](benches/bench.sh).
+**Commands** are given without folders. `calls` is [benches/calls.c](benches/calls.c), which is started anew every 10
+rounds and asked in between; `exports/libvrfbind.so` is the library built with `--cfg unknown_machine`, which leads
+nothing of libc's to itself; `libredhook_baseline.so` is [benches/redhook-baseline](benches/redhook-baseline),
+`plain.so` [benches/plain.c](benches/plain.c). All of them are compiled, and run, by
+[benches/bench.sh](benches/bench.sh).
 """
 
 NOTHING = "nothing"
@@ -201,10 +204,12 @@ class Section:
         for kind, what in KINDS:
             notes = []
             if kind != "socket":
-                notes += ["The library asks for the socket's device before it goes on (getsockopt), which the program itself knows."]
+                notes += [
+                    "The library asks for the socket's device before it goes on (getsockopt), which the program itself knows."
+                ]
             if kind == "connect":
                 notes += [
-                    "The listener is the program's own. A connection is closed by a reset, which is one more system call in every row.",
+                    "The listener is the program's own. A connection is closed by a reset, which is one more system call.",
                 ]
                 if self.folder.endswith("vrf"):
                     notes += ["What is not bound reaches nothing in the VRF: “nothing” connects on lo, in the default VRF."]
@@ -222,7 +227,10 @@ class Section:
                 self.factor_goal(table, f"start of {what}", LIBRARY, EMPTY, 3.5)
 
     def bystanders(self):
-        self.title("What has nothing to do with IP", "getppid(2), the cheapest system call; and socket(AF_UNIX) with close().")
+        self.title(
+            "What has nothing to do with IP",
+            "getppid(2), the cheapest system call; and socket(AF_UNIX) with close().",
+        )
         self.times("calls-getppid")
         self.lines.append("")
         self.times("calls-unix")
@@ -230,7 +238,8 @@ class Section:
     def supervised(self):
         self.title(
             "Supervised sockets",
-            "socket() and close() of a static program: on one processor, so that nobody has to be woken; and from 64 threads, per socket.",
+            "socket() and close() of a static program: on one processor, so that nobody has to be woken; and from 64 threads,",
+            "per socket.",
         )
         for name, what in [("supervised-one", "on one processor"), ("supervised-64", "from 64 threads")]:
             table = self.times(name)
@@ -241,8 +250,9 @@ class Section:
     def memory(self):
         self.title(
             "Memory",
-            "Of a daemon that serves, and its children (/proc/PID/smaps_rollup). A page that both processes of radvd still share after",
-            "its fork is private to none. PSS has the library's file pages in full while one process uses them; the next shares them.",
+            "Of a daemon that serves, and its children (/proc/PID/smaps_rollup), bound to a veth device. A page that both processes",
+            "of radvd still share after its fork is private to none. PSS has the library's file pages in full while one process",
+            "uses them; the next shares them.",
         )
         for program in ["sleep", "dnsmasq", "radvd", "charon-cmd"]:
             table = self.table(f"memory-{program}")
@@ -264,7 +274,8 @@ class Section:
     def counts(self):
         self.title(
             "Instructions and system calls",
-            "Of one call, in user space, by `valgrind --tool=callgrind` and `strace -c`: four batches of 1000 calls less two. No time, and no noise.",
+            "Of one call, in user space, by `valgrind --tool=callgrind` and `strace -c`: four batches of 1000 calls less two. No",
+            "time, and no noise.",
         )
         for kind, what in KINDS:
             instructions, calls = self.table(f"instructions-{kind}"), self.table(f"system-calls-{kind}")
@@ -285,64 +296,62 @@ class Section:
         figures = {}
         with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
             for line in file.read().splitlines():
-                world, what, figure = line.split("\t")
+                world, what, one = line.split("\t")
                 # Three lots each say how many answers were somebody else's.
-                figures[world, what] = figures.get((world, what), 0) + int(figure)
-        worlds = ["library", "ip", "netns"]
-        lots = [("the first quarter", 25, number // 4), ("the second quarter", 50, number // 4), ("the second half", 100, number // 2)]
+                figures[world, what] = figures.get((world, what), 0) + int(one)
+        worlds, rows = ["library", "ip", "netns"], []
+        lots = {"the first quarter": (25, 4), "the second quarter": (50, 4), "the second half": (100, 2)}
 
-        def row(text, show):
-            return [text, *(show(world) for world in worlds)]
+        def row(text, show, what):
+            """`what` of each world by show(figure, world), where there is such a figure."""
+            known = [world for world in worlds if (world, what) in figures]
+            rows.append([text, *(show(figures[world, what], world) if world in known else "–" for world in worlds)])
 
-        def plain(what):
-            return row(what, lambda world: str(figures.get((world, what), "–")))
+        for what, text in [
+            ("networks", "making a network"),
+            ("daemons", "starting its daemons, until its client is served"),
+        ]:
+            for lot, (percent, part) in lots.items():
+                size = number // part
+                row(f"{text}: ms, {lot}", lambda one, _, size=size: f"{one / size:.0f}", f"{what}, up to {percent} %")
+        row("clients served by their own daemons", lambda one, _: f"{one} of {number}", "clients served by their own daemons")
+        inside = "IP sockets in their VRF"
+        row(inside, lambda one, world: f"{one} of {figures[world, 'IP sockets']}", inside)
+        for what in [
+            "answers that were not their own",
+            "processes",
+            "private dirty, kB",
+            "private, kB",
+            "PSS, kB",
+            "memory that the networks take, kB",
+            "memory that the daemons take, kB",
+        ]:
+            row(what, lambda one, _: str(one), what)
 
-        def of(what, whole):
-            return lambda world: f"{figures[world, what]} of {whole(world)}" if (world, what) in figures else "–"
+        def verdict(is_met):
+            return "**met**" if is_met else "**missed**"
 
-        rows = []
-        for what, text in [("networks", "make the networks"), ("daemons", "start the daemons, and serve every client")]:
-            for lot, percent, size in lots:
-                name = f"{what}, up to {percent} %"
-                rows.append(
-                    row(
-                        f"{text}: {lot}, ms for each",
-                        lambda world, name=name, size=size: f"{figures[world, name] / size:.0f}" if (world, name) in figures else "(the same)",
-                    )
-                )
-            rows.append(
-                row(
-                    f"{text}: all, s",
-                    lambda world, what=what: f"{sum(figures[world, f'{what}, up to {lot[1]} %'] for lot in lots) / 1000:.1f}"
-                    if (world, f"{what}, up to 25 %") in figures
-                    else "(the same)",
-                )
-            )
-        rows += [
-            row("clients served by their own daemons", of("clients served by their own daemons", lambda _: number)),
-            plain("answers that were not their own"),
-            row("IP sockets in their VRF", of("IP sockets in their VRF", lambda world: figures[world, "IP sockets"])),
-            plain("processes"),
-            *map(plain, ["private dirty, kB", "private, kB", "PSS, kB"]),
-            *map(plain, ["memory that the networks take, kB", "memory that the daemons take, kB"]),
-        ]
-        limit = 10 * 1024 * number / 256
         added = [figures["library", what] - figures["ip", what] for what in ("private, kB", "PSS, kB")]
-        self.goals = [
-            ["the library adds at most 10 MB of private memory to 512 daemons", f"{added[0]:+d} kB; PSS {added[1]:+d} kB", "**met**" if max(added) <= limit else "**missed**"],
+        in_vrf = all(figures[world, inside] == figures[world, "IP sockets"] > 0 for world in ("library", "ip"))
+        served = all(figures[world, "clients served by their own daemons"] == number for world in worlds)
+        nobody_else = not any(figures[world, "answers that were not their own"] for world in worlds)
+        self.goals += [
+            [
+                "the library adds at most 10 MB of private memory to 512 daemons",
+                f"{added[0]:+d} kB to {2 * number}; PSS {added[1]:+d} kB",
+                verdict(max(added) <= 10 * 1024 * number / 256),
+            ],
+            ["every socket is in its VRF", "", verdict(in_vrf)],
+            ["every client is served by its own daemons, and nobody else's", "", verdict(served and nobody_else)],
         ]
-        ok = all(figures[world, "IP sockets in their VRF"] == figures[world, "IP sockets"] > 0 for world in ("library", "ip"))
-        self.goals.append(["every socket is in its VRF", "", "**met**" if ok else "**missed**"])
-        ok = all(figures[world, "clients served by their own daemons"] == number for world in worlds)
-        ok = ok and not any(figures[world, "answers that were not their own"] for world in worlds)
-        self.goals.append(["every client is served by its own daemons, and nobody else's", "", "**met**" if ok else "**missed**"])
         self.title(
             "Networks with the same subnet",
-            "A dnsmasq and a radvd in each, and a client (benches/scale.sh): `LD_PRELOAD=libvrfbind.so VRFBIND_VRF=vN dnsmasq …`;",
-            "`ip vrf exec vN dnsmasq …`; `nsenter --net=/run/netns/nN dnsmasq …`. Once, and with whatever else the machine did. A client is",
-            "served when dnsmasq has told it the address of a name that is another one in each network, and its kernel has an address of the",
-            "prefix that radvd advertises there. What the networks and the daemons take is the fall of MemAvailable, the kernel's share",
-            "included.",
+            "A dnsmasq and a radvd in each, and a client (benches/scale.sh), by `LD_PRELOAD=libvrfbind.so VRFBIND_VRF=vN",
+            "dnsmasq …`, by `ip vrf exec vN dnsmasq …`, and by `nsenter --net=/run/netns/nN dnsmasq …`. Each once, with whatever",
+            "else the machine did. The networks of the second are those of the first. A client is served when dnsmasq has told it",
+            "the address of a name that is another one in each network, and when its kernel has an address of the prefix that radvd",
+            "advertises there and nowhere else. What the networks and the daemons take is the fall of MemAvailable: with what the",
+            "kernel keeps for them.",
         )
         self.lines += [*markdown(["", "libvrfbind", "`ip vrf exec`", "a network namespace for each"], rows)]
 

@@ -2,10 +2,10 @@
 # scale.sh OUT - 256 networks, all 10.10.1.0/24, with a dnsmasq and a radvd each: in VRFs by the library, in VRFs by
 #                `ip vrf exec`, and in a network namespace for each
 #
-# `make scale` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order, for each of the three worlds:
-# make the networks; start the daemons, all at once, in three lots: up to a quarter, up to a half, all; after each
-# lot let every client of it ask (clients.c), who is there from the start; ask every socket for its device (`vrfbind
-# status`); add up what memory the daemons have; end them. Both worlds of VRFs use the same networks.
+# `make scale` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order, for each of the three
+# worlds: make the networks; start the daemons, all at once, in three lots: up to a quarter, up to a half, all; after
+# each lot let every client of it ask (clients.c), who is there from the start; ask every socket for its device
+# (`vrfbind status`); add up what memory the daemons have; end them. Both worlds of VRFs use the same networks.
 #
 # OUT/figures.tsv gets "WORLD WHAT FIGURE" lines, and OUT/environment says where that was. Times are asserted nowhere.
 # Exit status: 1 if a socket is not in its VRF, or a client was not served by its own daemons.
@@ -170,8 +170,11 @@ memory() {
 	awk -v world="$world" '$1 == "Private_Dirty:" { dirty += $2 }
 		$1 == "Private_Clean:" { clean += $2 }
 		$1 == "Pss:" { pss += $2 }
-		END { printf "%s\tprivate dirty, kB\t%d\n%s\tprivate, kB\t%d\n%s\tPSS, kB\t%d\n", world, dirty, world, dirty + clean, world, pss }
-		' "${all[@]}" >>"$out/figures.partial"
+		END {
+			printf "%s\tprivate dirty, kB\t%d\n", world, dirty
+			printf "%s\tprivate, kB\t%d\n", world, dirty + clean
+			printf "%s\tPSS, kB\t%d\n", world, pss
+		}' "${all[@]}" >>"$out/figures.partial"
 }
 
 # The status of the command says whether every socket is in its VRF; it has to have seen all processes.
