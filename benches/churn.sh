@@ -3,13 +3,16 @@
 #                VRF, and nothing is left behind
 #
 # `make churn` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order: start a dnsmasq in a VRF
-# that stays, and a maker of sockets (churn.c) for each of four VRFs that do not. Then, a hundred times: make ten VRFs;
-# start two dnsmasqs in them; ask all sockets for their device (`vrfbind status`); remove the ten VRFs, with the daemons
-# still in them; ask again; end the two. Then end all, and add up, into OUT/figures.tsv.
+# that stays, and a maker of sockets (churn.c) for each of four VRFs that do not. Then, fifty times: make twenty VRFs;
+# start two dnsmasqs in them; ask the daemons' sockets for their device (`vrfbind status`); remove the twenty VRFs, with
+# the daemons still in them; ask again; end the two. Then end all, and add up, into OUT/figures.tsv.
+#
+# A maker looks at its sockets itself. Who looks from outside, sees a socket now and then that has no device yet: it is
+# still being made, and socket() has not returned it.
 #
 # Exit status: 1 if a socket was outside of its VRF, or anything was left behind, or nothing was looked at.
 #
-# VRFBIND_CHURN=N   so many VRFs, a multiple of 10, at least 30 (default 1000)
+# VRFBIND_CHURN=N   so many VRFs, a multiple of 20, at least 60 (default 1000)
 #
 # shellcheck disable=SC2317  # functions are called by name
 set -euo pipefail
@@ -59,13 +62,13 @@ serve() {
 }
 serves() { grep -q 'started, version' "$dir/$1.log"; }
 
-# Counts the sockets of all who are under the library.
+# Counts the sockets of the daemons.
 outside=0
 seen=0
 stale=0
 look() {
 	# Status 1, of a socket that is not ok, is what is counted here.
-	"$command" status --json >"$dir/status" || true
+	"$command" status --json "$@" >"$dir/status" || true
 	outside=$((outside + $(grep -cE '"verdict": "(default|other|unknown)"' "$dir/status" || true)))
 	stale=$((stale + $(grep -c '"verdict": "stale"' "$dir/status" || true)))
 	seen=$((seen + $(grep -c '"verdict": "' "$dir/status" || true)))
@@ -79,7 +82,7 @@ in_use() {
 
 vrfs() { # add | delete
 	local i
-	for ((i = 0; i < 10; i++)); do
+	for ((i = 0; i < 20; i++)); do
 		if [ "$1" = delete ]; then
 			echo "link delete c$i"
 		else
@@ -100,17 +103,17 @@ for number in 0 1 2 3; do
 done
 lasting=("${pids[@]}")
 
-for ((round = 1; round <= count / 10; round++)); do
+for ((round = 1; round <= count / 20; round++)); do
 	vrfs add
-	first=c$((round % 10)) second=c$(((round + 5) % 10))
+	first=c$((round % 20)) second=c$(((round + 10) % 20))
 	serve "$first"
 	serve "$second"
 	await serves "$first"
 	await serves "$second"
-	look
-	vrfs delete
-	look
 	both=("${pids[@]:${#lasting[@]}}")
+	look "$long" "${both[@]}"
+	vrfs delete
+	look "$long" "${both[@]}"
 	kill "${both[@]}"
 	wait "${both[@]}" || true
 	pids=("${lasting[@]}")
@@ -118,7 +121,7 @@ for ((round = 1; round <= count / 10; round++)); do
 		descriptors=$(descriptors_of "$long")
 		dirty=$(dirty_of "$long")
 	fi
-	[ $((round % 10)) -ne 0 ] || say "$((10 * round)) VRFs, $seen sockets looked at, $outside outside"
+	[ $((round % 5)) -ne 0 ] || say "$((20 * round)) VRFs, $seen sockets looked at, $outside outside"
 done
 more_descriptors=$(($(descriptors_of "$long") - descriptors))
 more_dirty=$(($(dirty_of "$long") - dirty))

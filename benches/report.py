@@ -360,7 +360,7 @@ class Section:
             rows = [line.split("\t") for line in file.read().splitlines()]
         self.title(
             "VRFs that come and go",
-            "Ten at a time, with daemons in them when they are removed, and four programs that make sockets all the while",
+            "Twenty at a time, with daemons in them when they are removed, and four programs that make sockets all the while",
             "(benches/churn.sh).",
         )
         self.lines += [*markdown(["", "", ""], rows)]
