@@ -1,0 +1,179 @@
+# shellcheck shell=bash
+# checks.sh - what must be seen, each with a name and what is expected
+#
+# The apps ask, all at once, each in one shell in its own namespace, and leave lines "KEY|ANSWER"; the checks compare. What
+# must not pass is looked for where it would arrive.
+
+# expect NAME PATTERN ANSWER
+expect() {
+	local verdict=ok
+	# shellcheck disable=SC2053  # a pattern
+	[[ $3 == $2 ]] || verdict=WRONG
+	printf '%-5s  %-58s  %s\n' "$verdict" "$1" "${3:-(nothing)}" | tee -a "$dir/checks"
+	[ "$verdict" = ok ] || printf '%-5s  %-58s  %s\n' '' '  expected:' "$2"
+}
+
+answer() { sed -n "s/^$1|//p" "$dir/answers"; }
+
+# ask APP - runs the shell script from standard input there
+ask() {
+	{
+		cat <<-SH
+			say() { printf '%s|%s\n' "$1-\$1" "\$2" >>"$dir/answers"; }
+			lease() { busybox udhcpc -i \$1 -f -q -n -t 40 -T 2 -s "$here/lease" 2>&1 | sed -n 's/^lease: //p'; }
+			name() { busybox nslookup -type=a \$1 \$2 2>&1 | awk '/^Name:/ { found = 1 } found && /^Address/ { print \$NF }'; }
+			web() { timeout 20 busybox wget -qO- "http://\$1" 2>/dev/null || echo 'no answer'; }
+			blocked() { timeout 4 busybox wget -qO- "http://\$1" 2>/dev/null || echo 'no answer'; }
+			host_id=$metadata/latest/meta-data/local-hostname
+		SH
+		cat
+	} >"$dir/$1.sh"
+	inside "$id-$1" sh "$dir/$1.sh" 2>"$dir/$1.log"
+}
+
+# The zones of the conntrack entries of port $1, sorted.
+zones_of() {
+	local name
+	for name in $(edge_namespaces); do
+		inside "$name" conntrack --dump 2>/dev/null
+	done | grep -w "dport=$1" | grep -o 'zone=[0-9]*' | cut -d= -f2 | sort -n | paste -sd' '
+}
+flush() { for name in $(edge_namespaces); do inside "$name" conntrack --flush 2>/dev/null; done; }
+
+gateway_counter() {
+	inside "$id-gw" nft list counter inet gateway "$1" | awk '$1 == "packets" { print $2 }'
+}
+
+v6_of() { ip -n "$id-$1" -6 -brief address show dev "$2" scope global | grep -o 'fd00:[0-9a-f:]*' | head -n 1; }
+has_v6() { [ -n "$(v6_of "$1" "$2")" ]; }
+
+check_local() {
+	local app
+	ask app1 <<-'SH' &
+		say lease1 "$(lease eth0)"
+		say lease2 "$(lease eth1)"
+		say name-own "$(name app1.ni1 10.10.1.1)"
+		say name-ni2 "$(name app1.ni2 10.10.2.1)"
+		say name-foreign "$(name app2.ni2 10.10.1.1)"
+		say metadata "$(web $host_id)"
+		say app2 "$(web 10.10.2.12)"
+		say allowed "$(web "$(name allowed.test 10.10.1.1)")"
+		say blocked "$(blocked "$(name blocked.test 10.10.1.1)")"
+	SH
+	ask app2 <<-'SH' &
+		say lease "$(lease eth0)"
+		say name "$(name app2.ni2 10.10.2.1)"
+		say metadata "$(web $host_id)"
+	SH
+	ask app3 <<-'SH' &
+		say lease "$(lease eth0)"
+		say name "$(name device.ni3 10.10.1.1)"
+		say metadata "$(web $host_id)"
+		say web "$(web 203.0.113.10)"
+	SH
+	wait $(jobs -rp | grep -vxF "$(printf '%s\n' "${daemons[@]}")")
+
+	expect 'app1 gets a lease in NI1' '10.10.1.11 from 10.10.1.1' "$(answer app1-lease1)"
+	expect 'app1 gets a lease in NI2' '10.10.2.11 from 10.10.2.1' "$(answer app1-lease2)"
+	expect 'app2 gets a lease in NI2' '10.10.2.12 from 10.10.2.1' "$(answer app2-lease)"
+	expect 'app3 gets the address of app1, in NI3' '10.10.1.11 from 10.10.1.1' "$(answer app3-lease)"
+	expect 'app1 finds its name in NI1' 10.10.1.11 "$(answer app1-name-own)"
+	expect 'app1 finds its name in NI2' 10.10.2.11 "$(answer app1-name-ni2)"
+	expect 'app1 does not find a name of NI2 in NI1' '' "$(answer app1-name-foreign)"
+	expect 'app3 finds the device in NI3' 10.10.1.1 "$(answer app3-name)"
+	expect 'metadata in NI1 is of NI1' 'the metadata of ni1' "$(answer app1-metadata)"
+	expect 'metadata in NI2 is of NI2' 'the metadata of ni2' "$(answer app2-metadata)"
+	expect 'metadata in NI3 is of NI3' 'the metadata of ni3' "$(answer app3-metadata)"
+	expect 'app1 reaches app2 within NI2' app2 "$(answer app1-app2)"
+	expect 'app1 reaches the allowed name, by the ipset' gw "$(answer app1-allowed)"
+	expect 'app1 does not reach another name' 'no answer' "$(answer app1-blocked)"
+	expect '  nothing of it arrives at the gateway' 0 "$(gateway_counter blocked)"
+	expect '  but it has a conntrack entry in zone 1, marked as dropped' 1 \
+		"$(inside "$(namespace_of 1)" conntrack --dump --zone 1 --orig-dst "$blocked" --mark $((dropped + 17)) 2>/dev/null | grep -c UNREPLIED)"
+	expect 'app3 gets out by eth1' gw "$(answer app3-web)"
+
+	ask app2 <<-SH
+		say blocked "\$(web $blocked)"
+	SH
+	expect 'app2, who may, reaches that other name (control)' gw "$(answer app2-blocked)"
+
+	flush
+	ask app1 <<-'SH'
+		say hairpin "$(web 192.168.0.2:8082)"
+	SH
+	expect 'hairpin inside: app1 by the port map of eth0 to app2' app2 "$(answer app1-hairpin)"
+	expect '  one conntrack entry in each of the zones' '1 2 999' "$(zones_of 8082)"
+	flush
+	ask app3 <<-'SH'
+		say hairpin "$(web 192.168.0.2:8082)"
+	SH
+	expect 'hairpin outside: app3 by eth1, the gateway, eth0 to app2' app2 "$(answer app3-hairpin)"
+	expect '  one conntrack entry in each of the zones' '2 3 999 999' "$(zones_of 8082)"
+	expect 'from outside to app2 by the port map' app2 \
+		"$(inside "$id-gw" timeout 20 curl --silent --interface "$outsider" http://192.168.0.2:8082)"
+	expect 'from the device to app1 by the pair' app1 "$(timeout 20 busybox wget -qO- http://240.0.1.2:8081)"
+	expect 'from the device to app1 by its own address, in the VRF' app1 \
+		"$(under_way 1 timeout 20 busybox wget -qO- http://10.10.1.11)"
+
+	for app in 'app1 eth0' 'app1 eth1' 'app3 eth0'; do
+		# shellcheck disable=SC2086  # two words
+		await 60 has_v6 $app || true
+	done
+	expect 'app1 makes itself an IPv6 address in NI1' 'fd00:10:1:0:*' "$(v6_of app1 eth0)"
+	expect 'app1 makes itself an IPv6 address in NI2' 'fd00:10:2:0:*' "$(v6_of app1 eth1)"
+	expect 'app3 makes itself an IPv6 address in NI3' 'fd00:10:1:0:*' "$(v6_of app3 eth0)"
+}
+
+under_way() { (under "$@"); }
+
+# Daemon $1 of network $2 and its children.
+family() { echo "$1" "$(cat "/proc/$1/task/$1/children")"; }
+
+sockets_of() {
+	local n=$1 pids='' pid said
+	while read -r _ _ pid; do pids+=" $(family "$pid")"; done < <(grep "^$n " "$dir/daemons")
+	if [ "$way" = netns ]; then
+		for pid in $pids; do
+			[ "/proc/$pid/ns/net" -ef "/run/netns/$id-ni$n" ] || echo "$pid is in another namespace"
+		done
+		echo 'in their namespace'
+		return
+	fi
+	# shellcheck disable=SC2086  # process ids
+	if said=$("$VRFBIND_TEST_COMMAND" status --vrf "ni$n" --json $pids 2>&1); then
+		echo "all $(grep -o '"verdict":' <<<"$said" | wc -l) ok"
+	else
+		# shellcheck disable=SC2086
+		"$VRFBIND_TEST_COMMAND" status --vrf "ni$n" $pids 2>&1
+	fi
+}
+
+check_sockets() {
+	local n
+	for n in "$@"; do
+		expect "every socket of the daemons of NI$n is in its VRF" \
+			"$([ "$way" = netns ] && echo 'in their namespace' || echo 'all [1-9]* ok')" "$(sockets_of "$n")"
+	done
+}
+
+check_flows() {
+	end_flows
+	expect 'the dropped flow is recorded, with its packets' '[1-9]* 0 dropped' \
+		"$(flow_lines | awk -v to="$blocked:80" '$2 == "app1" && $5 == to { print $6, $8, $10 }' | head -n 1)"
+	expect 'an allowed flow is recorded, in both directions' '[1-9]* [1-9]* allowed' \
+		"$(flow_lines | awk -v to="$allowed:80" '$2 == "app1" && $5 == to { print $6, $8, $10 }' | head -n 1)"
+	expect 'packets that left by a wrong uplink, seen by the edge' 0 "$(counters | awk '$1 == "wrong-uplink" { print $2 }')"
+	expect 'packets that left by a wrong uplink, seen by the gateway' 0 "$(gateway_counter wrong-uplink)"
+}
+
+# The pair of a network with each of the ranges that were proposed for it, instead of 240.0.0.0/4.
+check_ranges() {
+	local range
+	for range in 240.0.7 169.254.7 127.9.9 0.1.2; do
+		printf '%s\n' "address add $range.1/30 dev vd3" "address add $range.2/30 dev vn3" | ip -batch -
+		expect "the pair of NI3 with addresses of ${range%%.*}.x" \
+			"$(case $range in 127*) echo '0 received' ;; *) echo '1 received' ;; esac)" \
+			"$(ip vrf exec ni3 ping -c 1 -W 2 "$range.1" 2>&1 | grep -o '[01] received')"
+		printf '%s\n' "address delete $range.1/30 dev vd3" "address delete $range.2/30 dev vn3" | ip -batch -
+	done
+}

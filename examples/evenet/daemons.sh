@@ -1,0 +1,120 @@
+# shellcheck shell=bash
+# daemons.sh - dnsmasq, radvd and the metadata web server of each network, in one of the three ways
+#
+# None of them knows VRFs. Each is started in the foreground by under(), which is all that differs between the ways; its
+# output goes to a log in the scratch folder. What a user would type for network 1:
+#   VRFBIND_VRF=ni1 LD_PRELOAD=libvrfbind.so dnsmasq -k -C ni1.dnsmasq
+#   ip vrf exec ni1 dnsmasq -k -C ni1.dnsmasq
+#   ip netns exec ni1 dnsmasq -k -C ni1.dnsmasq
+
+daemons=()
+
+# under NETWORK COMMAND... - becomes the command in that network's VRF, or namespace
+under() {
+	local n=$1
+	shift
+	case $way in
+	library) VRFBIND_VRF=ni$n LD_PRELOAD=$VRFBIND_TEST_LIB exec "$@" ;;
+	ip-vrf) exec ip vrf exec "ni$n" "$@" ;;
+	netns) exec nsenter --net="/run/netns/$id-ni$n" -- "$@" ;;
+	esac
+}
+
+# start NETWORK NAME COMMAND... - a daemon of that network
+start() {
+	local n=$1 name=$2
+	shift 2
+	under "$n" "$@" >"$dir/ni$n.$name.log" 2>&1 &
+	daemons+=($!)
+	echo "$n $name $!" >>"$dir/daemons"
+}
+
+dnsmasq_conf() {
+	local n=$1 subnet=$2 app _ device address
+	cat <<-CONF
+		interface=br-ni$n
+		bind-interfaces
+		# 127.0.0.1 is an address of lo, not of the VRF.
+		except-interface=lo
+		no-resolv
+		no-hosts
+		server=$nameserver$n
+		domain=ni$n
+		local=/ni$n/
+		host-record=device.ni$n,$subnet.1
+		dhcp-range=$subnet.0,static,1h
+		dhcp-leasefile=$dir/ni$n.leases
+		pid-file=
+		log-facility=-
+		log-dhcp
+		log-queries
+	CONF
+	while read -r app _ device address; do
+		echo "dhcp-host=$(mac "$n" "$app"),$address,$app"
+		echo "host-record=$app.ni$n,$address"
+	done < <(rows apps 1 "$n")
+	[ "$n" != 1 ] || echo 'ipset=/allowed.test/ni1.allowed'
+	: "$device"
+}
+
+# On a VRF no router solicitation is heard: a host waits for the next advertisement.
+radvd_conf() {
+	cat <<-CONF
+		interface br-ni$1 {
+			AdvSendAdvert on;
+			MinRtrAdvInterval 3;
+			MaxRtrAdvInterval 4;
+			AdvDefaultLifetime 0;
+			prefix $2::/64 { };
+		};
+	CONF
+}
+
+start_daemons() {
+	local n kind subnet prefix _
+	while read -r n kind subnet prefix _; do
+		[ "$kind" != switch ] || continue
+		[ "$way" != netns ] || is_local "$n" || continue
+		dnsmasq_conf "$n" "$subnet" >"$dir/ni$n.dnsmasq"
+		radvd_conf "$n" "$prefix" >"$dir/ni$n.radvd"
+		mkdir -p "$dir/ni$n/latest/meta-data"
+		echo "the metadata of ni$n" >"$dir/ni$n/latest/meta-data/local-hostname"
+		start "$n" dnsmasq dnsmasq --keep-in-foreground --conf-file="$dir/ni$n.dnsmasq"
+		start "$n" radvd radvd --nodaemon --username=radvd --logmethod=stderr \
+			--config="$dir/ni$n.radvd" --pidfile="$dir/ni$n.radvd.pid"
+		start "$n" httpd busybox httpd -f -p "$metadata:80" -h "$dir/ni$n"
+	done < <(rows networks)
+}
+
+# The machines around the edge: a web page that says whose it is, names, and for the switch DHCP.
+start_outside() {
+	local app n _ gateway
+	for app in gw cloud1 cloud2 app{1..6}; do
+		mkdir "$dir/$app"
+		echo "$app" >"$dir/$app/index.html"
+		background "$id-$app" busybox httpd -f -p 80 -h "$dir/$app" &
+		daemons+=($!)
+	done
+	read -r _ _ gateway < <(rows uplinks 0 eth3)
+	{
+		cat <<-CONF
+			bind-interfaces
+			except-interface=lo
+			listen-address=${nameserver}1,${nameserver}2,${nameserver}3,${nameserver}4,${nameserver}5,$gateway
+			no-resolv
+			no-hosts
+			host-record=allowed.test,$allowed
+			host-record=blocked.test,$blocked
+			dhcp-range=${gateway%.*}.0,static,1h
+			dhcp-leasefile=$dir/gw.leases
+			pid-file=
+			log-facility=-
+			log-dhcp
+		CONF
+		while read -r app n _ _; do
+			echo "dhcp-host=$(mac "$n" "$app"),$(rows apps 1 6 | cut -d' ' -f4),$app"
+		done < <(rows apps 1 6)
+	} >"$dir/gw.dnsmasq"
+	background "$id-gw" dnsmasq --keep-in-foreground --conf-file="$dir/gw.dnsmasq" >"$dir/gw.dnsmasq.log" 2>&1 &
+	daemons+=($!)
+}
