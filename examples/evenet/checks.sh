@@ -119,9 +119,9 @@ check_local() {
 		# shellcheck disable=SC2086  # two words
 		await 60 has_v6 $app || true
 	done
-	expect 'app1 makes itself an IPv6 address in NI1' 'fd00:10:1:0:*' "$(v6_of app1 eth0)"
-	expect 'app1 makes itself an IPv6 address in NI2' 'fd00:10:2:0:*' "$(v6_of app1 eth1)"
-	expect 'app3 makes itself an IPv6 address in NI3' 'fd00:10:1:0:*' "$(v6_of app3 eth0)"
+	expect 'app1 makes itself an IPv6 address in NI1' 'fd00:10:1::*' "$(v6_of app1 eth0)"
+	expect 'app1 makes itself an IPv6 address in NI2' 'fd00:10:2::*' "$(v6_of app1 eth1)"
+	expect 'app3 makes itself an IPv6 address in NI3' 'fd00:10:1::*' "$(v6_of app3 eth0)"
 }
 
 under_way() { (under "$@"); }

@@ -116,7 +116,7 @@ uplink() {
 		rule add pref 400 from $address iif lo lookup 50${device#eth}
 	IP
 	while read -r n _; do
-		echo "rule add pref 200 iif vd$n to 240.0.0.0/4 lookup main"
+		printf "rule add pref %s iif vd$n to 240.0.0.0/4 lookup %s\n" 200 local 201 main
 		echo "rule add pref 300 iif vd$n lookup 50${device#eth}"
 	done < <(rows networks 4 "$device")
 }
