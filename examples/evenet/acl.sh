@@ -73,7 +73,7 @@ port_map_rules() {
 	done < <(rows port_maps)
 }
 
-# From which uplink a network's packets may leave; and of the device itself nothing may but IKE and ESP.
+# By which uplink a network's packets may leave; and of the device itself nothing may but IKE and ESP.
 uplink_rules() {
 	local n uplink _
 	while read -r n _ _ _ uplink; do
@@ -121,8 +121,34 @@ ruleset() {
 				meta mark & 0xf . oifname { $(uplink_rules) } return
 				oifname { "eth1", "eth2" } meta mark 0 udp dport { 500, 4500 } return
 				oifname { "eth1", "eth2" } meta l4proto esp return
+				# Seen here before it is encrypted, too.
+				rt ipsec exists return
 				ct direction reply return
 				counter name wrong-uplink
+			}
+		}
+	NFT
+	[ -n "$(numbers switch)" ] || return 0
+	# The switch is no router: its packets meet the bridges' own hooks only. With them comes the bridges' own conntrack,
+	# which sees the packets of every bridge, and before all of the above: so here, too, a port has its zone.
+	cat <<-NFT
+		table bridge evenet {
+			counter app6-ni6-sent { }
+			counter app6-ni6-received { }
+			counter app6-ni6-dropped { }
+			chain zone-of-port {
+				type filter hook prerouting priority -300
+				ct zone set iifname map { "eth3" : 6, $(rows apps | while read -r app n _; do
+					printf '"%s-ni%s" : %s, ' "$app" "$n" "$n"
+				done) }
+			}
+			chain switched {
+				type filter hook forward priority 0
+				oifname "app6-ni6" counter name app6-ni6-received
+				iifname != "app6-ni6" return
+				counter name app6-ni6-sent
+				ct state new ct mark set 102
+				icmp type echo-request limit rate over 5/second burst 5 packets counter name app6-ni6-dropped drop
 			}
 		}
 	NFT

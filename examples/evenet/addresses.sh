@@ -69,4 +69,25 @@ rows() {
 	done <<<"${!1//|/}"
 }
 
+# only TABLE COLUMN PATTERN - leaves out the table's other rows
+only() {
+	local row
+	while read -ra row; do
+		[[ ${#row[@]} -eq 0 || ! ${row[$2]} =~ ^($3)$ ]] || echo "${row[*]}"
+	done <<<"${!1//|/}"
+}
+
+# The reduced form has the local networks and one VPN.
+if [ -n "${EVENET_REDUCED-}" ]; then
+	networks=$(only networks 0 '[1-4]')
+	uplinks=$(only uplinks 0 'eth[01]')
+	apps=$(only apps 1 '[1-4]')
+	clouds=$(only clouds 1 4)
+fi
+
+# The numbers of the networks of kind $1, and the names of the machines around the edge.
+numbers() { rows networks 1 "$1" | cut -d' ' -f1; }
+app_names() { rows apps | cut -d' ' -f1 | sort -u; }
+cloud_names() { rows clouds | cut -d' ' -f1; }
+
 mac() { printf '02:00:00:00:%02x:%02x' "$1" "${2#app}"; }

@@ -124,25 +124,29 @@ check_local() {
 	expect 'app3 makes itself an IPv6 address in NI3' 'fd00:10:1::*' "$(v6_of app3 eth0)"
 }
 
-# How a VPN's apps are asked, in either mode.
+# check_tunnels MODE - either mode; the clouds see which it is, because ESP of a translated peer comes in UDP
 check_tunnels() {
-	local n
-	for n in 4 5; do
-		expect "the tunnel of NI$n comes up, $1" up "$(swan "$([ "$1" = 'one charon' ] && echo one || echo "ni$n")" \
-			--initiate --child "ni$n" --timeout 60 && echo up)"
-	done
-	for n in 4 5; do
+	local n name vici esp sentence
+	while read -r name n _; do
+		case $1 in
+		each) vici=ni$n esp='ESP in UDP' sentence='a charon in its VRF' ;;
+		one) vici=one esp='ESP' sentence='one charon for all' ;;
+		esac
+		expect "the tunnel of NI$n comes up, $sentence" "up, $esp" \
+			"$(swan "$vici" --initiate --child "ni$n" --timeout 60 && echo "up, $(encapsulation "$name")")"
 		ask "app$n" <<-SH
-			say cloud "\$(web 192.168.0.1)"
+			say cloud-$1 "\$(web 192.168.0.1)"
 		SH
-	done
-	expect "app4 reaches cloud1 at 192.168.0.1, $1" cloud1 "$(answer app4-cloud | tail -n 1)"
-	expect "app5 reaches cloud2 at 192.168.0.1, $1" cloud2 "$(answer app5-cloud | tail -n 1)"
+		expect "app$n reaches $name at 192.168.0.1, $sentence" "$name" "$(answer "app$n-cloud-$1")"
+	done < <(rows clouds)
+}
+encapsulation() {
+	inside "$id-$1" ip xfrm state | grep -q 'encap type espinudp' && echo 'ESP in UDP' || echo ESP
 }
 
 check_vpn() {
 	local n
-	for n in 4 5; do
+	for n in $(numbers vpn); do
 		ask "app$n" <<-SH &
 			say lease "\$(lease eth0)"
 			say name "\$(name app$n.ni$n 10.10.10.1)"
@@ -151,7 +155,7 @@ check_vpn() {
 		SH
 	done
 	wait_for_apps
-	for n in 4 5; do
+	for n in $(numbers vpn); do
 		expect "app$n gets a lease in NI$n" '10.10.10.11 from 10.10.10.1' "$(answer "app$n-lease")"
 		expect "app$n finds its name in NI$n" 10.10.10.11 "$(answer "app$n-name")"
 		expect "metadata in NI$n is of NI$n" "the metadata of ni$n" "$(answer "app$n-metadata")"
@@ -159,13 +163,39 @@ check_vpn() {
 		expect "app$n makes itself an IPv6 address in NI$n" 'fd00:10:10::*' "$(v6_of "app$n" eth0)"
 		expect "app$n reaches no 192.168.0.1 without a tunnel" 'no answer' "$(answer "app$n-before")"
 	done
-	check_tunnels 'a charon in each VRF'
-	check_sockets 4 5
+	check_tunnels each
 }
 
-# The clouds see which mode it is: a translated peer's ESP comes in UDP.
-encapsulation() {
-	inside "$id-$1" ip xfrm state | grep -q 'encap type espinudp' && echo 'ESP in UDP' || echo ESP
+# The sockets of UDP 500 and 4500 in the edge, by their device.
+ike_sockets() { ss --no-header -nul '( sport = :500 or sport = :4500 )' | grep -c "$@"; }
+
+# The one charon in place of those in the VRFs. Beside them it gets no socket, nor they beside it: an unbound UDP port
+# and a bound one exclude each other. charon runs on without.
+check_vpn_one() {
+	vpn_connections one
+	start_vpn_one
+	expect 'a charon without VRF beside those in VRFs gets UDP 500, 4500' 0 "$(ike_sockets -v %ni)"
+	end_vpn_each
+	end_vpn_one
+	xfrm_interfaces one
+	start_vpn_one
+	expect 'and alone it does, IPv4 and IPv6' 4 "$(ike_sockets -v %ni)"
+	check_tunnels one
+}
+
+check_switch() {
+	local received dropped
+	ask app6 <<-'SH'
+		say lease "$(lease eth0)"
+		say web "$(web 203.0.113.10)"
+		say pings "$(ping -q -c 60 -i 0.02 -W 1 172.16.3.1 | grep -o '[0-9]* received')"
+	SH
+	expect 'app6 gets a lease from the gateway, through the switch' '172.16.3.11 from 172.16.3.1' "$(answer app6-lease)"
+	expect 'app6 gets out through the switch' gw "$(answer app6-web)"
+	received=$(answer app6-pings) dropped=$(counters | awk '$1 == "app6-ni6-dropped" { print $2 }')
+	expect 'of 60 quick pings of app6 the rate limit lets few through' '[1-9]* received, [1-9]* dropped, together 60' \
+		"$received, $dropped dropped, together $((${received% *} + dropped))"
+	expect '  in conntrack zone 6' '[1-9]*' "$(conntrack --dump --zone 6 2>/dev/null | grep -c 'src=172.16.3.11')"
 }
 
 wait_for_apps() {

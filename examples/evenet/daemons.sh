@@ -14,11 +14,12 @@ under() {
 	local n=$1
 	shift
 	case $way in
-	library) VRFBIND_VRF=ni$n LD_PRELOAD=$VRFBIND_TEST_LIB exec "$@" ;;
-	ip-vrf) exec ip vrf exec "ni$n" "$@" ;;
-	netns) exec nsenter --net="/run/netns/$id-ni$n" -- "$@" ;;
+	library) become env "VRFBIND_VRF=ni$n" "LD_PRELOAD=$VRFBIND_TEST_LIB" "$@" ;;
+	ip-vrf) become ip vrf exec "ni$n" "$@" ;;
+	netns) become nsenter --net="/run/netns/$id-ni$n" -- "$@" ;;
 	esac
 }
+become() { exec "$@"; }
 
 # start NETWORK NAME COMMAND... - a daemon of that network
 start() {
@@ -70,11 +71,10 @@ radvd_conf() {
 	CONF
 }
 
+# start_daemons KIND - of all networks of that kind
 start_daemons() {
-	local n kind subnet prefix _
-	while read -r n kind subnet prefix _; do
-		[ "$kind" != switch ] || continue
-		[ "$way" != netns ] || is_local "$n" || continue
+	local n subnet prefix _
+	while read -r n _ subnet prefix _; do
 		dnsmasq_conf "$n" "$subnet" >"$dir/ni$n.dnsmasq"
 		radvd_conf "$n" "$prefix" >"$dir/ni$n.radvd"
 		mkdir -p "$dir/ni$n/latest/meta-data"
@@ -83,29 +83,44 @@ start_daemons() {
 		start "$n" radvd radvd --nodaemon --username=radvd --logmethod=stderr \
 			--config="$dir/ni$n.radvd" --pidfile="$dir/ni$n.radvd.pid"
 		start "$n" httpd busybox httpd -f -p "$metadata:80" -h "$dir/ni$n"
-	done < <(rows networks)
+	done < <(rows networks 1 "$1")
+	for n in $(numbers "$1"); do
+		await 60 ready "$n" || { tail -n 5 "$dir/ni$n".*.log >&2; return 1; }
+	done
+}
+
+# dnsmasq says when it has opened everything; radvd has two processes then; the web server listens.
+ready() {
+	local name pid
+	while read -r _ name pid; do
+		case $name in
+		dnsmasq) grep -q ': started, version' "$dir/ni$1.dnsmasq.log" || return 1 ;;
+		radvd) [ -n "$(cat "/proc/$pid/task/$pid/children")" ] || return 1 ;;
+		httpd) grep -q '^ *[0-9]*: FEA9FEA9:0050' "/proc/$pid/net/tcp" || return 1 ;;
+		esac
+	done < <(grep "^$1 " "$dir/daemons")
 }
 
 # The machines around the edge: a web page that says whose it is, names, and for the switch DHCP.
 start_outside() {
 	local app n _ gateway
-	for app in gw cloud1 cloud2 app{1..6}; do
+	for app in gw $(cloud_names) $(app_names); do
 		mkdir "$dir/$app"
 		echo "$app" >"$dir/$app/index.html"
 		background "$id-$app" busybox httpd -f -p 80 -h "$dir/$app" &
 		daemons+=($!)
 	done
-	read -r _ _ gateway < <(rows uplinks 0 eth3)
+	gateway=$(rows uplinks 0 eth3 | cut -d' ' -f3)
 	{
 		cat <<-CONF
 			bind-interfaces
 			except-interface=lo
-			listen-address=${nameserver}1,${nameserver}2,${nameserver}3,${nameserver}4,${nameserver}5,$gateway
+			listen-address=${nameserver}1,${nameserver}2,${nameserver}3,${nameserver}4,${nameserver}5${gateway:+,$gateway}
 			no-resolv
 			no-hosts
 			host-record=allowed.test,$allowed
 			host-record=blocked.test,$blocked
-			dhcp-range=${gateway%.*}.0,static,1h
+			${gateway:+dhcp-range=${gateway%.*}.0,static,1h}
 			dhcp-leasefile=$dir/gw.leases
 			pid-file=
 			log-facility=-

@@ -128,13 +128,13 @@ vpn_connections() {
 
 start_vpn_each() {
 	local n
-	for n in 4 5; do
+	for n in $(numbers vpn); do
 		strongswan_conf "ni$n" >"$dir/ni$n.strongswan"
 		export STRONGSWAN_CONF=$dir/ni$n.strongswan
 		start "$n" charon charon-systemd
 	done
 	unset STRONGSWAN_CONF
-	for n in 4 5; do load "ni$n" "$dir/ni$n.connection"; done
+	for n in $(numbers vpn); do load "ni$n" "$dir/ni$n.connection"; done
 }
 
 start_vpn_one() {
@@ -142,7 +142,7 @@ start_vpn_one() {
 	STRONGSWAN_CONF=$dir/one.strongswan charon-systemd >"$dir/one.log" 2>&1 &
 	one=$!
 	daemons+=($one)
-	load one "$dir"/ni[45].connection
+	load one "$dir"/ni?.connection
 }
 
 # Ends the charons of the VRFs; they take their tunnels down.
@@ -153,4 +153,10 @@ end_vpn_each() {
 	done <"$dir/daemons"
 	sed -i '/ charon /d' "$dir/daemons"
 	: "$n"
+}
+
+end_vpn_one() {
+	kill "$one"
+	wait "$one" || true
+	rm -f "$dir/one.vici"
 }

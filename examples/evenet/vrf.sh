@@ -15,27 +15,22 @@ is_local() { [ "$1" -le 3 ]; }
 
 make_namespaces() {
 	local name
-	namespaces+=("$id"-{gw,app{1..6},cloud1,cloud2})
+	for name in gw $(app_names) $(cloud_names); do namespaces+=("$id-$name"); done
 	[ "$way" != netns ] || namespaces+=("$id"-ni{1..3})
 	printf 'netns add %s\n' "${namespaces[@]:1}" | ip -batch -
 	for name in "${namespaces[@]}"; do
+		[[ $name != *-app* ]] || continue
 		inside "$name" sh -ec '
 			cd /proc/sys/net
-			case $0 in
-			*-edge | *-gw | *-cloud? | *-ni?)
-				echo 1 >ipv4/ip_forward
-				echo 1 >ipv6/conf/all/forwarding
-			esac
+			echo 1 >ipv4/ip_forward
+			echo 1 >ipv6/conf/all/forwarding
 			for scope in all default; do
 				echo 0 >ipv6/conf/$scope/accept_dad
 				echo 0 >ipv4/conf/$scope/rp_filter
 			done
 			# The hairpin comes back by eth0 with the address of eth1.
 			echo 1 >ipv4/conf/default/accept_local
-			# A VRF hears at its own sockets only, and they only it.
-			echo 0 >ipv4/tcp_l3mdev_accept
-			echo 0 >ipv4/udp_l3mdev_accept
-			ip link set lo up' "$name"
+			ip link set lo up'
 	done
 }
 
@@ -174,7 +169,7 @@ make_topology() {
 	local n app name _ public inner device
 	edge >"$dir/edge.ip"
 	ip -n "$edge" -batch "$dir/edge.ip"
-	for n in 1 2 3; do
+	for n in $(numbers local); do
 		[ ! -e "$dir/ni$n.ip" ] || ip -n "$id-ni$n" -batch "$dir/ni$n.ip"
 	done
 	gateway >"$dir/gw.ip"
@@ -183,7 +178,7 @@ make_topology() {
 		cloud "$public" "$inner" | ip -n "$id-$name" -batch -
 	done < <(rows clouds)
 	# All devices of an app; they get their addresses from daemons.
-	for app in app{1..6}; do
+	for app in $(app_names); do
 		{
 			echo 'link set lo up'
 			rows apps 0 "$app" | while read -r _ _ device _; do echo "link set $device up"; done
