@@ -5,6 +5,7 @@
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
 # make compare    `ip vrf exec` and the library side by side
 # make reach      every way to a socket and what becomes of it: plain, sealed, ip vrf exec; glibc, musl
+# make evenet     an edge device with six networks, overlapping subnets and two VPNs; KEEP=1 leaves it up, with a shell
 # make bench      writes BENCHMARKS.md: what a call, a start and a process cost, here and in a VRF
 # make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?
 # make races      100,000 trials of each race: threads, signal handlers, forks
@@ -14,7 +15,7 @@
 # make install    library, command, man pages, completions, licences below $(DESTDIR)$(PREFIX); make uninstall
 #                 takes them away again
 #
-# Needs Rust 1.88 or later. demo, test, bench, compare and reach install the Debian packages they need (tests/packages.sh),
+# Needs Rust 1.88 or later. What starts daemons installs the Debian packages that it needs (tests/packages.sh),
 # and start a VM where this kernel has no VRFs (tests/with-vrf.sh).
 
 PREFIX  ?= /usr/local
@@ -39,7 +40,7 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test test-package dist deb bench bench-programs bench-smoke scale churn compare reach races lint \
+.PHONY: all demo test test-package dist deb bench bench-programs bench-smoke scale churn compare reach evenet races lint \
 	install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
@@ -73,6 +74,10 @@ compare: test-packages programs
 
 reach: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
+
+evenet: test-packages all
+	tests/packages.sh evenet
+	$(if $(filter 1,$(KEEP)),examples/evenet/keep,tests/with-vrf.sh examples/evenet/run)
 
 test: test-packages all bench-programs
 	$(CARGO) test --locked --workspace

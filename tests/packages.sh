@@ -3,6 +3,7 @@
 #
 #   build   make, a C compiler and the linker that cargo calls
 #   test    the daemons and clients that the tests drive, and the tools that observe them
+#   evenet  what `make evenet` runs besides
 #   vm      what tests/vm.sh runs the virtual machine with
 #   package what `make deb` and its test need
 #   lint    shellcheck, for `make lint`
@@ -12,10 +13,10 @@
 # task costs one dpkg-query. Otherwise apt-get installs them, through sudo if the user is not root. A package index that
 # lacks one of them, or cannot deliver it, is refreshed once with `apt-get update`.
 #
-# No daemon is left running. The only package here with a service is radvd, whose maintainer script asks for a
-# start; but its unit (ConditionPathExists=) and its init script both do nothing without /etc/radvd.conf, and
-# the package brings no such file. Who has written that file wants radvd to run. RUNLEVEL=1 would not hold
-# it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
+# No daemon is left running. Two packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
+# do nothing without /etc/radvd.conf, and the package brings no such file. Who has written that file wants radvd to run.
+# RUNLEVEL=1 would not hold it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
+# That of charon-systemd (strongswan.service) is stopped and disabled, if it was installed here.
 #
 # Rust is only looked for: a toolchain is its user's choice, and Debian 12's (1.63) is too old for this crate.
 #
@@ -54,6 +55,13 @@ test  | valgrind               | a dnsmasq under the library is clean
 test  | charon-cmd             | a fourth daemon, whose memory is measured
 test  | zsh                    | its completions of the command
 test  | fish                   | likewise
+evenet | charon-systemd         | IKE: a strongSwan in each VRF; no daemon is left, see above
+evenet | strongswan-swanctl     | swanctl: its connections
+evenet | libstrongswan-standard-plugins | openssl and gcm, for its ciphers
+evenet | ipset                  | the set of addresses that dnsmasq fills
+evenet | iptables               | iptables-nft: asks that set, which nft cannot
+evenet | conntrack              | the entries in each zone, and flows
+evenet | iputils-ping           | 60 quick pings, for the rate limit
 package | debhelper            | make deb
 package | dpkg-dev             | dpkg-buildpackage, which calls it
 package | lintian              | what is wrong with the package
@@ -75,13 +83,13 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, package, vm and lint"
+		say "no group of packages is named '$group'; there are build, test, evenet, package, vm and lint"
 		exit 2
 	}
 	rows+=$found$'\n'
 done
 if [ -z "$rows" ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, package, vm, lint)"
+	say "usage: tests/packages.sh GROUP...  (build, test, evenet, package, vm, lint)"
 	exit 2
 fi
 
@@ -131,6 +139,9 @@ if [ ${#missing[@]} -gt 0 ]; then
 		say "apt-get could not install: ${missing[*]}"
 		exit 1
 	}
+	if [[ " ${missing[*]} " == *' charon-systemd '* && -d /run/systemd/system ]]; then
+		as_root systemctl disable --now strongswan.service >&2
+	fi
 fi
 
 [ -z "$rust_is_missing" ]
