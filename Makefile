@@ -16,7 +16,7 @@
 #                 takes them away again
 #
 # Needs Rust 1.88 or later. What starts daemons installs the Debian packages that it needs (tests/packages.sh),
-# and start a VM where this kernel has no VRFs (tests/with-vrf.sh).
+# and starts a VM where this kernel has no VRFs (tests/with-vrf.sh).
 
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
@@ -60,7 +60,7 @@ build-packages:
 	tests/packages.sh build
 
 test-packages:
-	tests/packages.sh build test
+	tests/packages.sh build test evenet
 	tests/with-vrf.sh --prepare
 
 programs: all
@@ -76,7 +76,6 @@ reach: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
 
 evenet: test-packages all
-	tests/packages.sh evenet
 	$(if $(filter 1,$(KEEP)),examples/evenet/keep,tests/with-vrf.sh examples/evenet/run)
 
 test: test-packages all bench-programs

@@ -392,7 +392,7 @@ fn size(place: &Place) -> Result<(), Failed> {
 // ---- lo and netns: on this machine ----
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to.
-const SCRIPTS: [(&str, &[&str]); 9] = [
+const SCRIPTS: [(&str, &[&str]); 10] = [
     ("programs.sh", &["lo"]),
     ("cpython.sh", &["lo", "vrf"]),
     ("command-exec.sh", &["lo", "vrf"]),
@@ -402,6 +402,7 @@ const SCRIPTS: [(&str, &[&str]); 9] = [
     ("command-unit.sh", &["lo", "vrf"]),
     ("command-completions.sh", &["lo"]),
     ("bench.sh", &["lo", "vrf"]),
+    ("evenet.sh", &["vrf"]),
 ];
 
 fn scripts<'a>(place: &'a Place, tier: &'a str) -> impl Iterator<Item = PathBuf> + 'a {

@@ -141,7 +141,10 @@ check_tunnels() {
 	done < <(rows clouds)
 }
 encapsulation() {
-	inside "$id-$1" ip xfrm state | grep -q 'encap type espinudp' && echo 'ESP in UDP' || echo ESP
+	case $(inside "$id-$1" ip xfrm state) in
+	*'encap type espinudp'*) echo 'ESP in UDP' ;;
+	*'proto esp'*) echo ESP ;;
+	esac
 }
 
 check_vpn() {

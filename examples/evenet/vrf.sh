@@ -54,6 +54,7 @@ network() {
 		link set vd$n addrgenmode none up
 	IP
 	in_network "$n" <<-IP
+		$([ "$where" = "$edge" ] || black_hole)
 		link add br-ni$n type bridge mcast_snooping 0
 		link set br-ni$n $master
 		link set vn$n addrgenmode none $master
@@ -116,15 +117,22 @@ uplink() {
 	done < <(rows networks 4 "$device")
 }
 
+# Where what was dropped goes, in each namespace that has access lists.
+black_hole() {
+	cat <<-IP
+		rule add pref 100 fwmark $dropped/$dropped lookup 400
+		link add blackhole type dummy
+		link set blackhole up
+		route add default dev blackhole table 400
+	IP
+}
+
 edge() {
 	local n kind subnet prefix uplink address gateway
 	cat <<-IP
 		rule add pref 32765 lookup local
 		rule delete pref 0
-		rule add pref 100 fwmark $dropped/$dropped lookup 400
-		link add blackhole type dummy
-		link set blackhole up
-		route add default dev blackhole table 400
+		$(black_hole)
 	IP
 	while read -r uplink address gateway; do
 		uplink "$uplink" "$address" "$gateway"
