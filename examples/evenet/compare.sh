@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # compare.sh - the three ways side by side, over the daemons of the local networks, which every way has
 #
-# measure is called once in each way, when those daemons are ready, and leaves lines "KEY VALUE..." in a file that is
+# measure is called once in each way (without the privileges if it is reduced), when those daemons are ready, and leaves lines "KEY VALUE..." in a file that is
 # named after the way; show_comparison makes the table of these files.
 
 # measure MILLISECONDS_FOR_THE_DEVICES MILLISECONDS_FOR_THE_DAEMONS
@@ -17,7 +17,7 @@ measure() {
 			$1 == "Pss:" { pss += $2 }
 			$1 == "Private_Dirty:" { dirty += $2 }
 			END { print "pss", pss, "kB"; print "dirty", dirty, "kB" }'
-		echo "privileges $(privileges)"
+		[ -n "${EVENET_REDUCED-}" ] || echo "privileges $(privileges)"
 	} >>"$EVENET_RESULTS/$way"
 }
 
