@@ -13,7 +13,7 @@
 #
 # A VRF shows its packets to prerouting twice: as its device's, and then as its own. The rules name the former.
 
-# Two devices in one zone, by which conntrack never takes two networks' equal addresses for one.
+# The devices of each zone, by which conntrack never takes two networks' equal addresses for one.
 zones() {
 	local n kind _
 	while read -r n kind _; do
@@ -27,8 +27,8 @@ zones() {
 
 # One chain for each app in each network: what it may. Network 1 may the names that its ipset holds, and the port maps.
 app_chains() {
-	local app n device address verdict
-	while read -r app n device address; do
+	local app n verdict
+	while read -r app n _; do
 		[ "$n" != 6 ] || continue
 		verdict=
 		[ "$n" != 1 ] || verdict="
@@ -46,7 +46,6 @@ app_chains() {
 				ct mark set $((${app#app} * 16 + n))$verdict
 			}
 		NFT
-		: "$device" "$address"
 	done < <(rows apps)
 }
 

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # checks.sh - what must be seen, each with a name and what is expected
 #
-# The apps ask, all at once, each in one shell in its own namespace, and leave lines "KEY|ANSWER"; the checks compare. What
-# must not pass is looked for where it would arrive.
+# The apps ask, all at once, each in one shell in its own namespace, and leave lines "KEY|ANSWER"; the checks compare.
+# What must not pass is looked for where it would arrive.
 
 # expect NAME PATTERN ANSWER
 expect() {
@@ -89,7 +89,8 @@ check_local() {
 	expect 'app1 does not reach another name' 'no answer' "$(answer app1-blocked)"
 	expect '  nothing of it arrives at the gateway' 0 "$(gateway_counter blocked)"
 	expect '  but it has a conntrack entry in zone 1, marked as dropped' 1 \
-		"$(inside "$(namespace_of 1)" conntrack --dump --zone 1 --orig-dst "$blocked" --mark $((dropped + 17)) 2>/dev/null | grep -c UNREPLIED)"
+		"$(inside "$(namespace_of 1)" conntrack --dump --zone 1 --orig-dst "$blocked" --mark $((dropped + 17)) 2>/dev/null |
+			grep -c UNREPLIED)"
 	expect 'app3 gets out by eth1' gw "$(answer app3-web)"
 
 	ask app2 <<-SH
@@ -244,7 +245,8 @@ check_flows() {
 		"$(flow_lines | awk -v to="$blocked:80" '$2 == "app1" && $5 == to { print $6, $8, $10 }' | head -n 1)"
 	expect 'an allowed flow is recorded, in both directions' '[1-9]* [1-9]* allowed' \
 		"$(flow_lines | awk -v to="$allowed:80" '$2 == "app1" && $5 == to { print $6, $8, $10 }' | head -n 1)"
-	expect 'packets that left by a wrong uplink, seen by the edge' 0 "$(counters | awk '$1 == "wrong-uplink" { print $2 }')"
+	expect 'packets that left by a wrong uplink, seen by the edge' 0 \
+		"$(counters | awk '$1 == "wrong-uplink" { print $2 }')"
 	expect 'packets that left by a wrong uplink, seen by the gateway' 0 "$(gateway_counter wrong-uplink)"
 }
 

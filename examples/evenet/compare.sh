@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # compare.sh - the three ways side by side, over the daemons of the local networks, which every way has
 #
-# measure is called once in each way (without the privileges if it is reduced), when those daemons are ready, and leaves lines "KEY VALUE..." in a file that is
-# named after the way; show_comparison makes the table of these files.
+# measure is called once in each way, when those daemons are ready, and leaves lines "KEY VALUE..." in a file that is
+# named after the way; show_comparison makes the table of these files. The reduced form leaves out the capabilities,
+# which take a dozen of trials.
 
 # measure MILLISECONDS_FOR_THE_DEVICES MILLISECONDS_FOR_THE_DAEMONS
 measure() {

@@ -31,7 +31,7 @@ start() {
 }
 
 dnsmasq_conf() {
-	local n=$1 subnet=$2 app _ device address
+	local n=$1 subnet=$2 app address _
 	cat <<-CONF
 		interface=br-ni$n
 		bind-interfaces
@@ -50,12 +50,11 @@ dnsmasq_conf() {
 		log-dhcp
 		log-queries
 	CONF
-	while read -r app _ device address; do
+	while read -r app _ _ address; do
 		echo "dhcp-host=$(mac "$n" "$app"),$address,$app"
 		echo "host-record=$app.ni$n,$address"
 	done < <(rows apps 1 "$n")
 	[ "$n" != 1 ] || echo 'ipset=/allowed.test/ni1.allowed'
-	: "$device"
 }
 
 # On a VRF no router solicitation is heard: a host waits for the next advertisement.

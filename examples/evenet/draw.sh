@@ -2,8 +2,8 @@
 # draw.sh         - prints the topology as SVG, made of the tables in addresses.sh
 # draw.sh --check - whether evenet.svg is that; with status 1 and the difference if it is not
 #
-# A row for each network: its apps, its VRF, its pair to the default VRF, and the uplink it leaves by. An uplink's height is
-# that of the first network which uses it.
+# A row for each network: its apps, its VRF, its pair to the default VRF, and the uplink it leaves by. An uplink's
+# height is that of the first network which uses it.
 set -euo pipefail
 here=$(dirname -- "$(readlink -f -- "$0")")
 unset EVENET_REDUCED
@@ -47,7 +47,10 @@ drawing() {
 	height=$(($(row_of 6) + 100))
 	cat <<-SVG
 		<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1290 $height" font-family="sans-serif" font-size="11">
-		<style>rect{fill:#fff;stroke:#555}.edge{fill:#f4f4f4}.local{fill:#e3f0ff}.vpn{fill:#e6f6e2}.switch{fill:#fff3d6}.name{font-weight:bold}line{stroke:#555}</style>
+		<style>
+		rect { fill: #fff; stroke: #555 } line { stroke: #555 } .name { font-weight: bold }
+		.edge { fill: #f4f4f4 } .local { fill: #e3f0ff } .vpn { fill: #e6f6e2 } .switch { fill: #fff3d6 }
+		</style>
 	SVG
 	box 200 10 740 $((height - 20)) edge
 	text 210 28 name 'the edge device: one network namespace'

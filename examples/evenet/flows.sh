@@ -2,8 +2,8 @@
 # flows.sh - who spoke with whom, and how much: conntrack's events as lines like NetFlow's, nft's counters as a table
 #
 # A conntrack entry that ends says what it carried in both directions; its zone says in which network it was, its mark
-# (acl.sh) which app's it was and whether it was dropped. watch_flows listens from the beginning, and end_flows ends
-# what is still open.
+# (acl.sh) which app's it was and whether it was dropped. watch_flows listens from the beginning (its netlink socket of
+# protocol 12 has groups then), and end_flows ends what is still open.
 
 edge_namespaces() { printf '%s\n' "${namespaces[@]}" | grep -E -- '-(edge|ni[0-9])$'; }
 
@@ -15,7 +15,7 @@ watch_flows() {
 		daemons+=($!)
 	done
 	for name in $(edge_namespaces); do
-		await 20 inside "$name" sh -c 'grep -q . /proc/net/netlink && conntrack -C >/dev/null'
+		await 60 inside "$name" awk '$2 == 12 && $4 != "00000000" { found = 1 } END { exit !found }' /proc/net/netlink
 	done
 }
 

@@ -5,8 +5,8 @@
 # xfrm4, which is in VRF ni4. In one of two modes:
 #   each   one charon in each VRF, with a vici socket of its own. IKE and ESP are the network's traffic as any other is:
 #          from 240.0.4.2 through the pair, translated at both ends, hence in UDP port 4500 (NAT traversal)
-#   one    a charon in the default VRF for both, as strongSwan is meant to be run; it speaks from the uplinks' addresses,
-#          in plain ESP
+#   one    a charon in the default VRF for both, as strongSwan is meant to be run; it speaks from the uplinks'
+#          addresses, in plain ESP
 # The device below an XFRM interface says in which VRF the encrypted packet is routed: vn4, or the uplink.
 #
 # What a user would type, for NI4:
@@ -147,12 +147,11 @@ start_vpn_one() {
 
 # Ends the charons of the VRFs; they take their tunnels down.
 end_vpn_each() {
-	local n name pid
-	while read -r n name pid; do
+	local name pid _
+	while read -r _ name pid; do
 		[ "$name" != charon ] || { kill "$pid"; wait "$pid" || true; }
 	done <"$dir/daemons"
 	sed -i '/ charon /d' "$dir/daemons"
-	: "$n"
 }
 
 end_vpn_one() {

@@ -1,11 +1,9 @@
 # shellcheck shell=bash
 # vrf.sh - the devices and the routes: namespaces, VRFs, bridges, veth pairs, uplinks, tables, conntrack zones
 #
-# One `ip -batch` for each namespace. In order: the edge, into whose namespaces all veth pairs lead; then each peer, which
-# only has to take up what it was given. In the way `netns` a local network's bridge and vn device are in a namespace
+# One `ip -batch` for each namespace. In order: the edge, from which all veth pairs lead; then each peer, which only
+# has to take up what it was given. In the way `netns` a local network's bridge and vn device are in a namespace
 # instead of a VRF, and everything else is the same.
-
-# Needs: id, edge, way.
 
 # The namespace of network $1's bridge.
 namespace_of() {
@@ -34,10 +32,11 @@ make_namespaces() {
 	done
 }
 
+# network NUMBER KIND SUBNET PREFIX
 # A bridge in its VRF, the pair to the default VRF, and its apps' ports. Devices are enslaved before they get addresses:
 # IPv6 loses those that it had. A port of a bridge is in no VRF, so it has no address of its own.
 network() {
-	local n=$1 kind=$2 subnet=$3 prefix=$4 where master='' route=''
+	local n=$1 subnet=$3 prefix=$4 where master='' route=''
 	where=$(namespace_of "$n")
 	if [ "$where" = "$edge" ]; then
 		master="master ni$n" route="vrf ni$n"
@@ -67,7 +66,6 @@ network() {
 		address add $metadata/32 dev br-ni$n
 		route add default via 240.0.$n.1 dev vn$n $route
 	IP
-	: "$kind"
 }
 
 # What is in the edge's namespace is done with the rest of the edge.
@@ -98,9 +96,9 @@ switch() {
 	IP
 }
 
-# Table 500 + the number of the uplink: what its networks and its own address send. Before them: what was dropped goes to
-# the black hole, what is for another network's pair goes there. The table local comes after the VRFs, or an address of
-# the default VRF would be local in every VRF, and the hairpin would not leave the device.
+# Table 500 + the number of the uplink: what its networks and its own address send. Before them: what was dropped goes
+# to the black hole, what is for another network's pair goes there. The table local comes after the VRFs, or an
+# address of the default VRF would be local in every VRF, and the hairpin would not leave the device.
 uplink() {
 	local device=$1 address=$2 gateway=$3 n _
 	echo "link add $device type veth peer name $device netns $id-gw"
@@ -174,7 +172,7 @@ cloud() {
 }
 
 make_topology() {
-	local n app name _ public inner device
+	local n app name public inner device _
 	edge >"$dir/edge.ip"
 	ip -n "$edge" -batch "$dir/edge.ip"
 	for n in $(numbers local); do
