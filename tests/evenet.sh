@@ -6,7 +6,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
-checks=51
+checks=52
 echo "1..$((checks + 3))"
 
 # What a run makes outside of its own namespaces.

@@ -178,13 +178,15 @@ ike_sockets() { ss --no-header -nul '( sport = :500 or sport = :4500 )' | grep -
 check_vpn_one() {
 	vpn_connections one
 	start_vpn_one
-	expect 'a charon without VRF beside those in VRFs gets UDP 500, 4500' 0 "$(ike_sockets -v %ni)"
+	expect 'IKE sockets of a charon without VRF, beside those in VRFs' 0 "$(ike_sockets -v %ni)"
 	end_vpn_each
 	end_vpn_one
 	xfrm_interfaces one
 	start_vpn_one
-	expect 'and alone it does, IPv4 and IPv6' 4 "$(ike_sockets -v %ni)"
+	expect '  and of one that is alone, IPv4 and IPv6' 4 "$(ike_sockets -v %ni)"
 	check_tunnels one
+	start_vpn_each
+	expect '  and of those in VRFs, beside it' 0 "$(ike_sockets %ni)"
 }
 
 check_switch() {
