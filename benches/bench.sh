@@ -363,7 +363,7 @@ if [ "$tier" = lo ]; then
 	all_memory
 	counts
 else
-	start_up 61 101
+	start_up 51 81
 fi
 {
 	environment
