@@ -10,7 +10,7 @@
 # make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?
 # make races      100,000 trials of each race: threads, signal handlers, forks
 # make dist       a tarball of what is committed; make deb: the Debian package of that; both into target/dist
-# make test-package builds that package twice, and installs and removes it
+# make test-package builds that package twice, and installs and removes it; and what apk/APKBUILD builds
 # make lint       rustfmt, clippy, shellcheck
 # make install    library, command, man pages, completions, licences below $(DESTDIR)$(PREFIX); make uninstall
 #                 takes them away again
@@ -127,6 +127,7 @@ deb: dist
 test-package:
 	tests/packages.sh build package
 	tests/package.sh
+	tests/apkbuild.sh
 
 lint:
 	$(CARGO) fmt --check

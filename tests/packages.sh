@@ -65,6 +65,7 @@ evenet | iputils-ping           | 60 quick pings, for the rate limit
 package | debhelper            | make deb
 package | dpkg-dev             | dpkg-buildpackage, which calls it
 package | lintian              | what is wrong with the package
+package | busybox busybox-static | the shell of Alpine, for apk/APKBUILD
 vm    | qemu-system-x86        | the virtual machine
 vm    | python3-venv           | the virtual environment that virtme-ng is installed in
 vm    | udev                   | virtme-ng runs the systemd-udevd of this root file system in the guest
