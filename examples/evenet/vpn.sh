@@ -145,9 +145,10 @@ start_vpn_one() {
 	load one "$dir"/ni?.connection
 }
 
-# Ends the charons of the VRFs; they take their tunnels down.
+# Takes the tunnels down, and then ends the charons of the VRFs: one that is killed may not get to tell its peer.
 end_vpn_each() {
-	local name pid _
+	local n name pid _
+	for n in $(numbers vpn); do swan "ni$n" --terminate --ike "ni$n" --timeout 30; done
 	while read -r _ name pid; do
 		[ "$name" != charon ] || { kill "$pid"; wait "$pid" || true; }
 	done <"$dir/daemons"
