@@ -183,6 +183,9 @@ check_vpn_one() {
 	end_vpn_one
 	# A charon that ends does not wait for its peer, who would still show the old tunnel.
 	await 60 no_tunnels || true
+	# For two minutes the uplink's port 500 would still be the translated one of NI4. The new charon's would be made
+	# another, which is what a peer takes for a NAT.
+	flush
 	xfrm_interfaces one
 	start_vpn_one
 	expect '  and of one that is alone, IPv4 and IPv6' 4 "$(ike_sockets -v %ni)"
