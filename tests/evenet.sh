@@ -9,8 +9,9 @@ cd -- "$(dirname -- "$0")/.."
 checks=52
 echo "1..$((checks + 3))"
 
-# What a run makes outside of its own namespaces.
+# What a run makes outside of its own namespaces. The first namespace that is named makes /run/netns.
 traces() {
+	mkdir -p /run/netns
 	find /run/netns "${TMPDIR:-/tmp}" -maxdepth 1 -name 'evenet*' | sort
 	find /sys/fs/cgroup -name '*evenet-*'
 	ip link show
