@@ -1,6 +1,7 @@
 # make            builds target/release/libvrfbind.so, the commands vrfbind and vrfbind-trial there, and completions
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
+# make test-kernels  what takes a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
 # make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
 # make compare    `ip vrf exec` and the library side by side
@@ -40,7 +41,7 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test test-package dist deb bench bench-programs bench-smoke scale churn compare reach evenet races lint \
+.PHONY: all demo test test-kernels test-package dist deb bench bench-programs bench-smoke scale churn compare reach evenet races lint \
 	install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
@@ -80,6 +81,15 @@ evenet: test-packages all
 
 test: test-packages all bench-programs
 	$(CARGO) test --locked --workspace
+
+# All of them, though one fails.
+KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
+
+test-kernels: test-packages programs
+	failed=; for kernel in $(KERNELS); do \
+		echo "vrfbind-tests: the vrf tier on $$kernel"; \
+		VRFBIND_VM_KERNEL=$$kernel $(CARGO) test --locked --package vrfbind-tests -- vrf: || failed="$$failed $$kernel"; \
+	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed on:$$failed"; exit 1; }
 
 bench-programs: test-packages all
 	benches/bench.sh build

@@ -103,8 +103,13 @@ static_program() {
 	echo 'int main(void) { return 0; }' >"$scratch/static.c"
 	gcc -static -o "$scratch/static" "$scratch/static.c"
 	readelf -lW "$scratch/static" | not grep -q INTERP
-	ends 0 "$command" check "${any[@]}" "$device" "$scratch/static"
-	has_line '^warn  program: .*/static is statically linked: it will be supervised'
+	if before 5.14; then
+		ends 1 "$command" check "${any[@]}" "$device" "$scratch/static"
+		has_line '^fail  program: .*/static is statically linked, and cannot be supervised here'
+	else
+		ends 0 "$command" check "${any[@]}" "$device" "$scratch/static"
+		has_line '^warn  program: .*/static is statically linked: it will be supervised'
+	fi
 	ends 1 env LD_PRELOAD="$library" VRFBIND_VRF="$device" \
 		"$command" check --loaded "${any[@]}" "$device" "$scratch/static"
 	has_line '^fail  program: .*/static is statically linked: the library cannot be preloaded into it'
@@ -189,7 +194,11 @@ resolvers() {
 notifications() {
 	grep -qw user_notif /proc/sys/kernel/seccomp/actions_avail
 	ends 0 "$command" check
-	has_line '^(ok  |warn)  seccomp: .*static.* can be supervised'
+	if before 5.14; then
+		has_line '^warn  seccomp: static and Go programs cannot be supervised: .*Linux 5.14$'
+	else
+		has_line '^(ok  |warn)  seccomp: .*static.* can be supervised'
+	fi
 	with_file 'kill_process errno allow' /proc/sys/kernel/seccomp/actions_avail "$command" check >"$scratch/said"
 	has_line '^warn  seccomp: static and Go programs cannot be supervised'
 	if with_file 'allow' /proc/sys/kernel/seccomp/actions_avail "$command" check >"$scratch/said"; then

@@ -173,6 +173,10 @@ line_in_a_shell() {
 	diff "$scratch/said" <(echo tcp EPERM)
 	[ "$(grep -c . "$scratch/said.stderr")" -eq 1 ]
 	grep -q "^vrfbind: $scratch/ask-static .*statically linked.*EPERM.*vrfbind exec --supervise" "$scratch/said.stderr"
+	if before 5.14; then
+		refused 125 'takes Linux 5.14' "${start[@]}" --supervise "$device" bash "$scratch/typed"
+		return
+	fi
 	# Which helps, and then there is nothing to say.
 	timeout "$limit" "${start[@]}" --supervise "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
 	cat "$scratch/said.stderr"
@@ -341,7 +345,11 @@ file_capabilities() {
 	refused 125 'capable is a program with file capabilities' \
 		"${nobody[@]}" "${start[@]}" --no-supervise "$device" "$scratch/capable" raw
 	# Supervised, and without the capability: no_new_privs.
-	says $'tcp '"$device"$'\nraw EPERM' "${nobody[@]}" "${start[@]}" "$device" "$scratch/capable" tcp raw
+	if before 5.14; then
+		refused 125 'takes Linux 5.14' "${nobody[@]}" "${start[@]}" "$device" "$scratch/capable" tcp raw
+	else
+		says $'tcp '"$device"$'\nraw EPERM' "${nobody[@]}" "${start[@]}" "$device" "$scratch/capable" tcp raw
+	fi
 	says "raw $device" "${start[@]}" "$device" "$scratch/capable" raw
 }
 

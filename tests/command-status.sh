@@ -212,16 +212,25 @@ static_program() {
 # The library says so, and of a static program the supervisor's listener does.
 supervised() {
 	local under=(env VRFBIND_LIBRARY="$library" "$command" exec --any-device --supervise "$device")
+	static_program
+	if before 5.14; then
+		refused 125 'takes Linux 5.14' "${under[@]}" "$static"
+		no_supervisor
+		return
+	fi
 	start "${under[@]}" "${program[@]}" -
 	truth | grep -q " $device\$"
 	same "$(lines supervised libc)" "$(found 0 seal tier)"
 	"$command" status "$pid" | grep -q ', supervised'
-	static_program
 	start "${under[@]}" "$static"
 	not grep -q libvrfbind "/proc/$pid/maps"
 	same "$(lines supervised None "$device" environment)" "$(found 0 seal library vrf vrf_from)"
 	same "$device" "$(found 0 sockets | cut -d' ' -f2)"
-	# Another process is no supervisor, whatever a program's environment says.
+	no_supervisor
+}
+
+# Another process is no supervisor, whatever a program's environment says.
+no_supervisor() {
 	VRFBIND_SEAL=1 bound VRFBIND_SUPERVISOR=$$ sh -c "exec '$static' 2>/dev/null"
 	same None "$(found 0 seal)"
 	found 0 notes | grep -q "its supervisor, process $$, is not there"

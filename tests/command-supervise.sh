@@ -428,6 +428,16 @@ old_kernels() {
 	await none_left
 }
 
+# Supervision is refused, and the program is not started in another way.
+before_5_14() {
+	says 'tcp unbound' "$ask" tcp
+	refused 125 'takes Linux 5.14' "${start[@]}" "$device" "$ask" tcp
+	refused 125 'takes Linux 5.14' "${start[@]}" --supervise "$device" "$scratch/ask" tcp
+	refused 125 'takes Linux 5.14' "${nobody[@]}" "${start[@]}" "$device" "$ask" tcp
+	says "tcp $device" "${start[@]}" "$device" "$scratch/ask" tcp
+	none_left
+}
+
 no_proc() {
 	refused 125 '/proc' unshare --mount --pid --fork "${start[@]}" "$device" "$ask" tcp
 }
@@ -462,6 +472,12 @@ done
 
 # Numbers of system calls.
 if [ "$(uname -m)" = x86_64 ]; then seccomp=317 ioctl=16; else seccomp=277 ioctl=29; fi
+
+if before 5.14; then
+	echo 1..1
+	root_point 'before Linux 5.14 supervision is refused, and nothing is started' before_5_14
+	exit "$all_ok"
+fi
 
 # The tier lo may be run before tests/vm.sh has unpacked one.
 if [ "$tier" = lo ]; then echo 1..23; else echo 1..24; fi

@@ -78,6 +78,9 @@ refused() {
 	grep -qE "^vrfbind: .*($pattern)" "$scratch/said.stderr"
 }
 
+# before VERSION - whether the kernel is older than that, for what a test then expects instead
+before() { [ "$(printf '%s\n' "$1" "$(uname -r)" | sort -V | sed -n 1p)" != "$1" ]; }
+
 # await COMMAND... - until it succeeds, $limit seconds at most
 await() {
 	local end=$((SECONDS + limit))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vm.sh [--kernel PACKAGE] [--limit SECONDS] -- CMD [ARG...] - runs CMD in a virtual machine whose kernel has VRFs
+# vm.sh [--kernel [SUITE/]PACKAGE] [--limit SECONDS] -- CMD [ARG...] - runs CMD in a virtual machine whose kernel has VRFs
 #
 # CMD runs as root in the project's root folder, with an empty standard input. Its output arrives while it is written,
 # its exit status is ours (128+N after signal N). What is downloaded stays under target/vm/, so that only the first run
@@ -23,8 +23,10 @@
 # Root is not needed: `apt-get download` and qemu do without, and the guest is root within itself. A missing or outdated
 # package index makes this script call `apt-get update`, and that takes sudo.
 #
-#   --kernel PACKAGE   a kernel package, or one that depends on it, that apt-get can download
-#                      (default: linux-image-amd64; on Ubuntu linux-image-generic)
+#   --kernel [SUITE/]PACKAGE
+#                      a kernel package, or one that depends on it, that apt-get can download (default: what
+#                      VRFBIND_VM_KERNEL says, or linux-image-amd64; on Ubuntu linux-image-generic). With SUITE it is
+#                      that suite's of the Debian archive this machine's apt uses: bullseye/linux-image-amd64
 #   --limit SECONDS    end the guest after so long (default 1500)
 #   VRFBIND_VM_MEMORY=SIZE   the guest's memory (default 2G)
 #   VRFBIND_VM_KVM=1   let qemu use /dev/kvm. Not the default, because /dev/kvm is no proof: where
@@ -44,7 +46,7 @@ memory=${VRFBIND_VM_MEMORY:-2G}
 say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }
 die() { say "$*"; exit 125; }
 
-kernel=''
+kernel=${VRFBIND_VM_KERNEL-}
 limit=1500
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -55,7 +57,7 @@ while [ $# -gt 0 ]; do
 	esac
 done
 if [ $# -eq 0 ] || [[ ! $limit =~ ^[0-9]+$ ]]; then
-	say 'usage: tests/vm.sh [--kernel PACKAGE] [--limit SECONDS] -- CMD [ARG...]'
+	say 'usage: tests/vm.sh [--kernel [SUITE/]PACKAGE] [--limit SECONDS] -- CMD [ARG...]'
 	exit 2
 fi
 
@@ -75,9 +77,25 @@ done
 
 # --- 1. what target/vm/ holds ---
 
+# Makes apt-get and apt-cache look into another suite than this machine's: with a source list, an index and a cache in
+# folder $1. Its packages are checked against Debian's archive keyring.
+look_into_suite() {
+	local state=$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg archive
+	[ -r "$keyring" ] || die "there is no $keyring, and no suite of Debian without it"
+	# shellcheck disable=SC2016  # apt's own variables
+	archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+		sort -u | sed -n 1p)
+	[ -n "$archive" ] || die "apt's sources name no Debian archive, or apt-get update has not been run"
+	mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+	touch "$state/status"
+	echo "deb [signed-by=$keyring] $archive $suite main" >"$state/sources"
+	apt=(-o "Dir::Etc::SourceList=$state/sources" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$state/lists"
+		-o "Dir::State::status=$state/status" -o "Dir::Cache=$state/cache")
+}
+
 # The kernel package that $1 is or depends on, and on Ubuntu the packages of its modules, one a line.
 kernel_packages() {
-	apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
+	apt-cache "${apt[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
 		"$1" 2>/dev/null | grep -E '^linux-(image|modules)(-extra)?-[0-9]' | sort -u
 }
 
@@ -86,7 +104,7 @@ unpack() {
 	local into=$1 deb
 	shift
 	# apt-get warns when its own user cannot write here; as root it need not become that user.
-	(cd "$into" && apt-get download -o APT::Sandbox::User=root "$@" >&2) || return
+	(cd "$into" && apt-get "${apt[@]}" download -o APT::Sandbox::User=root "$@" >&2) || return
 	for deb in "$into"/*.deb; do
 		dpkg-deb --extract "$deb" "$into" && rm "$deb" || return
 	done
@@ -102,6 +120,17 @@ get_kernel() {
 	[ -d "$into/lib" ] || ln -s usr/lib "$into/lib"
 	version=$(cd "$into/boot" && echo vmlinuz-*) || return
 	depmod -b "$into" "${version#vmlinuz-}"
+}
+
+# A suite's index is our own file.
+refresh() {
+	if [ -n "$suite" ]; then
+		apt-get "${apt[@]}" -o APT::Sandbox::User=root update --quiet >&2
+	elif [ "$(id -u)" -eq 0 ]; then
+		apt-get update --quiet >&2
+	else
+		sudo apt-get update --quiet >&2
+	fi
 }
 
 get_busybox() {
@@ -123,7 +152,7 @@ provide() {
 		fi
 		[ "$try" = 1 ] || break
 		say 'refreshing the package index and trying once more'
-		if [ "$(id -u)" -eq 0 ]; then apt-get update --quiet >&2; else sudo apt-get update --quiet >&2; fi || break
+		refresh || break
 	done
 	rm -rf "$folder.partial"
 	die "could not download $(basename "$folder")"
@@ -147,17 +176,26 @@ if [ -z "$kernel" ]; then
 	kernel=linux-image-amd64
 	grep -qx 'ID=ubuntu' /etc/os-release && kernel=linux-image-generic
 fi
-[[ $kernel =~ ^linux-image-[a-z0-9.+~-]+$ ]] || die "'$kernel' is no name of a kernel package like linux-image-amd64"
+[[ $kernel =~ ^([a-z0-9-]+/)?linux-image-[a-z0-9.+~-]+$ ]] ||
+	die "'$kernel' is no name of a kernel package like linux-image-amd64 or bullseye/linux-image-amd64"
+image=$cache/$kernel
+suite=''
+apt=()
 
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock --nonblock 9 || { say 'waiting for another run to finish its downloads'; flock 9; }
 provide_virtme_ng
 provide "$cache/busybox" get_busybox
-provide "$cache/$kernel" get_kernel
+if [[ $kernel == */* ]] && [ ! -d "$image" ]; then
+	suite=${kernel%/*}
+	kernel=${kernel#*/}
+	look_into_suite "$cache/$suite/apt"
+fi
+provide "$image" get_kernel
 exec 9>&-
 
-vmlinuz=$(echo "$cache/$kernel"/boot/vmlinuz-*)
+vmlinuz=$(echo "$image"/boot/vmlinuz-*)
 busybox=$cache/busybox/bin/busybox
 [ -x "$busybox" ] || busybox=$cache/busybox/usr/bin/busybox
 

@@ -11,6 +11,7 @@ shift
 limit=${LIMIT:-600}
 count=$#
 number=0
+printf 'vrf tier: Linux %s\n' "$(uname -r)" >&2
 
 for program in "$@"; do
 	number=$((number + 1))

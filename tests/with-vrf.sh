@@ -3,8 +3,9 @@
 # with-vrf.sh --prepare             - installs what that needs here
 #
 # The kernel that runs is used if we are root and a VRF can be made, tried in a network namespace of its own; nothing is left of
-# it. Else a VM with a Debian kernel is booted (vm.sh). COMMAND finds the library, the command and the C programs by
-# VRFBIND_TEST_LIB, VRFBIND_TEST_COMMAND and VRFBIND_TEST_BIN, and starts in the project's root folder.
+# it. Else, and always if VRFBIND_VM_KERNEL names a kernel, a VM with a Debian kernel is booted (vm.sh). COMMAND finds the
+# library, the command and the C programs by VRFBIND_TEST_LIB, VRFBIND_TEST_COMMAND and VRFBIND_TEST_BIN, and starts in
+# the project's root folder.
 #
 # Exit status: COMMAND's; 77 when there is neither VRF nor VM (vm.sh has said why).
 set -euo pipefail
@@ -16,7 +17,7 @@ export VRFBIND_TEST_LIB=${VRFBIND_TEST_LIB:-$PWD/target/release/libvrfbind.so}
 export VRFBIND_TEST_COMMAND=${VRFBIND_TEST_COMMAND:-$PWD/target/release/vrfbind}
 export VRFBIND_TEST_BIN=${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}
 
-has_vrf() { unshare --net -- ip link add vrf-probe type vrf table 1 2>/dev/null; }
+has_vrf() { [ -z "${VRFBIND_VM_KERNEL-}" ] && unshare --net -- ip link add vrf-probe type vrf table 1 2>/dev/null; }
 
 case ${1-} in
 '')
