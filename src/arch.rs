@@ -1,5 +1,5 @@
 //! What differs between machines: the code of libc's wrappers, the jump that leads them to us, and the
-//! export that must not have a stack frame. One file each, and one for 64-bit machines that we do not
+//! export that must not have a stack frame. One file each, and one for machines that we do not
 //! know, where only the exported symbols lead to us. `--cfg unknown_machine` builds that one here.
 
 #[cfg_attr(
@@ -11,9 +11,19 @@
     path = "arch/aarch64.rs"
 )]
 #[cfg_attr(
+    all(target_arch = "riscv64", not(unknown_machine)),
+    path = "arch/riscv64.rs"
+)]
+#[cfg_attr(all(target_arch = "x86", not(unknown_machine)), path = "arch/x86.rs")]
+#[cfg_attr(
     any(
         unknown_machine,
-        not(any(target_arch = "x86_64", target_arch = "aarch64"))
+        not(any(
+            target_arch = "x86_64",
+            target_arch = "x86",
+            target_arch = "aarch64",
+            target_arch = "riscv64"
+        ))
     ),
     path = "arch/unknown.rs"
 )]

@@ -12,7 +12,11 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ops::{ControlFlow, Range};
 use core::ptr;
-use libc::{Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbol, dl_phdr_info};
+use libc::dl_phdr_info;
+#[cfg(target_pointer_width = "32")]
+use libc::{Elf32_Phdr as ProgramHeader, Elf32_Sym as Symbol};
+#[cfg(target_pointer_width = "64")]
+use libc::{Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbol};
 
 /// Shows all objects, in the order in which ld.so searches them for a symbol: the program, the
 /// preloads, then what they need, breadth first (glibc and musl).
@@ -98,8 +102,8 @@ impl<'a> Object<'a> {
         self.path
     }
 
-    fn address(&self, offset: u64) -> usize {
-        self.base.wrapping_add(offset as usize)
+    fn address(&self, offset: usize) -> usize {
+        self.base.wrapping_add(offset)
     }
 
     /// The segment of the object that has this address.
@@ -108,7 +112,7 @@ impl<'a> Object<'a> {
             .iter()
             .filter(|header| header.p_type == libc::PT_LOAD)
             .map(|header| {
-                let start = self.address(header.p_vaddr);
+                let start = self.address(header.p_vaddr as usize);
                 start..start.wrapping_add(header.p_memsz as usize)
             })
             .find(|segment| segment.contains(&address))
@@ -119,26 +123,26 @@ impl<'a> Object<'a> {
         #[repr(C)]
         #[derive(Clone, Copy)]
         struct Dynamic {
-            tag: i64,
-            value: u64,
+            tag: isize,
+            value: usize,
         }
-        const DT_NULL: i64 = 0;
-        const DT_HASH: i64 = 4;
-        const DT_STRTAB: i64 = 5;
-        const DT_SYMTAB: i64 = 6;
-        const DT_GNU_HASH: i64 = 0x6fff_fef5;
+        const DT_NULL: isize = 0;
+        const DT_HASH: isize = 4;
+        const DT_STRTAB: isize = 5;
+        const DT_SYMTAB: isize = 6;
+        const DT_GNU_HASH: isize = 0x6fff_fef5;
 
         let dynamic = self
             .headers
             .iter()
             .find(|header| header.p_type == libc::PT_DYNAMIC)?;
-        let mut entry = ptr::with_exposed_provenance::<Dynamic>(self.address(dynamic.p_vaddr));
+        let mut entry =
+            ptr::with_exposed_provenance::<Dynamic>(self.address(dynamic.p_vaddr as usize));
         let (mut symbols, mut strings, mut gnu_hash, mut old_hash) = (0, 0, 0, 0);
         loop {
             // SAFETY: `entry` is at or before the DT_NULL that ends the dynamic section.
             let Dynamic { tag, value } = unsafe { entry.read() };
             // glibc has replaced offsets by addresses in most objects, not in the vDSO; musl has not.
-            let value = value as usize;
             let address = if value < self.base {
                 self.base.wrapping_add(value)
             } else {

@@ -20,6 +20,7 @@ use crate::arch::{JUMP, jump, wrapper};
 use crate::elf::Function;
 use crate::sys;
 use abi::{LED, LED_BY_ANOTHER, LED_NOT_FOUND, LED_REFUSED, LED_UNKNOWN_CODE};
+use core::ffi::c_long;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// What the code of a libc function turns out to be.
@@ -39,7 +40,7 @@ pub enum Wrapper {
 /// Leads a wrapper of system call `number` to `target`. Returns one of the `LED_` values.
 pub fn lead(
     function: Option<Function>,
-    number: i64,
+    number: c_long,
     target: usize,
     writer: &sys::CodeWriter,
 ) -> u32 {

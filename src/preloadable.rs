@@ -138,6 +138,8 @@ const OUR_MACHINE: Option<u64> = if cfg!(unknown_machine) {
     Some(62)
 } else if cfg!(target_arch = "aarch64") {
     Some(183)
+} else if cfg!(target_arch = "riscv64") {
+    Some(243)
 } else {
     None
 };
@@ -150,7 +152,8 @@ fn of_elf(fd: c_int, header: &[u8], library: *const c_char) -> Option<&'static s
         // Not for us to judge: binfmt_misc, or ENOEXEC.
         return None;
     }
-    if !header.starts_with(IDENT) || number(header, MACHINE, 2)? != OUR_MACHINE? {
+    let our_machine = OUR_MACHINE?;
+    if !header.starts_with(IDENT) || number(header, MACHINE, 2)? != our_machine {
         return Some(OTHER_MACHINE);
     }
     if !has_interpreter(fd, header)? {

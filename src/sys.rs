@@ -11,7 +11,17 @@ use core::mem::size_of_val;
 use core::ops::Range;
 use core::ptr;
 use libc::{SO_BINDTODEVICE, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
+#[cfg(not(target_arch = "x86"))]
+use syscalls::Sysno::{fstat as FSTAT, getgid as GETGID, getuid as GETUID, mmap as MMAP};
+#[cfg(target_arch = "x86")]
+use syscalls::Sysno::{fstat64 as FSTAT, getgid32 as GETGID, getuid32 as GETUID, mmap2 as MMAP};
 use syscalls::{Errno, Sysno, syscall};
+
+/// What fstat(2) fills. i386 has several, of which this one knows inodes of 64 bits.
+#[cfg(target_arch = "x86")]
+type Stat = libc::stat64;
+#[cfg(not(target_arch = "x86"))]
+type Stat = libc::stat;
 
 /// Puts the socket into `device`.
 ///
@@ -219,7 +229,9 @@ pub fn read_at(fd: c_int, buffer: &mut [u8], offset: u64) -> Result<usize, Errno
             fd,
             buffer.as_mut_ptr(),
             buffer.len(),
-            offset
+            offset,
+            // A second half where registers have 32 bits, else not looked at.
+            offset >> 32
         )
     }
 }
@@ -235,9 +247,9 @@ pub struct File {
 
 /// fstat(2).
 pub fn stat(fd: c_int) -> Result<File, Errno> {
-    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: on 64-bit machines libc's struct is the kernel's.
-    unsafe { syscall!(Sysno::fstat, fd, stat.as_mut_ptr()) }?;
+    let mut stat = core::mem::MaybeUninit::<Stat>::uninit();
+    // SAFETY: libc's struct is the kernel's.
+    unsafe { syscall!(FSTAT, fd, stat.as_mut_ptr()) }?;
     // SAFETY: fstat has succeeded.
     let stat = unsafe { stat.assume_init() };
     Ok(File {
@@ -266,13 +278,13 @@ pub fn is_there(path: *const c_char) -> bool {
 /// The real user.
 pub fn getuid() -> u32 {
     // SAFETY: no preconditions, no failure.
-    unsafe { syscall!(Sysno::getuid) }.unwrap_or(0) as u32
+    unsafe { syscall!(GETUID) }.unwrap_or(0) as u32
 }
 
 /// The real group.
 pub fn getgid() -> u32 {
     // SAFETY: no preconditions, no failure.
-    unsafe { syscall!(Sysno::getgid) }.unwrap_or(0) as u32
+    unsafe { syscall!(GETGID) }.unwrap_or(0) as u32
 }
 
 /// Whether execve gives no privileges any more.
@@ -486,7 +498,7 @@ fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
 }
 
 /// x86 keeps its instruction cache coherent. On a machine that we do not know no code is written.
-#[cfg(not(target_arch = "aarch64"))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
 fn flush_instructions(_address: usize, _length: usize) {}
 
 #[cfg(target_arch = "aarch64")]
@@ -499,6 +511,13 @@ fn flush_instructions(address: usize, length: usize) {
             core::arch::asm!("dc cvau, {0}", "dsb ish", "ic ivau, {0}", "dsb ish", "isb", in(reg) line)
         };
     }
+}
+
+/// Of all harts: another one may run the thread next (riscv_flush_icache(2), Linux 4.15).
+#[cfg(target_arch = "riscv64")]
+fn flush_instructions(address: usize, length: usize) {
+    // SAFETY: reads and writes nothing.
+    let _ = unsafe { syscall!(Sysno::riscv_flush_icache, address, address + length, 0) };
 }
 
 /// The value of a variable, if the string `entry` of an environment is that variable. Reads no further than it must.
@@ -563,7 +582,7 @@ pub fn map(size: usize) -> Result<usize, Errno> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping, where the kernel likes.
-    unsafe { syscall!(Sysno::mmap, 0, size, protection, flags, NO_FILE, 0) }
+    unsafe { syscall!(MMAP, 0, size, protection, flags, NO_FILE, 0) }
 }
 
 /// Gives it back.
