@@ -1,4 +1,6 @@
 # make            builds target/release/libvrfbind.so, the commands vrfbind and vrfbind-trial there, and completions
+# make ARCH=...   builds the library for aarch64, i686 or riscv64, and the commands for aarch64, below target/
+# make test-arch ARCH=...   and runs what C tests can be run of it here
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
 # make test-kernels  what takes a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
@@ -41,13 +43,15 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all demo test test-kernels test-package dist deb bench bench-programs bench-smoke scale churn compare reach evenet races lint \
+.PHONY: all native cross test-arch demo test test-kernels test-package dist deb bench bench-programs bench-smoke scale churn compare reach evenet races lint \
 	install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
 # loaded and relocated it (make compare), and the same file runs where musl is.
-all:
+all: $(if $(ARCH),cross,native)
+
+native:
 	$(CARGO) build --release --locked --package vrfbind
 	$(CARGO) rustc --release --locked --package vrfbind-cli --bin vrfbind -- \
 		-C target-feature=+crt-static -C relocation-model=static
@@ -57,6 +61,33 @@ all:
 	$(command) completions zsh >$(completions)/_vrfbind
 	$(command) completions fish >$(completions)/vrfbind.fish
 
+ARCH ?=
+triple_aarch64 := aarch64-unknown-linux-gnu
+triple_i686 := i686-unknown-linux-gnu
+triple_riscv64 := riscv64gc-unknown-linux-gnu
+triple = $(or $(triple_$(ARCH)),$(error ARCH=$(ARCH) is none of aarch64, i686, riscv64))
+shout = $(shell echo $(triple) | tr a-z- A-Z_)
+# Debian's compiler links, since only it knows that machine's libc.
+cross = CARGO_TARGET_$(shout)_LINKER=$(ARCH)-linux-gnu-gcc $(CARGO)
+
+cross:
+	tests/packages.sh build $(ARCH)
+	! command -v rustup >/dev/null || rustup --quiet target add $(triple)
+	$(cross) build --release --locked --package vrfbind --target $(triple)
+ifeq ($(ARCH),aarch64)
+	$(cross) rustc --release --locked --package vrfbind-cli --bin vrfbind --target $(triple) -- \
+		-C target-feature=+crt-static -C relocation-model=static
+	$(cross) build --release --locked --package vrfbind-cli --bin vrfbind-trial --target $(triple)
+endif
+
+# What runs a test of that machine here.
+runner_i686 := /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib
+runner = $(or $(runner_$(ARCH)),qemu-$(ARCH)-static -L /usr/$(ARCH)-linux-gnu)
+
+test-arch: cross programs
+	CARGO_TARGET_$(shout)_RUNNER='$(runner)' $(cross) test --locked --package vrfbind --package vrfbind-abi --target $(triple)
+	tests/arch.sh $(ARCH) target/$(triple)/release/libvrfbind.so
+
 build-packages:
 	tests/packages.sh build
 
@@ -64,7 +95,7 @@ test-packages:
 	tests/packages.sh build test evenet
 	tests/with-vrf.sh --prepare
 
-programs: all
+programs: native
 	$(CARGO) build --locked --package vrfbind-tests --tests
 
 demo: test-packages programs

@@ -15,6 +15,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "bound.h"
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -28,10 +29,9 @@ enum { ANSWER = 197 };
 /* `text` has room for 40 bytes. */
 static inline const char *in_words(int fd, char *text)
 {
-	char name[IFNAMSIZ] = "";
-	socklen_t length = sizeof(name);
+	char name[IFNAMSIZ];
 
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &length) < 0)
+	if (fd < 0 || bound_device(fd, name) < 0)
 		snprintf(text, 40, "errno %d", errno);
 	else
 		snprintf(text, 40, "%s", *name ? name : "none");

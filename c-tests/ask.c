@@ -5,6 +5,7 @@
  * argument is a thing to do, in order; each socket stays open and is a line:
  *
  *   tcp udp tcp6 udp6 raw ping ping6 packet unix     NAME DEVICE, or NAME and the name of the errno
+ *   libc             a TCP socket by libc's own function, which getaddrinfo() and the like call
  *   owner            the user and the group that own a new socket
  *   flags            which of close-on-exec and non-blocking a socket has that asked for both, and for none
  *   many T N         N sockets in each of T threads, each closed again: how many were bound to each device
@@ -73,12 +74,11 @@ static const char *name_of_errno(void)
 
 static void say(const char *name, int fd)
 {
-	char device[16] = "";
-	socklen_t length = sizeof(device);
+	char device[IFNAMSIZ];
 
 	if (fd < 0)
 		printf("%s %s\n", name, name_of_errno());
-	else if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, &length) < 0)
+	else if (bound_device(fd, device) < 0)
 		printf("%s getsockopt: %s\n", name, name_of_errno());
 	else
 		printf("%s %s\n", name, device[0] ? device : "unbound");
@@ -251,6 +251,8 @@ int main(int argc, char **argv)
 		if (strcmp(*word, "owner") == 0) {
 			MUST(fstat(socket(AF_INET, SOCK_STREAM, 0), &status) == 0);
 			printf("owner %u %u\n", status.st_uid, status.st_gid);
+		} else if (strcmp(*word, "libc") == 0) {
+			say(*word, libc_socket(AF_INET, SOCK_STREAM, 0));
 		} else if (strcmp(*word, "flags") == 0) {
 			say_flags();
 		} else if (strcmp(*word, "many") == 0) {

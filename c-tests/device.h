@@ -11,6 +11,7 @@
 #define DEVICE_H
 
 #include "tap.h"
+#include "bound.h"
 #include "raw.h"
 #include <fcntl.h>
 #include <net/if.h>
@@ -26,11 +27,9 @@
 static inline const char *device_of(int fd)
 {
 	static _Thread_local char name[80];
-	socklen_t length = IFNAMSIZ;
 	int had = errno;
 
-	memset(name, 0, sizeof(name));
-	if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &length) < 0)
+	if (bound_device(fd, name) < 0)
 		snprintf(name, sizeof(name), "(%s)",
 			 errno == ENODEV ? "ENODEV" : strerror(errno));
 	errno = had;

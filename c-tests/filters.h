@@ -21,6 +21,10 @@
 #define NATIVE AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define NATIVE AUDIT_ARCH_AARCH64
+#elif defined(__i386__)
+#define NATIVE AUDIT_ARCH_I386
+#elif defined(__riscv)
+#define NATIVE AUDIT_ARCH_RISCV64
 #endif
 
 enum { WHATEVER = 0 };

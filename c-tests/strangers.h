@@ -2,7 +2,7 @@
  * strangers.h - ways to a socket that pass the library's exports by
  *
  * What other code does, done here so that nothing of the library or of libc is in between: a system
- * call by the instruction itself, one by the 32-bit gate of x86, libc's own function found in libc
+ * call by the instruction itself (raw.h), one by the 32-bit gate of x86, libc's own function found in libc
  * rather than in the first object that exports the name, and whole programs that have no libc.
  */
 #ifndef STRANGERS_H
@@ -13,31 +13,6 @@
 #include <elf.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-
-/* A system call by its instruction: the result, or -1 and errno. */
-static inline long raw_call(long number, long a, long b, long c, long d, long e, long f)
-{
-#if defined(__x86_64__)
-	register long fourth __asm__("r10") = d, fifth __asm__("r8") = e, sixth __asm__("r9") = f;
-	long result = number;
-
-	__asm__ volatile("syscall" : "+a"(result)
-			 : "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth), "r"(sixth)
-			 : "rcx", "r11", "memory");
-#elif defined(__aarch64__)
-	register long result __asm__("x0") = a, second __asm__("x1") = b, third __asm__("x2") = c;
-	register long fourth __asm__("x3") = d, fifth __asm__("x4") = e, sixth __asm__("x5") = f;
-	register long call __asm__("x8") = number;
-
-	__asm__ volatile("svc #0" : "+r"(result) : "r"(second), "r"(third), "r"(fourth),
-			 "r"(fifth), "r"(sixth), "r"(call) : "memory");
-#endif
-	if (result < 0 && result >= -4095) {
-		errno = (int)-result;
-		return -1;
-	}
-	return result;
-}
 
 /* libc's own function of this name, which libc's own callers reach. musl knows itself as libc.so. */
 static inline void *libc_own(const char *name)

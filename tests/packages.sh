@@ -5,6 +5,7 @@
 #   test    the daemons and clients that the tests drive, and the tools that observe them
 #   evenet  what `make evenet` runs besides
 #   vm      what tests/vm.sh runs the virtual machine with
+#   aarch64 i686 riscv64   what `make ARCH=...` builds with, and what runs that here
 #   package what `make deb` and its test need
 #   lint    shellcheck, for `make lint`
 #
@@ -62,6 +63,14 @@ evenet | ipset                  | the set of addresses that dnsmasq fills
 evenet | iptables               | iptables-nft: asks that set, which nft cannot
 evenet | conntrack              | the entries in each zone, and flows
 evenet | iputils-ping           | 60 quick pings, for the rate limit
+aarch64 | gcc-aarch64-linux-gnu   | the linker and the C test programs, for aarch64
+aarch64 | libc6-dev-arm64-cross   | its glibc
+aarch64 | qemu-user-static        | runs them
+i686  | gcc-i686-linux-gnu     | the linker and the C test programs, for i386
+i686  | libc6-dev-i386-cross   | its glibc
+riscv64 | gcc-riscv64-linux-gnu   | the linker and the C test programs, for riscv64
+riscv64 | libc6-dev-riscv64-cross | its glibc
+riscv64 | qemu-user-static        | runs them
 package | debhelper            | make deb
 package | dpkg-dev             | dpkg-buildpackage, which calls it
 package | lintian              | what is wrong with the package
@@ -84,13 +93,13 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, evenet, package, vm and lint"
+		say "no group of packages is named '$group'; there are build, test, evenet, package, vm, lint, aarch64, i686 and riscv64"
 		exit 2
 	}
 	rows+=$found$'\n'
 done
 if [ -z "$rows" ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, evenet, package, vm, lint)"
+	say "usage: tests/packages.sh GROUP...  (build, test, evenet, package, vm, lint, aarch64, i686, riscv64)"
 	exit 2
 fi
 

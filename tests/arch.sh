@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# arch.sh ARCH LIBRARY - the C tests of another machine, as far as they can be run on this one
+#
+# Speaks TAP (testanything.org). `make test-arch ARCH=aarch64` builds LIBRARY and calls this. ARCH is aarch64 or riscv64,
+# whose programs qemu-user runs here, or i686, whose programs an x86_64 kernel runs itself.
+#
+# How it works: the programs of the list below are compiled by Debian's cross compiler into target/c-tests/ARCH/. They
+# name the ld.so and the libc of that compiler themselves, so that nothing has to be installed into this system's
+# /lib, and no variable has to survive a scrubbed environment. They run on lo, in a user and network namespace of their
+# own, for there a binfmt_misc can be had that leaves this machine's alone (Linux 6.7).
+#
+# What is not in the lists, and why:
+#   seals, filters     qemu-user has no seccomp; for i386 and riscv64 the library has no seal
+#   bind() and others of foreign sockets, a second copy   the library asks getsockopt(SO_BINDTODEVICE), which qemu-user
+#                      answers wrongly (7.2)
+#   hook-exec          under qemu-user, handlers that exec within an exec hang. For i386 five of its 90 points start
+#                      64-bit programs, or want a seal
+#   hook-syscall       for i386, it passes numbers of more than 32 bits; under qemu-user, one of its points makes a child
+#                      by clone() on the stack of its parent, which is not shared there
+#   hook-foreign       cancels threads in connect(), which hangs in a program that was cross-compiled for i386, without the
+#                      library too
+# shellcheck disable=SC2317  # the functions are called by point(), which takes their names
+set -euo pipefail
+cd -- "$(dirname -- "$0")/.."
+
+arch=$1
+library=$(realpath -- "$2")
+programs='hook-families hook-settings hook-stderr hook-peer'
+flags=(-DUNDER_QEMU_USER)
+case $arch in
+aarch64) loader=ld-linux-aarch64.so.1 ;;
+riscv64) loader=ld-linux-riscv64-lp64d.so.1 ;;
+i686)
+	loader=ld-linux.so.2
+	flags=()
+	programs+=' hook-errno hook-stacking hook-device-gone'
+	;;
+*)
+	echo 'vrfbind-tests: usage: tests/arch.sh aarch64|i686|riscv64 LIBRARY' >&2
+	exit 2
+	;;
+esac
+bin=$PWD/target/c-tests/$arch
+libc=/usr/$arch-linux-gnu/lib
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+unset LD_PRELOAD "${!VRFBIND_@}"
+export VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_TIER=lo VRFBIND_TEST_LIB=$library VRFBIND_TEST_BIN=$bin
+
+# shellcheck source=tests/tap.sh
+. tests/tap.sh
+limit=600
+
+# compile OUTPUT SOURCE [OPTION...]
+compile() {
+	local output=$1 source=$2
+	shift 2
+	"$arch-linux-gnu-gcc" -std=gnu11 -O1 -g -Wall -Wextra -Werror "${flags[@]}" -pthread \
+		-Wl,--dynamic-linker="$libc/$loader" -Wl,-rpath,"$libc" "$source" -o "$bin/$output" -ldl "$@"
+}
+
+mkdir -p "$bin"
+for program in $programs ask; do
+	compile "$program" "c-tests/$program.c"
+done
+for preload in c-tests/preload-*.c; do
+	"$arch-linux-gnu-gcc" -std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread -shared -fPIC "$preload" \
+		-o "$bin/$(basename "$preload" .c).so"
+done
+
+# here COMMAND... - in namespaces of its own, where this kernel runs programs of ARCH
+here() {
+	# shellcheck disable=SC2016  # for the other shell
+	timeout "$limit" unshare --user --map-root-user --net --mount --propagation private --pid --fork --kill-child \
+		bash -euc '
+			arch=$1 magic=
+			shift
+			case $arch in
+			aarch64) magic="\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00" ;;
+			riscv64) magic="\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xf3\x00" ;;
+			esac
+			mount -t proc proc /proc
+			if [ "$magic" ]; then
+				mask="\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+				mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+				printf "%s" ":$arch:M::$magic:$mask:/usr/bin/qemu-$arch-static:F" >/proc/sys/fs/binfmt_misc/register
+			fi
+			ip link set lo up
+			"$@"
+		' sh "$arch" "$@"
+}
+
+# all_ok_of PROGRAM - as many points as planned, and each is ok
+all_ok_of() {
+	local status=0
+	here "$bin/$1" >"$scratch/tap" 2>"$scratch/tap.stderr" </dev/null || status=$?
+	cat "$scratch/tap" "$scratch/tap.stderr"
+	[ "$status" -eq 0 ]
+	[ "1..$(grep -c '^ok [^#]*$' "$scratch/tap")" = "$(grep '^1\.\.' "$scratch/tap")" ]
+}
+
+# asked TEXT NAME=VALUE... PROGRAM... - what PROGRAM says, with these variables, is TEXT
+asked() {
+	local text=$1
+	shift
+	here env "$@" >"$scratch/said" </dev/null
+	diff "$scratch/said" <(printf '%s\n' "$text")
+}
+
+libc_is_led() {
+	asked 'libc unbound' "$bin/ask" libc
+	asked 'libc lo' VRFBIND_VRF=lo LD_PRELOAD="$library" "$bin/ask" libc
+}
+
+# Where ld.so looks for $LIB.
+both_classes() {
+	install -D target/release/libvrfbind.so "$scratch/lib/x86_64-linux-gnu/libvrfbind.so"
+	install -D "$library" "$scratch/lib/i386-linux-gnu/libvrfbind.so"
+}
+
+# shellcheck disable=SC2016  # ld.so replaces $LIB
+of_both_classes() {
+	local ask=$PWD/target/c-tests/gnu/ask
+	both_classes
+	# A path that is one class's: ld.so says so, and starts the other one without.
+	asked $'tcp lo\ntcp unbound' VRFBIND_VRF=lo LD_PRELOAD="$scratch/lib/x86_64-linux-gnu/libvrfbind.so" \
+		"$ask" tcp run "$bin/ask" tcp
+	asked $'tcp lo\ntcp lo\nlibc lo' VRFBIND_VRF=lo LD_PRELOAD="$scratch/"'$LIB/libvrfbind.so' \
+		"$ask" tcp run "$bin/ask" tcp libc
+	asked $'tcp lo\ntcp lo\ntcp lo' VRFBIND_VRF=lo LD_PRELOAD="$scratch/"'$LIB/libvrfbind.so' \
+		"$ask" tcp run "$bin/ask" tcp run "$ask" tcp
+}
+
+# shellcheck disable=SC2016
+sealed() {
+	both_classes
+	asked $'tcp lo\ntcp EPERM' VRFBIND_SEAL=1 VRFBIND_VRF=lo LD_PRELOAD="$scratch/"'$LIB/libvrfbind.so' \
+		"$PWD/target/c-tests/gnu/ask" tcp run "$bin/ask" tcp
+}
+
+# shellcheck disable=SC2086  # words
+set -- $programs
+count=$(($# + 1))
+[ "$arch" != i686 ] || count=$((count + 2))
+echo "1..$count"
+for program in $programs; do
+	point "$program, built for $arch" all_ok_of "$program"
+done
+point "libc's own socket() is led to the library" libc_is_led
+if [ "$arch" = i686 ]; then
+	point "a 32-bit child of a 64-bit program is bound where LD_PRELOAD says \$LIB, and a 64-bit child of that" of_both_classes
+	point 'a 32-bit child in a sealed tree gets no IP socket' sealed
+fi
+exit "$all_ok"
