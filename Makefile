@@ -116,7 +116,7 @@ test: test-packages all bench-programs
 # All of them, though one fails.
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
 
-test-kernels: test-packages programs
+test-kernels: test-packages programs bench-programs
 	failed=; for kernel in $(KERNELS); do \
 		echo "vrfbind-tests: the vrf tier on $$kernel"; \
 		VRFBIND_VM_KERNEL=$$kernel $(CARGO) test --locked --package vrfbind-tests -- vrf: || failed="$$failed $$kernel"; \

@@ -52,6 +52,12 @@ static inline int set_device(int fd, const char *name)
 	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)strlen(name));
 }
 
+/* Whether this kernel was built with MPTCP: Debian's 5.10 was not. */
+static inline bool has_mptcp(void)
+{
+	return access("/proc/sys/net/mptcp", F_OK) == 0;
+}
+
 /* How many of the first hundred descriptors are open; needs no /proc. */
 static inline int open_descriptors(void)
 {

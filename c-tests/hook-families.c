@@ -77,7 +77,7 @@ static void is_born_on(const char *device, const struct kind *kind, int flags)
 
 	ABOUT("%s%s%s", kind->name, flags & SOCK_NONBLOCK ? ", SOCK_NONBLOCK" : "",
 	      flags & SOCK_CLOEXEC ? ", SOCK_CLOEXEC" : "");
-	if (tier_is("vrf") && !kind->optional)
+	if (tier_is("vrf") && !kind->optional && (kind->protocol != IPPROTO_MPTCP || has_mptcp()))
 		TRUE(twin >= 0);
 	if (twin < 0) {
 		FAILS(socket(kind->domain, kind->type | flags, kind->protocol), refusal);
