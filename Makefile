@@ -13,6 +13,7 @@
 # make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?
 # make races      100,000 trials of each race: threads, signal handlers, forks
 # make dist       a tarball of what is committed; make deb: the Debian package of that; both into target/dist
+# make test-musl  a dnsmasq and a busybox that are built with musl, in VRFs
 # make test-package builds that package twice, and installs and removes it; and what apk/APKBUILD builds
 # make lint       rustfmt, clippy, shellcheck
 # make install    library, command, man pages, completions, licences below $(DESTDIR)$(PREFIX); make uninstall
@@ -43,7 +44,7 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all native cross test-arch demo test test-kernels test-package dist deb bench bench-programs bench-smoke scale churn compare reach evenet races lint \
+.PHONY: all native cross test-arch demo test test-kernels test-musl test-package dist deb bench bench-programs bench-smoke scale churn compare reach evenet races lint \
 	install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
@@ -121,6 +122,11 @@ test-kernels: test-packages programs bench-programs
 		echo "vrfbind-tests: the vrf tier on $$kernel"; \
 		VRFBIND_VM_KERNEL=$$kernel $(CARGO) test --locked --package vrfbind-tests -- vrf: || failed="$$failed $$kernel"; \
 	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed on:$$failed"; exit 1; }
+
+test-musl: test-packages programs
+	tests/packages.sh musl
+	tests/musl.sh build
+	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
 
 bench-programs: test-packages all
 	benches/bench.sh build

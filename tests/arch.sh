@@ -17,6 +17,7 @@
 #                      64-bit programs, or want a seal
 #   hook-syscall       for i386, it passes numbers of more than 32 bits; under qemu-user, one of its points makes a child
 #                      by clone() on the stack of its parent, which is not shared there
+#   hook-syscalls      for i386, it takes glibc's socket() for socket(2), and there it is socketcall(2)
 #   hook-foreign       cancels threads in connect(), which hangs in a program that was cross-compiled for i386, without the
 #                      library too
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
@@ -33,7 +34,8 @@ riscv64) loader=ld-linux-riscv64-lp64d.so.1 ;;
 i686)
 	loader=ld-linux.so.2
 	flags=()
-	programs+=' hook-errno hook-stacking hook-device-gone'
+	programs+=' hook-errno hook-stacking hook-device-gone hook-races hook-atsecure'
+	programs+=' requires-loader requires-bindtodevice requires-deleted-device'
 	;;
 *)
 	echo 'vrfbind-tests: usage: tests/arch.sh aarch64|i686|riscv64 LIBRARY' >&2

@@ -7,6 +7,7 @@
 #   vm      what tests/vm.sh runs the virtual machine with
 #   aarch64 i686 riscv64   what `make ARCH=...` builds with, and what runs that here
 #   package what `make deb` and its test need
+#   musl    what `make test-musl` builds with
 #   lint    shellcheck, for `make lint`
 #
 # In order: look up the rows of the groups in the table below, ask dpkg once which of them are installed, and print
@@ -81,6 +82,7 @@ vm    | udev                   | virtme-ng runs the systemd-udevd of this root f
 vm    | kmod                   | depmod for the unpacked kernel, modprobe in the guest
 vm    | iproute2               | ip: virtme-ng brings up lo with it
 vm    | file                   | virtme-ng reads the version of the kernel with it
+musl  | dpkg-dev               | dpkg-source: Debian sources, to be built with musl
 lint  | shellcheck             | make lint
 '
 
@@ -93,13 +95,13 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, evenet, package, vm, lint, aarch64, i686 and riscv64"
+		say "no group of packages is named '$group'; there are build, test, evenet, package, vm, lint, musl, aarch64, i686 and riscv64"
 		exit 2
 	}
 	rows+=$found$'\n'
 done
 if [ -z "$rows" ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, evenet, package, vm, lint, aarch64, i686, riscv64)"
+	say "usage: tests/packages.sh GROUP...  (build, test, evenet, package, vm, lint, musl, aarch64, i686, riscv64)"
 	exit 2
 fi
 
