@@ -13,6 +13,7 @@
 # make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?
 # make races      100,000 trials of each race: threads, signal handlers, forks
 # make dist       a tarball of what is committed; make deb: the Debian package of that; both into target/dist
+# make test-arch-vm  the C tests on aarch64 with its own kernel, in a VM: seals and VRFs
 # make test-musl  a dnsmasq and a busybox that are built with musl, in VRFs
 # make test-package builds that package twice, and installs and removes it; and what apk/APKBUILD builds
 # make lint       rustfmt, clippy, shellcheck
@@ -44,8 +45,8 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all native cross test-arch demo test test-kernels test-musl test-package dist deb bench bench-programs bench-smoke scale churn compare reach evenet races lint \
-	install uninstall clean build-packages test-packages programs
+.PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-package dist deb bench bench-programs \
+	bench-smoke scale churn compare reach evenet races lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -122,6 +123,11 @@ test-kernels: test-packages programs bench-programs
 		echo "vrfbind-tests: the vrf tier on $$kernel"; \
 		VRFBIND_VM_KERNEL=$$kernel $(CARGO) test --locked --package vrfbind-tests -- vrf: || failed="$$failed $$kernel"; \
 	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed on:$$failed"; exit 1; }
+
+test-arch-vm: build-packages
+	tests/packages.sh arch-vm
+	$(MAKE) cross ARCH=aarch64
+	tests/arch-vm.sh target/$(triple_aarch64)/release/libvrfbind.so
 
 test-musl: test-packages programs
 	tests/packages.sh musl

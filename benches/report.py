@@ -383,7 +383,8 @@ class Section:
             self.memory()
             self.counts()
             self.bystanders()
-            self.supervised()
+            if "not measured" not in facts:
+                self.supervised()
             size = facts["libvrfbind.so"]
             verdict = "**met**" if int(size.split()[0]) <= 32768 else "**missed**"
             self.goals.append(["size of libvrfbind.so: at most 32768 bytes", size, verdict])
@@ -444,16 +445,19 @@ def write(path, folder, *sections):
 
 
 def outline(text):
-    """Headings and the first cell of every row."""
-    lines = [line for line in text.splitlines() if line.startswith(("#", "|"))]
-    return [line.split("|")[1].strip() if line.startswith("|") else line for line in lines]
+    """Headings and the first cell of every row that has one."""
+    lines = [line for line in text.splitlines() if line.startswith(("#", "| "))]
+    return [line.split("|")[1].strip() if line.startswith("|") else line for line in lines if not line.startswith("|  |")]
 
 
 def check(path, folder, *sections):
     bodies = read_sections(path)
     status = 0
     for section in sections:
-        expected, found = outline(rendered(folder, section)), outline(bodies.get(section, ""))
+        text = rendered(folder, section)
+        expected, found = outline(text), outline(bodies.get(section, ""))
+        if "- not measured: supervised" in text:
+            found = [row for row in found if "upervised" not in row]
         if len(expected) < 3:
             print(f"report.py: {section}: nothing was measured")
             status = 1

@@ -273,12 +273,17 @@ static bool start_both(enum world world, const struct configuration *c)
 static void check_refusal(struct network *net, enum world world, const struct configuration *c,
 			  const char *address)
 {
+	/* EADDRNOTAVAIL in the words of glibc, and in those of musl. */
+	static const char *const words[] = { "Cannot assign requested address", "Address not available" };
 	char message[120];
+	bool said = false;
 
-	snprintf(message, sizeof(message),
-		 "failed to create listening socket for %s: Cannot assign requested address", address);
 	AWAIT(PATIENCE, has_ended(net) || strstr(log_of(net), "started"));
-	if (!check(has_ended(net) && strstr(log_of(net), message), "%s: %s: %s's dnsmasq does not start: %s",
+	for (int i = 0; i < 2 && !said; i++) {
+		snprintf(message, sizeof(message), "failed to create listening socket for %s: %s", address, words[i]);
+		said = strstr(log_of(net), message);
+	}
+	if (!check(has_ended(net) && said, "%s: %s: %s's dnsmasq does not start: %s",
 		   world_name[world], c->name, net->name, message))
 		note(net->log, log_of(net));
 }

@@ -451,6 +451,7 @@ static void threads_at_once(void)
 	are_on(born_on(), THREADS * EACH, start_threads);
 }
 
+enum { STACK = 131072 };		/* the least that glibc lets a thread have on aarch64 */
 enum { SUCCESSION = 1500 };		/* more than the library has places for (THREADS, src/exec.rs) */
 
 static void *spawns_silent(void *program)
@@ -467,7 +468,7 @@ static void *spawns_silent(void *program)
 /* Each thread has its stack, and so its errno, elsewhere. */
 static void start_after_threads(void)
 {
-	static char stacks[SUCCESSION][49152] __attribute__((aligned(4096)));
+	static char stacks[SUCCESSION][STACK] __attribute__((aligned(4096)));
 	char *program = (char *)beside("reach-child-static");
 	pthread_attr_t attributes;
 	pthread_t thread;
@@ -556,7 +557,7 @@ static void longest_path(void)
  * How much of the stack a failing execve(2) takes: of a static program that may be read, so that it is
  * looked at and there is a line about it, and not executed. musl's posix_spawnp() leaves some 700 bytes.
  */
-enum { STACK = 65536, ROOM = 600 };
+enum { ROOM = 640 };
 
 static unsigned char stack[STACK] __attribute__((aligned(4096)));
 static char not_executable[] = "/tmp/reach.XXXXXX";
@@ -689,7 +690,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "a child from the end of the longest PATH: in the VRF, and its parent goes on", longest_path },
 	{ "so with a log", longest_path, .also = "VRFBIND_LOG=/dev/null" },
 	{ "so under a seal", longest_path, .also = "VRFBIND_SEAL=1" },
-	{ "execve() takes at most 600 bytes of the stack", little_stack },
+	{ "execve() takes at most 640 bytes of the stack", little_stack },
 	{ "so with a log", little_stack, .also = "VRFBIND_LOG=/dev/null" },
 	{ "so under a seal", little_stack, .also = "VRFBIND_SEAL=1" },
 #ifndef __GLIBC__

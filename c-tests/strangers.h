@@ -74,10 +74,16 @@ static inline const char *takes_i386(void)
  */
 enum { BORN = 200 };
 
+/*
+ * Hidden, since they are local to the object file: a linker for aarch64 gives labels of one section that are asked for
+ * through the GOT one entry, and the code would be empty.
+ */
+#pragma GCC visibility push(hidden)
 extern const unsigned char static_code[], static_code_end[];
-#if defined(__x86_64__)
 extern const unsigned char i386_code[], i386_code_end[];
+#pragma GCC visibility pop
 
+#if defined(__x86_64__)
 __asm__(".pushsection .rodata\n"
 	"static_code:\n"
 	"	mov $41, %eax\n"		/* socket(AF_INET, SOCK_STREAM, 0) */

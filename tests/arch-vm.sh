@@ -4,11 +4,12 @@
 # Speaks TAP (testanything.org): a point for each PROGRAM, by default each hook- and requires- of c-tests/. `make
 # test-arch-vm` builds LIBRARY and calls this.
 #
-# How it works, in order: take Debian's arm64 kernel, glibc, iproute2 and busybox, unpacked, without an installation, into
-# target/arch-vm; compile the C tests with Debian's cross compiler; put all of that into an initramfs; boot it in qemu
-# with an emulated CPU. Its init makes the VRFs blue and red, runs the programs as on the netns tier, with blue as
-# their device, and writes what they say to the console, between marks. The guest has no other disk, no network but lo,
-# no cgroups and no shell but busybox's.
+# How it works, in order: take Debian's arm64 kernel, glibc, coreutils, dash and iproute2, and busybox for the rest,
+# unpacked into target/arch-vm without an installation; compile the C tests with Debian's cross compiler; put all of that
+# into an initramfs; boot it in qemu with an emulated CPU. Its init makes the VRFs blue and red, runs the programs as on
+# the netns tier, with blue as their device, and writes what they say to the console, between marks. The guest has no
+# other disk, no network but lo, and no cgroups. busybox comes last in its PATH, for it is static: nothing can be preloaded
+# into it.
 # shellcheck disable=SC2317  # the function is called by point(), which takes its name
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -48,7 +49,7 @@ fetch() {
 		-o APT::Sandbox::User=root --quiet)
 	apt-get "${apt[@]}" update
 	# As if nothing were installed: with all that they depend on.
-	apt-get "${apt[@]}" install --yes --no-install-recommends --download-only iproute2 busybox-static libcap2-bin
+	apt-get "${apt[@]}" install --yes --no-install-recommends --download-only dash coreutils iproute2 busybox-static libcap2-bin
 	kernel=$(apt-cache "${apt[@]}" depends linux-image-arm64 | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\).*/\1/p')
 	rm -rf "$work/kernel" "$work/kernel.partial" "$root.partial"
 	mkdir -p "$work/kernel.partial" "$root.partial"
@@ -68,8 +69,9 @@ compile() {
 	for source in c-tests/preload-*.c c-tests/{hook,requires,reach}-*.c c-tests/ask.c; do
 		name=$(basename "$source" .c)
 		options=(-ldl)
+		# shellcheck disable=SC2016,SC2054  # that is the linker's
 		case $name in
-		preload-*) options=(-shared -fPIC) name+=.so ;;
+		preload-*) options=(-shared -fPIC "-Wl,-soname,$name.so") name+=.so ;;
 		reach-needs) options=('-Wl,-rpath,$ORIGIN' -Wl,--no-as-needed "$bin/preload-reach.so") ;;
 		hook-reach) options=(-ldl -lresolv) ;;
 		hook-foreign) options=(-ldl -fexceptions) ;;
@@ -86,9 +88,11 @@ compile() {
 # init, to $1.
 write_init() {
 	cat >"$1" <<-'INIT'
-		#!/bin/busybox sh
-		/bin/busybox --install -s /bin
-		export PATH=/bin:/sbin:/usr/bin:/usr/sbin
+		#!/bin/dash
+		export PATH=/usr/bin:/bin:/usr/sbin:/sbin:/busybox
+		ln -sf dash /bin/sh
+		mkdir -p /busybox
+		/bin/busybox --install -s /busybox
 		mkdir -p /proc /sys /dev /tmp /run /mnt /var/tmp
 		mount -t proc proc /proc
 		mount -t sysfs sysfs /sys
@@ -101,17 +105,21 @@ write_init() {
 		ln -sf /proc/self/fd /dev/fd
 		for module in $(cat /modules); do insmod $module; done
 		echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
+		# Nobody is in these VRFs: a connect() need not be tried for two minutes.
+		echo 1 >/proc/sys/net/ipv4/tcp_syn_retries
 		ip link set lo up
 		ip link add blue type vrf table 101
 		ip link add red type vrf table 102
 		ip link set blue up
 		ip link set red up
 		export VRFBIND_TEST_TIER=netns VRFBIND_TEST_DEVICE=blue VRFBIND_TEST_OTHER=red
+		# Single steps are slow where the CPU is emulated: the default takes more than the limit of a child.
+		export VRFBIND_TRIALS=1000
 		export VRFBIND_TEST_LIB=/tests/libvrfbind.so VRFBIND_TEST_BIN=/tests
 		echo "@@ Linux $(uname -r) $(uname -m)"
 		for program in $(cat /programs); do
 			echo "@@ begin $program"
-			/tests/$program 2>&1 </dev/null
+			timeout 600 /tests/$program 2>&1 </dev/null
 			echo "@@ end $program $?"
 		done
 		poweroff -f
@@ -154,9 +162,10 @@ mkdir -p "$work"
 [ -d "$root" ] || fetch >&2
 compile
 make_initramfs
-timeout "${VRFBIND_VM_LIMIT:-2000}" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 3G -nographic -no-reboot -nic none \
-	-kernel "$work"/kernel/boot/vmlinuz-* -initrd "$work/initramfs" -append 'console=ttyAMA0 quiet panic=-1' \
-	</dev/null 2>&1 | tr -d '\r' >"$work/console"
+timeout "${VRFBIND_VM_LIMIT:-2000}" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 3G \
+	-display none -serial "file:$scratch/console" -no-reboot -nic none -kernel "$work"/kernel/boot/vmlinuz-* -initrd "$work/initramfs" \
+	-append 'console=ttyAMA0 quiet panic=-1' </dev/null >&2
+tr -d '\r' <"$scratch/console" >"$work/console"
 grep -m1 '^@@ Linux' "$work/console" | sed 's/^@@/#/'
 echo "1..${#programs[@]}"
 for program in "${programs[@]}"; do

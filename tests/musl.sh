@@ -2,7 +2,7 @@
 # musl.sh build|run - a dnsmasq and a busybox that are built with musl, in VRFs, under the same library
 #
 # build: fetches Debian's sources of both, of the release that this machine's apt uses, and builds them with musl-gcc
-# into target/musl/bin: dnsmasq without what Debian adds by other libraries (D-Bus, DNSSEC, sets of addresses), and of
+# into target/musl: dnsmasq without what Debian adds by other libraries (D-Bus, DNSSEC, sets of addresses), and of
 # busybox nc alone.
 # run: is run by topology.sh (`make test-musl`). Speaks TAP: first ss(8) says where busybox listens, then
 # c-tests/daemon-dnsmasq.c drives that dnsmasq instead of Debian's, and looks at its sockets, its answers and at what its
@@ -11,7 +11,7 @@ set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
 work=$PWD/target/musl
-dnsmasq=$work/bin/dnsmasq
+dnsmasq=$work/sbin/dnsmasq
 busybox=$work/bin/busybox
 
 # Makes apt-get look for sources only, in a folder of its own: this machine's lists may have none.
@@ -53,7 +53,7 @@ listens_on() {
 case ${1-} in
 build)
 	[ ! -x "$dnsmasq" ] || [ ! -x "$busybox" ] || exit 0
-	mkdir -p "$work/bin"
+	mkdir -p "$work/bin" "$work/sbin"
 	fetch >&2
 	# Debian's musl has no kernel headers of its own.
 	cc="musl-gcc -idirafter /usr/include -idirafter /usr/include/$(gcc -print-multiarch)"
@@ -67,7 +67,8 @@ build)
 	make --directory "$work/busybox" --quiet CC="$cc" SKIP_STRIP=y busybox >&2
 	is_musl "$work/dnsmasq/src/dnsmasq"
 	is_musl "$work/busybox/busybox"
-	install "$work/dnsmasq/src/dnsmasq" "$work/busybox/busybox" "$work/bin"
+	install "$work/dnsmasq/src/dnsmasq" "$work/sbin"
+	install "$work/busybox/busybox" "$work/bin"
 	;;
 run)
 	for program in "$dnsmasq" "$busybox"; do
@@ -76,7 +77,8 @@ run)
 	listens_on '*:7777' || { echo 'Bail out! busybox does not listen without the library'; exit 1; }
 	listens_on "*%$VRFBIND_TEST_DEVICE:7777" VRFBIND_VRF="$VRFBIND_TEST_DEVICE" LD_PRELOAD="$VRFBIND_TEST_LIB" ||
 		{ echo "Bail out! under the library busybox does not listen in $VRFBIND_TEST_DEVICE"; exit 1; }
-	PATH=$work/bin:$PATH exec "${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}/daemon-dnsmasq"
+	# Its clients are made of Debian's busybox, which has them.
+	PATH=$work/sbin:$PATH exec "${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}/daemon-dnsmasq"
 	;;
 *)
 	echo 'vrfbind-tests: usage: tests/musl.sh build|run' >&2

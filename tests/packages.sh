@@ -6,6 +6,7 @@
 #   evenet  what `make evenet` runs besides
 #   vm      what tests/vm.sh runs the virtual machine with
 #   aarch64 i686 riscv64   what `make ARCH=...` builds with, and what runs that here
+#   arch-vm what `make test-arch-vm` runs the virtual machine with
 #   package what `make deb` and its test need
 #   musl    what `make test-musl` builds with
 #   lint    shellcheck, for `make lint`
@@ -82,6 +83,9 @@ vm    | udev                   | virtme-ng runs the systemd-udevd of this root f
 vm    | kmod                   | depmod for the unpacked kernel, modprobe in the guest
 vm    | iproute2               | ip: virtme-ng brings up lo with it
 vm    | file                   | virtme-ng reads the version of the kernel with it
+arch-vm | qemu-system-arm      | a virtual machine of aarch64
+arch-vm | cpio                 | what it has in its memory when it boots
+arch-vm | kmod                 | depmod, modprobe: which modules vrf takes
 musl  | dpkg-dev               | dpkg-source: Debian sources, to be built with musl
 lint  | shellcheck             | make lint
 '
@@ -95,13 +99,13 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, evenet, package, vm, lint, musl, aarch64, i686 and riscv64"
+		say "no group of packages is named '$group'; there are build, test, evenet, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
 		exit 2
 	}
 	rows+=$found$'\n'
 done
 if [ -z "$rows" ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, evenet, package, vm, lint, musl, aarch64, i686, riscv64)"
+	say "usage: tests/packages.sh GROUP...  (build, test, evenet, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
 	exit 2
 fi
 
