@@ -4,7 +4,7 @@
 # Speaks TAP (testanything.org): a point for each PROGRAM, by default each hook- and requires- of c-tests/. `make
 # test-arch-vm` builds LIBRARY and calls this.
 #
-# How it works, in order: take Debian's arm64 kernel, glibc, coreutils, dash and iproute2, and busybox for the rest,
+# How it works, in order: take Debian's arm64 kernel, glibc, coreutils, dash, iproute2 and others, and busybox for the rest,
 # unpacked into target/arch-vm without an installation; compile the C tests with Debian's cross compiler; put all of that
 # into an initramfs; boot it in qemu with an emulated CPU. Its init makes the VRFs blue and red, runs the programs as on
 # the netns tier, with blue as their device, and writes what they say to the console, between marks. The guest has no
@@ -49,7 +49,8 @@ fetch() {
 		-o APT::Sandbox::User=root --quiet)
 	apt-get "${apt[@]}" update
 	# As if nothing were installed: with all that they depend on.
-	apt-get "${apt[@]}" install --yes --no-install-recommends --download-only dash coreutils iproute2 busybox-static libcap2-bin
+	apt-get "${apt[@]}" install --yes --no-install-recommends --download-only dash coreutils mount \
+		iproute2 libcap2-bin busybox-static
 	kernel=$(apt-cache "${apt[@]}" depends linux-image-arm64 | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\).*/\1/p')
 	rm -rf "$work/kernel" "$work/kernel.partial" "$root.partial"
 	mkdir -p "$work/kernel.partial" "$root.partial"
@@ -114,7 +115,7 @@ write_init() {
 		ip link set red up
 		export VRFBIND_TEST_TIER=netns VRFBIND_TEST_DEVICE=blue VRFBIND_TEST_OTHER=red
 		# Single steps are slow where the CPU is emulated: the default takes more than the limit of a child.
-		export VRFBIND_TRIALS=1000
+		export VRFBIND_TRIALS=400
 		export VRFBIND_TEST_LIB=/tests/libvrfbind.so VRFBIND_TEST_BIN=/tests
 		echo "@@ Linux $(uname -r) $(uname -m)"
 		for program in $(cat /programs); do
