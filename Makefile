@@ -87,7 +87,7 @@ runner_i686 := /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-li
 runner = $(or $(runner_$(ARCH)),qemu-$(ARCH)-static -L /usr/$(ARCH)-linux-gnu)
 
 test-arch: cross programs
-	CARGO_TARGET_$(shout)_RUNNER='$(runner)' $(cross) test --locked --package vrfbind --package vrfbind-abi --target $(triple)
+	CARGO_TARGET_$(shout)_RUNNER='$(runner)' $(cross) test --locked --package vrfbind --package vrfbind-rules --target $(triple)
 	tests/arch.sh $(ARCH) target/$(triple)/release/libvrfbind.so
 
 build-packages:

@@ -31,7 +31,7 @@
 
 static const int IP[] = { AF_INET, AF_INET6 };
 
-/* The constants of abi/seal.rs. */
+/* The constants of rules/filter.rs. */
 static const unsigned long COOKIE = 0x76726662696e6421;
 enum { ASK_FAMILY = 0x7672, ASK_ERRNO = 0xb1d };
 

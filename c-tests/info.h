@@ -1,5 +1,5 @@
 /*
- * info.h - what the library says of itself: its exported object vrfbind_info (abi/lib.rs)
+ * info.h - what the library says of itself: its exported object vrfbind_info (rules/info.rs)
  */
 #ifndef INFO_H
 #define INFO_H

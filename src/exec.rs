@@ -35,10 +35,10 @@ use crate::next::{self, Strings};
 use crate::policy::Vrf;
 use crate::preloadable::{self, Program};
 use crate::{settings, sys};
-use abi::{DEFAULT, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use rules::{DEFAULT, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use syscalls::Errno;
 
 const PRELOAD: &[u8] = b"LD_PRELOAD";

@@ -23,9 +23,9 @@ use crate::next::Strings;
 use crate::policy::{self, Verdict, Vrf};
 use crate::preloadable::Program;
 use crate::{exec, libc_patch, log, next, settings, sys};
-use abi::DeviceName;
 use core::ffi::{c_char, c_int, c_long};
 use libc::{sockaddr, socklen_t};
+use rules::DeviceName;
 use syscalls::Errno;
 
 /// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others.

@@ -7,7 +7,7 @@
 //!    in the ordinary order on musl. It finds the functions that our exports hide ([`next`]), reads
 //!    the environment once ([`settings`]), and says on stderr if that cannot be understood. If a VRF is
 //!    asked for, it leads libc's own `socket` and `execve` to us ([`libc_patch`]), and seals the process
-//!    if that is asked for too ([`abi::seal`]). Then it makes its page of data read-only (glibc only).
+//!    if that is asked for too ([`rules::filter`]). Then it makes its page of data read-only (glibc only).
 //!    Only here may anything be searched for or stored. libc may not be initialised yet: no
 //!    stdio, no malloc, and on glibc `environ` is still NULL.
 //! 3. The program runs. Each way into the library ([`hooks`]) asks [`policy`] what to do, asks [`sys`] to

@@ -19,9 +19,9 @@
 use crate::arch::{JUMP, jump, wrapper};
 use crate::elf::Function;
 use crate::sys;
-use abi::{LED, LED_BY_ANOTHER, LED_NOT_FOUND, LED_REFUSED, LED_UNKNOWN_CODE};
 use core::ffi::c_long;
 use core::sync::atomic::{AtomicU32, Ordering};
+use rules::info::{LED, LED_BY_ANOTHER, LED_NOT_FOUND, LED_REFUSED, LED_UNKNOWN_CODE};
 
 /// What the code of a libc function turns out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,9 +6,9 @@
 //! and its number given to a socket.
 
 use crate::sys;
-use abi::{DeviceName, LOG_VARIABLE};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use rules::{DeviceName, LOG_VARIABLE};
 use syscalls::Errno;
 
 /// The value of `VRFBIND_LOG` that is no path.
@@ -200,8 +200,8 @@ pub fn socket(
 /// Logs one of libc's functions that could not be led to us, with what to change.
 pub fn not_led(function: &str, reason: u32) {
     let why: &[u8] = match reason {
-        abi::LED_NOT_FOUND => b"libc has no such function",
-        abi::LED_UNKNOWN_CODE => b"its code is none that vrfbind knows",
+        rules::info::LED_NOT_FOUND => b"libc has no such function",
+        rules::info::LED_UNKNOWN_CODE => b"its code is none that vrfbind knows",
         _ => b"its code cannot be written; allow /proc (ProtectProc=, ProcSubset=) or MemoryDenyWriteExecute=no",
     };
     let mut line = Line::new();

@@ -4,8 +4,8 @@
 //! families go straight through, although SO_BINDTODEVICE would "succeed" on them: the option
 //! belongs to SOL_SOCKET, and the kernel does not look at the family.
 
-use abi::DeviceName;
 use libc::{AF_INET, AF_INET6, EINVAL, c_int};
+use rules::DeviceName;
 use syscalls::Errno;
 
 /// What `VRFBIND_VRF` says.

@@ -8,8 +8,8 @@
 
 use crate::log::{self, Line};
 use crate::{settings, sys};
-use abi::{NOTE, SEAL_VARIABLE};
 use core::ffi::{CStr, c_char, c_int};
+use rules::{NOTE, SEAL_VARIABLE};
 
 /// A program, as execve and its like name it.
 #[derive(Clone, Copy)]
@@ -207,7 +207,7 @@ fn is_program(fd: c_int, header: &[u8]) -> Option<bool> {
     Some(false)
 }
 
-/// Whether a program says of itself that it makes no IP sockets ([`abi::NOTE`]).
+/// Whether a program says of itself that it makes no IP sockets ([`rules::NOTE`]).
 fn needs_nothing(fd: c_int, header: &[u8]) -> Option<bool> {
     let found = find_program_header(fd, header, libc::PT_NOTE, |notes| {
         let mut bytes = [0; 256];

@@ -9,12 +9,12 @@
 use crate::log::{LOG_SIZE, Line, STDERR};
 use crate::policy::Vrf;
 use crate::sys::{self, Environment};
-use abi::{
-    DEFAULT, DeviceName, INFO_MAGIC, Info, LED_NOT_TRIED, LOG_VARIABLE, SEAL_FOUND, SEAL_MADE,
-    SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED, SEAL_VARIABLE, STATE_DEFAULT, STATE_DEVICE,
-    STATE_INERT, STATE_INVALID, STATE_UNREAD, VRF_VARIABLE,
-};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use rules::info::{
+    INFO_MAGIC, Info, LED_NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED,
+    SEAL_SUPERVISED, STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
+};
+use rules::{DEFAULT, DeviceName, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 
 /// What the library says of itself, and where it keeps it.
 #[cfg_attr(not(test), unsafe(export_name = "vrfbind_info"))]

@@ -5,12 +5,12 @@
 //! Callable from signal handlers and vfork children, except where a function says otherwise.
 
 use crate::next::Strings;
-use abi::{DeviceName, NAME_SIZE, seal};
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
 use core::ops::Range;
 use core::ptr;
 use libc::{SO_BINDTODEVICE, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
+use rules::{DeviceName, NAME_SIZE, filter};
 #[cfg(not(target_arch = "x86"))]
 use syscalls::Sysno::{fstat as FSTAT, getgid as GETGID, getuid as GETUID, mmap as MMAP};
 #[cfg(target_arch = "x86")]
@@ -346,24 +346,24 @@ pub fn is_writable(fd: c_int) -> bool {
 /// socket(2), with the seal's cookie in the sixth register. The kernel looks at three.
 pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<c_int, Errno> {
     // SAFETY: takes no pointers.
-    let fd = unsafe { syscall!(Sysno::socket, domain, kind, protocol, 0, 0, seal::COOKIE) }?;
+    let fd = unsafe { syscall!(Sysno::socket, domain, kind, protocol, 0, 0, filter::COOKIE) }?;
     Ok(fd as c_int)
 }
 
 /// Whether a seal is around this process, in either form.
 pub fn is_sealed() -> bool {
-    is_answered(seal::SEALED_ERRNO) || is_supervised()
+    is_answered(filter::SEALED_ERRNO) || is_supervised()
 }
 
 /// Whether the seal has a supervisor, which makes the sockets that are not ours.
 pub fn is_supervised() -> bool {
-    is_answered(seal::SUPERVISED_ERRNO)
+    is_answered(filter::SUPERVISED_ERRNO)
 }
 
 /// Whether the seal answers its question with this errno.
 fn is_answered(errno: c_int) -> bool {
     // SAFETY: takes no pointers.
-    let answer = unsafe { syscall!(Sysno::socket, seal::ASK_FAMILY, 0, 0) };
+    let answer = unsafe { syscall!(Sysno::socket, filter::ASK_FAMILY, 0, 0) };
     answer == Err(Errno::new(errno))
 }
 
@@ -373,12 +373,12 @@ fn is_answered(errno: c_int) -> bool {
 /// CAP_SYS_ADMIN the kernel wants no_new_privs first (EACCES), so that nobody can confuse a set-user-ID
 /// program by a filter. Other threads are not sealed, so there should be none yet.
 pub fn install_seal() -> Result<(), Errno> {
-    const SEAL: [seal::Instruction; seal::LENGTH] =
-        seal::filter(seal::Stranger::Refused, seal::IoUring::Refused);
-    if !seal::IS_KNOWN {
+    const SEAL: [filter::Instruction; filter::LENGTH] =
+        filter::filter(filter::Stranger::Refused, filter::IoUring::Refused);
+    if !filter::IS_KNOWN {
         return Err(Errno::ENOSYS);
     }
-    let filter = libc::sock_fprog {
+    let program = libc::sock_fprog {
         len: SEAL.len() as u16,
         filter: SEAL.as_ptr().cast_mut().cast(),
     };
@@ -389,7 +389,7 @@ pub fn install_seal() -> Result<(), Errno> {
                 Sysno::prctl,
                 libc::PR_SET_SECCOMP,
                 libc::SECCOMP_MODE_FILTER,
-                &raw const filter,
+                &raw const program,
                 0,
                 0
             )

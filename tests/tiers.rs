@@ -68,12 +68,17 @@ impl Place {
             .to_owned();
         let library = target.join("release/libvrfbind.so");
         let command = target.join("release/vrfbind");
-        refuse_stale(&root, &library, &["build.rs"], &["abi", "src", "src/arch"])?;
+        refuse_stale(
+            &root,
+            &library,
+            &["build.rs"],
+            &["rules", "src", "src/arch"],
+        )?;
         refuse_stale(
             &root,
             &command,
             &["cli/Cargo.toml"],
-            &["abi", "cli/src", "cli/src/sys"],
+            &["rules", "cli/src", "cli/src/sys"],
         )?;
         Ok(Self {
             root,

@@ -14,11 +14,11 @@ use crate::netns::{Links, Netns};
 use crate::program::{Kind, Program};
 use crate::sys::{self, Around};
 use crate::{library, process};
-use abi::DeviceName;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, SockaddrLike};
 use nix::unistd::{AccessFlags, access};
+use rules::DeviceName;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -470,7 +470,7 @@ fn try_it(findings: &mut Findings, library: &Path, device: &DeviceName) {
     let preload = library::preload(library, env::var_os("LD_PRELOAD"));
     let variables = [
         ("LD_PRELOAD", preload.as_os_str()),
-        (abi::VRF_VARIABLE, OsStr::from_bytes(device.as_bytes())),
+        (rules::VRF_VARIABLE, OsStr::from_bytes(device.as_bytes())),
     ];
     trial(findings, device, &variables);
 }
@@ -486,7 +486,7 @@ fn trial(findings: &mut Findings, device: &DeviceName, variables: &[(&str, &OsSt
     let tried = std::process::Command::new(&program)
         .arg(OsStr::from_bytes(device.as_bytes()))
         .envs(variables.iter().copied())
-        .env_remove(abi::LOG_VARIABLE)
+        .env_remove(rules::LOG_VARIABLE)
         .output();
     let output = match tried {
         Ok(output) => output,

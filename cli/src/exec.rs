@@ -18,9 +18,9 @@ use crate::program::{self, Kind, Program};
 use crate::supervise;
 use crate::sys::{self, Around};
 use crate::{Failure, library};
-use abi::seal::{IoUring, Stranger};
-use abi::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
 use nix::errno::Errno;
+use rules::filter::{IoUring, Stranger};
+use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -243,7 +243,7 @@ fn io_uring(args: &Args) -> IoUring {
 }
 
 fn seal(args: &Args) -> Result<(), Failure> {
-    sys::seal(&abi::seal::filter(Stranger::Refused, io_uring(args))).map_err(|errno| {
+    sys::seal(&rules::filter::filter(Stranger::Refused, io_uring(args))).map_err(|errno| {
         refuse(format!(
             "cannot seal: prctl(PR_SET_SECCOMP): {}; --no-seal does without, and what passes the library by is not bound",
             errno.desc()

@@ -3,17 +3,17 @@
 //! ld.so's answer to a library that it cannot preload is one line and a program that runs without it. So
 //! each reason it could have is looked for here, before there is a program: the file cannot be read,
 //! is no ELF file of this machine, lies on a noexec mount, or has a name that LD_PRELOAD cannot hold. And one that
-//! is ours: another version, which may not agree with this command about [`abi`].
+//! is ours: another version, which may not agree with this command about [`rules`].
 //!
 //! The version is read from the file. To load it would be to run it.
 
 use crate::Failure;
 use crate::exec::refuse;
 use crate::sys;
-use abi::Info;
 use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, SHT_DYNSYM};
 use object::read::elf::{FileHeader, ProgramHeader, Sym};
+use rules::Info;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -190,7 +190,7 @@ pub fn info(file: &[u8]) -> Option<(u64, &[u8])> {
     let offset = segment.p_offset(endian) + (address - segment.p_vaddr(endian));
     let bytes = file.get(usize::try_from(offset).ok()?..)?;
     bytes
-        .starts_with(&abi::INFO_MAGIC)
+        .starts_with(&rules::info::INFO_MAGIC)
         .then_some((address, bytes))
 }
 

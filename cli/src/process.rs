@@ -14,10 +14,10 @@
 
 use crate::sys::Around;
 use crate::{library, supervise};
-use abi::Info;
 use object::Endianness;
 use object::elf::FileHeader64;
 use object::read::elf::{FileHeader, ProgramHeader};
+use rules::Info;
 use std::fs::{self, File};
 use std::io;
 use std::mem::offset_of;
@@ -76,8 +76,8 @@ impl Process {
         let library = mapping(&maps).map(|mapping| Library::read(&at, &mapping, &mut notes));
         let says = library.as_ref().and_then(|library| library.says.as_ref());
         let seal = match (says.map(|says| says.seal), field(&status, "Seccomp:")) {
-            (Some(abi::SEAL_MADE | abi::SEAL_FOUND), _) => Some(Around::Seal),
-            (Some(abi::SEAL_SUPERVISED), _) => Some(Around::Supervisor),
+            (Some(rules::info::SEAL_MADE | rules::info::SEAL_FOUND), _) => Some(Around::Seal),
+            (Some(rules::info::SEAL_SUPERVISED), _) => Some(Around::Supervisor),
             // Without any filter there is no seal.
             (_, Some("0")) => Some(Around::Nothing),
             _ => match supervisor(&environ) {
@@ -92,7 +92,7 @@ impl Process {
             pid,
             name: String::from_utf8_lossy(fs::read(at.join("comm"))?.trim_ascii_end()).into_owned(),
             library,
-            environment: variable(&environ, abi::VRF_VARIABLE),
+            environment: variable(&environ, rules::VRF_VARIABLE),
             seal,
             notes,
         })
@@ -109,8 +109,8 @@ impl Process {
         match says {
             None => environment,
             Some(says) => match (says.state, &says.device) {
-                (abi::STATE_DEVICE, Some(device)) => Some((device, "library")),
-                (abi::STATE_DEFAULT, _) => Some((DEFAULT, "library")),
+                (rules::info::STATE_DEVICE, Some(device)) => Some((device, "library")),
+                (rules::info::STATE_DEFAULT, _) => Some((DEFAULT, "library")),
                 // It does nothing: for this value, or because it may not (AT_SECURE).
                 _ => environment,
             },
@@ -147,7 +147,7 @@ fn supervisor(environ: &[u8]) -> Result<Around, String> {
     }
 }
 
-/// [`abi::DEFAULT`] as text.
+/// [`rules::DEFAULT`] as text.
 pub const DEFAULT: &str = "default";
 
 /// All processes but this one.
@@ -193,7 +193,7 @@ impl Library {
             Err(error) => notes.push(format!(
                 "its memory cannot be read ({error}): what its library says is not known"
             )),
-            Ok(()) if !bytes.starts_with(&abi::INFO_MAGIC) => {
+            Ok(()) if !bytes.starts_with(&rules::info::INFO_MAGIC) => {
                 notes.push("there is no vrfbind_info where its library should have it".to_owned());
             }
             Ok(()) => {
@@ -321,11 +321,14 @@ mod tests {
     #[test]
     fn decodes_what_the_library_says() {
         let mut bytes = [0; size_of::<Info>()];
-        bytes[offset_of!(Info, socket)] = abi::LED as u8;
-        bytes[offset_of!(Info, state)] = abi::STATE_DEVICE as u8;
+        bytes[offset_of!(Info, socket)] = rules::info::LED as u8;
+        bytes[offset_of!(Info, state)] = rules::info::STATE_DEVICE as u8;
         bytes[offset_of!(Info, device)..][..4].copy_from_slice(b"blue");
         let says = Says::decode(&bytes);
-        assert_eq!((says.socket, says.state), (abi::LED, abi::STATE_DEVICE));
+        assert_eq!(
+            (says.socket, says.state),
+            (rules::info::LED, rules::info::STATE_DEVICE)
+        );
         assert_eq!(says.device.as_deref(), Some("blue"));
     }
 }

@@ -44,7 +44,7 @@ pub enum Kind {
     Preloadable,
     /// There is no ld.so: a static program, as Go makes them.
     Static,
-    /// A static program that makes no IP sockets ([`abi::NOTE`]): this command.
+    /// A static program that makes no IP sockets ([`rules::NOTE`]): this command.
     Launcher,
     /// ld.so sees AT_SECURE and drops it.
     FileCapabilities,
@@ -198,7 +198,9 @@ fn linkage(file: &File) -> Option<Kind> {
     }
     let is_launcher = has(PT_NOTE).any(|segment| {
         let notes = segment.data(endian, data).unwrap_or_default();
-        notes.windows(abi::NOTE.len()).any(|note| note == abi::NOTE)
+        notes
+            .windows(rules::NOTE.len())
+            .any(|note| note == rules::NOTE)
     });
     Some(if is_launcher {
         Kind::Launcher

@@ -235,7 +235,7 @@ impl Entry {
             vrf: wanted.map(str::to_owned),
             vrf_from: wants.map(|(_, from)| from),
             tier: says.map(|says| match says.socket {
-                abi::LED | abi::LED_BY_ANOTHER => "libc",
+                rules::info::LED | rules::info::LED_BY_ANOTHER => "libc",
                 _ => "exports",
             }),
             seal: process.seal.map(|around| match around {
@@ -271,21 +271,21 @@ impl Entry {
 
 fn led(word: u32) -> &'static str {
     match word {
-        abi::LED_NOT_TRIED => "not-tried",
-        abi::LED => "led",
-        abi::LED_BY_ANOTHER => "led-by-another",
-        abi::LED_NOT_FOUND => "not-found",
-        abi::LED_UNKNOWN_CODE => "unknown-code",
+        rules::info::LED_NOT_TRIED => "not-tried",
+        rules::info::LED => "led",
+        rules::info::LED_BY_ANOTHER => "led-by-another",
+        rules::info::LED_NOT_FOUND => "not-found",
+        rules::info::LED_UNKNOWN_CODE => "unknown-code",
         _ => "refused",
     }
 }
 
 fn state(word: u32) -> &'static str {
     match word {
-        abi::STATE_UNREAD => "unread",
-        abi::STATE_INERT => "inert",
-        abi::STATE_DEVICE => "device",
-        abi::STATE_DEFAULT => "default",
+        rules::info::STATE_UNREAD => "unread",
+        rules::info::STATE_INERT => "inert",
+        rules::info::STATE_DEVICE => "device",
+        rules::info::STATE_DEFAULT => "default",
         _ => "invalid",
     }
 }

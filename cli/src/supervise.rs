@@ -1,7 +1,7 @@
 //! The supervisor: a process that makes the IP sockets of programs that the library is not in.
 //!
 //! Static programs, Go's, and raw system calls never ask the library. Under the second form of the seal
-//! ([`abi::seal`]) their socket(AF_INET, AF_INET6) does not run: the calling thread sleeps, its call becomes a
+//! ([`rules::filter`]) their socket(AF_INET, AF_INET6) does not run: the calling thread sleeps, its call becomes a
 //! notification (seccomp_unotify(2)), and the listener's owner answers with a socket that it has made and bound.
 //! All arguments are numbers, which the kernel has copied: there is nothing that could change after the check.
 //! Sockets that carry the library's cookie are made by the kernel as ever; the supervisor never hears of them.
@@ -53,8 +53,6 @@
 use crate::Failure;
 use crate::exec::refuse;
 use crate::sys::{self, Call};
-use abi::DeviceName;
-use abi::seal::{IoUring, Stranger};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -67,6 +65,8 @@ use nix::sys::socket::{
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{chdir, setsid};
+use rules::DeviceName;
+use rules::filter::{IoUring, Stranger};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut, Read};
@@ -115,7 +115,7 @@ pub fn start(device: &DeviceName, io_uring: IoUring) -> Result<u32, Failure> {
             ));
         }
     }
-    let filter = abi::seal::filter(Stranger::Supervised, io_uring);
+    let filter = rules::filter::filter(Stranger::Supervised, io_uring);
     let listener = sys::seal_and_listen(&filter).map_err(|errno| match errno {
         // One listener in a chain of filters (seccomp(2)).
         Errno::EBUSY => refuse(

@@ -5,9 +5,9 @@
 
 pub mod foreign;
 
-use abi::seal::{ASK_FAMILY, IS_KNOWN, Instruction, LENGTH, SEALED_ERRNO, SUPERVISED_ERRNO};
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use rules::filter::{ASK_FAMILY, IS_KNOWN, Instruction, LENGTH, SEALED_ERRNO, SUPERVISED_ERRNO};
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -40,12 +40,12 @@ mod start {
 #[used]
 // SAFETY: a section of notes is not code, and nothing in the program reads it.
 #[unsafe(link_section = ".note.vrfbind")]
-static NOTE: Note = Note(abi::NOTE);
+static NOTE: Note = Note(rules::NOTE);
 
 /// Notes begin at multiples of 4.
 #[cfg(not(test))]
 #[repr(C, align(4))]
-struct Note([u8; abi::NOTE.len()]);
+struct Note([u8; rules::NOTE.len()]);
 
 /// The path of this command; without /proc, as it was given to execve(2).
 pub fn own_path() -> Option<PathBuf> {
@@ -87,7 +87,7 @@ pub enum Around {
     Supervisor,
 }
 
-/// Asks the seal, by the question that it answers ([`abi::seal`]).
+/// Asks the seal, by the question that it answers ([`rules::filter`]).
 pub fn around() -> Around {
     // SAFETY: takes no pointers.
     match unsafe { syscall!(Sysno::socket, ASK_FAMILY, 0, 0) }.map_err(syscalls::Errno::into_raw) {
@@ -355,7 +355,7 @@ pub fn has_file_capabilities(file: &File) -> bool {
 ///
 /// One question about one device, by any socket (SIOCETHTOOL, dev_ioctl in net/core); /sys/class/net may
 /// be another namespace's, and netlink's answer has to be searched.
-pub fn driver(device: &abi::DeviceName) -> Result<Vec<u8>, Errno> {
+pub fn driver(device: &rules::DeviceName) -> Result<Vec<u8>, Errno> {
     const ETHTOOL_GDRVINFO: u32 = 3;
     // struct ethtool_drvinfo, linux/ethtool.h: the driver's name is at 4, and has 32 bytes.
     #[repr(C)]

@@ -19,7 +19,7 @@
 use crate::Failure;
 use crate::exec::refuse;
 use crate::library;
-use abi::{DeviceName, VRF_VARIABLE};
+use rules::{DeviceName, VRF_VARIABLE};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

@@ -8,9 +8,9 @@
 //! Its answer is for `vrfbind check`: lines of standard output, each a level (`ok`, `warn`, `fail`), a tab and a
 //! sentence.
 
-use abi::Info;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket, sockopt};
+use rules::Info;
 use std::env;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,7 +27,7 @@ fn main() {
         ),
         Ok(_) => println!(
             "fail\ta socket made here is not bound to {shown}: {} is not set to it",
-            abi::VRF_VARIABLE
+            rules::VRF_VARIABLE
         ),
         Err(errno) => println!(
             "fail\tno socket bound to {shown} is to be had: {}",
@@ -36,7 +36,7 @@ fn main() {
     }
     match library.map(|library| library.socket.load(Relaxed)) {
         None => {}
-        Some(abi::LED | abi::LED_BY_ANOTHER) => {
+        Some(rules::info::LED | rules::info::LED_BY_ANOTHER) => {
             println!("ok\tlibc's own sockets (getaddrinfo) are led to the library");
         }
         Some(_) => println!(
@@ -66,5 +66,5 @@ fn library() -> Option<&'static Info> {
     let found = found.cast::<Info>();
     // SAFETY: nobody else has an object of this name; it begins with the magic, is never freed, and what changes
     // in it is atomic.
-    unsafe { found.as_ref() }.filter(|info| info.magic == abi::INFO_MAGIC)
+    unsafe { found.as_ref() }.filter(|info| info.magic == rules::info::INFO_MAGIC)
 }

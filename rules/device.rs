@@ -1,25 +1,6 @@
-//! What `libvrfbind.so` and the programs around it must agree on, and nothing else: the names of the
-//! variables, what their values mean, which names a device can have, the seal ([`seal`]), and what the
-//! library says of itself ([`Info`]). No system call, no allocation.
-#![no_std]
-#![forbid(unsafe_code)]
-
-pub mod seal;
+//! What the name of a network device is.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU32, AtomicU64};
-
-/// Names the VRF. Unset, empty or [`DEFAULT`]: the library does nothing.
-pub const VRF_VARIABLE: &str = "VRFBIND_VRF";
-
-/// `1`: the library seals the process tree ([`seal`]). Unset, empty or `0`: it does not.
-pub const SEAL_VARIABLE: &str = "VRFBIND_SEAL";
-
-/// `stderr` or an absolute path: where the library writes a line per decision. Unset or empty: nowhere.
-pub const LOG_VARIABLE: &str = "VRFBIND_LOG";
-
-/// The value that says "the default VRF", which is no device at all.
-pub const DEFAULT: &[u8] = b"default";
 
 /// Size of a device name with its terminating NUL, `IFNAMSIZ` in linux/if.h.
 pub const NAME_SIZE: usize = 16;
@@ -108,70 +89,6 @@ impl fmt::Debug for DeviceName {
         fmt::Display::fmt(self, f)
     }
 }
-
-/// What the library says of itself: its exported object `vrfbind_info`, to be read by a debugger's
-/// means from another process. Written in the constructor and read-only from then on.
-#[repr(C)]
-pub struct Info {
-    /// [`INFO_MAGIC`].
-    pub magic: [u8; 8],
-    /// Size of this structure in bytes; members are only ever added at its end.
-    pub size: u32,
-    /// Version of the library: major, minor, patch, 0.
-    pub version: [u8; 4],
-    /// What became of libc's `socket`: one of the `LED_` values.
-    pub socket: AtomicU32,
-    /// What became of libc's `execve`.
-    pub execve: AtomicU32,
-    /// One of the `SEAL_` values.
-    pub seal: AtomicU32,
-    /// One of the `STATE_` values.
-    pub state: AtomicU32,
-    /// The name of the device, padded, as two words in the machine's byte order.
-    pub device: [AtomicU64; 2],
-}
-
-/// Begins [`Info`].
-pub const INFO_MAGIC: [u8; 8] = *b"vrfbind\0";
-
-/// `VRFBIND_VRF` has not been read yet.
-pub const STATE_UNREAD: u32 = 0;
-/// Nothing is asked of the library.
-pub const STATE_INERT: u32 = 1;
-/// Sockets belong to the device.
-pub const STATE_DEVICE: u32 = 2;
-/// A setting is not understood: no IP socket may be had.
-pub const STATE_INVALID: u32 = 3;
-/// No device, on purpose, in a sealed process.
-pub const STATE_DEFAULT: u32 = 4;
-
-/// Nothing was tried, because nothing is asked of the library.
-pub const LED_NOT_TRIED: u32 = 0;
-/// libc's function leads to the library.
-pub const LED: u32 = 1;
-/// It leads to another copy of the library.
-pub const LED_BY_ANOTHER: u32 = 2;
-/// Not led: libc was not found, or has no such function.
-pub const LED_NOT_FOUND: u32 = 3;
-/// Not led: its code is none that the library knows.
-pub const LED_UNKNOWN_CODE: u32 = 4;
-/// Not led: neither /proc/self/mem nor mprotect(2) let its code be written.
-pub const LED_REFUSED: u32 = 5;
-
-/// Not asked for.
-pub const SEAL_NONE: u32 = 0;
-/// The library has sealed the process.
-pub const SEAL_MADE: u32 = 1;
-/// The process was sealed already, without a supervisor.
-pub const SEAL_FOUND: u32 = 2;
-/// Asked for, and the kernel refused: no IP socket may be had.
-pub const SEAL_REFUSED: u32 = 3;
-/// The process was sealed already, and has a supervisor.
-pub const SEAL_SUPERVISED: u32 = 4;
-
-/// The ELF note (elf(5), PT_NOTE) of a static program that makes no IP sockets of its own: nothing is missing in it if
-/// the library is not there. Such a program is the command `vrfbind`. Owner "vrfbind", type 1, empty.
-pub const NOTE: [u8; 20] = *b"\x08\0\0\0\0\0\0\0\x01\0\0\0vrfbind\0";
 
 #[cfg(test)]
 mod tests {
