@@ -32,7 +32,7 @@
 static const int IP[] = { AF_INET, AF_INET6 };
 
 /* The constants of rules/filter.rs. */
-static const unsigned long COOKIE = 0x76726662696e6421;
+static const unsigned long MARKER = 0x76726662696e6421;
 enum { ASK_FAMILY = 0x7672, ASK_ERRNO = 0xb1d };
 
 static int socket_with(int domain, int type, unsigned long sixth)
@@ -106,7 +106,7 @@ static void disguises(void)
 		if (world == UNDER) {
 			FAILS(socket(domain, type, protocol), EPERM);
 			FAILS(raw_socket(domain, type, protocol), EPERM);
-			FAILS((int)raw_call(SYS_socket, domain, type, protocol, 0, 0, COOKIE), EPERM);
+			FAILS((int)raw_call(SYS_socket, domain, type, protocol, 0, 0, MARKER), EPERM);
 		} else {
 			TRUE(raw_socket(domain, type, protocol) >= 0 || errno != EPERM);
 		}
@@ -140,12 +140,12 @@ static void others_are_untouched(void)
 		WORKS(socket(AF_INET, SOCK_PACKET, htons(ETH_P_ALL)));
 }
 
-static void cookie(void)
+static void marker(void)
 {
 	for (int d = 0; d < 2; d++) {
-		STR(device_of((int)WORKS(socket_with(IP[d], SOCK_STREAM, COOKIE))), "");
+		STR(device_of((int)WORKS(socket_with(IP[d], SOCK_STREAM, MARKER))), "");
 		for (int bit = 0; bit < 64; bit++)
-			FAILS(socket_with(IP[d], SOCK_STREAM, COOKIE ^ 1UL << bit), EPERM);
+			FAILS(socket_with(IP[d], SOCK_STREAM, MARKER ^ 1UL << bit), EPERM);
 	}
 }
 
@@ -787,7 +787,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "families that carry IP under another name are refused to everybody", disguises,
 	  .also = SEALED },
 	{ "other families are untouched", others_are_untouched, .also = SEALED },
-	{ "the cookie, each bit of it, is what makes a call the library's", cookie, .also = SEALED,
+	{ "the marker, each bit of it, is what makes a call the library's", marker, .also = SEALED,
 	  .worlds = UNDER },
 	{ "a sealed process gives a certain answer to a certain question", question,
 	  .also = SEALED },

@@ -21,7 +21,7 @@ static int in_child(void (*checks)(void))
 	return ending_of(pid);
 }
 
-/* Hence a cookie can lie there. */
+/* Hence a marker can lie there. */
 static void sixth(void)
 {
 	for (int bit = 0; bit < 64; bit += 7)

@@ -3,12 +3,14 @@
 //! child whose preload the loader dropped gets EPERM where it would have got an unbound socket.
 //!
 //! The kernel shows a filter all six argument registers (struct seccomp_data, linux/seccomp.h), and
-//! socket(2) has only three arguments, so the sixth register is free to carry [`COOKIE`]. It is a
-//! documented constant: the seal guards against accident, not against a program that wants out.
+//! socket(2) has only three arguments, so the sixth register is free to carry [`MARKER`]. It is a
+//! documented constant: the seal guards against accident, not against a program that wants out. The register
+//! outlives the call, so the library clears it before it returns, and fills it only where the filter asks for the
+//! marker ([`needs_marker`]).
 //!
 //! A filter is inherited by all children and survives execve, so a tree needs one. It comes in two
 //! forms, which differ in what becomes of a [`Stranger`], that is, of socket(AF_INET, AF_INET6) without the
-//! cookie: sealed, it is refused with EPERM; supervised, it is answered by another process, which makes
+//! marker: sealed, it is refused with EPERM; supervised, it is answered by another process, which makes
 //! the socket (SECCOMP_RET_USER_NOTIF, Linux 5.0; the command's `exec`). One tree has one of them: a refusal outranks a
 //! notification, and a second listener is EBUSY. A process finds out which by asking for a
 //! socket of the family [`ASK_FAMILY`], which does not exist: a sealed one is answered [`SEALED_ERRNO`], a
@@ -22,7 +24,7 @@
 //! cannot see, is refused for every family.
 
 /// What the library puts into the sixth argument register of its socket(2).
-pub const COOKIE: u64 = 0x7672_6662_696e_6421;
+pub const MARKER: u64 = 0x7672_6662_696e_6421;
 
 /// The family to ask by. Families end at 46 (AF_MAX, Linux 6.18).
 pub const ASK_FAMILY: u32 = 0x7672;
@@ -33,6 +35,11 @@ pub const SEALED_ERRNO: i32 = 0xb1d;
 
 /// The answer in a supervised process.
 pub const SUPERVISED_ERRNO: i32 = SEALED_ERRNO + 1;
+
+/// Whether the filter asks for the marker of a socket of this family, whatever its type.
+pub const fn needs_marker(family: i32) -> bool {
+    family == AF_INET as i32 || family == AF_INET6 as i32
+}
 
 /// What becomes of an IP socket that is not the library's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -224,9 +231,9 @@ pub const fn filter(stranger: Stranger, io_uring: IoUring) -> [Instruction; LENG
         /* 23 */ load(ARGUMENT_2),
         /* 24 */ if_equal(IPPROTO_SMC, 5, 0),
         /* 25 */ load(ARGUMENT_5_LOW),
-        /* 26 */ if_equal(COOKIE as u32, 0, 6),
+        /* 26 */ if_equal(MARKER as u32, 0, 6),
         /* 27 */ load(ARGUMENT_5_HIGH),
-        /* 28 */ if_equal((COOKIE >> 32) as u32, 0, 4),
+        /* 28 */ if_equal((MARKER >> 32) as u32, 0, 4),
         /* 29 */ give(RET_ALLOW),
         /* 30 */ give(RET_ERRNO | EPERM),
         /* 31 */ give(of_io_uring),
@@ -274,16 +281,17 @@ mod tests {
         }
     }
 
-    fn socket(arch: u32, number: u32, family: u32, cookie: u64) -> u32 {
-        run(arch, number, [u64::from(family), 1, 0, 0, 0, cookie])
+    fn socket(arch: u32, number: u32, family: u32, marker: u64) -> u32 {
+        run(arch, number, [u64::from(family), 1, 0, 0, 0, marker])
     }
 
     #[test]
-    fn an_ip_socket_needs_the_cookie_whole() {
+    fn an_ip_socket_needs_the_marker_whole() {
         for family in [AF_INET, AF_INET6] {
-            assert_eq!(socket(ARCH, SOCKET, family, COOKIE), RET_ALLOW);
-            for cookie in [0, COOKIE & 0xffff_ffff, COOKIE & !0xffff_ffff, COOKIE ^ 1] {
-                assert_eq!(socket(ARCH, SOCKET, family, cookie), REFUSED);
+            assert!(needs_marker(family as i32));
+            assert_eq!(socket(ARCH, SOCKET, family, MARKER), RET_ALLOW);
+            for marker in [0, MARKER & 0xffff_ffff, MARKER & !0xffff_ffff, MARKER ^ 1] {
+                assert_eq!(socket(ARCH, SOCKET, family, marker), REFUSED);
             }
         }
     }
@@ -297,9 +305,10 @@ mod tests {
     #[test]
     fn families_that_carry_ip_are_refused_and_others_are_not() {
         for family in [AF_SMC, AF_RXRPC, AF_RDS] {
-            assert_eq!(socket(ARCH, SOCKET, family, COOKIE), REFUSED);
+            assert_eq!(socket(ARCH, SOCKET, family, MARKER), REFUSED);
         }
         for family in [0, 1, 16, 17, 40, 46] {
+            assert!(!needs_marker(family as i32));
             assert_eq!(socket(ARCH, SOCKET, family, 0), RET_ALLOW);
         }
     }
@@ -324,7 +333,7 @@ mod tests {
     #[test]
     fn smc_under_the_name_of_inet_is_refused() {
         for family in [AF_INET, AF_INET6] {
-            let arguments = [family.into(), 1, IPPROTO_SMC.into(), 0, 0, COOKIE];
+            let arguments = [family.into(), 1, IPPROTO_SMC.into(), 0, 0, MARKER];
             assert_eq!(run(ARCH, SOCKET, arguments), REFUSED);
         }
     }
@@ -355,12 +364,12 @@ mod tests {
         };
         for family in [0, 1, AF_INET, AF_INET6, 16, AF_RDS, AF_RXRPC, AF_SMC] {
             for protocol in [0, IPPROTO_SMC] {
-                for cookie in [0, COOKIE] {
-                    let arguments = [family.into(), 1, protocol.into(), 0, 0, cookie];
+                for marker in [0, MARKER] {
+                    let arguments = [family.into(), 1, protocol.into(), 0, 0, marker];
                     for (arch, number) in [(ARCH, SOCKET), (OTHER_ARCH, OTHER_SOCKET)] {
                         let is_inet = family == AF_INET || family == AF_INET6;
                         let expected = match both(arch, number, arguments) {
-                            [sealed, _] if cookie == COOKIE || !is_inet => [sealed; 2],
+                            [sealed, _] if marker == MARKER || !is_inet => [sealed; 2],
                             _ if protocol == IPPROTO_SMC => [REFUSED; 2],
                             _ => [REFUSED, RET_USER_NOTIF],
                         };

@@ -29,8 +29,31 @@
 )]
 mod machine;
 
-pub use machine::{JUMP, jump, on_stack, take, wrapper};
+pub use machine::{JUMP, jump, marked_socket, on_stack, take, wrapper};
 
 /// Follows a jump of ours, so that a second copy of the library knows it.
 #[cfg_attr(unknown_machine, allow(dead_code))]
 const SIGNATURE: [u8; 4] = *b"vrf\x01";
+
+/// socket(2) on an architecture that has no seal, and so no marker. Returns the fd, or -errno.
+#[cfg(any(
+    unknown_machine,
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
+fn unmarked_socket(
+    domain: core::ffi::c_int,
+    sock_type: core::ffi::c_int,
+    protocol: core::ffi::c_int,
+) -> isize {
+    let number = syscalls::Sysno::socket;
+    // SAFETY: takes no pointers.
+    let result = unsafe {
+        syscalls::raw::syscall3(
+            number,
+            domain as usize,
+            sock_type as usize,
+            protocol as usize,
+        )
+    };
+    result as isize
+}

@@ -32,12 +32,12 @@
 use crate::arch;
 use crate::log::{self, Line};
 use crate::next::{self, Strings};
-use crate::policy::Vrf;
 use crate::preloadable::{self, Program};
 use crate::{settings, sys};
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use rules::socket::Setting;
 use rules::{DEFAULT, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use syscalls::Errno;
 
@@ -94,7 +94,7 @@ pub fn with_environment<R>(
     envp: Strings,
     exec: impl FnOnce(Strings) -> R,
 ) -> Result<R, Errno> {
-    if settings::vrf() == Vrf::Inert {
+    if settings::vrf() == Setting::Inert {
         return Ok(exec(envp));
     }
     if LIBRARY.load(Ordering::Relaxed).is_null() {
@@ -226,13 +226,13 @@ impl<'a> Found<'a> {
         if !self.has_vrf {
             let device;
             let value = match settings::vrf() {
-                Vrf::Device(name) => {
+                Setting::Device(name) => {
                     device = name;
                     device.as_bytes()
                 }
-                Vrf::Default | Vrf::Inert => DEFAULT,
+                Setting::Default | Setting::Inert => DEFAULT,
                 // As little understood by the child as by us.
-                Vrf::Invalid => b"/",
+                Setting::Invalid => b"/",
             };
             array.push(text.string(&[VRF_VARIABLE.as_bytes(), b"=", value]));
         }

@@ -7,6 +7,7 @@
 //! | errno  | from                        | meaning                                                   |
 //! |--------|-----------------------------|-----------------------------------------------------------|
 //! | ENODEV | socket, bind/connect/listen | there is no device of that name in this network namespace |
+//! | EADDRNOTAVAIL | bind                 | the address has the scope of a device outside the VRF     |
 //! | EPERM  | socket, bind/connect/listen | before Linux 5.7 without CAP_NET_RAW; or somebody else    |
 //! |        |                             | has bound the socket to another device first              |
 //! | EINVAL | all                         | a setting is not understood (but for execve), or the seal |
@@ -20,21 +21,21 @@
 #![allow(unsafe_code)]
 
 use crate::next::Strings;
-use crate::policy::{self, Verdict, Vrf};
 use crate::preloadable::Program;
 use crate::{exec, libc_patch, log, next, settings, sys};
 use core::ffi::{c_char, c_int, c_long};
 use libc::{sockaddr, socklen_t};
 use rules::DeviceName;
+use rules::socket::{self as rule, Decision, Existing, Setting};
 use syscalls::Errno;
 
 /// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
-    if settings::vrf() == Vrf::Inert {
+    if settings::vrf() == Setting::Inert {
         return next::socket(domain, kind, protocol);
     }
-    // libc's function would do no more than the system call, which the seal wants with the cookie.
+    // libc's function would do no more than the system call, which the seal wants with its marker.
     // Another preload is asked where what it calls leads back to us, or where there is no seal.
     if next::socket_is_libcs()
         || (settings::is_sealed() && !libc_patch::is_led(&settings::INFO.socket))
@@ -57,7 +58,7 @@ pub extern "C" fn syscall_socket(
     protocol: c_long,
 ) -> c_long {
     let (domain, kind, protocol) = (domain as c_int, kind as c_int, protocol as c_int);
-    if settings::vrf() == Vrf::Inert {
+    if settings::vrf() == Setting::Inert {
         return next::syscall(
             libc::SYS_socket,
             [domain.into(), kind.into(), protocol.into(), 0, 0, 0],
@@ -80,13 +81,35 @@ pub extern "C" fn syscall_early(
     next::syscall(number, [a, b, c, d, e, f])
 }
 
-/// bind(2) of a socket that has a device, or gets it first.
+/// bind(2) of a socket that has a device, or gets it first, and that stays in the VRF.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
-    match adopt("bind", fd) {
-        Ok(_) => next::bind(fd, address, length),
+    let prepared = adopt("bind", fd).and_then(|device| match device {
+        Some(_) => stay(fd, address, length),
+        None => Ok(()),
+    });
+    match prepared {
+        Ok(()) => next::bind(fd, address, length),
         Err(errno) => failed(errno),
     }
+}
+
+/// Refuses an address whose scope would take an IPv6 socket out of the VRF ([`rule::scope`]). What cannot be read is left
+/// for the kernel to refuse.
+fn stay(fd: c_int, address: *const sockaddr, length: socklen_t) -> Result<(), Errno> {
+    let scope = sys::sockaddr_in6(address, length).and_then(|address| rule::scope(&address));
+    let (Some(scope), Some(vrf)) = (scope, settings::vrf().device()) else {
+        return Ok(());
+    };
+    if sys::domain(fd) != Ok(libc::AF_INET6) {
+        return Ok(());
+    }
+    let in_vrf = || sys::may_send_by(&vrf, scope).map_err(Errno::into_raw);
+    let result = rule::at_scope(scope, sys::bound_index(fd), in_vrf).map_err(Errno::new);
+    if let Err(errno) = result {
+        log::outside(&vrf, fd, scope, errno);
+    }
+    result
 }
 
 /// connect(2) of a socket that has a device, or gets it first, and has it afterwards.
@@ -110,7 +133,7 @@ pub extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t
 /// (__udp_disconnect, net/ipv4/udp.c). If that cannot be, nothing must leave by the socket any more.
 #[cold]
 fn disconnected(fd: c_int, device: &DeviceName) -> c_int {
-    if let Ok(None) = sys::bound_device(fd)
+    if rule::has_lost_its_device(sys::bound_device(fd).map_err(Errno::into_raw))
         && let Err(errno) = sys::bind_or_is_bound(fd, device)
     {
         sys::shutdown(fd);
@@ -155,7 +178,7 @@ pub extern "C" fn execveat(
     envp: Strings,
     flags: c_int,
 ) -> c_int {
-    if settings::vrf() == Vrf::Inert {
+    if settings::vrf() == Setting::Inert {
         return next::execveat(folder, path, argv, envp, flags);
     }
     let program = if flags & libc::AT_EMPTY_PATH != 0 && sys::is_empty(path) {
@@ -197,10 +220,10 @@ impl Via {
 
 /// A socket by a system call of our own.
 fn made_here(via: Via, domain: c_int, kind: c_int, protocol: c_int) -> c_int {
-    let (device, result) = match policy::at_birth(settings::vrf(), domain, kind) {
-        Verdict::Through => return sys::socket(domain, kind, protocol).unwrap_or_else(failed),
-        Verdict::Refuse(errno) => (None, Err(errno)),
-        Verdict::Bind(device) => {
+    let (device, result) = match rule::at_creation(settings::vrf(), domain, kind) {
+        Decision::Pass => return sys::socket(domain, kind, protocol).unwrap_or_else(failed),
+        Decision::Fail(errno) => (None, Err(Errno::new(errno))),
+        Decision::Bind(device) => {
             let result = sys::socket(domain, kind, protocol)
                 .and_then(|fd| born(fd, sys::bind_or_is_bound(fd, &device)));
             (Some(device), result)
@@ -215,10 +238,10 @@ fn made_here(via: Via, domain: c_int, kind: c_int, protocol: c_int) -> c_int {
 /// A socket by the next hook, which belongs to another preload. If that asks libc, and libc's body
 /// leads to us, the socket comes back with its device; so it is looked at before anything is done.
 fn through_next(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
-    let (device, result) = match policy::at_birth(settings::vrf(), domain, kind) {
-        Verdict::Through => return next::socket(domain, kind, protocol),
-        Verdict::Refuse(errno) => (None, Err(errno)),
-        Verdict::Bind(device) => {
+    let (device, result) = match rule::at_creation(settings::vrf(), domain, kind) {
+        Decision::Pass => return next::socket(domain, kind, protocol),
+        Decision::Fail(errno) => (None, Err(Errno::new(errno))),
+        Decision::Bind(device) => {
             let fd = next::socket(domain, kind, protocol);
             if fd < 0 {
                 return fd;
@@ -244,30 +267,33 @@ fn born(fd: c_int, bound: Result<(), Errno>) -> Result<c_int, Errno> {
     bound.map(|()| fd)
 }
 
-/// Gives a socket that came from elsewhere (inherited, passed, made before we were there) its
-/// device. One that has a device keeps it, even if that has been deleted since (ENODEV): such a
-/// socket reaches nothing. What is no socket is left for the kernel to complain about. Returns the device
-/// that the socket shall have afterwards.
+/// Gives a socket that came from elsewhere (inherited, passed, created before we were there) its device, if it has none
+/// ([`rule::existing`]). Returns the device that the socket shall have afterwards.
 fn adopt(call: &'static str, fd: c_int) -> Result<Option<DeviceName>, Errno> {
-    let vrf = settings::vrf();
-    if matches!(vrf, Vrf::Inert | Vrf::Default) {
+    let setting = settings::vrf();
+    if matches!(setting, Setting::Inert | Setting::Default) {
         return Ok(None);
     }
-    match sys::bound_device(fd) {
-        Ok(Some(device)) => return Ok(Some(device)),
-        Err(Errno::ENODEV) => return Ok(vrf.device()),
-        Err(Errno::EBADF | Errno::ENOTSOCK) => return Ok(None),
-        Ok(None) | Err(_) => {}
+    if let Existing::Keep(device) =
+        rule::existing(setting, sys::bound_device(fd).map_err(Errno::into_raw))
+    {
+        return Ok(device);
     }
     let domain = sys::domain(fd)?;
-    let (device, result): (Option<DeviceName>, _) = match policy::adopted(vrf, domain) {
-        Verdict::Through => return Ok(None),
-        Verdict::Refuse(errno) => (None, Err(errno)),
-        Verdict::Bind(device) => (Some(device), sys::bind_or_is_bound(fd, &device)),
+    let (device, result): (Option<DeviceName>, _) = match rule::unbound(setting, domain) {
+        Decision::Pass => return Ok(None),
+        Decision::Fail(errno) => (None, Err(Errno::new(errno))),
+        Decision::Bind(device) => (Some(device), sys::bind_or_is_bound(fd, &device)),
     };
     if log::is_on() {
-        let kind = sys::kind(fd).unwrap_or(0);
-        log::socket(call, "export", (domain, kind), device, result.map(|()| fd));
+        let sock_type = sys::sock_type(fd).unwrap_or(0);
+        log::socket(
+            call,
+            "export",
+            (domain, sock_type),
+            device,
+            result.map(|()| fd),
+        );
     }
     result.map(|()| device)
 }

@@ -10,7 +10,7 @@
 //!    if that is asked for too ([`rules::filter`]). Then it makes its page of data read-only (glibc only).
 //!    Only here may anything be searched for or stored. libc may not be initialised yet: no
 //!    stdio, no malloc, and on glibc `environ` is still NULL.
-//! 3. The program runs. Each way into the library ([`hooks`]) asks [`policy`] what to do, asks [`sys`] to
+//! 3. The program runs. Each way into the library ([`hooks`]) asks [`rules::socket`] what to do, asks [`sys`] to
 //!    do it, and calls the function it hides. Nothing here allocates, locks, prints (but for the log,
 //!    which is off by default), reads the environment or can panic: socket() and bind() are
 //!    async-signal-safe by POSIX, and threads, signal handlers and vfork children are all welcome at
@@ -23,7 +23,7 @@
 //! may own it and open sockets in a constructor) finds and reads for itself. Doing that twice is
 //! harmless: the results are the same and each is published by atomic stores.
 //!
-//! The layers are kept apart: symbol (`hooks`), pure decision (`policy`), system call (`sys`). The
+//! The layers are kept apart: symbol (`hooks`), pure decision (`rules`), system call (`sys`). The
 //! environment is read in `settings` only. Unsafe code is allowed where memory is not ours: `sys` (the
 //! kernel's and libc's), `elf` and `next` (ld.so's), `exec` (a program's environment), `arch` (code), and in
 //! the exports' signatures.
@@ -44,7 +44,6 @@ mod libc_patch;
 mod log;
 #[allow(unsafe_code)]
 mod next;
-mod policy;
 mod preloadable;
 mod settings;
 #[allow(unsafe_code)]
@@ -63,7 +62,7 @@ extern "C" fn load(_argc: c_int, _argv: *const *const c_char, envp: *const *cons
     if let Err(refusal) = &asked {
         refusal.print();
     }
-    if settings::vrf() != policy::Vrf::Inert {
+    if settings::vrf() != rules::socket::Setting::Inert {
         // A setting that is not understood refuses sockets, to libc's own callers and to children too.
         start(&around, asked.ok());
     }
@@ -78,6 +77,7 @@ fn start(around: &next::Surroundings, asked: Option<settings::Asked<'_>>) {
     if let Some(path) = asked.as_ref().and_then(|asked| asked.log) {
         log::open(path);
     }
+    log::prepare();
     exec::prepare(around.path);
     let writer = sys::CodeWriter::new();
     let lead = |name, function, number, target: usize, result: &AtomicU32| {

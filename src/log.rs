@@ -8,7 +8,7 @@
 use crate::sys;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use rules::{DeviceName, LOG_VARIABLE};
+use rules::{DeviceName, LOG_VARIABLE, VRF_VARIABLE};
 use syscalls::Errno;
 
 /// The value of `VRFBIND_LOG` that is no path.
@@ -195,6 +195,55 @@ pub fn socket(
     line.number(result.err().map_or(0, Errno::into_raw));
     line.text(b"\n");
     line.write_to_log();
+}
+
+/// Says that bind() has failed because of the scope of its address: on stderr the first time, and in the log.
+#[cold]
+pub fn outside(vrf: &DeviceName, fd: c_int, scope: u32, errno: Errno) {
+    let is_first = FIRST_OUTSIDE.is_first();
+    if !is_first && !is_on() {
+        return;
+    }
+    let is_known = errno == Errno::EADDRNOTAVAIL;
+    let mut line = Line::new();
+    line.text(b"vrfbind: bind() of fd ");
+    line.number(fd);
+    line.text(b" fails with ");
+    if is_known {
+        line.text(b"EADDRNOTAVAIL: ");
+    } else {
+        line.text(b"errno ");
+        line.number(errno.into_raw());
+        line.text(b" from the question whether ");
+    }
+    match sys::device_name(fd, scope) {
+        Ok(name) => line.foreign(name.as_bytes()),
+        Err(_) => {
+            line.text(b"device number ");
+            line.number(scope as c_int);
+        }
+    }
+    line.text(b", whose link-local address it names, is ");
+    line.text(if is_known { b"not " } else { b"" });
+    line.text(b"in VRF ");
+    line.foreign(vrf.as_bytes());
+    line.text(b" (");
+    line.text(VRF_VARIABLE.as_bytes());
+    line.text(b")\n");
+    if is_first {
+        line.write_to_stderr();
+    }
+    if is_on() && !(is_first && is_stderr()) {
+        line.write_to_log();
+    }
+}
+
+/// Whether the line of [`outside`] has been written to stderr.
+static FIRST_OUTSIDE: sys::Once = sys::Once::new();
+
+/// In the constructor, where a VRF is asked for.
+pub fn prepare() {
+    FIRST_OUTSIDE.map();
 }
 
 /// Logs one of libc's functions that could not be led to us, with what to change.

@@ -7,13 +7,13 @@
 //! store the same values.
 
 use crate::log::{LOG_SIZE, Line, STDERR};
-use crate::policy::Vrf;
 use crate::sys::{self, Environment};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rules::info::{
     INFO_MAGIC, Info, LED_NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED,
     SEAL_SUPERVISED, STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
 };
+use rules::socket::Setting;
 use rules::{DEFAULT, DeviceName, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 
 /// What the library says of itself, and where it keeps it.
@@ -46,24 +46,24 @@ const fn number(text: &str) -> u8 {
 }
 
 /// Which VRF. Async-signal-safe.
-pub fn vrf() -> Vrf {
+pub fn vrf() -> Setting {
     match INFO.state.load(Ordering::Acquire) {
-        STATE_INERT => Vrf::Inert,
-        STATE_DEVICE => Vrf::Device(device()),
-        STATE_DEFAULT => Vrf::Default,
-        STATE_INVALID => Vrf::Invalid,
+        STATE_INERT => Setting::Inert,
+        STATE_DEVICE => Setting::Device(device()),
+        STATE_DEFAULT => Setting::Default,
+        STATE_INVALID => Setting::Invalid,
         _ => early(),
     }
 }
 
 /// Before the constructor. Where not even `environ` can be had, no IP socket can be had either.
 #[cold]
-fn early() -> Vrf {
+fn early() -> Setting {
     let Some(environment) = Environment::now() else {
-        return Vrf::Invalid;
+        return Setting::Invalid;
     };
     if read(&environment).is_err() {
-        return Vrf::Invalid;
+        return Setting::Invalid;
     }
     vrf()
 }
@@ -80,13 +80,13 @@ pub struct Asked<'a> {
 pub fn read(environment: &Environment) -> Result<Asked<'_>, Refusal<'_>> {
     let understood = understand(environment);
     let state = match understood {
-        Ok((Vrf::Inert, _)) => STATE_INERT,
-        Ok((Vrf::Default, _)) => STATE_DEFAULT,
-        Ok((Vrf::Device(name), _)) => {
+        Ok((Setting::Inert, _)) => STATE_INERT,
+        Ok((Setting::Default, _)) => STATE_DEFAULT,
+        Ok((Setting::Device(name), _)) => {
             store(name);
             STATE_DEVICE
         }
-        Ok((Vrf::Invalid, _)) | Err(_) => STATE_INVALID,
+        Ok((Setting::Invalid, _)) | Err(_) => STATE_INVALID,
     };
     INFO.state.store(state, Ordering::Release);
     understood.map(|(_, asked)| asked)
@@ -133,7 +133,7 @@ pub fn is_sealed() -> bool {
     is_seal_asked() || INFO.state.load(Ordering::Relaxed) == STATE_DEFAULT
 }
 
-fn understand(environment: &Environment) -> Result<(Vrf, Asked<'_>), Refusal<'_>> {
+fn understand(environment: &Environment) -> Result<(Setting, Asked<'_>), Refusal<'_>> {
     let nothing = Asked {
         seal: false,
         log: None,
@@ -142,7 +142,7 @@ fn understand(environment: &Environment) -> Result<(Vrf, Asked<'_>), Refusal<'_>
     // LD_PRELOADs then (ld.so(8), secure-execution mode), but not a name from a trusted directory,
     // and not /etc/ld.so.preload.
     if sys::is_secure_execution() {
-        return Ok((Vrf::Inert, nothing));
+        return Ok((Setting::Inert, nothing));
     }
     let value = |variable: &str| {
         environment
@@ -155,15 +155,15 @@ fn understand(environment: &Environment) -> Result<(Vrf, Asked<'_>), Refusal<'_>
         why,
     };
     let vrf = match value(VRF_VARIABLE) {
-        None => Vrf::Inert,
+        None => Setting::Inert,
         // A program that left its VRF on purpose still needs us where only we can make sockets.
-        Some(DEFAULT) if sys::is_sealed() => Vrf::Default,
-        Some(DEFAULT) => Vrf::Inert,
-        Some(name) => Vrf::Device(
+        Some(DEFAULT) if sys::is_sealed() => Setting::Default,
+        Some(DEFAULT) => Setting::Inert,
+        Some(name) => Setting::Device(
             DeviceName::new(name).map_err(|why| refusal(VRF_VARIABLE, name, why.reason()))?,
         ),
     };
-    if vrf == Vrf::Inert {
+    if vrf == Setting::Inert {
         return Ok((vrf, nothing));
     }
     let seal = match value(SEAL_VARIABLE) {

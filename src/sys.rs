@@ -4,12 +4,15 @@
 //! errno, which belongs to the program, is only ever written by [`set_errno`]. Errors are values.
 //! Callable from signal handlers and vfork children, except where a function says otherwise.
 
+use crate::arch;
 use crate::next::Strings;
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
 use core::ops::Range;
 use core::ptr;
-use libc::{SO_BINDTODEVICE, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
+use rules::socket::SOCKADDR_IN6;
 use rules::{DeviceName, NAME_SIZE, filter};
 #[cfg(not(target_arch = "x86"))]
 use syscalls::Sysno::{fstat as FSTAT, getgid as GETGID, getuid as GETUID, mmap as MMAP};
@@ -43,13 +46,10 @@ fn bind_to_device(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Puts the socket into `device`, where somebody may have done so before (`ip vrf exec` around us, a
-/// unit's BindNetworkInterface=, a second copy of us): then the socket's own word decides.
+/// Puts the socket into `device`, where somebody may have done so before ([`rules::socket::is_bound`]).
 pub fn bind_or_is_bound(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
-    match bind_to_device(fd, device) {
-        Err(Errno::EPERM) if bound_device(fd) == Ok(Some(*device)) => Ok(()),
-        result => result,
-    }
+    let result = bind_to_device(fd, device).map_err(Errno::into_raw);
+    rules::socket::is_bound(device, result, || bound_device(fd).ok().flatten()).map_err(Errno::new)
 }
 
 /// The device of the socket, if it has one. ENODEV: it had one, which has been deleted since; the
@@ -61,13 +61,90 @@ pub fn bound_device(fd: c_int) -> Result<Option<DeviceName>, Errno> {
     Ok((length > 0).then(|| DeviceName::from_padded(name)))
 }
 
+/// The number of the socket's device, if it has one. Since Linux 5.1 (SO_BINDTOIFINDEX).
+pub fn bound_index(fd: c_int) -> Option<u32> {
+    match number(fd, SO_BINDTOIFINDEX) {
+        Ok(index) if index != 0 => Some(index as u32),
+        _ => None,
+    }
+}
+
+/// Whether a fresh IPv6 socket that is bound to `device` may send multicast by the device of number `index`:
+/// setsockopt(IPV6_MULTICAST_IF). Takes no privilege, sends nothing.
+pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
+    let fd = socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
+    let result = bind_or_is_bound(fd, device).and_then(|()| {
+        // SAFETY: the kernel reads a number.
+        unsafe {
+            syscall!(
+                Sysno::setsockopt,
+                fd,
+                libc::IPPROTO_IPV6,
+                libc::IPV6_MULTICAST_IF,
+                &raw const index,
+                size_of_val(&index)
+            )
+        }
+    });
+    close(fd);
+    result.map(|_| ())
+}
+
+/// The name of the device of number `index` in the network namespace of the socket (netdevice(7), SIOCGIFNAME).
+pub fn device_name(fd: c_int, index: u32) -> Result<DeviceName, Errno> {
+    // struct ifreq: the name, and a union of 24 bytes that begins with the number.
+    let mut request = [0_u32; 10];
+    let [_, _, _, _, number, ..] = &mut request;
+    *number = index;
+    // SAFETY: the kernel reads and writes a struct ifreq, which is no larger.
+    unsafe { syscall!(Sysno::ioctl, fd, libc::SIOCGIFNAME, request.as_mut_ptr()) }?;
+    let [a, b, c, d, ..] = request.map(u32::to_ne_bytes);
+    let mut name = [0; NAME_SIZE];
+    for (to, from) in name.iter_mut().zip([a, b, c, d].as_flattened()) {
+        *to = *from;
+    }
+    Ok(DeviceName::from_padded(name))
+}
+
+/// The first bytes of an address that is given to bind(2), if it has so many and they can be read. A bad pointer is for
+/// the kernel to refuse (EFAULT), so what is there is asked for first.
+pub fn sockaddr_in6(
+    address: *const libc::sockaddr,
+    length: libc::socklen_t,
+) -> Option<[u8; SOCKADDR_IN6]> {
+    const LAST: usize = SOCKADDR_IN6 - SIGNALS;
+    // The kernel takes the length for signed.
+    if (length as c_int) < SOCKADDR_IN6 as c_int {
+        return None;
+    }
+    let address = address.cast::<[u8; SOCKADDR_IN6]>();
+    if !(is_readable(address.cast()) && is_readable(address.cast::<u8>().wrapping_add(LAST))) {
+        return None;
+    }
+    // SAFETY: the first and the last bytes can be read, and a page is larger than what is between. The program leaves
+    // the memory alone while it calls us.
+    Some(unsafe { address.read_unaligned() })
+}
+
+/// Size of the kernel's set of signals, in bytes.
+const SIGNALS: usize = 8;
+
+/// Whether so many bytes can be read at an address, as the kernel sees it: rt_sigprocmask(2) copies the set before it looks
+/// at what shall be done with it, so that an invalid request is EFAULT for a bad address, and EINVAL for a good one.
+fn is_readable(address: *const u8) -> bool {
+    const INVALID: c_int = -1;
+    // SAFETY: the kernel reads SIGNALS bytes at `address`, or fails with EFAULT, and changes nothing.
+    let result = unsafe { syscall!(Sysno::rt_sigprocmask, INVALID, address, 0, SIGNALS) };
+    result == Err(Errno::EINVAL)
+}
+
 /// The family of the socket. Since Linux 2.6.32.
 pub fn domain(fd: c_int) -> Result<c_int, Errno> {
     number(fd, SO_DOMAIN)
 }
 
 /// The type of the socket, without flags.
-pub fn kind(fd: c_int) -> Result<c_int, Errno> {
+pub fn sock_type(fd: c_int) -> Result<c_int, Errno> {
     number(fd, SO_TYPE)
 }
 
@@ -343,11 +420,17 @@ pub fn is_writable(fd: c_int) -> bool {
     ready == Ok(1) && poll.revents == libc::POLLOUT
 }
 
-/// socket(2), with the seal's cookie in the sixth register. The kernel looks at three.
-pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<c_int, Errno> {
-    // SAFETY: takes no pointers.
-    let fd = unsafe { syscall!(Sysno::socket, domain, kind, protocol, 0, 0, filter::COOKIE) }?;
-    Ok(fd as c_int)
+/// socket(2), with the seal's marker if the seal asks for it of this family.
+pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<c_int, Errno> {
+    if !filter::needs_marker(domain) {
+        // SAFETY: takes no pointers.
+        let fd = unsafe { syscall!(Sysno::socket, domain, sock_type, protocol) }?;
+        return Ok(fd as c_int);
+    }
+    match arch::marked_socket(domain, sock_type, protocol) {
+        error @ ..0 => Err(Errno::new(-error as c_int)),
+        fd => Ok(fd as c_int),
+    }
 }
 
 /// Whether a seal is around this process, in either form.
@@ -574,6 +657,31 @@ pub fn absolute(path: *const c_char) -> *const c_char {
 pub fn thread() -> usize {
     // SAFETY: glibc and musl return the address, from any context.
     unsafe { libc::__errno_location() }.addr()
+}
+
+/// Something that is done once in a process. What is noted lies in a mapping of its own, since our data becomes read-only
+/// after the constructor.
+pub struct Once(AtomicUsize);
+
+impl Once {
+    /// Without its mapping.
+    pub const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// Maps it, in the constructor.
+    pub fn map(&self) {
+        if let Ok(address) = map(size_of::<AtomicUsize>()) {
+            self.0.store(address, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this is the first call. Never, where there is no mapping.
+    pub fn is_first(&self) -> bool {
+        let word = ptr::with_exposed_provenance::<AtomicUsize>(self.0.load(Ordering::Relaxed));
+        // SAFETY: null, or the mapping, which is never given back.
+        unsafe { word.as_ref() }.is_some_and(|word| arch::take(word, 1) == 0)
+    }
 }
 
 /// Memory of our own, from the kernel, zeroed.

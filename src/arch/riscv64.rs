@@ -1,6 +1,7 @@
 //! riscv64, with compressed instructions (rv64gc).
 
 use super::SIGNATURE;
+pub use super::unmarked_socket as marked_socket;
 use crate::hooks;
 use crate::libc_patch::Wrapper;
 use crate::next;

@@ -1,5 +1,6 @@
 //! A machine whose code we do not know.
 
+pub use super::unmarked_socket as marked_socket;
 use crate::libc_patch::Wrapper;
 use crate::{hooks, next};
 use core::ffi::{c_int, c_long, c_void};

@@ -1,7 +1,8 @@
 //! i386, for 32-bit programs on an x86_64 kernel. socket(2) is its system call since Linux 4.3; socketcall(2), by which
-//! glibc makes sockets, has its arguments behind a pointer, and so no room for the seal's cookie.
+//! glibc makes sockets, has its arguments behind a pointer, and so no room for the seal's marker.
 
 use super::SIGNATURE;
+pub use super::unmarked_socket as marked_socket;
 use crate::hooks;
 use crate::libc_patch::Wrapper;
 use crate::next;
