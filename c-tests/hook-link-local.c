@@ -13,7 +13,7 @@
 
 #define NAME "in"
 
-static const char *const OUTSIDE[] = { "outside", "port", "br.5" };
+static const char *const OUTSIDE[] = { "outside", "port", "vlan" };
 static int outsides;		/* how many of them there are */
 static const char *inside;	/* a device in NAME that has a link-local address */
 
@@ -28,13 +28,13 @@ static void make_devices(void)
 		add_devices(NAME, "near");
 		command("ip address add fe80::1/64 dev " NAME " nodad");
 	} else {
-		inside = "br";
+		inside = "bridge";
 		command("ip link add " NAME " type vrf table 100 && ip link set " NAME " up");
-		command("ip link add br type bridge && ip link set br master " NAME " up");
-		command("ip link add port type veth peer name near && ip link set port master br up");
-		command("ip link add link br name br.5 type vlan id 5 && ip link set br.5 up");
-		command("ip address add fe80::1/64 dev br nodad");
-		command("ip address add fe80::b/64 dev port nodad && ip address add fe80::c/64 dev br.5 nodad");
+		command("ip link add bridge type bridge && ip link set bridge master " NAME " up");
+		command("ip link add port type veth peer name near && ip link set port master bridge up");
+		command("ip link add link bridge name vlan type vlan id 5 && ip link set vlan up");
+		command("ip address add fe80::1/64 dev bridge nodad");
+		command("ip address add fe80::b/64 dev port nodad && ip address add fe80::c/64 dev vlan nodad");
 		outsides = 3;
 	}
 	NEED(write_text("/proc/sys/net/ipv4/ping_group_range", "0 0"));
@@ -143,7 +143,7 @@ static void scopes_inside(void)
 
 		ABOUT("%s socket", TYPES[type].name);
 		WORKS(bind_to(fd, &to));
-		STR(device_of(fd), type == PING ? NAME : inside);
+		STR(device_of(fd), inside);
 		close(fd);
 	}
 	for (int type = UDP; type <= RAW; type += RAW - UDP) {
@@ -168,7 +168,7 @@ static void other_addresses(void)
 	mapped = at("::ffff:0.0.0.0", if_nametoindex("outside"));
 	/* Without the scope's four bytes the socket's own device is the scope. */
 	local = at("fe80::1", 0);
-	for (int type = 0; type < PING; type++) {
+	for (int type = 0; type < ALL_TYPES; type++) {
 		ABOUT("%s socket", TYPES[type].name);
 		fd = socket_in(type);
 		WORKS(bind_to(fd, &any));

@@ -16,10 +16,10 @@
 # task costs one dpkg-query. Otherwise apt-get installs them, through sudo if the user is not root. A package index that
 # lacks one of them, or cannot deliver it, is refreshed once with `apt-get update`.
 #
-# No daemon is left running. Two packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
+# No daemon is left running. Three packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
 # do nothing without /etc/radvd.conf, and the package brings no such file. Who has written that file wants radvd to run.
 # RUNLEVEL=1 would not hold it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
-# That of charon-systemd (strongswan.service) is stopped and disabled, if it was installed here.
+# Those of charon-systemd (strongswan.service) and bind9 (named.service) are stopped and disabled, if they were installed here.
 #
 # Rust is only looked for: a toolchain is its user's choice, and Debian 12's (1.63) is too old for this crate.
 #
@@ -42,6 +42,7 @@ test  | iproute2               | ip, ss: VRFs, network namespaces, the yardstick
 test  | nftables               | nft: the counter on the uplink of the default VRF
 test  | dnsmasq-base           | the DNS, DHCP and TFTP daemon, without the service of package dnsmasq
 test  | radvd                  | the router advertisement daemon
+test  | bind9                  | named: a daemon that listens on each address that it sees
 test  | golang-go              | Go programs: a client, a server and a resolver that libc knows nothing of
 test  | busybox busybox-static | udhcpc, nslookup, ping, tftp: a DHCPv4 client whose script is ours, and the small probes
 test  | isc-dhcp-client        | dhclient -6: a DHCPv6 client (busybox in Debian has no udhcpc6)
@@ -155,9 +156,11 @@ if [ ${#missing[@]} -gt 0 ]; then
 		say "apt-get could not install: ${missing[*]}"
 		exit 1
 	}
-	if [[ " ${missing[*]} " == *' charon-systemd '* && -d /run/systemd/system ]]; then
-		as_root systemctl disable --now strongswan.service >&2
-	fi
+	for service in charon-systemd:strongswan bind9:named; do
+		if [[ " ${missing[*]} " == *" ${service%:*} "* && -d /run/systemd/system ]]; then
+			as_root systemctl disable --now "${service#*:}.service" >&2
+		fi
+	done
 fi
 
 [ -z "$rust_is_missing" ]

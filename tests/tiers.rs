@@ -397,7 +397,7 @@ fn size(place: &Place) -> Result<(), Failed> {
 // ---- lo and netns: on this machine ----
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to.
-const SCRIPTS: [(&str, &[&str]); 10] = [
+const SCRIPTS: [(&str, &[&str]); 11] = [
     ("programs.sh", &["lo"]),
     ("cpython.sh", &["lo", "vrf"]),
     ("command-exec.sh", &["lo", "vrf"]),
@@ -407,6 +407,7 @@ const SCRIPTS: [(&str, &[&str]); 10] = [
     ("command-unit.sh", &["lo", "vrf"]),
     ("command-completions.sh", &["lo"]),
     ("bench.sh", &["lo", "vrf"]),
+    ("daemon-link-local.sh", &["vrf"]),
     ("evenet.sh", &["vrf"]),
 ];
 
