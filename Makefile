@@ -157,7 +157,7 @@ bench-smoke: bench-programs programs
 
 races: build-packages programs
 	VRFBIND_TRIALS=100000 VRFBIND_TEST_TIER=lo VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_LIB=$(CURDIR)/$(library) \
-		target/c-tests/gnu/hook-races
+		target/c-tests/gnu/races
 
 DIST ?= $(CURDIR)/target/dist
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
