@@ -11,7 +11,7 @@
  * repository's one branch are called by its address: that address is the answer a client got.
  *
  * No client makes the socket of the DNS query itself: libc does, and asks no exported symbol for it. The
- * clients of the world WITHOUT get the decoy's answer, and the counter on uplink0's other end counts
+ * clients of the world BASELINE get the decoy's answer, and the counter on uplink0's other end counts
  * what they send. In the other two worlds it stays where it is.
  *
  * A client's mount namespace has an /etc of its own with nothing in it but where names come from and
@@ -96,9 +96,9 @@ static void start_resolver(struct network *net)
 {
 	const char *const argv[] = DNSMASQ("--user=nobody", "--host-record=app.test,192.0.2.11");
 
-	start(net, UNDER, net->vrf, argv);
+	start(net, PRELOADED, net->vrf, argv);
 	await_log(net, "started");
-	check_sockets(net, UNDER, "the resolver", has_udp_and_tcp);
+	check_sockets(net, PRELOADED, "the resolver", has_udp_and_tcp);
 }
 
 /* The clients' /etc, and how to run a command that sees it. */
@@ -113,18 +113,18 @@ static const char *run_client(enum world world, const char *vrf, const char *com
 {
 	char prefix[PATH_MAX + 64] = "";
 
-	if (world == UNDER)
+	if (world == PRELOADED)
 		snprintf(prefix, sizeof(prefix), "env LD_PRELOAD='%s' VRFBIND_VRF=%s",
 			 getenv("VRFBIND_TEST_LIB"), vrf);
-	else if (world == YARDSTICK)
+	else if (world == IP_VRF_EXEC)
 		snprintf(prefix, sizeof(prefix), "ip vrf exec %s", vrf);
 	return in_netns(NULL, "unshare --mount sh %s/with-etc %s %s", scratch, prefix, command);
 }
 
 static void check_client(enum world world, const char *vrf, int client)
 {
-	const char *expected = world == WITHOUT ? answer_of_decoy : answer_in_vrf;
-	const char *other = world == WITHOUT ? answer_in_vrf : answer_of_decoy;
+	const char *expected = world == BASELINE ? answer_of_decoy : answer_in_vrf;
+	const char *other = world == BASELINE ? answer_in_vrf : answer_of_decoy;
 	long before = uplink_packets(), sent;
 	char said[4096];
 	bool ok;
@@ -133,11 +133,11 @@ static void check_client(enum world world, const char *vrf, int client)
 	sent = uplink_packets() - before;
 	ok = strstr(said, expected) && !strstr(said, other);
 	if (!check(ok, "%s: %s gets the answer of %s", world_name[world], clients[client].name,
-		   world == WITHOUT ? "the decoy" : "the VRF's resolver"))
+		   world == BASELINE ? "the decoy" : "the VRF's resolver"))
 		note(clients[client].command, said);
-	check(world == WITHOUT ? sent > 0 : sent == 0, "%s: %s: %s (%ld)",
+	check(world == BASELINE ? sent > 0 : sent == 0, "%s: %s: %s (%ld)",
 	      world_name[world], clients[client].name,
-	      world == WITHOUT ? "its packets to the decoy are counted" : "no packet reaches the decoy", sent);
+	      world == BASELINE ? "its packets to the decoy are counted" : "no packet reaches the decoy", sent);
 }
 
 int main(void)
@@ -152,7 +152,7 @@ int main(void)
 	start_http(outside, answer_of_decoy);
 	start_decoy(outside);
 	start_resolver(blue);
-	for (enum world world = WITHOUT; world <= YARDSTICK; world++)
+	for (enum world world = BASELINE; world <= IP_VRF_EXEC; world++)
 		for (int i = 0; i < CLIENTS; i++)
 			check_client(world, blue->vrf, i);
 	return report();

@@ -11,9 +11,9 @@
  *   DHCPv6, RA        2001:db8:N::/64
  *   TFTP, file who    the network's name
  *
- * WITHOUT comes first, one daemon at a time, for two would want the same ports. Then every
- * configuration UNDER, with both daemons and all questions; then every configuration on the
- * YARDSTICK, for the sockets, and one of them with all questions.
+ * BASELINE comes first, one daemon at a time, for two would want the same ports. Then every
+ * configuration PRELOADED, with both daemons and all questions; then every configuration on the
+ * IP_VRF_EXEC, for the sockets, and one of them with all questions.
  *
  * dnsmasq drops root (to nobody) in all of them. What it opens for a question is therefore bound
  * without a capability (Linux 5.7), and is looked at while it lives: the sockets of a query that
@@ -313,12 +313,12 @@ static void take_loopback(void)
 static void without_the_library(const struct configuration *c)
 {
 	for EACH_NETWORK(net) {
-		start_dnsmasq(net, WITHOUT, c);
+		start_dnsmasq(net, BASELINE, c);
 		if (c->bound) {
-			check_refusal(net, WITHOUT, c, "10.10.1.1");
+			check_refusal(net, BASELINE, c, "10.10.1.1");
 		} else {
 			await_log(net, "started");
-			check_sockets(net, WITHOUT, c->name, listens);
+			check_sockets(net, BASELINE, c->name, listens);
 		}
 		stop(net);
 	}
@@ -330,7 +330,7 @@ static void record_without_the_library(const struct configuration *c)
 	struct network *blue = &networks[0];
 	long before = uplink_packets();
 
-	start_dnsmasq(blue, WITHOUT, c);
+	start_dnsmasq(blue, BASELINE, c);
 	await_log(blue, "started");
 	plug_in(blue);
 	note("without: who.test, asked on the device itself", resolve(NULL, "who.test", "127.0.0.1"));
@@ -368,15 +368,15 @@ static bool under_the_library(const struct configuration *c)
 	long before = uplink_packets();
 
 	if (c->loopback)
-		give_loopback(UNDER, c);
-	if (!start_both(UNDER, c))
+		give_loopback(PRELOADED, c);
+	if (!start_both(PRELOADED, c))
 		return false;
 	for EACH_NETWORK(net)
 		plug_in(net);
 	for EACH_NETWORK(net)
-		check_clients(net, UNDER, c);
+		check_clients(net, PRELOADED, c);
 	check(uplink_packets() == before, "%s: %s: no packet left by the default VRF's uplink",
-	      world_name[UNDER], c->name);
+	      world_name[PRELOADED], c->name);
 	return true;
 }
 
@@ -393,20 +393,20 @@ static void check_silence(const struct configuration *c)
 	in_netns(blue->client, "ip addr add 10.10.1.50/24 dev eth0");
 	named = *resolve(blue->client, "app.test", "10.10.1.1");
 	check(!leased && !named, "%s: %s: once blue's dnsmasq has ended, nobody answers blue's client",
-	      world_name[UNDER], c->name);
-	check_answer(red, UNDER, c, "DHCPv4", lease4(red->client, 20), "10.10.1.1 red.test *");
-	check_answer(red, UNDER, c, "app.test", resolve(red->client, "app.test", "10.10.1.1"), "10.10.1.21");
+	      world_name[PRELOADED], c->name);
+	check_answer(red, PRELOADED, c, "DHCPv4", lease4(red->client, 20), "10.10.1.1 red.test *");
+	check_answer(red, PRELOADED, c, "app.test", resolve(red->client, "app.test", "10.10.1.1"), "10.10.1.21");
 }
 
 static void under_the_yardstick(const struct configuration *c)
 {
 	if (c->loopback)
-		give_loopback(YARDSTICK, c);
-	if (!start_both(YARDSTICK, c) || c != &configurations[WILDCARD])
+		give_loopback(IP_VRF_EXEC, c);
+	if (!start_both(IP_VRF_EXEC, c) || c != &configurations[WILDCARD])
 		return;
 	for EACH_NETWORK(net) {
 		plug_in(net);
-		check_clients(net, YARDSTICK, c);
+		check_clients(net, IP_VRF_EXEC, c);
 	}
 }
 

@@ -55,7 +55,7 @@ static void run_both(enum world world, const char *what, bool on_bridge)
 
 static void without_the_library(void)
 {
-	run_both(WITHOUT, "radvd", false);
+	run_both(BASELINE, "radvd", false);
 	for EACH_NETWORK(net)
 		plug_in(net);
 	for EACH_NETWORK(net) {
@@ -70,21 +70,21 @@ static void under_the_library(const char *what, bool on_bridge)
 	struct network *blue = &networks[0], *red = &networks[1];
 	long before = uplink_packets();
 
-	run_both(UNDER, what, on_bridge);
+	run_both(PRELOADED, what, on_bridge);
 	for EACH_NETWORK(net)
 		plug_in(net);
 	for EACH_NETWORK(net)
-		check_advertisement(net, UNDER, what);
+		check_advertisement(net, PRELOADED, what);
 
 	/* Red's next advertisement tells when blue's would have been there. */
 	stop(blue);
 	plug_in(blue);
 	plug_in(red);
-	check_advertisement(red, UNDER, what);
+	check_advertisement(red, PRELOADED, what);
 	check(!*addresses(blue), "%s: %s: once blue's radvd has ended, nobody advertises to blue's client",
-	      world_name[UNDER], what);
+	      world_name[PRELOADED], what);
 	check(uplink_packets() == before, "%s: %s: no packet left by the default VRF's uplink",
-	      world_name[UNDER], what);
+	      world_name[PRELOADED], what);
 	stop_all();
 }
 
@@ -155,7 +155,7 @@ int main(void)
 	without_the_library();
 	under_the_library("radvd", false);
 	under_the_library("radvd on the bridge", true);
-	run_both(YARDSTICK, "radvd", false);
+	run_both(IP_VRF_EXEC, "radvd", false);
 	stop_all();
 	return report();
 }

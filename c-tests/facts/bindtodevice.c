@@ -6,8 +6,6 @@
  */
 #include "device.h"
 
-static const int DOMAINS[] = { AF_INET, AF_INET6 };
-
 static int new_socket(int domain, int type)
 {
 	int fd = socket(domain, type, 0);
@@ -20,7 +18,7 @@ static int new_socket(int domain, int type)
 static void unknown_name(void)
 {
 	for (int i = 0; i < 2; i++) {
-		int fd = new_socket(DOMAINS[i], SOCK_STREAM);
+		int fd = new_socket(FAMILIES[i], SOCK_STREAM);
 
 		FAILS(set_device(fd, "no-such-device"), ENODEV);
 		STR(device_of(fd), "");
@@ -54,7 +52,7 @@ static void any_family(void)
 	for (int i = 0; i < 3; i++) {
 		int fd = new_socket(OTHERS[i], i ? SOCK_RAW : SOCK_STREAM);
 
-		ABOUT("family %d", OTHERS[i]);
+		CONTEXT("family %d", OTHERS[i]);
 		STR(device_of(fd), "");
 		WORKS(set_device(fd, "lo"));
 		STR(device_of(fd), "lo");
@@ -74,9 +72,9 @@ static void first_bind_only(void)
 
 	give_up_capabilities();
 	for (int i = 0; i < 2; i++) {
-		int fd = new_socket(DOMAINS[i], SOCK_STREAM);
+		int fd = new_socket(FAMILIES[i], SOCK_STREAM);
 
-		ABOUT("family %d", DOMAINS[i]);
+		CONTEXT("family %d", FAMILIES[i]);
 		WORKS(set_device(fd, device));
 		FAILS(set_device(fd, device), EPERM);
 		FAILS(set_device(fd, "no-such-device"), ENODEV);
@@ -133,11 +131,11 @@ static void questions(void)
 	int domain, pipes[2];
 
 	for (int i = 0; i < 2; i++) {
-		int fd = new_socket(DOMAINS[i], SOCK_DGRAM);
+		int fd = new_socket(FAMILIES[i], SOCK_DGRAM);
 
 		length = sizeof(domain);
 		WORKS(getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length));
-		EQ(domain, DOMAINS[i]);
+		EQ(domain, FAMILIES[i]);
 		close(fd);
 	}
 	NEED(pipe(pipes) == 0);
@@ -156,9 +154,9 @@ static void accepted(void)
 	for (int i = 0; i < 2; i++) {
 		socklen_t length = sizeof(address);
 
-		ABOUT("family %d", DOMAINS[i]);
-		listener = new_socket(DOMAINS[i], SOCK_STREAM);
-		client = new_socket(DOMAINS[i], SOCK_STREAM);
+		CONTEXT("family %d", FAMILIES[i]);
+		listener = new_socket(FAMILIES[i], SOCK_STREAM);
+		client = new_socket(FAMILIES[i], SOCK_STREAM);
 		NEED(set_device(listener, "lo") == 0 && listen(listener, 1) == 0);
 		NEED(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
 		NEED(connect(client, (struct sockaddr *)&address, length) == 0);
@@ -199,11 +197,11 @@ static void disconnected(void)
 
 	own_netns();
 	for (int d = 0; d < 2; d++) {
-		fd = new_socket(DOMAINS[d], SOCK_DGRAM);
+		fd = new_socket(FAMILIES[d], SOCK_DGRAM);
 		NEED(set_device(fd, "lo") == 0);
 		WORKS(connect(fd, &nobody, sizeof(nobody)));
 		STR(device_of(fd), "");
-		fd = new_socket(DOMAINS[d], SOCK_STREAM);
+		fd = new_socket(FAMILIES[d], SOCK_STREAM);
 		NEED(set_device(fd, "lo") == 0);
 		WORKS(connect(fd, &nobody, sizeof(nobody)));
 		STR(device_of(fd), "lo");
@@ -230,7 +228,7 @@ static void disguise(void)
 
 /* -- VRFs. */
 
-static const char *takes_vrf(void)
+static const char *requires_vrf(void)
 {
 	return tier_is("vrf") ? NULL : "it is about VRFs";
 }
@@ -321,11 +319,11 @@ static const struct scenario SCENARIOS[] = {
 	  .worlds = FACT },
 	{ "SOCK_PACKET makes a packet socket of AF_INET", disguise, .worlds = FACT },
 	{ "binding a VRF's socket to a link-local address moves it to the enslaved device",
-	  narrowed, .worlds = FACT, .elsewhere = takes_vrf },
+	  narrowed, .worlds = FACT, .elsewhere = requires_vrf },
 	{ "a VRF has the addresses of its devices, and 127.0.0.1 only if it is added", addresses,
-	  .worlds = FACT, .elsewhere = takes_vrf },
+	  .worlds = FACT, .elsewhere = requires_vrf },
 	{ "a UDP port on every address of a VRF is taken outside too, a TCP port is not", ports,
-	  .worlds = FACT, .elsewhere = takes_vrf },
+	  .worlds = FACT, .elsewhere = requires_vrf },
 	{ NULL }
 };
 

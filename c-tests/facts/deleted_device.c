@@ -10,14 +10,6 @@
 
 #define NAME "vrfbind-gone"
 
-static void make(void)
-{
-	if (tier_is("vrf"))
-		command("ip link add " NAME " type vrf table 4242 && ip link set " NAME " up");
-	else
-		add_devices(NAME, "gone-peer");
-}
-
 static long send_to_the_host(int fd, int domain)
 {
 	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(9),
@@ -32,24 +24,22 @@ static long send_to_the_host(int fd, int domain)
 
 static void deleted(void)
 {
-	static const int DOMAINS[] = { AF_INET, AF_INET6 };
-
 	own_netns();
 	for (int i = 0; i < 2; i++) {
-		int fd = socket(DOMAINS[i], SOCK_DGRAM, 0);
+		int fd = socket(FAMILIES[i], SOCK_DGRAM, 0);
 
-		make();
+		add_deletable_device(NAME);
 		NEED(set_device(fd, NAME) == 0);
 		command("ip link del " NAME);
 		for (int back = 0; back < 2; back++) {
-			ABOUT("family %d, %s", DOMAINS[i],
-			      back ? "a device of that name is back" : "the device is gone");
+			CONTEXT("family %d, %s", FAMILIES[i],
+				back ? "a device of that name is back" : "the device is gone");
 			STR(device_of(fd), "(ENODEV)");
 			/* IPv6 finds no route, where IPv4 misses the device. */
-			FAILS(send_to_the_host(fd, DOMAINS[i]),
-			      DOMAINS[i] == AF_INET ? ENODEV : ENETUNREACH);
+			FAILS(send_to_the_host(fd, FAMILIES[i]),
+			      FAMILIES[i] == AF_INET ? ENODEV : ENETUNREACH);
 			if (!back)
-				make();
+				add_deletable_device(NAME);
 		}
 		WORKS(set_device(fd, NAME));
 		STR(device_of(fd), NAME);
@@ -62,11 +52,11 @@ static void tied_for_good(void)
 	int fd;
 
 	own_netns();
-	make();
+	add_deletable_device(NAME);
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	NEED(set_device(fd, NAME) == 0);
 	command("ip link del " NAME);
-	make();
+	add_deletable_device(NAME);
 	give_up_capabilities();
 	FAILS(set_device(fd, NAME), EPERM);
 	STR(device_of(fd), "(ENODEV)");

@@ -3,11 +3,9 @@
  *
  * ld.so(8). Shown with the preloads that lie beside this program; the library is not there.
  */
-#include "device.h"
+#include "tmpfs_sandbox.h"
 #include <dlfcn.h>
 #include <sys/auxv.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 
 /* A symbol of a preload, or NULL if that is not there. */
 static const unsigned int *symbol(const char *name)
@@ -15,11 +13,11 @@ static const unsigned int *symbol(const char *name)
 	return dlsym(RTLD_DEFAULT, name);
 }
 
-/* Runs the part under this LD_PRELOAD: paths beside the program, the second may be NULL. */
+/* Runs the phase under this LD_PRELOAD: paths beside the program, the second may be NULL. */
 static int under(const char *first, const char *second)
 {
 	preload(beside(first), second ? beside(second) : NULL);
-	return live_again("preloaded");
+	return reexec("preloaded");
 }
 
 /* Hence an exported socket() is all it takes, and the next one is found behind it. */
@@ -27,7 +25,7 @@ static void comes_first(void)
 {
 	const unsigned int *calls;
 
-	if (!part) {
+	if (!phase) {
 		EQ(under("counts_calls.so", NULL), 0);
 		EQ(under("binds_sockets.so", "counts_calls.so"), 0);
 		return;
@@ -47,7 +45,7 @@ static void constructors(void)
 	const unsigned int *early;
 	int before = 0;
 
-	if (part) {
+	if (phase) {
 		early = symbol("counted_before_constructor");
 		NEED(early != NULL);
 		_exit(*early > 0 ? 10 : 0);
@@ -64,7 +62,7 @@ static void constructors(void)
  */
 static void environment(void)
 {
-	if (!part) {
+	if (!phase) {
 		EQ(under("constructor_sockets.so", NULL), 0);
 		return;
 	}
@@ -78,10 +76,10 @@ static void environment(void)
 /* Hence a wrong path in a unit file starts the program unbound, and the library cannot help it. */
 static void missing(void)
 {
-	if (!part) {
+	if (!phase) {
 		setenv("LD_PRELOAD", "/nonexistent/libvrfbind.so", 1);
 		NEED(dup2(open("/dev/null", O_WRONLY), STDERR_FILENO) == STDERR_FILENO);
-		EQ(live_again("with a preload that does not exist"), 0);
+		EQ(reexec("with a preload that does not exist"), 0);
 		return;
 	}
 	STR(device_of(socket(AF_INET, SOCK_DGRAM, 0)), "");
@@ -90,27 +88,17 @@ static void missing(void)
 /* Hence a set-user-ID program under the library has sockets of its own choice: out of our reach. */
 static void privileged(void)
 {
-	pid_t pid;
-
-	if (part) {
-		NEED(getauxval(AT_SECURE) == (strcmp(part, "set-user-ID") == 0));
+	if (phase) {
+		NEED(getauxval(AT_SECURE) == (strcmp(phase, "set-user-ID") == 0));
 		EQ(symbol("counted_calls") != NULL, getauxval(AT_SECURE) == 0);
 		return;
 	}
-	own_namespaces(CLONE_NEWNS);
-	NEED(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	NEED(mount("none", "/mnt", "tmpfs", 0, "mode=0755") == 0);
-	command("cp /proc/%d/exe /mnt/program && cp '%s' /mnt/preload.so", getpid(),
-		beside("counts_calls.so"));
-	setenv("LD_PRELOAD", "/mnt/preload.so", 1);
+	set_up_sandbox();
+	command("cp '%s' " SANDBOX "/preload.so", beside("counts_calls.so"));
+	setenv("LD_PRELOAD", SANDBOX "/preload.so", 1);
 	for (int privileged = 0; privileged < 2; privileged++) {
-		NEED(chmod("/mnt/program", privileged ? 04755 : 0755) == 0);
-		pid = fork();
-		if (pid == 0) {
-			NEED(become_nobody());
-			become("/mnt/program", privileged ? "set-user-ID" : "ordinary");
-		}
-		EQ(ending_of(pid), 0);
+		NEED(chmod(SANDBOX "/program", privileged ? 04755 : 0755) == 0);
+		EQ(as_nobody(privileged ? "set-user-ID" : "ordinary"), 0);
 	}
 }
 
@@ -123,7 +111,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "a preload that does not exist does not keep the program from running", missing,
 	  .worlds = FACT },
 	{ "a path in LD_PRELOAD is not loaded into a set-user-ID program", privileged,
-	  .worlds = FACT, .elsewhere = takes_root },
+	  .worlds = FACT, .elsewhere = requires_root },
 	{ NULL }
 };
 

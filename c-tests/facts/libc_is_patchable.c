@@ -10,11 +10,6 @@
 #include <pthread.h>
 #include <spawn.h>
 
-#ifndef PR_SET_MDWE
-#define PR_SET_MDWE 65			/* Linux 6.3 */
-#define PR_MDWE_REFUSE_EXEC_GAIN 1
-#endif
-
 enum { ARRIVED = 33, JUMP_SIZE = 16 };
 
 static int arrivals;
@@ -100,18 +95,18 @@ static void ways_to_exec(void)
 			}
 			_exit(1);
 		}
-		ABOUT("way %d", way);
-		EQ(ending_of(pid), ARRIVED);
+		CONTEXT("way %d", way);
+		EQ(wait_status(pid), ARRIVED);
 	}
-	ABOUT("posix_spawn");
+	CONTEXT("posix_spawn");
 	NEED(posix_spawn(&pid, TRUE_PATH, NULL, NULL, arguments, environment) == 0);
-	EQ(ending_of(pid), ARRIVED);
-	ABOUT("posix_spawnp");
+	EQ(wait_status(pid), ARRIVED);
+	CONTEXT("posix_spawnp");
 	NEED(posix_spawnp(&pid, "true", NULL, NULL, arguments, environment) == 0);
-	EQ(ending_of(pid), ARRIVED);
-	ABOUT("system");
+	EQ(wait_status(pid), ARRIVED);
+	CONTEXT("system");
 	EQ(WEXITSTATUS(system("true")), ARRIVED);
-	ABOUT("popen");
+	CONTEXT("popen");
 	EQ(WEXITSTATUS(pclose(popen("true", "r"))), ARRIVED);
 }
 
@@ -127,7 +122,7 @@ static void written_privately(void)
 	unsigned char *code = some_code(), was = *code, is = (unsigned char)~was;
 	pid_t pid;
 
-	if (part) {
+	if (phase) {
 		NEED(getppid() > 0);
 		return;
 	}
@@ -137,10 +132,10 @@ static void written_privately(void)
 		EQ(*code, is);
 		tap_end(NULL);
 	}
-	EQ(ending_of(pid), 0);
+	EQ(wait_status(pid), 0);
 	EQ(*code, was);
 	NEED(getppid() > 0);
-	EQ(live_again("from the file"), 0);
+	EQ(reexec("from the file"), 0);
 }
 
 static unsigned char *page_of(unsigned char *code)
@@ -152,7 +147,7 @@ static void under_mdwe(void)
 {
 	unsigned char *code = some_code(), *page = page_of(code), byte = *code;
 
-	NEED(prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0);
+	set_mdwe();
 	FAILS(mprotect(page, 1, PROT_READ | PROT_WRITE | PROT_EXEC), EACCES);
 	EQ(write_through_proc(code, &byte, 1), 1);
 	EQ(getppid() > 0, 1);
@@ -161,15 +156,6 @@ static void under_mdwe(void)
 	NEED(page != MAP_FAILED);
 	WORKS(mprotect(page, 1, PROT_READ | PROT_WRITE));
 	FAILS(mprotect(page, 1, PROT_READ | PROT_EXEC), EACCES);
-}
-
-static const char *takes_mdwe(void)
-{
-	pid_t pid = fork();
-
-	if (pid == 0)
-		_exit(prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0 ? 0 : 1);
-	return ending_of(pid) == 0 ? NULL : "PR_SET_MDWE is of Linux 6.3";
 }
 
 static void not_dumpable(void)
@@ -207,7 +193,7 @@ static void thread_addresses(void)
 		in_child = &errno;
 		_exit(0);
 	}
-	EQ(ending_of(pid), 0);
+	EQ(wait_status(pid), 0);
 	TRUE(in_child == &errno);
 }
 
@@ -218,7 +204,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "what is written to code through /proc/self/mem is private to the process",
 	  written_privately, .worlds = FACT },
 	{ "PR_SET_MDWE lets that pass, and nothing else", under_mdwe, .worlds = FACT,
-	  .elsewhere = takes_mdwe },
+	  .elsewhere = requires_mdwe },
 	{ "a process that may not be dumped has no /proc/self/mem, but mprotect()", not_dumpable,
 	  .worlds = FACT },
 	{ "errno's address tells threads apart, and a child of vfork() not", thread_addresses,

@@ -18,7 +18,7 @@ static int in_child(void (*checks)(void))
 		checks();
 		tap_end(NULL);
 	}
-	return ending_of(pid);
+	return wait_status(pid);
 }
 
 /* Hence a cookie can lie there. */
@@ -66,7 +66,7 @@ static void inherited(void)
 {
 	pthread_t thread;
 
-	if (part) {
+	if (phase) {
 		a_child();
 		return;
 	}
@@ -74,8 +74,8 @@ static void inherited(void)
 	NEED(pthread_create(&thread, NULL, in_thread, NULL) == 0);
 	pthread_join(thread, NULL);
 	EQ(in_child(a_child), 0);
-	EQ(live_again("after exec"), 0);
-	EQ(live_stripped("after another way of exec"), 0);
+	EQ(reexec("after exec"), 0);
+	EQ(reexec_stripped("after another way of exec"), 0);
 }
 
 static void unprivileged(void)
@@ -90,7 +90,7 @@ static void unprivileged(void)
 }
 
 /* Hence no_new_privs is set only where it must be. */
-static void takes_no_new_privs(void)
+static void requires_no_new_privs(void)
 {
 	static const struct sock_filter ALLOW = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	const struct sock_fprog program = { 1, (struct sock_filter *)&ALLOW };
@@ -123,10 +123,10 @@ static const struct scenario SCENARIOS[] = {
 	{ "threads, children and the program after exec are filtered", inherited,
 	  .worlds = FACT },
 	{ "prctl(PR_SET_SECCOMP) fails with EACCES without CAP_SYS_ADMIN and no_new_privs",
-	  takes_no_new_privs, .worlds = FACT },
+	  requires_no_new_privs, .worlds = FACT },
 #ifdef __x86_64__
 	{ "a filter sees i386 system calls too, under their numbers", other_architectures,
-	  .worlds = FACT, .elsewhere = takes_i386 },
+	  .worlds = FACT, .elsewhere = requires_i386 },
 #endif
 	{ NULL }
 };

@@ -8,5 +8,5 @@
 __attribute__((constructor))
 static void constructor(void)
 {
-	answer_both(socket);
+	report_sockets(socket);
 }

@@ -23,6 +23,7 @@
  * socket. It, or what it starts, answers (child_report.h). What comes from outside is made between fork
  * and exec, where neither the library nor a VRF is.
  */
+#include "pass_fd.h"
 #include "ways_to_exec.h"
 #include "tmpfs_sandbox.h"
 #include "bypass.h"
@@ -65,9 +66,9 @@ static int by_syscall(int domain, int type, int protocol)
 	return (int)syscall(SYS_socket, domain, type, protocol);
 }
 
-static void with_socket(void) { answer_both(socket); }
-static void with_syscall(void) { answer_both(by_syscall); }
-static void with_instruction(void) { answer_both(raw_socket); }
+static void with_socket(void) { report_sockets(socket); }
+static void with_syscall(void) { report_sockets(by_syscall); }
+static void with_instruction(void) { report_sockets(raw_socket); }
 
 #ifdef __x86_64__
 static int by_32_bit_gate(int domain, int type, int protocol)
@@ -80,14 +81,14 @@ static int by_32_bit_gate(int domain, int type, int protocol)
 	return result < 0 ? -1 : (int)result;
 }
 
-static const char *takes_32_bit_gate(void)
+static const char *requires_32_bit_gate(void)
 {
 	/* Where the kernel has no such gate, the instruction is a fault. */
 	pid_t pid = fork();
 
 	if (pid == 0)
 		_exit(by_32_bit_gate(AF_INET, SOCK_DGRAM, 0) >= 0 ? 0 : 1);
-	return ending_of(pid) == 0 ? NULL : "this kernel takes no 32-bit system calls";
+	return wait_status(pid) == 0 ? NULL : "this kernel takes no 32-bit system calls";
 }
 #else
 static int by_32_bit_gate(int domain, int type, int protocol)
@@ -98,13 +99,13 @@ static int by_32_bit_gate(int domain, int type, int protocol)
 	return -1;
 }
 
-static const char *takes_32_bit_gate(void)
+static const char *requires_32_bit_gate(void)
 {
 	return "a 64-bit process of this machine makes no 32-bit system calls";
 }
 #endif
 
-static void with_32_bit_gate(void) { answer_both(by_32_bit_gate); }
+static void with_32_bit_gate(void) { report_sockets(by_32_bit_gate); }
 
 /* As who takes the function from libc itself: Python's CDLL("libc.so.6"), a plug-in with RTLD_DEEPBIND. */
 static int by_syscall_of_libc(int domain, int type, int protocol)
@@ -112,7 +113,7 @@ static int by_syscall_of_libc(int domain, int type, int protocol)
 	return (int)((long (*)(long, ...))libc_own("syscall"))(SYS_socket, domain, type, protocol);
 }
 
-static void with_syscall_of_libc(void) { answer_both(by_syscall_of_libc); }
+static void with_syscall_of_libc(void) { report_sockets(by_syscall_of_libc); }
 
 static void accepted(void)
 {
@@ -128,10 +129,10 @@ static void accepted(void)
 	else
 		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	NEED(connect(client, (struct sockaddr *)&address, length) == 0);
-	answer(accept(listener, NULL, NULL));
+	report_socket(accept(listener, NULL, NULL));
 }
 
-static const char *takes_loop(void)
+static const char *requires_loop(void)
 {
 	return tier_is("netns") ? "a packet of a host to itself does not pass a veth" : NULL;
 }
@@ -145,7 +146,7 @@ static void disconnects(void)
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
 	NEED(connect(fd, &NO_PEER, sizeof(NO_PEER)) == 0);
-	answer(fd);
+	report_socket(fd);
 }
 
 static void disconnects_past_us(void)
@@ -153,7 +154,7 @@ static void disconnects_past_us(void)
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
 	NEED(syscall(SYS_connect, fd, &NO_PEER, sizeof(NO_PEER)) == 0);
-	answer(fd);
+	report_socket(fd);
 }
 
 /* A device that leads elsewhere; the tiers have one, but for lo. */
@@ -164,7 +165,7 @@ static const char *elsewhere_device(void)
 	return uplink ? uplink : getenv("VRFBIND_TEST_OTHER");
 }
 
-static const char *takes_other_device(void)
+static const char *requires_other_device(void)
 {
 	return elsewhere_device() ? NULL : "there is one device here";
 }
@@ -202,11 +203,11 @@ static void sends_elsewhere(void)
 	while (poll(&ready, 1, HUNG * 1000 / 2) == 1) {
 		length = recv(watcher, frame, sizeof(frame), 0);
 		if (length > 0 && memmem(frame, (size_t)length, MARK, sizeof(MARK))) {
-			NEED(dprintf(ANSWER, "none\n") > 0);
+			NEED(dprintf(REPORT_FD, "none\n") > 0);
 			return;
 		}
 	}
-	answer(fd);
+	report_socket(fd);
 }
 
 /* Who may. */
@@ -215,7 +216,7 @@ static void unbound_by_program(void)
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
 	NEED(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 0) == 0);
-	answer(fd);
+	report_socket(fd);
 }
 
 /* -- By the resolver: the socket is there for a moment, and is looked at as it is about to be used. */
@@ -236,7 +237,7 @@ static bool sends(unsigned long number)
 }
 
 /* Has `ask` run in a child until it sends, or asks in vain for a socket, and answers for it. */
-static void answer_for(void (*ask)(void))
+static void report_for(void (*ask)(void))
 {
 	struct __ptrace_syscall_info info;
 	unsigned long number = 0;
@@ -268,11 +269,11 @@ static void answer_for(void (*ask)(void))
 			fd = (int)syscall(SYS_pidfd_getfd, pidfd, (int)info.entry.args[0], 0);
 			heard = is_ip(fd);
 			if (heard)
-				answer(fd);
+				report_socket(fd);
 		} else if (number == SYS_socket && info.exit.rval == -EPERM) {
 			heard = true;
 			errno = EPERM;
-			answer(-1);
+			report_socket(-1);
 		}
 	}
 	kill(pid, SIGKILL);
@@ -300,9 +301,9 @@ static void ask_res_query(void)
 	(void)res_query(SOMEBODY, 1, 1, reply, sizeof(reply));	/* IN, A */
 }
 
-static void with_getaddrinfo(void) { answer_for(ask_getaddrinfo); }
-static void with_gethostbyname(void) { answer_for(ask_gethostbyname); }
-static void with_res_query(void) { answer_for(ask_res_query); }
+static void with_getaddrinfo(void) { report_for(ask_getaddrinfo); }
+static void with_gethostbyname(void) { report_for(ask_gethostbyname); }
+static void with_res_query(void) { report_for(ask_res_query); }
 
 /* -- By other code in the process. */
 
@@ -317,7 +318,7 @@ static void plugin(void)
 }
 
 #ifdef __GLIBC__
-static const char *takes_glibc(void) { return NULL; }
+static const char *requires_glibc(void) { return NULL; }
 
 static void plugin_deep(void)
 {
@@ -329,7 +330,7 @@ static void plugin_apart(void)
 	NEED(dlmopen(LM_ID_NEWLM, beside("dso_sockets.so"), RTLD_NOW) != NULL);
 }
 #else
-static const char *takes_glibc(void) { return "musl has neither RTLD_DEEPBIND nor dlmopen()"; }
+static const char *requires_glibc(void) { return "musl has neither RTLD_DEEPBIND nor dlmopen()"; }
 static void plugin_deep(void) { }
 static void plugin_apart(void) { }
 #endif
@@ -442,7 +443,7 @@ static int by_the_uring(int domain, int type, int protocol)
 static void with_io_uring(void)
 {
 	uring(&the_uring);
-	answer_both(by_the_uring);
+	report_sockets(by_the_uring);
 }
 
 static void uring_outside(void)
@@ -458,16 +459,16 @@ static void uring_outside(void)
 static void with_io_uring_of_others(void)
 {
 	NEED(pread(KNOWN_TOO, &the_uring, sizeof(the_uring), 0) == sizeof(the_uring));
-	answer_both(by_the_uring);
+	report_sockets(by_the_uring);
 }
 
-static const char *takes_io_uring(void)
+static const char *requires_io_uring(void)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
 		_exit(uring(&the_uring) >= 0 && by_the_uring(AF_INET, SOCK_DGRAM, 0) >= 0 ? 0 : 1);
-	return ending_of(pid) == 0 ? NULL : "io_uring makes no sockets here (Linux 5.19)";
+	return wait_status(pid) == 0 ? NULL : "io_uring makes no sockets here (Linux 5.19)";
 }
 
 /* -- By other programs. */
@@ -489,13 +490,13 @@ static void stage_outside(void)
 
 	unsetenv("LD_PRELOAD");
 	own_mounts();
-	NEED(mount("none", SCENE, "tmpfs", 0, "mode=0755") == 0);
-	command("cp '%s' " SCENE "/set-user-id && cp '%s' " SCENE "/capable", child, child);
-	command("cp '%s' " SCENE "/libvrfbind.so", setting("VRFBIND_TEST_LIB"));
-	NEED(chmod(SCENE "/set-user-id", 04755) == 0);
-	give_capability(SCENE "/capable");
+	mount_sandbox();
+	command("cp '%s' " SANDBOX "/set-user-id && cp '%s' " SANDBOX "/capable", child, child);
+	command("cp '%s' " SANDBOX "/libvrfbind.so", setting("VRFBIND_TEST_LIB"));
+	NEED(chmod(SANDBOX "/set-user-id", 04755) == 0);
+	give_capability(SANDBOX "/capable");
 	if (library)
-		setenv("LD_PRELOAD", SCENE "/libvrfbind.so", 1);
+		setenv("LD_PRELOAD", SANDBOX "/libvrfbind.so", 1);
 }
 
 /* A seal that root makes leaves no_new_privs alone. */
@@ -511,23 +512,23 @@ static void without_new_privileges(const char *program)
 	nobody_runs(program);
 }
 
-static void set_user_id(void) { nobody_runs(SCENE "/set-user-id"); }
-static void set_user_id_in_vain(void) { without_new_privileges(SCENE "/set-user-id"); }
-static void file_capability(void) { nobody_runs(SCENE "/capable"); }
-static void file_capability_in_vain(void) { without_new_privileges(SCENE "/capable"); }
+static void set_user_id(void) { nobody_runs(SANDBOX "/set-user-id"); }
+static void set_user_id_in_vain(void) { without_new_privileges(SANDBOX "/set-user-id"); }
+static void file_capability(void) { nobody_runs(SANDBOX "/capable"); }
+static void file_capability_in_vain(void) { without_new_privileges(SANDBOX "/capable"); }
 
 static void root_outside(void)
 {
 	NEED(strncmp(setting("VRFBIND_TEST_LIB"), "/usr/", 5) != 0);
 	own_mounts();
-	NEED(mount("none", SCENE, "tmpfs", 0, "mode=0755") == 0);
-	command("cp '%s' " SCENE "/child", beside("reporting_child"));
-	furnish_root();
+	mount_sandbox();
+	command("cp '%s' " SANDBOX "/child", beside("reporting_child"));
+	populate_root();
 }
 
 static void below_another_root(void)
 {
-	NEED(chroot(SCENE) == 0 && chdir("/") == 0);
+	NEED(chroot(SANDBOX) == 0 && chdir("/") == 0);
 	execl("/child", "child", (char *)NULL);
 }
 
@@ -554,7 +555,7 @@ static void inherited_bound(void)
 	struct sockaddr_in any = { .sin_family = AF_INET };
 
 	NEED(bind(KNOWN, (struct sockaddr *)&any, sizeof(any)) == 0);
-	answer(KNOWN);
+	report_socket(KNOWN);
 }
 
 static void inherited_connected(void)
@@ -563,13 +564,13 @@ static void inherited_connected(void)
 
 	/* In a VRF without that address there is no route; the device is what counts. */
 	(void)connect(KNOWN, (struct sockaddr *)&to, sizeof(to));
-	answer(KNOWN);
+	report_socket(KNOWN);
 }
 
 static void inherited_listening(void)
 {
 	NEED(listen(KNOWN, 1) == 0);
-	answer(KNOWN);
+	report_socket(KNOWN);
 }
 
 /* A connection to ourselves. */
@@ -588,7 +589,7 @@ static void connection_outside(void)
 static void inherited_writes(void)
 {
 	NEED(write(KNOWN, "", 1) == 1);
-	answer(KNOWN);
+	report_socket(KNOWN);
 }
 
 static void inherited_sends(void)
@@ -596,38 +597,21 @@ static void inherited_sends(void)
 	struct sockaddr_in to = loopback(htons(9));
 
 	NEED(sendto(KNOWN, "", 1, 0, (struct sockaddr *)&to, sizeof(to)) == 1);
-	answer(KNOWN);
+	report_socket(KNOWN);
 }
 
 static void message_outside(void)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM, 0), channel[2];
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec data = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int channel[2];
 
 	NEED(socketpair(AF_UNIX, SOCK_DGRAM, 0, channel) == 0);
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-	NEED(sendmsg(channel[0], &message, 0) == 1);
+	send_fd(channel[0], socket(AF_INET, SOCK_DGRAM, 0));
 	NEED(dup2(channel[1], KNOWN_TOO) == KNOWN_TOO);
 }
 
 static void take_passed(void)
 {
-	char byte, control[CMSG_SPACE(sizeof(int))];
-	struct iovec data = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	int fd;
-
-	NEED(recvmsg(KNOWN_TOO, &message, 0) == 1 && CMSG_FIRSTHDR(&message));
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-	NEED(dup2(fd, KNOWN) == KNOWN);
+	NEED(dup2(receive_fd(KNOWN_TOO), KNOWN) == KNOWN);
 }
 
 static void passed_bound(void) { take_passed(); inherited_bound(); }
@@ -661,20 +645,20 @@ static void activated_listens(void)
 {
 	activated();
 	NEED(listen(FIRST_PASSED, 8) == 0);
-	answer(FIRST_PASSED);
+	report_socket(FIRST_PASSED);
 }
 
 static void activated_accepts(void)
 {
 	activated();
-	answer(accept(FIRST_PASSED, NULL, NULL));
+	report_socket(accept(FIRST_PASSED, NULL, NULL));
 }
 
 static void activated_accepts_after_all(void)
 {
 	activated();
 	NEED(listen(FIRST_PASSED, 8) == 0);
-	answer(accept(FIRST_PASSED, NULL, NULL));
+	report_socket(accept(FIRST_PASSED, NULL, NULL));
 }
 
 /* -- The table. */
@@ -687,7 +671,7 @@ static const struct row ROWS[] = {
 	{ "socket()", with_socket,
 	  { ESCAPES, BOUND, BOUND, BOUND } },
 	{ "accept() of a listener of its own", accepted,
-	  { ESCAPES, BOUND, BOUND, BOUND }, NULL, takes_loop },
+	  { ESCAPES, BOUND, BOUND, BOUND }, NULL, requires_loop },
 	{ "syscall(SYS_socket)", with_syscall,
 	  { ESCAPES, BOUND, BOUND, BOUND } },
 	{ "syscall(SYS_socket) by libc's own handle", with_syscall_of_libc,
@@ -703,9 +687,9 @@ static const struct row ROWS[] = {
 	{ "a plug-in, dlopen()", plugin,
 	  { ESCAPES, BOUND, BOUND, BOUND } },
 	{ "a plug-in, dlopen(RTLD_DEEPBIND)", plugin_deep,
-	  { ESCAPES, BOUND, BOUND, BOUND }, NULL, takes_glibc },
+	  { ESCAPES, BOUND, BOUND, BOUND }, NULL, requires_glibc },
 	{ "a plug-in, dlmopen(LM_ID_NEWLM)", plugin_apart,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, NULL, takes_glibc },
+	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, NULL, requires_glibc },
 	{ "a thread", with_thread,
 	  { ESCAPES, BOUND, BOUND, BOUND } },
 	{ "a child of fork()", with_fork,
@@ -720,23 +704,23 @@ static const struct row ROWS[] = {
 	{ "a system call instruction", with_instruction,
 	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND } },
 	{ "a 32-bit system call", with_32_bit_gate,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, NULL, takes_32_bit_gate },
+	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, NULL, requires_32_bit_gate },
 	{ "io_uring", with_io_uring,
-	  { ESCAPES, ESCAPES, FAILS_ENOSYS, BOUND }, NULL, takes_io_uring },
+	  { ESCAPES, ESCAPES, FAILS_ENOSYS, BOUND }, NULL, requires_io_uring },
 	{ "io_uring, the ring made outside", with_io_uring_of_others,
-	  { ESCAPES, ESCAPES, FAILS_ENOSYS, BOUND }, uring_outside, takes_io_uring },
+	  { ESCAPES, ESCAPES, FAILS_ENOSYS, BOUND }, uring_outside, requires_io_uring },
 	{ "a static program", static_program,
 	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND } },
 	{ "a set-user-ID program", set_user_id,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, takes_root },
+	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, requires_root },
 	{ "a set-user-ID program under no_new_privs", set_user_id_in_vain,
-	  { ESCAPES, BOUND, BOUND, BOUND }, stage_outside, takes_root },
+	  { ESCAPES, BOUND, BOUND, BOUND }, stage_outside, requires_root },
 	{ "a program with file capabilities", file_capability,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, takes_root },
+	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, requires_root },
 	{ "a program with file capabilities under no_new_privs", file_capability_in_vain,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, takes_root },
+	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, requires_root },
 	{ "a program below another root, without the library", below_another_root,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, root_outside, takes_root },
+	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, root_outside, requires_root },
 	{ "inherited, then bind()", inherited_bound,
 	  { ESCAPES, BOUND, BOUND, ESCAPES }, datagram_outside },
 	{ "inherited, then connect()", inherited_connected,
@@ -762,9 +746,9 @@ static const struct row ROWS[] = {
 	{ "socket(), then syscall(SYS_connect) to AF_UNSPEC", disconnects_past_us,
 	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES } },
 	{ "socket(), then sendmsg() with IP_PKTINFO of another device", sends_elsewhere,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, takes_other_device },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_other_device },
 	{ "socket(), then SO_BINDTODEVICE to none (CAP_NET_RAW)", unbound_by_program,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, takes_root },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_root },
 };
 
 enum { HEIGHT = sizeof(ROWS) / sizeof(*ROWS) };
@@ -788,7 +772,7 @@ static void start_program(void)
 		       tap_arguments[1], tap_arguments[2], tap_arguments[3], "the program",
 		       (char *)NULL);
 	else
-		become(NULL, "the program");
+		exec_phase(NULL, "the program");
 	_exit(127);
 }
 
@@ -821,7 +805,7 @@ static void look_by_status(int pid, int fd, const char *device)
 	pclose(status);
 	snprintf(key, sizeof(key), "\"fd\": %d,", fd);
 	socket = strstr(json, key);
-	ABOUT("vrfbind status of a socket on %s, descriptor %d", device, fd);
+	CONTEXT("vrfbind status of a socket on %s, descriptor %d", device, fd);
 	STR(socket ? "it is shown" : json, "it is shown");
 	if (!socket)
 		return;
@@ -862,7 +846,7 @@ static void cell(void)
 {
 	char said[400], verdict[500];
 
-	if (part) {
+	if (phase) {
 		NEED(is_loaded(getenv("LD_PRELOAD") ? getenv("LD_PRELOAD") : "(nothing)") ==
 		     (column == PLAIN || column == SEALED));
 		child_path = beside("reporting_child");
@@ -870,7 +854,7 @@ static void cell(void)
 		return;
 	}
 	look = getenv("VRFBIND_TEST_COMMAND") ? look_by_status : NULL;
-	hear(start_program, said, sizeof(said));
+	collect_reports(start_program, said, sizeof(said));
 	judge(said, verdict, sizeof(verdict));
 	STR(verdict, row->expected[column]);
 }
@@ -878,7 +862,7 @@ static void cell(void)
 /* Of the ways that this libc has. */
 static void list(void)
 {
-	const char *(*const not_in_musl[])(void) = { takes_glibc, takes_execveat, takes_shell };
+	const char *(*const not_in_musl[])(void) = { requires_glibc, requires_execveat, requires_shell };
 	bool has;
 
 	for (row = ROWS; row < ROWS + HEIGHT; row++) {
@@ -890,7 +874,7 @@ static void list(void)
 	}
 }
 
-static const char *takes_vrf(void)
+static const char *requires_vrf(void)
 {
 	return "ip vrf exec takes a VRF";
 }
@@ -916,7 +900,7 @@ int main(int argc, char **argv)
 		cells[at].worlds = FACT;
 		cells[at].elsewhere = row->elsewhere;
 		if (!argv[1] && column == IP_VRF_EXEC && !tier_is("vrf"))
-			cells[at].elsewhere = takes_vrf;
+			cells[at].elsewhere = requires_vrf;
 	}
 	at = argv[1] ? atoi(argv[1]) : 0;
 	row = &ROWS[at / COLUMNS];

@@ -11,11 +11,11 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "environ") == 0) {
 		for (char **entry = environ; *entry; entry++)
-			if (write(ANSWER, *entry, strlen(*entry) + 1) < 0)
+			if (write(REPORT_FD, *entry, strlen(*entry) + 1) < 0)
 				return 126;
 		return 0;
 	}
 	if (argc == 1)
-		answer_both(socket);
+		report_sockets(socket);
 	return 0;
 }

@@ -51,7 +51,7 @@ static inline long call_i386(long number, long a, long b, long c)
 }
 
 /* Why a scenario about i386 is not listed, or NULL. */
-static inline const char *takes_i386(void)
+static inline const char *requires_i386(void)
 {
 	static const long GETPID = 20;
 	pid_t pid = fork();
@@ -59,10 +59,10 @@ static inline const char *takes_i386(void)
 	/* Where the kernel has no such gate, the instruction is a fault. */
 	if (pid == 0)
 		_exit(call_i386(GETPID, 0, 0, 0) == getpid() ? 0 : 1);
-	return ending_of(pid) == 0 ? NULL : "this kernel runs no 32-bit programs";
+	return wait_status(pid) == 0 ? NULL : "this kernel runs no 32-bit programs";
 }
 #else
-static inline const char *takes_i386(void)
+static inline const char *requires_i386(void)
 {
 	return "this machine has no i386 system calls";
 }
@@ -70,9 +70,9 @@ static inline const char *takes_i386(void)
 
 /*
  * Programs of one page that know no libc. Each asks for a TCP socket and exits with the errno, or
- * with BORN.
+ * with CREATED.
  */
-enum { BORN = 200 };
+enum { CREATED = 200 };
 
 /*
  * Hidden, since they are local to the object file: a linker for aarch64 gives labels of one section that are asked for
@@ -192,7 +192,7 @@ static inline void write_i386_program(int fd)
 /* The path of a program that is in memory only; it stays there. */
 static inline const char *program_in_memory(void (*write_program)(int))
 {
-	int writer = memfd_create("stranger", MFD_CLOEXEC);
+	int writer = memfd_create("bypass", MFD_CLOEXEC);
 	char *path;
 
 	NEED(writer >= 0);
@@ -218,34 +218,37 @@ static inline int run(const char *path)
 		execv(path, arguments);
 		_exit(127);
 	}
-	return ending_of(pid);
+	return wait_status(pid);
 }
 
-/*
- * Executes this scenario afresh, as become() does, but by the instruction itself and with nothing
- * in the environment but what the harness set: neither LD_PRELOAD nor a variable of the library's.
- */
-_Noreturn static inline void become_stripped(const char *as_part)
+/* Of the environment what the harness set: neither LD_PRELOAD nor a variable of the library's. */
+static inline char **stripped_environment(void)
 {
 	static char *environment[100];
-	char *arguments[] = { tap_arguments[0], tap_arguments[1], tap_arguments[2],
-			      tap_arguments[3], (char *)as_part, NULL };
 	size_t count = 0;
 
 	for (char **entry = environ; *entry && count < 99; entry++)
 		if (strncmp(*entry, "VRFBIND_TEST_", 13) == 0)
 			environment[count++] = *entry;
-	raw_call(SYS_execve, (long)"/proc/self/exe", (long)arguments, (long)environment, 0, 0, 0);
+	environment[count] = NULL;
+	return environment;
+}
+
+/* As exec_phase() does, but by the instruction itself, and with that environment. */
+_Noreturn static inline void exec_stripped(const char *as_phase)
+{
+	raw_call(SYS_execve, (long)"/proc/self/exe", (long)phase_arguments(as_phase),
+		 (long)stripped_environment(), 0, 0, 0);
 	_exit(127);
 }
 
-static inline int live_stripped(const char *as_part)
+static inline int reexec_stripped(const char *as_phase)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		become_stripped(as_part);
-	return ending_of(pid);
+		exec_stripped(as_phase);
+	return wait_status(pid);
 }
 
 /* Another file with the same content, which ld.so takes for another library. */

@@ -5,9 +5,9 @@
  * device that has two VRFs with the same subnet behind them, with a client in each, and the names of
  * all that in T_... variables. It starts one daemon per network in one of three worlds:
  *
- *   WITHOUT    as any program is started: its sockets have no device, or the test proves nothing
- *   UNDER      LD_PRELOAD=$VRFBIND_TEST_LIB VRFBIND_VRF=<the network's VRF, or its bridge>
- *   YARDSTICK  ip vrf exec <the network's VRF>
+ *   BASELINE     as any program is started: its sockets have no device, or the test proves nothing
+ *   PRELOADED    LD_PRELOAD=$VRFBIND_TEST_LIB VRFBIND_VRF=<the network's VRF, or its bridge>
+ *   IP_VRF_EXEC  ip vrf exec <the network's VRF>
  *
  * and judges it in two ways that owe nothing to its exit status or its log: process_sockets.h takes its sockets
  * and reads their device, and the clients ask it. The log only tells when a daemon is ready, or why
@@ -40,7 +40,7 @@
 /* Nothing here takes a tenth of it, but an emulated machine is twenty times slower than one of iron. */
 enum { PATIENCE = 120 };
 
-enum world { WITHOUT, UNDER, YARDSTICK };
+enum world { BASELINE, PRELOADED, IP_VRF_EXEC };
 static const char *const world_name[] = { "without", "under the library", "under ip vrf exec" };
 
 struct network {
@@ -262,7 +262,7 @@ static inline pid_t spawn(const char *log, const char *device, const char *const
 	return pid;
 }
 
-/* Starts the network's daemon; in the world UNDER the library binds it to `device`, the VRF as a rule. */
+/* Starts the network's daemon; in the world PRELOADED the library binds it to `device`, the VRF as a rule. */
 static inline void start(struct network *net, enum world world, const char *device,
 			 const char *const argv[])
 {
@@ -271,8 +271,8 @@ static inline void start(struct network *net, enum world world, const char *devi
 
 	for (i = 0; argv[i] && i < 27; i++)
 		yardstick[4 + i] = argv[i];
-	net->daemon = spawn(net->log, world == UNDER ? device : NULL,
-			    world == YARDSTICK ? yardstick : argv);
+	net->daemon = spawn(net->log, world == PRELOADED ? device : NULL,
+			    world == IP_VRF_EXEC ? yardstick : argv);
 }
 
 /* Waits until the daemon has said so, or has ended. */
@@ -283,7 +283,7 @@ static inline void await_log(struct network *net, const char *text)
 
 /*
  * The verdict on the daemon's sockets, once all are there that `complete` looks for (within PATIENCE,
- * or it is `not ok`). In the world WITHOUT some must have no device, in the others all be in the VRF.
+ * or it is `not ok`). In the world BASELINE some must have no device, in the others all be in the VRF.
  */
 static inline bool check_sockets(struct network *net, enum world world, const char *what,
 				 bool (*complete)(const struct probe *))
@@ -298,8 +298,8 @@ static inline bool check_sockets(struct network *net, enum world world, const ch
 	if (*p.error)
 		note("probe", p.error);
 	ok = ok && !has_ended(net) && !*p.error && complete(&p) &&
-	     (world == WITHOUT ? unbound > 0 : probe_ok(&p) == p.count);
-	if (world == WITHOUT)
+	     (world == BASELINE ? unbound > 0 : probe_ok(&p) == p.count);
+	if (world == BASELINE)
 		check(ok, "%s: %s: INET sockets of %s's daemon have no device (%zu of %zu)",
 		      world_name[world], what, net->name, unbound, p.count);
 	else

@@ -23,6 +23,21 @@
 #define IPPROTO_MPTCP 262	/* Linux 5.6; glibc 2.32 */
 #endif
 
+/* The families of IP sockets. */
+static const int FAMILIES[] = { AF_INET, AF_INET6 };
+
+/* The wildcard address of any family, WILDCARD_LENGTH bytes of it; valid until the next call. */
+static inline struct sockaddr *wildcard(int domain)
+{
+	static struct sockaddr_storage address;
+
+	memset(&address, 0, sizeof(address));
+	address.ss_family = (sa_family_t)domain;
+	return (struct sockaddr *)&address;
+}
+
+enum { WILDCARD_LENGTH = sizeof(struct sockaddr_storage) };
+
 /* The device of a socket, "" if it has none, or how the question failed, e.g. "(ENODEV)". */
 static inline const char *device_of(int fd)
 {
@@ -37,15 +52,13 @@ static inline const char *device_of(int fd)
 }
 
 /* The device that an IP socket of this process must have: that of the settings, or none. */
-static inline const char *born_on(void)
+static inline const char *expected_device(void)
 {
 	const char *vrf = scenario->vrf ? scenario->vrf : setting("VRFBIND_TEST_DEVICE");
 	bool inert = vrf == UNSET || !*vrf || strcmp(vrf, "default") == 0;
 
-	return world == UNDER && !inert ? vrf : "";
+	return world == PRELOADED && !inert ? vrf : "";
 }
-
-/* A socket that the library has not seen: made by the kernel, and no function was called. */
 
 static inline int set_device(int fd, const char *name)
 {
@@ -106,14 +119,14 @@ static inline void command(const char *format, ...)
 	if (pid == 0) {
 		unsetenv("LD_PRELOAD");
 		setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
-		dup2(REPORT, STDOUT_FILENO);
-		dup2(REPORT, STDERR_FILENO);
+		dup2(TAP_FD, STDOUT_FILENO);
+		dup2(TAP_FD, STDERR_FILENO);
 		execl("/bin/sh", "sh", "-c", line, (char *)NULL);
 		_exit(127);
 	}
-	ABOUT("%.150s", line);
-	NEED(ending_of(pid) == 0);
-	ABOUT("%s", "");
+	CONTEXT("%.150s", line);
+	NEED(wait_status(pid) == 0);
+	CONTEXT("%s", "");
 }
 
 enum { NOBODY = 65534 };
@@ -124,14 +137,14 @@ static inline bool become_nobody(void)
 }
 
 /* Why a scenario is not listed that makes and runs set-user-ID programs, or NULL. */
-static inline const char *takes_root(void)
+static inline const char *requires_root(void)
 {
 	pid_t pid = fork();
 
 	/* Root of a user namespace has only its own user to be. */
 	if (pid == 0)
 		_exit(geteuid() == 0 && become_nobody() ? 0 : 1);
-	return ending_of(pid) == 0 ? NULL : "making a privileged program takes root";
+	return wait_status(pid) == 0 ? NULL : "making a privileged program takes root";
 }
 
 /*
@@ -169,6 +182,15 @@ static inline void add_devices(const char *name, const char *other)
 {
 	command("ip link add '%s' type veth peer name '%s'", name, other);
 	command("ip link set '%s' up && ip link set '%s' up", name, other);
+}
+
+/* In a namespace of one's own: a device that can be deleted, in the VRF tier a VRF. */
+static inline void add_deletable_device(const char *name)
+{
+	if (tier_is("vrf"))
+		command("ip link add '%s' type vrf table 4242 && ip link set '%s' up", name, name);
+	else
+		add_devices(name, "deletable-peer");
 }
 
 /*

@@ -3,7 +3,7 @@
  *
  * seccomp(2). Each refusal is a filter of its own, of eight instructions; the kernel asks them all,
  * and the strictest answer counts. They are inherited and survive exec, so a scenario filters
- * itself and then lives again. System calls of other architectures are left alone.
+ * itself and goes on in another phase. System calls of other architectures are left alone.
  */
 #ifndef SECCOMP_FILTERS_H
 #define SECCOMP_FILTERS_H
@@ -16,6 +16,10 @@
 
 #ifndef SECCOMP_RET_KILL_PROCESS
 #define SECCOMP_RET_KILL_PROCESS 0x80000000U	/* Linux 4.14 */
+#endif
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65			/* Linux 6.3 */
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
 #endif
 #if defined(__x86_64__)
 #define NATIVE AUDIT_ARCH_X86_64
@@ -73,6 +77,21 @@ static inline unsigned int fails_with(int error)
 static inline void forbid(long number, int error)
 {
 	filter_out(number, 0, WHATEVER, WHATEVER, fails_with(error));
+}
+
+static inline void set_mdwe(void)
+{
+	NEED(prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0);
+}
+
+/* Why a scenario about that is not listed, or NULL. */
+static inline const char *requires_mdwe(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0 ? 0 : 1);
+	return wait_status(pid) == 0 ? NULL : "PR_SET_MDWE is of Linux 6.3";
 }
 
 /* systemd's MemoryDenyWriteExecute=, before it had PR_SET_MDWE (systemd 254). */

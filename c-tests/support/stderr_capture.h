@@ -7,10 +7,10 @@
 #include "tap.h"
 #include <fcntl.h>
 
-static int heard_end = -1;
+static int capture_end = -1;
 
 /* From now on a pipe is stderr. Children inherit it. `flags` as of pipe2(2). */
-static inline void hear(int flags)
+static inline void capture_stderr(int flags)
 {
 	int ends[2];
 
@@ -18,26 +18,26 @@ static inline void hear(int flags)
 	NEED(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
 	close(ends[1]);
 	/* Out of the way of those who count on low numbers. */
-	heard_end = fcntl(ends[0], F_DUPFD_CLOEXEC, 150);
+	capture_end = fcntl(ends[0], F_DUPFD_CLOEXEC, 150);
 	close(ends[0]);
-	NEED(heard_end >= 0 && fcntl(heard_end, F_SETFL, O_NONBLOCK) == 0);
+	NEED(capture_end >= 0 && fcntl(capture_end, F_SETFL, O_NONBLOCK) == 0);
 }
 
 /* All that has been written since the last time; valid until the next. */
-static inline const char *heard(void)
+static inline const char *captured_stderr(void)
 {
 	static char text[1 << 17];
 	size_t length = 0;
 	ssize_t more;
 
-	while ((more = read(heard_end, text + length, sizeof(text) - 1 - length)) > 0)
+	while ((more = read(capture_end, text + length, sizeof(text) - 1 - length)) > 0)
 		length += (size_t)more;
 	text[length] = '\0';
 	return text;
 }
 
-/* Runs the part with this descriptor, or none (-1), for stderr; 0 if it ran to its end. */
-static inline int with_stderr(int fd)
+/* Runs the phase with this descriptor, or none (-1), for stderr; 0 if it ran to its end. */
+static inline int reexec_with_stderr(int fd)
 {
 	pid_t pid = fork();
 
@@ -47,9 +47,35 @@ static inline int with_stderr(int fd)
 			close(STDERR_FILENO);
 		else
 			NEED(dup2(fd, STDERR_FILENO) == STDERR_FILENO);
-		become(NULL, "with that stderr");
+		exec_phase(NULL, "with that stderr");
 	}
-	return ending_of(pid);
+	return wait_status(pid);
+}
+
+/* That, with each stderr that takes nothing. */
+static inline void reexec_with_useless_stderr(void)
+{
+	CONTEXT("closed");
+	EQ(reexec_with_stderr(-1), 0);
+	CONTEXT("/dev/full");
+	EQ(reexec_with_stderr(open("/dev/full", O_WRONLY | O_CLOEXEC)), 0);
+	CONTEXT("read-only");
+	EQ(reexec_with_stderr(open("/dev/null", O_RDONLY | O_CLOEXEC)), 0);
+}
+
+/* A pipe or a socket takes nothing more. */
+static inline void fill(int fd)
+{
+	static const char bytes[4096];
+	int flags = fcntl(fd, F_GETFL);
+
+	NEED(fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+	while (write(fd, bytes, sizeof(bytes)) > 0)
+		;
+	while (write(fd, bytes, 1) > 0)
+		;
+	NEED(errno == EAGAIN);
+	NEED(fcntl(fd, F_SETFL, flags) == 0);
 }
 
 /* How many lines there are in a text. */

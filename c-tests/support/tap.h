@@ -5,20 +5,20 @@
  * fresh exec of itself and in a process group of its own, so that a crash, a hang or a leftover
  * cannot reach the next one. A scenario is run once in each of its worlds:
  *
- *   WITHOUT  the same program and the same environment, but no LD_PRELOAD. What the library is
- *            there for must be missing here, or the scenario proves nothing about the library.
- *   UNDER    LD_PRELOAD=$VRFBIND_TEST_LIB. That it is really loaded (and above, that it is not) is
- *            checked, because ld.so only warns about a preload that it cannot load.
- *   FACT     a statement about the kernel or libc; the library has no part in it.
+ *   BASELINE   the same program and the same environment, but no LD_PRELOAD. What the library is
+ *              there for must be missing here, or the scenario proves nothing about the library.
+ *   PRELOADED  LD_PRELOAD=$VRFBIND_TEST_LIB. That it is really loaded (and above, that it is not) is
+ *              checked, because ld.so only warns about a preload that it cannot load.
+ *   FACT       a statement about the kernel or libc; the library has no part in it.
  *
  * The scenario's process says its own verdict, one TAP line, and ends with a status that stands for
  * it. Any other end (a signal, an exit(0) in the wrong place, none within the time limit) is a
- * failure, which the parent reports. All output goes to REPORT, a copy of stdout, so that a
+ * failure, which the parent reports. All output goes to TAP_FD, a copy of stdout, so that a
  * scenario may close, fill or replace descriptors 0 to 2.
  *
  * A check that fails prints where, what it got and what it expected, and the scenario goes on. The
- * count of failures is shared with threads and forked children. A scenario can live again, in
- * another exec of the program (live_again()): there `part` is set, and the exit status says how
+ * count of failures is shared with threads and forked children. A scenario can have further phases,
+ * each in another exec of the program (reexec()): there `phase` is set, and the exit status says how
  * the checks went.
  */
 #ifndef TAP_H
@@ -45,14 +45,14 @@
 /* A table leaves out what it does not choose. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
-enum world { WITHOUT = 1, UNDER = 2, FACT = 4 };
+enum world { BASELINE = 1, PRELOADED = 2, FACT = 4 };
 
 struct scenario {
 	const char *sentence;
 	void (*run)(void);
 	const char *vrf;		/* VRFBIND_VRF, or UNSET; NULL: the tier's device */
 	const char *also;		/* another of the library's variables, NAME=VALUE */
-	unsigned int worlds;		/* 0: WITHOUT, and then UNDER */
+	unsigned int worlds;		/* 0: BASELINE, and then PRELOADED */
 	const char *(*elsewhere)(void);	/* why this tier does not list it, or NULL: it does */
 };
 
@@ -62,16 +62,16 @@ enum {
 	/* Limits of time, in seconds. An emulated machine is twenty times slower than this one. */
 	HUNG = 180,			/* for a child of a scenario */
 	TOO_LONG = 600,			/* for a scenario */
-	REPORT = 198,			/* the descriptor */
+	TAP_FD = 198,			/* the descriptor */
 	SAID_OK = 40, SAID_NOT_OK = 41,	/* exit statuses of a scenario */
-	UNTOUCHED = 12321,		/* an errno that no call sets: the kernel's end at 4095 */
+	ERRNO_SENTINEL = 12321,		/* an errno that no call sets: the kernel's end at 4095 */
 };
 
 static const struct scenario *scenario;
 static enum world world;
-static const char *part;		/* of a scenario that lives again; else NULL */
+static const char *phase;		/* in another exec of the program; else NULL */
 
-static char **tap_arguments;		/* program, index, world, number of the point [, part] */
+static char **tap_arguments;		/* program, index, world, number of the point [, phase] */
 static pid_t tap_process;		/* the one that says the verdict */
 static int *tap_failures;
 static _Thread_local char tap_context[160];
@@ -83,7 +83,7 @@ static inline const char *setting(const char *name)
 
 	if (value && *value)
 		return value;
-	dprintf(REPORT, "Bail out! %s is not set.\n", name);
+	dprintf(TAP_FD, "Bail out! %s is not set.\n", name);
 	exit(2);
 }
 
@@ -100,21 +100,21 @@ static inline bool tier_is(const char *name)
 
 /* The call returns something else than -1, and errno is what it was. */
 #define WORKS(call) \
-	({ errno = UNTOUCHED; tap_works(__FILE__, __LINE__, #call, (call)); })
+	({ errno = ERRNO_SENTINEL; tap_works(__FILE__, __LINE__, #call, (call)); })
 
 /* The call returns -1 and leaves this errno. */
 #define FAILS(call, error) \
-	({ errno = UNTOUCHED; tap_fails(__FILE__, __LINE__, #call, (call), (error)); })
+	({ errno = ERRNO_SENTINEL; tap_fails(__FILE__, __LINE__, #call, (call), (error)); })
 
 /* Without this there is nothing to test: ends the process. */
 #define NEED(condition) \
 	((condition) ? (void)0 : tap_give_up(__FILE__, __LINE__, #condition))
 
 /* What the checks that follow in this thread are about. */
-#define ABOUT(...) ((void)snprintf(tap_context, sizeof(tap_context), __VA_ARGS__))
+#define CONTEXT(...) ((void)snprintf(tap_context, sizeof(tap_context), __VA_ARGS__))
 
 /* A line of information. */
-#define NOTE(...) ((void)dprintf(REPORT, "# " __VA_ARGS__))
+#define NOTE(...) ((void)dprintf(TAP_FD, "# " __VA_ARGS__))
 
 __attribute__((format(printf, 3, 4)))
 static inline void tap_fail(const char *file, int line, const char *format, ...)
@@ -159,7 +159,7 @@ static inline long tap_works(const char *file, int line, const char *what, long 
 
 	if (got == -1)
 		tap_fail(file, line, "%s: failed with %s", what, strerror(left));
-	else if (left != UNTOUCHED)
+	else if (left != ERRNO_SENTINEL)
 		tap_fail(file, line, "%s: returned %ld, but left errno %s", what, got,
 			 strerror(left));
 	return got;
@@ -182,7 +182,7 @@ static inline long tap_fails(const char *file, int line, const char *what, long 
 
 static inline const char *tap_prefix(enum world w)
 {
-	return w == WITHOUT ? "without: " : w == UNDER ? "under the library: " : "";
+	return w == BASELINE ? "without: " : w == PRELOADED ? "under the library: " : "";
 }
 
 /* Whether no check has failed so far. */
@@ -191,14 +191,14 @@ static inline bool all_well(void)
 	return *tap_failures == 0;
 }
 
-/* Ends the process: that of a scenario with its verdict, a child or a part with 0 or 1. */
+/* Ends the process: that of a scenario with its verdict, a child or a phase with 0 or 1. */
 _Noreturn static inline void tap_end(const char *skipped)
 {
 	bool ok = all_well();
 
-	if (part || getpid() != tap_process)
+	if (phase || getpid() != tap_process)
 		_exit(ok ? 0 : 1);
-	dprintf(REPORT, "%s %s - %s%s%s%s\n", ok ? "ok" : "not ok", tap_arguments[3],
+	dprintf(TAP_FD, "%s %s - %s%s%s%s\n", ok ? "ok" : "not ok", tap_arguments[3],
 		tap_prefix(world), scenario->sentence, skipped ? " # SKIP " : "",
 		skipped ? skipped : "");
 	_exit(ok ? SAID_OK : SAID_NOT_OK);
@@ -215,7 +215,7 @@ _Noreturn static inline void skip(const char *reason)
 {
 	const char *must_run = getenv("VRFBIND_MUST_RUN");
 
-	if (part || getpid() != tap_process || (must_run && strcmp(must_run, "1") == 0)) {
+	if (phase || getpid() != tap_process || (must_run && strcmp(must_run, "1") == 0)) {
 		tap_fail(__FILE__, __LINE__, "must run, but cannot: %s", reason);
 		tap_end(NULL);
 	}
@@ -238,7 +238,7 @@ static inline bool tap_ended(pid_t pid, int seconds)
 }
 
 /* The exit status of a child, 128 + the signal that ended it, or -1: it hung. */
-static inline int ending_of(pid_t pid)
+static inline int wait_status(pid_t pid)
 {
 	bool ended = tap_ended(pid, HUNG);
 	int status;
@@ -250,27 +250,31 @@ static inline int ending_of(pid_t pid)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/*
- * Executes this scenario afresh, with `part` set; for children. `program` is a copy of this
- * program, or NULL: this one.
- */
-_Noreturn static inline void become(const char *program, const char *as_part)
+/* What this program is executed with, to run the scenario afresh with `phase` set. */
+static inline char **phase_arguments(const char *as_phase)
 {
-	char *arguments[] = { tap_arguments[0], tap_arguments[1], tap_arguments[2],
-			      tap_arguments[3], (char *)as_part, NULL };
+	static char *arguments[6];
 
-	execv(program ? program : "/proc/self/exe", arguments);
+	memcpy(arguments, tap_arguments, 4 * sizeof(*arguments));
+	arguments[4] = (char *)as_phase;
+	return arguments;
+}
+
+/* Does that; for children. `program` is a copy of this program, or NULL: this one. */
+_Noreturn static inline void exec_phase(const char *program, const char *as_phase)
+{
+	execv(program ? program : "/proc/self/exe", phase_arguments(as_phase));
 	_exit(127);
 }
 
-/* Does so in a child, and returns its ending: 0 if it ran and all checks of that part held. */
-static inline int live_again(const char *as_part)
+/* Does so in a child, and returns its exit status: 0 if it ran and all checks of that phase held. */
+static inline int reexec(const char *as_phase)
 {
 	pid_t pid = fork();
 
 	if (pid == 0)
-		become(NULL, as_part);
-	return ending_of(pid);
+		exec_phase(NULL, as_phase);
+	return wait_status(pid);
 }
 
 /* The path of a file that lies beside the program. */
@@ -289,7 +293,7 @@ static inline const char *beside(const char *name)
 /* LD_PRELOAD for the next life: `before`, the library if this world has it, `after`, or NULL. */
 static inline void preload(const char *before, const char *after)
 {
-	const char *library = world == UNDER ? setting("VRFBIND_TEST_LIB") : "";
+	const char *library = world == PRELOADED ? setting("VRFBIND_TEST_LIB") : "";
 	char *list;
 
 	/* ld.so skips what is empty. */
@@ -313,7 +317,7 @@ static inline bool is_loaded(const char *path)
 
 static inline void tap_environment(const struct scenario *s, enum world w)
 {
-	if (w == UNDER)
+	if (w == PRELOADED)
 		setenv("LD_PRELOAD", setting("VRFBIND_TEST_LIB"), 1);
 	else
 		unsetenv("LD_PRELOAD");
@@ -362,7 +366,7 @@ static inline bool tap_point(char *program, const struct scenario *s, int index,
 		     strsignal(WTERMSIG(status)));
 	else
 		NOTE("it ended with status %d, without a verdict\n", WEXITSTATUS(status));
-	dprintf(REPORT, "not ok %d - %s%s\n", number, tap_prefix(w), s->sentence);
+	dprintf(TAP_FD, "not ok %d - %s%s\n", number, tap_prefix(w), s->sentence);
 	return false;
 }
 
@@ -372,12 +376,12 @@ static inline int tap_all(char *program, const struct scenario *table, bool run,
 	int points = 0;
 
 	for (const struct scenario *s = table; s->sentence; s++) {
-		unsigned int worlds = s->worlds ? s->worlds : WITHOUT | UNDER;
+		unsigned int worlds = s->worlds ? s->worlds : BASELINE | PRELOADED;
 		const char *elsewhere = s->elsewhere ? s->elsewhere() : NULL;
 
 		if (elsewhere && run)
 			NOTE("not in this tier: %s (%s)\n", s->sentence, elsewhere);
-		for (unsigned int w = WITHOUT; w <= FACT && !elsewhere; w <<= 1) {
+		for (unsigned int w = BASELINE; w <= FACT && !elsewhere; w <<= 1) {
 			if (!(worlds & w))
 				continue;
 			points++;
@@ -394,9 +398,9 @@ static inline int tap(char **argv, const struct scenario *table)
 	bool all_ok = true;
 
 	if (!argv[1]) {
-		if (dup2(STDOUT_FILENO, REPORT) < 0)
+		if (dup2(STDOUT_FILENO, TAP_FD) < 0)
 			return 2;
-		dprintf(REPORT, "1..%d\n", tap_all(argv[0], table, false, NULL));
+		dprintf(TAP_FD, "1..%d\n", tap_all(argv[0], table, false, NULL));
 		tap_all(argv[0], table, true, &all_ok);
 		return all_ok ? 0 : 1;
 	}
@@ -404,13 +408,13 @@ static inline int tap(char **argv, const struct scenario *table)
 	tap_process = getpid();
 	scenario = &table[atoi(argv[1])];
 	world = (enum world)atoi(argv[2]);
-	part = argv[4];
+	phase = argv[4];
 	tap_failures = mmap(NULL, sizeof(*tap_failures), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (tap_failures == MAP_FAILED)
 		return 2;
-	if (!part)
-		NEED(is_loaded(setting("VRFBIND_TEST_LIB")) == (world == UNDER));
+	if (!phase)
+		NEED(is_loaded(setting("VRFBIND_TEST_LIB")) == (world == PRELOADED));
 	scenario->run();
 	tap_end(NULL);
 }

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#define SCENE "/mnt"
+#define SANDBOX "/mnt"
 
 static inline void own_mounts(void)
 {
@@ -20,35 +20,40 @@ static inline void own_mounts(void)
 	NEED(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
 }
 
+static inline void mount_sandbox(void)
+{
+	NEED(mount("none", SANDBOX, "tmpfs", 0, "mode=0755") == 0);
+}
+
 /* The next program is to be preloaded with the copy. */
-static inline void set_scene(void)
+static inline void set_up_sandbox(void)
 {
 	own_mounts();
-	NEED(mount("none", SCENE, "tmpfs", 0, "mode=0755") == 0);
-	command("cp /proc/%d/exe " SCENE "/program", getpid());
-	command("cp '%s' " SCENE "/libvrfbind.so", setting("VRFBIND_TEST_LIB"));
-	if (world == UNDER)
-		setenv("LD_PRELOAD", SCENE "/libvrfbind.so", 1);
+	mount_sandbox();
+	command("cp /proc/%d/exe " SANDBOX "/program", getpid());
+	command("cp '%s' " SANDBOX "/libvrfbind.so", setting("VRFBIND_TEST_LIB"));
+	if (world == PRELOADED)
+		setenv("LD_PRELOAD", SANDBOX "/libvrfbind.so", 1);
 }
 
 /* Makes a root of the scene, for chroot(2): with all that a dynamic program needs, and no more. */
-static inline void furnish_root(void)
+static inline void populate_root(void)
 {
-	command("cd " SCENE " && for folder in usr lib lib64; do "
+	command("cd " SANDBOX " && for folder in usr lib lib64; do "
 		"if [ -L /$folder ]; then cp -a /$folder .; elif [ -d /$folder ]; then "
 		"mkdir $folder && mount --bind /$folder $folder; fi; done");
 }
 
-/* The part, in the copy of the program, as an ordinary user. */
-static inline int as_nobody(const char *as_part)
+/* The phase, in the copy of the program, as an ordinary user. */
+static inline int as_nobody(const char *as_phase)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		NEED(become_nobody());
-		become(SCENE "/program", as_part);
+		exec_phase(SANDBOX "/program", as_phase);
 	}
-	return ending_of(pid);
+	return wait_status(pid);
 }
 
 static inline void give_capability(const char *path)

@@ -24,7 +24,7 @@ static char *NOTHING[] = { NULL };
 static void (*look)(int pid, int fd, const char *device);
 
 /* Takes "PID FD" off the line at the end of what was said, looks, and lets the one who answered go on. */
-static size_t look_at_last(int answered, char *said, size_t length)
+static size_t look_at_last(int reporter, char *said, size_t length)
 {
 	char *line = memrchr(said, '\n', length - 1), device[40];
 	int pid, fd;
@@ -33,7 +33,7 @@ static size_t look_at_last(int answered, char *said, size_t length)
 	if (said[length - 1] != '\n' || sscanf(line, "%39s %d %d", device, &pid, &fd) != 3)
 		return length;
 	look(pid, fd, device);
-	NEED(write(answered, "", 1) == 1);
+	NEED(write(reporter, "", 1) == 1);
 	return (size_t)(stpcpy(stpcpy(line, device), "\n") - said);
 }
 
@@ -41,7 +41,7 @@ static size_t look_at_last(int answered, char *said, size_t length)
  * Runs `start` in a child of ours, which has the writing end of the pipe, and hears all that is said
  * by it and by everybody that it starts. It ends with status 0, or that of what it has become.
  */
-static size_t hear(void (*start)(void), char *said, size_t room)
+static size_t collect_reports(void (*start)(void), char *said, size_t room)
 {
 	struct pollfd ready = { .events = POLLIN };
 	size_t length = 0;
@@ -54,7 +54,7 @@ static size_t hear(void (*start)(void), char *said, size_t room)
 	child_path = beside("reporting_child");
 	pid = fork();
 	if (pid == 0) {
-		dup2(pipes[1], ANSWER);
+		dup2(pipes[1], REPORT_FD);
 		start();
 		_exit(all_well() ? 0 : 1);
 	}
@@ -71,7 +71,7 @@ static size_t hear(void (*start)(void), char *said, size_t room)
 	} while (more > 0);
 	close(pipes[0]);
 	said[length] = '\0';
-	EQ(ending_of(pid), 0);
+	EQ(wait_status(pid), 0);
 	return length;
 }
 
@@ -108,7 +108,7 @@ static void set_path(void)
 static void ended_well(pid_t pid)
 {
 	NEED(pid > 0);
-	EQ(ending_of(pid), 0);
+	EQ(wait_status(pid), 0);
 }
 
 static void start_execve(void) { execve(child_path, child_argv, NOTHING); }
@@ -126,7 +126,7 @@ static void start_execle(void)
 }
 
 #ifdef __GLIBC__
-static const char *takes_execveat(void) { return NULL; }
+static const char *requires_execveat(void) { return NULL; }
 
 static void start_execveat(void)
 {
@@ -138,7 +138,7 @@ static void start_execveat_open(void)
 	execveat(fd_of_child(), "", child_argv, NOTHING, AT_EMPTY_PATH);
 }
 #else
-static const char *takes_execveat(void) { return "musl has no execveat()"; }
+static const char *requires_execveat(void) { return "musl has no execveat()"; }
 static void start_execveat(void) { }
 static void start_execveat_open(void) { }
 #endif
@@ -177,7 +177,7 @@ static void start_popen(void)
 }
 
 /* How the child ended; with its errno, if it could not become the program. */
-static int ending_after_vfork(const char *path, char **envp)
+static int status_after_vfork(const char *path, char **envp)
 {
 	pid_t pid = vfork();
 
@@ -185,12 +185,12 @@ static int ending_after_vfork(const char *path, char **envp)
 		execve(path, child_argv, envp);
 		_exit(errno);
 	}
-	return ending_of(pid);
+	return wait_status(pid);
 }
 
 static void by_vfork(char **envp)
 {
-	EQ(ending_after_vfork(child_path, envp), 0);
+	EQ(status_after_vfork(child_path, envp), 0);
 }
 
 static void start_vfork(void)
@@ -229,7 +229,7 @@ static void start_script_with(const char *first_line)
 		execvp(path, argv);
 		_exit(127);
 	}
-	status = ending_of(pid);
+	status = wait_status(pid);
 	unlink(path);
 	EQ(status, 0);
 }
@@ -238,9 +238,9 @@ static void start_script(void) { start_script_with("#!/bin/sh"); }
 static void start_script_by_shell(void) { start_script_with("# no interpreter is named"); }
 
 #ifdef __GLIBC__
-static const char *takes_shell(void) { return NULL; }
+static const char *requires_shell(void) { return NULL; }
 #else
-static const char *takes_shell(void) { return "musl's execvp() does not ask a shell"; }
+static const char *requires_shell(void) { return "musl's execvp() does not ask a shell"; }
 #endif
 
 static void start_env(void)
@@ -281,8 +281,8 @@ static void start_in_thread(void)
 	X(execle, "execle() with an empty list", NULL) \
 	X(execlp, "execlp() after clearenv()", NULL) \
 	X(fexecve, "fexecve() with an empty list", NULL) \
-	X(execveat, "execveat() of a path with an empty list", takes_execveat) \
-	X(execveat_open, "execveat() of a descriptor with an empty list", takes_execveat) \
+	X(execveat, "execveat() of a path with an empty list", requires_execveat) \
+	X(execveat_open, "execveat() of a descriptor with an empty list", requires_execveat) \
 	X(posix_spawn, "posix_spawn() with an empty list", NULL) \
 	X(posix_spawnp, "posix_spawnp() with an empty list", NULL) \
 	X(system, "system() after clearenv()", NULL) \
@@ -291,7 +291,7 @@ static void start_in_thread(void)
 	X(clone, "clone(CLONE_VM | CLONE_VFORK) and execve() with an empty list", NULL) \
 	X(in_thread, "execve() in a thread with an empty list", NULL) \
 	X(script, "a script, execvp() after clearenv()", NULL) \
-	X(script_by_shell, "a script that names no interpreter, likewise", takes_shell) \
+	X(script_by_shell, "a script that names no interpreter, likewise", requires_shell) \
 	X(env, "env -i", NULL) \
 	X(generations, "env -i in env -i in env -i", NULL)
 

@@ -13,27 +13,17 @@
 
 #define NAME "vrfbind-gone"
 
-static void make(void)
-{
-	if (tier_is("vrf"))
-		command("ip link add " NAME " type vrf table 4242 && ip link set " NAME " up");
-	else
-		add_devices(NAME, "gone-peer");
-}
-
 static void delete(void)
 {
 	command("ip link del " NAME);
 }
 
-static const int DOMAINS[] = { AF_INET, AF_INET6 };
-
 static void sockets_are_had(void)
 {
 	for (int i = 0; i < 2; i++) {
-		int fd = (int)WORKS(socket(DOMAINS[i], SOCK_DGRAM, 0));
+		int fd = (int)WORKS(socket(FAMILIES[i], SOCK_DGRAM, 0));
 
-		STR(device_of(fd), born_on());
+		STR(device_of(fd), expected_device());
 		close(fd);
 	}
 }
@@ -42,12 +32,12 @@ static void sockets_are_refused(void)
 {
 	int open = open_descriptors();
 
-	if (world == WITHOUT) {
+	if (world == BASELINE) {
 		sockets_are_had();
 		return;
 	}
 	for (int i = 0; i < 2; i++)
-		FAILS(socket(DOMAINS[i], SOCK_DGRAM, 0), ENODEV);
+		FAILS(socket(FAMILIES[i], SOCK_DGRAM, 0), ENODEV);
 	EQ(open_descriptors(), open);
 }
 
@@ -56,7 +46,7 @@ static void comes_and_goes(void)
 	own_netns();
 	sockets_are_refused();
 	for (int i = 0; i < 3; i++) {
-		make();
+		add_deletable_device(NAME);
 		sockets_are_had();
 		delete();
 		sockets_are_refused();
@@ -78,18 +68,18 @@ static void old_socket(void)
 	int fd, foreign;
 
 	own_netns();
-	make();
+	add_deletable_device(NAME);
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
 	foreign = raw_socket(AF_INET, SOCK_DGRAM, 0);
 	NEED(set_device(foreign, NAME) == 0);
 	delete();
 	for (int back = 0; back < 2; back++) {
-		ABOUT("%s", back ? "a device of that name is back" : "the device is gone");
+		CONTEXT("%s", back ? "a device of that name is back" : "the device is gone");
 		STR(device_of(foreign), "(ENODEV)");
 		(void)bind(foreign, (struct sockaddr *)&any, sizeof(any));
 		(void)connect(foreign, (struct sockaddr *)&any, sizeof(any));
 		STR(device_of(foreign), "(ENODEV)");
-		if (world == WITHOUT) {
+		if (world == BASELINE) {
 			STR(device_of(fd), "");
 			EQ(send_something(fd), 1);
 		} else {
@@ -100,7 +90,7 @@ static void old_socket(void)
 			FAILS(send_something(fd), ENODEV);
 		}
 		if (!back)
-			make();
+			add_deletable_device(NAME);
 	}
 	sockets_are_had();
 }
@@ -115,18 +105,18 @@ static void *open_and_close(void *unused)
 		const char *device;
 		int fd;
 
-		errno = UNTOUCHED;
+		errno = ERRNO_SENTINEL;
 		fd = socket(AF_INET, SOCK_DGRAM, 0);
 		if (fd < 0) {
 			EQ(errno, ENODEV);
 			__atomic_add_fetch(&refused, 1, __ATOMIC_RELAXED);
 			continue;
 		}
-		EQ(errno, UNTOUCHED);
+		EQ(errno, ERRNO_SENTINEL);
 		device = device_of(fd);
 		/* It may have been deleted since. */
-		if (world == WITHOUT || strcmp(device, "(ENODEV)") != 0)
-			STR(device, born_on());
+		if (world == BASELINE || strcmp(device, "(ENODEV)") != 0)
+			STR(device, expected_device());
 		close(fd);
 		__atomic_add_fetch(&had, 1, __ATOMIC_RELAXED);
 	}
@@ -148,15 +138,15 @@ static void meanwhile(void)
 	pthread_t threads[4];
 
 	own_netns();
-	make();
+	add_deletable_device(NAME);
 	for (int i = 0; i < 4; i++)
 		NEED(pthread_create(&threads[i], NULL, open_and_close, NULL) == 0);
 	/* At least 10,000 sockets, and every cycle sees both states. */
 	for (int i = 0; (i < cycles || had + refused < 10000) && all_well(); i++) {
 		delete();
-		if (world == UNDER)
+		if (world == PRELOADED)
 			goes_up(&refused);
-		make();
+		add_deletable_device(NAME);
 		goes_up(&had);
 	}
 	__atomic_store_n(&over, true, __ATOMIC_RELAXED);
@@ -173,10 +163,10 @@ static void disconnected(void)
 	int fd;
 
 	own_netns();
-	make();
+	add_deletable_device(NAME);
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
 	delete();
-	if (world == WITHOUT) {
+	if (world == BASELINE) {
 		WORKS(connect(fd, &nobody, sizeof(nobody)));
 		EQ(send_something(fd), 1);
 		return;
@@ -184,12 +174,12 @@ static void disconnected(void)
 	FAILS(connect(fd, &nobody, sizeof(nobody)), ENODEV);
 	FAILS(send_something(fd), EPIPE);
 	/* And where there is one again, it is in time for a socket that was not shut down. */
-	make();
+	add_deletable_device(NAME);
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
 	delete();
-	make();
+	add_deletable_device(NAME);
 	WORKS(connect(fd, &nobody, sizeof(nobody)));
-	STR(device_of(fd), born_on());
+	STR(device_of(fd), expected_device());
 }
 
 static const struct scenario SCENARIOS[] = {

@@ -23,27 +23,14 @@
 #include <sys/resource.h>
 #include <sys/un.h>
 
-static const int DOMAINS[] = { AF_INET, AF_INET6 };
-
 #define FOR_BOTH(domain) \
 	for (int domain##_at = 0, domain = AF_INET; \
-	     domain##_at < 2 && (domain = DOMAINS[domain##_at], true); domain##_at++)
-
-static struct sockaddr *any(int domain)
-{
-	static struct sockaddr_storage address;
-
-	memset(&address, 0, sizeof(address));
-	address.ss_family = (sa_family_t)domain;
-	return (struct sockaddr *)&address;
-}
-
-enum { ANY_LENGTH = sizeof(struct sockaddr_storage) };
+	     domain##_at < 2 && (domain = FAMILIES[domain##_at], true); domain##_at++)
 
 /* Some port of the host itself, which is what a wildcard means to connect(). */
 static struct sockaddr *some_port(int domain)
 {
-	struct sockaddr *address = any(domain);
+	struct sockaddr *address = wildcard(domain);
 
 	/* The port is at the same place in both families. */
 	((struct sockaddr_in *)address)->sin_port = htons(9);
@@ -83,7 +70,7 @@ static void other_families_work(void)
 
 	FAILS(connect(fd, (struct sockaddr *)&nowhere, sizeof(nowhere)), ENOENT);
 	/* An address of the family alone: the kernel chooses a name (unix(7), autobind). */
-	WORKS(bind(fd, any(AF_UNIX), sizeof(sa_family_t)));
+	WORKS(bind(fd, wildcard(AF_UNIX), sizeof(sa_family_t)));
 	WORKS(listen(fd, 1));
 	STR(device_of(fd), "");
 	close(fd);
@@ -95,7 +82,7 @@ static void all_fail_with(int error)
 	int open = open_descriptors(), stream, datagram;
 
 	FOR_BOTH(domain) {
-		ABOUT("family %d", domain);
+		CONTEXT("family %d", domain);
 		FAILS(socket(domain, SOCK_STREAM, 0), error);
 		FAILS(socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, 0), error);
 		FAILS(socket(domain, SOCK_DGRAM | SOCK_NONBLOCK, IPPROTO_UDP), error);
@@ -105,11 +92,11 @@ static void all_fail_with(int error)
 		stream = raw_socket(domain, SOCK_STREAM, 0);
 		datagram = raw_socket(domain, SOCK_DGRAM, 0);
 		NEED(stream >= 0 && datagram >= 0);
-		FAILS(bind(stream, any(domain), ANY_LENGTH), error);
+		FAILS(bind(stream, wildcard(domain), WILDCARD_LENGTH), error);
 		TRUE(!has_port(stream));
 		FAILS(listen(stream, 1), error);
 		TRUE(!is_listening(stream));
-		FAILS(connect(datagram, some_port(domain), ANY_LENGTH), error);
+		FAILS(connect(datagram, some_port(domain), WILDCARD_LENGTH), error);
 		TRUE(!has_peer(datagram));
 		EQ(open_descriptors(), open + 2);
 		STR(device_of(stream), "");
@@ -126,15 +113,15 @@ static void all_work(void)
 	int stream, datagram;
 
 	FOR_BOTH(domain) {
-		ABOUT("family %d", domain);
+		CONTEXT("family %d", domain);
 		stream = (int)WORKS(socket(domain, SOCK_STREAM, 0));
-		STR(device_of(stream), born_on());
-		WORKS(bind(stream, any(domain), ANY_LENGTH));
+		STR(device_of(stream), expected_device());
+		WORKS(bind(stream, wildcard(domain), WILDCARD_LENGTH));
 		TRUE(has_port(stream));
 		WORKS(listen(stream, 1));
 		TRUE(is_listening(stream));
 		datagram = (int)WORKS(socket(domain, SOCK_DGRAM, 0));
-		STR(device_of(datagram), born_on());
+		STR(device_of(datagram), expected_device());
 		close(stream);
 		close(datagram);
 	}
@@ -159,11 +146,11 @@ static void success_of_connect(void)
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
 	WORKS(connect(fd, (struct sockaddr *)&in4, sizeof(in4)));
 	TRUE(has_peer(fd));
-	STR(device_of(fd), born_on());
+	STR(device_of(fd), expected_device());
 	fd = (int)WORKS(socket(AF_INET6, SOCK_DGRAM, 0));
 	WORKS(connect(fd, (struct sockaddr *)&in6, sizeof(in6)));
 	TRUE(has_peer(fd));
-	STR(device_of(fd), born_on());
+	STR(device_of(fd), expected_device());
 	/* Nobody listens: the kernel's own refusal. */
 	FAILS(connect((int)WORKS(socket(AF_INET, SOCK_STREAM, 0)), (struct sockaddr *)&in4,
 		      sizeof(in4)), ECONNREFUSED);
@@ -171,7 +158,7 @@ static void success_of_connect(void)
 
 static void missing_device(void)
 {
-	if (world == UNDER)
+	if (world == PRELOADED)
 		all_fail_with(ENODEV);
 	else
 		all_work();
@@ -184,9 +171,9 @@ static void not_a_name(void)
 		" ", "lo ", " lo", "l o", "lo\t", "\tlo", "lo\n", "lo\v", "lo\f", "lo\r",
 	};
 
-	if (part) {
-		ABOUT("VRFBIND_VRF=\"%s\"", getenv("VRFBIND_VRF"));
-		if (world == UNDER)
+	if (phase) {
+		CONTEXT("VRFBIND_VRF=\"%s\"", getenv("VRFBIND_VRF"));
+		if (world == PRELOADED)
 			all_fail_with(EINVAL);
 		else
 			all_work();
@@ -194,7 +181,7 @@ static void not_a_name(void)
 	}
 	for (size_t i = 0; i < sizeof(NAMES) / sizeof(*NAMES); i++) {
 		setenv("VRFBIND_VRF", NAMES[i], 1);
-		EQ(live_again("with such a name"), 0);
+		EQ(reexec("with such a name"), 0);
 	}
 }
 
@@ -212,36 +199,36 @@ static void cut_name(void)
 	NEED(set_device(fd, scenario->vrf) == 0);
 	STR(device_of(fd), "fifteen-letters");
 	close(fd);
-	if (world == UNDER)
+	if (world == PRELOADED)
 		all_fail_with(EINVAL);
 	else
 		all_work();
 }
 
 /* Once more, with binds_sockets.so after the library, which binds each socket to `device`. */
-static void after_somebody_bound(const char *device, const char *as_part)
+static void after_somebody_bound(const char *device, const char *as_phase)
 {
 	preload(NULL, beside("binds_sockets.so"));
 	setenv("VRFBIND_TEST_BINDS_TO", device, 1);
-	EQ(live_again(as_part), 0);
+	EQ(reexec(as_phase), 0);
 }
 
 static void bound_to_the_same(void)
 {
 	int fd;
 
-	if (!part) {
+	if (!phase) {
 		after_somebody_bound(setting("VRFBIND_TEST_DEVICE"), "without capabilities");
 		return;
 	}
 	give_up_capabilities();
 	FOR_BOTH(domain) {
-		ABOUT("family %d", domain);
+		CONTEXT("family %d", domain);
 		fd = (int)WORKS(socket(domain, SOCK_STREAM, 0));
 		STR(device_of(fd), setting("VRFBIND_TEST_DEVICE"));
 		/* It is so because somebody else did it, and not because we could do it again. */
 		FAILS(set_device(fd, setting("VRFBIND_TEST_DEVICE")), EPERM);
-		WORKS(bind(fd, any(domain), ANY_LENGTH));
+		WORKS(bind(fd, wildcard(domain), WILDCARD_LENGTH));
 		WORKS(listen(fd, 1));
 		STR(device_of(fd), setting("VRFBIND_TEST_DEVICE"));
 	}
@@ -251,15 +238,15 @@ static void bound_elsewhere(void)
 {
 	int open, fd;
 
-	if (!part) {
+	if (!phase) {
 		after_somebody_bound(other_device(), "without capabilities");
 		return;
 	}
 	give_up_capabilities();
 	open = open_descriptors();
 	FOR_BOTH(domain) {
-		ABOUT("family %d", domain);
-		if (world == UNDER) {
+		CONTEXT("family %d", domain);
+		if (world == PRELOADED) {
 			FAILS(socket(domain, SOCK_STREAM, 0), EPERM);
 			FAILS(socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, 0), EPERM);
 			EQ(open_descriptors(), open);
@@ -275,16 +262,16 @@ static void bound_elsewhere_by_the_weaker(void)
 {
 	int fd;
 
-	if (!part) {
+	if (!phase) {
 		own_netns();
 		add_devices("elsewhere", "peer");
 		after_somebody_bound("elsewhere", "with CAP_NET_RAW");
 		return;
 	}
 	FOR_BOTH(domain) {
-		ABOUT("family %d", domain);
+		CONTEXT("family %d", domain);
 		fd = (int)WORKS(socket(domain, SOCK_STREAM, 0));
-		STR(device_of(fd), world == UNDER ? "lo" : "elsewhere");
+		STR(device_of(fd), world == PRELOADED ? "lo" : "elsewhere");
 	}
 }
 
@@ -309,7 +296,7 @@ static void refuse(long call, int error)
 static void refused_option(int error)
 {
 	refuse(SYS_setsockopt, error);
-	if (world == UNDER)
+	if (world == PRELOADED)
 		all_fail_with(error);
 	else
 		all_work();
@@ -349,10 +336,10 @@ static void kernels_own(void)
 	FAILS(socket(AF_INET6, SOCK_STREAM, IPPROTO_UDP), EPROTONOSUPPORT);
 	FAILS(socket(AF_INET, SOCK_STREAM | 0x40000000, 0), EINVAL);
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
-	FAILS(bind(fd, any(AF_INET), 1), EINVAL);
-	FAILS(bind(fd, any(AF_INET6), ANY_LENGTH), EAFNOSUPPORT);
+	FAILS(bind(fd, wildcard(AF_INET), 1), EINVAL);
+	FAILS(bind(fd, wildcard(AF_INET6), WILDCARD_LENGTH), EAFNOSUPPORT);
 	FAILS(listen(fd, 1), EOPNOTSUPP);
-	STR(device_of(fd), born_on());
+	STR(device_of(fd), expected_device());
 	give_up_capabilities();
 	FAILS(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), EPERM);
 	few.rlim_cur = (rlim_t)fd;
@@ -380,7 +367,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "setsockopt() fails for another reason: its errno, without effect", refused_otherwise },
 	{ "what the kernel refuses is refused with the kernel's errno", kernels_own },
 	{ "the socket() of a library that was not preloaded but opened: ENOSYS", not_preloaded,
-	  .worlds = WITHOUT },
+	  .worlds = BASELINE },
 	{ NULL }
 };
 

@@ -70,13 +70,13 @@ static int option(int fd, int name)
 	return getsockopt(fd, SOL_SOCKET, name, &value, &length) < 0 ? -1 : value;
 }
 
-static void is_born_on(const char *device, const struct kind *kind, int flags)
+static void is_on_expected_device(const char *device, const struct kind *kind, int flags)
 {
 	int twin = raw_socket(kind->domain, kind->type | flags, kind->protocol);
 	int refusal = errno, fd;
 
-	ABOUT("%s%s%s", kind->name, flags & SOCK_NONBLOCK ? ", SOCK_NONBLOCK" : "",
-	      flags & SOCK_CLOEXEC ? ", SOCK_CLOEXEC" : "");
+	CONTEXT("%s%s%s", kind->name, flags & SOCK_NONBLOCK ? ", SOCK_NONBLOCK" : "",
+		flags & SOCK_CLOEXEC ? ", SOCK_CLOEXEC" : "");
 	if (tier_is("vrf") && !kind->optional && (kind->protocol != IPPROTO_MPTCP || has_mptcp()))
 		TRUE(twin >= 0);
 	if (twin < 0) {
@@ -96,21 +96,21 @@ static void is_born_on(const char *device, const struct kind *kind, int flags)
 	close(twin);
 }
 
-static void all_born_on(const char *device, const struct kind *kinds)
+static void all_on_expected_device(const char *device, const struct kind *kinds)
 {
 	for (; kinds->name; kinds++)
 		for (size_t i = 0; i < sizeof(FLAGS) / sizeof(*FLAGS); i++)
-			is_born_on(device, kinds, FLAGS[i]);
+			is_on_expected_device(device, kinds, FLAGS[i]);
 }
 
 static void ip_sockets(void)
 {
-	all_born_on(born_on(), IP);
+	all_on_expected_device(expected_device(), IP);
 }
 
 static void other_sockets(void)
 {
-	all_born_on("", OTHERS);
+	all_on_expected_device("", OTHERS);
 }
 
 /* Raw, packet and ping sockets take privileges, which everybody has in a namespace of his own. */
@@ -126,8 +126,8 @@ static void privileged_sockets(void)
 	fd = raw_socket(AF_PACKET, SOCK_RAW, 0);
 	NEED(fd >= 0);
 	close(fd);
-	all_born_on(born_on(), IP);
-	all_born_on("", OTHERS);
+	all_on_expected_device(expected_device(), IP);
+	all_on_expected_device("", OTHERS);
 }
 
 static const struct scenario SCENARIOS[] = {

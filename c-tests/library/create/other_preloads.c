@@ -9,23 +9,22 @@
 
 static void sockets_are_on(const char *device)
 {
-	static const int DOMAINS[] = { AF_INET, AF_INET6 };
 	struct sockaddr_storage any = { .ss_family = AF_INET };
 	int fd;
 
 	for (int i = 0; i < 2; i++) {
-		ABOUT("LD_PRELOAD=%s, family %d", getenv("LD_PRELOAD"), DOMAINS[i]);
-		fd = (int)WORKS(socket(DOMAINS[i], SOCK_STREAM, 0));
+		CONTEXT("LD_PRELOAD=%s, family %d", getenv("LD_PRELOAD"), FAMILIES[i]);
+		fd = (int)WORKS(socket(FAMILIES[i], SOCK_STREAM, 0));
 		STR(device_of(fd), device);
-		any.ss_family = (sa_family_t)DOMAINS[i];
+		any.ss_family = (sa_family_t)FAMILIES[i];
 		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
 		WORKS(listen(fd, 1));
 		close(fd);
-		fd = raw_socket(DOMAINS[i], SOCK_DGRAM, 0);
+		fd = raw_socket(FAMILIES[i], SOCK_DGRAM, 0);
 		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
 		STR(device_of(fd), device);
 		close(fd);
-		fd = raw_socket(DOMAINS[i], SOCK_DGRAM, 0);
+		fd = raw_socket(FAMILIES[i], SOCK_DGRAM, 0);
 		(void)connect(fd, (struct sockaddr *)&any, sizeof(any));
 		STR(device_of(fd), device);
 		close(fd);
@@ -45,9 +44,9 @@ static void *symbol(const char *name)
 static void beside_the_library(const char *other)
 {
 	preload(other, NULL);
-	EQ(live_again("the other first"), 0);
+	EQ(reexec("the other first"), 0);
 	preload(NULL, other);
-	EQ(live_again("the library first"), 0);
+	EQ(reexec("the library first"), 0);
 }
 
 static void counting(void)
@@ -55,12 +54,12 @@ static void counting(void)
 	static const unsigned int EXPECTED[] = { 2, 4, 2, 2 };
 	const unsigned int *calls;
 
-	if (!part) {
+	if (!phase) {
 		beside_the_library(beside("counts_calls.so"));
 		return;
 	}
 	calls = symbol("counted_calls");
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 	for (int i = 0; i < 4; i++)
 		EQ(calls[i], EXPECTED[i]);
 }
@@ -101,21 +100,21 @@ static void second_copy(void)
 {
 	unsigned int by_library, by_copy;
 
-	if (!part) {
+	if (!phase) {
 		const char *copy = copy_of_the_library(true);
 
 		setenv("THE_COPY", copy, 1);
 		beside_the_library(copy);
 		return;
 	}
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 	/* Now the one copy may not bind again what the other has bound. */
 	give_up_capabilities();
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 	by_library = led(setting("VRFBIND_TEST_LIB"));
 	by_copy = led(setting("THE_COPY"));
-	TRUE((by_library == LED && by_copy == LED_BY_ANOTHER) ||
-	     (by_library == LED_BY_ANOTHER && by_copy == LED));
+	TRUE((by_library == PATCHED && by_copy == PATCHED_BY_OTHER_COPY) ||
+	     (by_library == PATCHED_BY_OTHER_COPY && by_copy == PATCHED));
 }
 
 /* constructor_sockets.so before the library and after it, and with a rival for the first place. */
@@ -125,60 +124,60 @@ static void early_in_each_place(void)
 	char *early_and_rival;
 
 	preload(early, NULL);
-	EQ(live_again("before the library"), 0);
+	EQ(reexec("before the library"), 0);
 	preload(NULL, early);
-	EQ(live_again("after the library"), 0);
+	EQ(reexec("after the library"), 0);
 	/* glibc runs one library's constructor first: that of the last which asks for it. */
 	NEED(asprintf(&early_and_rival, "%s:%s", early, copy_of_the_library(false)) > 0);
 	preload(NULL, early_and_rival);
-	EQ(live_again("after the library, which is not the first"), 0);
+	EQ(reexec("after the library, which is not the first"), 0);
 }
 
 static void constructor(void)
 {
-	if (!part) {
+	if (!phase) {
 		early_in_each_place();
 		return;
 	}
-	ABOUT("%s", part);
-	STR(device_of(*(int *)symbol("early_socket")), born_on());
-	STR(device_of(*(int *)symbol("early_bound")), born_on());
+	CONTEXT("%s", phase);
+	STR(device_of(*(int *)symbol("early_socket")), expected_device());
+	STR(device_of(*(int *)symbol("early_bound")), expected_device());
 	EQ(*(int *)symbol("early_socket_errno"), 0);
 	EQ(*(int *)symbol("early_bound_errno"), 0);
 }
 
 static void refused_constructor(void)
 {
-	if (!part) {
+	if (!phase) {
 		early_in_each_place();
 		return;
 	}
-	ABOUT("%s", part);
-	EQ(*(int *)symbol("early_socket") < 0, world == UNDER);
-	EQ(*(int *)symbol("early_socket_errno"), world == UNDER ? EINVAL : 0);
-	EQ(*(int *)symbol("early_bound_errno"), world == UNDER ? EINVAL : 0);
+	CONTEXT("%s", phase);
+	EQ(*(int *)symbol("early_socket") < 0, world == PRELOADED);
+	EQ(*(int *)symbol("early_socket_errno"), world == PRELOADED ? EINVAL : 0);
+	EQ(*(int *)symbol("early_bound_errno"), world == PRELOADED ? EINVAL : 0);
 	STR(device_of(*(int *)symbol("early_bound")), "");
 }
 
 static void spoilt(void)
 {
-	if (!part) {
+	if (!phase) {
 		beside_the_library(beside("clobbers_errno.so"));
 		return;
 	}
 	errno = 0;
 	close(dup(0));
 	NEED(errno == EXDEV);
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 }
 
 static void spoilt_refusal(void)
 {
-	if (!part) {
+	if (!phase) {
 		beside_the_library(beside("clobbers_errno.so"));
 		return;
 	}
-	if (world == WITHOUT)
+	if (world == BASELINE)
 		sockets_are_on("");
 	else
 		FAILS(socket(AF_INET, SOCK_DGRAM, 0), ENODEV);
@@ -187,7 +186,7 @@ static void spoilt_refusal(void)
 static const struct scenario SCENARIOS[] = {
 	{ "another preload and the library both see every call, in either order", counting },
 	{ "a second copy of the library is no trouble, before or after the first", second_copy,
-	  .worlds = UNDER },
+	  .worlds = PRELOADED },
 	{ "a socket that a library opens in its constructor has the device", constructor },
 	{ "such a socket is refused if VRFBIND_VRF is not the name of a device",
 	  refused_constructor, .vrf = "two words" },

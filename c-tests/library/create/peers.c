@@ -35,7 +35,6 @@ static union address {
 	return address;
 }
 
-static const int DOMAINS[] = { AF_INET, AF_INET6 };
 enum { ADDRESS = sizeof(struct sockaddr_in6) };
 
 /* In the peer's namespace: sockets made by hand, so that the library is not part of it. */
@@ -57,7 +56,7 @@ _Noreturn static void answer_with(const char *name, int ready)
 	struct pollfd fds[4];
 
 	for (int i = 0; i < 4; i++)
-		fds[i] = (struct pollfd){ .fd = served(DOMAINS[i / 2],
+		fds[i] = (struct pollfd){ .fd = served(FAMILIES[i / 2],
 						       i % 2 ? SOCK_STREAM : SOCK_DGRAM),
 					  .events = POLLIN };
 	NEED(write(ready, "", 1) == 1);
@@ -156,9 +155,9 @@ static void reaches(void)
 	build();
 	for (int d = 0; d < 2; d++)
 		for (int t = 0; t < 2; t++) {
-			ABOUT("family %d, type %d", DOMAINS[d], TYPES[t]);
-			STR(who_answers(DOMAINS[d], TYPES[t]),
-			    world == UNDER ? "blue" : tier_is("vrf") ? "nobody" : "red");
+			CONTEXT("family %d, type %d", FAMILIES[d], TYPES[t]);
+			STR(who_answers(FAMILIES[d], TYPES[t]),
+			    world == PRELOADED ? "blue" : tier_is("vrf") ? "nobody" : "red");
 		}
 }
 
@@ -177,7 +176,7 @@ static int result_from(pid_t peer_pid, int domain)
 		fd = raw_socket(domain, SOCK_STREAM, 0);
 		_exit(syscall(SYS_connect, fd, &there, ADDRESS) == 0 ? 0 : errno);
 	}
-	return ending_of(pid);
+	return wait_status(pid);
 }
 
 /* Without the library red's client is served, but not in the VRF tier (tcp_l3mdev_accept=0). */
@@ -185,16 +184,16 @@ static void is_reached(void)
 {
 	build();
 	for (int d = 0; d < 2; d++) {
-		union address any = address_of(DOMAINS[d], "0.0.0.0", "::");
-		int fd = (int)WORKS(socket(DOMAINS[d], SOCK_STREAM, 0));
+		union address any = address_of(FAMILIES[d], "0.0.0.0", "::");
+		int fd = (int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0));
 
-		ABOUT("family %d", DOMAINS[d]);
+		CONTEXT("family %d", FAMILIES[d]);
 		WORKS(bind(fd, &any.any, ADDRESS));
 		WORKS(listen(fd, 1));
-		if (world == UNDER)
-			EQ(result_from(blue, DOMAINS[d]), 0);
-		EQ(result_from(red, DOMAINS[d]),
-		   world == WITHOUT && !tier_is("vrf") ? 0 : ECONNREFUSED);
+		if (world == PRELOADED)
+			EQ(result_from(blue, FAMILIES[d]), 0);
+		EQ(result_from(red, FAMILIES[d]),
+		   world == BASELINE && !tier_is("vrf") ? 0 : ECONNREFUSED);
 		close(fd);
 	}
 }
@@ -206,12 +205,12 @@ static void is_reached(void)
 static void shares_a_port(void)
 {
 	for (int d = 0; d < 2; d++) {
-		union address here = address_of(DOMAINS[d], "192.0.2.1", "2001:db8::1");
-		int stream = (int)WORKS(socket(DOMAINS[d], SOCK_STREAM, 0));
-		int datagram = (int)WORKS(socket(DOMAINS[d], SOCK_DGRAM, 0));
+		union address here = address_of(FAMILIES[d], "192.0.2.1", "2001:db8::1");
+		int stream = (int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0));
+		int datagram = (int)WORKS(socket(FAMILIES[d], SOCK_DGRAM, 0));
 
-		ABOUT("family %d", DOMAINS[d]);
-		if (world == WITHOUT && (part || tier_is("vrf"))) {
+		CONTEXT("family %d", FAMILIES[d]);
+		if (world == BASELINE && (phase || tier_is("vrf"))) {
 			/* In the VRF tier the address is none outside the VRFs. */
 			int error = tier_is("vrf") ? EADDRNOTAVAIL : EADDRINUSE;
 
@@ -223,15 +222,15 @@ static void shares_a_port(void)
 		WORKS(bind(stream, &here.any, ADDRESS));
 		WORKS(listen(stream, 1));
 	}
-	if (part)
+	if (phase)
 		return;
 	setenv("VRFBIND_VRF", "red", 1);
-	EQ(live_again("the second server"), 0);
+	EQ(reexec("the second server"), 0);
 }
 
 static void two_servers(void)
 {
-	if (!part)
+	if (!phase)
 		build();
 	shares_a_port();
 }

@@ -7,7 +7,7 @@
  *
  * Each race is tried TRIALS times, or VRFBIND_TRIALS times if that is set (`make races`); FEWER times
  * without the library, where it only shows that the trial itself is sound, and in the VRF tier, which
- * may be an emulated machine. A trial that hangs is found by ending_of(), and every socket's device is
+ * may be an emulated machine. A trial that hangs is found by wait_status(), and every socket's device is
  * read back.
  */
 #include "device.h"
@@ -21,7 +21,7 @@ static int trials(void)
 	const char *asked = getenv("VRFBIND_TRIALS");
 	int number = asked ? atoi(asked) : TRIALS;
 
-	if (world == WITHOUT || tier_is("vrf"))
+	if (world == BASELINE || tier_is("vrf"))
 		number = FEWER;
 
 	NOTE("%d trials\n", number);
@@ -32,7 +32,7 @@ static void open_and_close(int domain, int type)
 {
 	int fd = (int)WORKS(socket(domain, type, 0));
 
-	STR(device_of(fd), born_on());
+	STR(device_of(fd), expected_device());
 	EQ(close(fd), 0);
 }
 
@@ -45,9 +45,9 @@ static void open_each_kind(void)
 /* What the child finds wrong is counted already; here is how it ends. */
 static void ends_well(pid_t pid, int number)
 {
-	ABOUT("trial %d", number);
-	EQ(ending_of(pid), 0);
-	ABOUT("%s", "");
+	CONTEXT("trial %d", number);
+	EQ(wait_status(pid), 0);
+	CONTEXT("%s", "");
 }
 
 /* -- Threads. */
@@ -83,7 +83,7 @@ static void *thread_is_refused(void *unused)
 	(void)unused;
 	pthread_barrier_wait(&start);
 	for (int i = 0; i < rounds && all_well(); i++) {
-		if (world == WITHOUT) {
+		if (world == BASELINE) {
 			open_each_kind();
 			continue;
 		}
@@ -130,13 +130,13 @@ _Noreturn static void first_socket(void)
 
 	NEED(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
 	kill(getpid(), SIGSTOP);
-	errno = UNTOUCHED;
+	errno = ERRNO_SENTINEL;
 	moment = DURING;
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	moment = AFTER;
 	TRUE(fd >= 0);
-	EQ(errno, UNTOUCHED);
-	STR(device_of(fd), born_on());
+	EQ(errno, ERRNO_SENTINEL);
+	STR(device_of(fd), expected_device());
 	open_each_kind();
 	_exit(0);
 }
@@ -170,16 +170,16 @@ static enum moment interrupt_after(int steps, int number)
 static void signal_handler(void)
 {
 	struct sigaction action = { .sa_handler = handler_opens };
-	int number = 0, steps = 0, first = 0, sweeps = 0, wanted = part ? atoi(part) : trials();
+	int number = 0, steps = 0, first = 0, sweeps = 0, wanted = phase ? atoi(phase) : trials();
 
-	if (!part) {
+	if (!phase) {
 		setenv("LD_BIND_NOW", "1", 1);
 		/* No more at a time than end before the limit of a child. */
 		for (; wanted > 0 && all_well(); wanted -= TRIALS) {
 			char batch[12];
 
 			snprintf(batch, sizeof(batch), "%d", wanted < TRIALS ? wanted : TRIALS);
-			EQ(live_again(batch), 0);
+			EQ(reexec(batch), 0);
 		}
 		return;
 	}
@@ -236,18 +236,18 @@ static void vforked(void)
 		volatile int fd = -1, left = 0;
 		pid_t pid;
 
-		errno = UNTOUCHED;
+		errno = ERRNO_SENTINEL;
 		pid = vfork();
 		if (pid == 0) {
 			fd = socket(i % 2 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
 			left = errno;
-			if (fd < 0 || strcmp(device_of(fd), born_on()) != 0)
+			if (fd < 0 || strcmp(device_of(fd), expected_device()) != 0)
 				_exit(1);
 			_exit(0);
 		}
 		ends_well(pid, i);
 		TRUE(fd >= 0);
-		EQ(left, UNTOUCHED);
+		EQ(left, ERRNO_SENTINEL);
 		/* The descriptors were the child's own. */
 		FAILS(close(fd), EBADF);
 	}
@@ -280,7 +280,7 @@ static void fork_among_threads(void)
 		_exit(0);
 	}
 	open_each_kind();
-	EQ(ending_of(pid), 0);
+	EQ(wait_status(pid), 0);
 	for (int i = 0; i < 2; i++)
 		pthread_join(thread[i], NULL);
 }

@@ -14,82 +14,61 @@
 #include "bypass.h"
 #include <sys/resource.h>
 
-#ifndef PR_SET_MDWE
-#define PR_SET_MDWE 65			/* Linux 6.3 */
-#define PR_MDWE_REFUSE_EXEC_GAIN 1
-#endif
-
-static const int IP[] = { AF_INET, AF_INET6 };
-
 static void sockets_are_bound_to(const char *device, const char *by_libc)
 {
 	for (int d = 0; d < 2; d++) {
-		ABOUT("%s, family %d", part ? part : "at once", IP[d]);
-		STR(device_of((int)WORKS(socket(IP[d], SOCK_STREAM, 0))), device);
-		STR(device_of((int)WORKS(syscall(SYS_socket, IP[d], SOCK_STREAM, 0))), device);
-		STR(device_of((int)WORKS(libc_socket(IP[d], SOCK_DGRAM, 0))), by_libc);
+		CONTEXT("%s, family %d", phase ? phase : "at once", FAMILIES[d]);
+		STR(device_of((int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0))), device);
+		STR(device_of((int)WORKS(syscall(SYS_socket, FAMILIES[d], SOCK_STREAM, 0))), device);
+		STR(device_of((int)WORKS(libc_socket(FAMILIES[d], SOCK_DGRAM, 0))), by_libc);
 	}
 }
 
 /* Exported symbols lead to the library whatever happens; libc's own functions if they can be led. */
 static void sockets_are_bound(const char *by_libc)
 {
-	sockets_are_bound_to(born_on(), by_libc);
+	sockets_are_bound_to(expected_device(), by_libc);
 }
 
 /* By this copy of the library, or by one that was there before (unreadable_program()). */
-static bool is_led(unsigned int result)
+static bool is_patched(unsigned int result)
 {
-	return result == LED || result == LED_BY_ANOTHER;
+	return result == PATCHED || result == PATCHED_BY_OTHER_COPY;
 }
 
 static void all_are_bound(void)
 {
-	sockets_are_bound(born_on());
-	if (world == UNDER) {
-		TRUE(is_led(info()->socket));
-		TRUE(is_led(info()->execve));
+	sockets_are_bound(expected_device());
+	if (world == PRELOADED) {
+		TRUE(is_patched(info()->socket));
+		TRUE(is_patched(info()->execve));
 	}
 }
 
-static void lives_restricted(void (*restrict_it)(void), const char *how)
+static void reexec_restricted(void (*restrict_it)(void), const char *how)
 {
-	if (part) {
+	if (phase) {
 		all_are_bound();
 		return;
 	}
 	restrict_it();
-	EQ(live_again(how), 0);
+	EQ(reexec(how), 0);
 }
 
 /* -- Writing libc's code. */
 
-static void set_mdwe(void)
-{
-	NEED(prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0);
-}
-
-static const char *takes_mdwe(void)
-{
-	pid_t pid = fork();
-
-	if (pid == 0)
-		_exit(prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0 ? 0 : 1);
-	return ending_of(pid) == 0 ? NULL : "PR_SET_MDWE is of Linux 6.3";
-}
-
 static void mdwe(void)
 {
-	lives_restricted(set_mdwe, "under PR_SET_MDWE");
+	reexec_restricted(set_mdwe, "under PR_SET_MDWE");
 }
 
 static void no_new_code(void)
 {
-	lives_restricted(forbid_new_code, "under MemoryDenyWriteExecute=");
+	reexec_restricted(forbid_new_code, "under MemoryDenyWriteExecute=");
 }
 
 /* The program is executed by its path, since /proc/self/exe will not do. */
-static int live_without_proc(const char *as_part)
+static int reexec_without_proc(const char *as_phase)
 {
 	char self[4096];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -102,18 +81,18 @@ static int live_without_proc(const char *as_part)
 	NEED(access("/proc/self/mem", F_OK) < 0);
 	pid = fork();
 	if (pid == 0)
-		become(self, as_part);
-	return ending_of(pid);
+		exec_phase(self, as_phase);
+	return wait_status(pid);
 }
 
 static void no_proc(void)
 {
-	if (part) {
+	if (phase) {
 		all_are_bound();
 		return;
 	}
 	own_mounts();
-	EQ(live_without_proc("without /proc"), 0);
+	EQ(reexec_without_proc("without /proc"), 0);
 }
 
 /* Read-only by a mount that says so, as ProtectProc= and containers have it. */
@@ -129,7 +108,7 @@ static void make_proc_read_only(void)
 
 static void read_only_proc(void)
 {
-	lives_restricted(make_proc_read_only, "with /proc read-only");
+	reexec_restricted(make_proc_read_only, "with /proc read-only");
 }
 
 /* What may be executed and not read cannot be dumped either, and so not be written to by /proc. */
@@ -137,24 +116,24 @@ static void unreadable_program(void)
 {
 	pid_t pid;
 
-	if (part) {
+	if (phase) {
 		int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 
 		EQ(memory, -1);
 		all_are_bound();
 		return;
 	}
-	set_scene();
-	command("chmod 711 " SCENE "/program");
+	set_up_sandbox();
+	command("chmod 711 " SANDBOX "/program");
 	pid = fork();
 	if (pid == 0) {
 		NEED(become_nobody());
-		become(SCENE "/program", "a program of mode 0711");
+		exec_phase(SANDBOX "/program", "a program of mode 0711");
 	}
-	EQ(ending_of(pid), 0);
+	EQ(wait_status(pid), 0);
 }
 
-static const char *takes_vrf(void)
+static const char *requires_vrf(void)
 {
 	return tier_is("vrf") ? NULL : "ip vrf exec takes a VRF";
 }
@@ -167,35 +146,35 @@ static void inside_ip_vrf_exec(void)
 {
 	static const char *const WHERE[] = { IN_THE_SAME, IN_ANOTHER };
 
-	if (!part) {
-		set_scene();
+	if (!phase) {
+		set_up_sandbox();
 		for (int i = 0; i < 2; i++) {
 			pid_t pid = fork();
 
 			if (pid == 0) {
 				execlp("ip", "ip", "vrf", "exec",
 				       setting(i ? "VRFBIND_TEST_OTHER" : "VRFBIND_TEST_DEVICE"),
-				       SCENE "/program", tap_arguments[1], tap_arguments[2],
+				       SANDBOX "/program", tap_arguments[1], tap_arguments[2],
 				       tap_arguments[3], WHERE[i], (char *)NULL);
 				_exit(127);
 			}
-			EQ(ending_of(pid), 0);
+			EQ(wait_status(pid), 0);
 		}
 		return;
 	}
 	if (geteuid() == 0) {
 		NEED(become_nobody());
-		become(SCENE "/program", part);
+		exec_phase(SANDBOX "/program", phase);
 	}
-	ABOUT("%s", part);
-	if (strcmp(part, IN_THE_SAME) == 0) {
+	CONTEXT("%s", phase);
+	if (strcmp(phase, IN_THE_SAME) == 0) {
 		sockets_are_bound_to(setting("VRFBIND_TEST_DEVICE"), setting("VRFBIND_TEST_DEVICE"));
-	} else if (world == WITHOUT) {
+	} else if (world == BASELINE) {
 		sockets_are_bound_to(setting("VRFBIND_TEST_OTHER"), setting("VRFBIND_TEST_OTHER"));
 	} else {
 		for (int d = 0; d < 2; d++) {
-			FAILS(socket(IP[d], SOCK_STREAM, 0), EPERM);
-			FAILS(libc_socket(IP[d], SOCK_DGRAM, 0), EPERM);
+			FAILS(socket(FAMILIES[d], SOCK_STREAM, 0), EPERM);
+			FAILS(libc_socket(FAMILIES[d], SOCK_DGRAM, 0), EPERM);
 		}
 	}
 }
@@ -205,31 +184,31 @@ static void both_barred(void)
 {
 	const char *said;
 
-	if (part) {
-		if (world == UNDER) {
+	if (phase) {
+		if (world == PRELOADED) {
 			EQ(info()->socket, REFUSED);
 			EQ(info()->execve, REFUSED);
 			EQ(info()->state, STATE_DEVICE);
-			STR(info()->device, born_on());
+			STR(info()->device, expected_device());
 		}
 		sockets_are_bound("");
 		return;
 	}
 	setenv("VRFBIND_LOG", "stderr", 1);
-	hear(0);
+	capture_stderr(0);
 	forbid_new_code();
 	own_mounts();
-	EQ(live_without_proc("with both ways barred"), 0);
-	said = heard();
-	ABOUT("%.150s", said);
-	EQ(strstr(said, "socket is not led") != NULL, world == UNDER);
-	EQ(strstr(said, "execve is not led") != NULL, world == UNDER);
-	EQ(strstr(said, "MemoryDenyWriteExecute") != NULL, world == UNDER);
-	EQ(strstr(said, "ProtectProc") != NULL, world == UNDER);
+	EQ(reexec_without_proc("with both ways barred"), 0);
+	said = captured_stderr();
+	CONTEXT("%.150s", said);
+	EQ(strstr(said, "socket is not led") != NULL, world == PRELOADED);
+	EQ(strstr(said, "execve is not led") != NULL, world == PRELOADED);
+	EQ(strstr(said, "MemoryDenyWriteExecute") != NULL, world == PRELOADED);
+	EQ(strstr(said, "ProtectProc") != NULL, world == PRELOADED);
 }
 
 #if defined(__GLIBC__) && defined(__x86_64__)
-static const char *takes_glibc_of_x86_64(void) { return NULL; }
+static const char *requires_glibc_of_x86_64(void) { return NULL; }
 
 /* In the file that is mapped at `code`: `mov $number, %eax` becomes the same in other words. */
 static void reword(int file, void *code, unsigned char number)
@@ -258,17 +237,17 @@ static void other_libc(void)
 	int file;
 
 	NEED(dladdr(libc_own("socket"), &libc) != 0);
-	NEED(mount("none", SCENE, "tmpfs", 0, "mode=0755") == 0);
-	command("cp '%s' " SCENE "/libc.so.6", libc.dli_fname);
-	file = open(SCENE "/libc.so.6", O_RDWR | O_CLOEXEC);
+	mount_sandbox();
+	command("cp '%s' " SANDBOX "/libc.so.6", libc.dli_fname);
+	file = open(SANDBOX "/libc.so.6", O_RDWR | O_CLOEXEC);
 	NEED(file >= 0);
 	reword(file, libc_own("socket"), SYS_socket);
 	reword(file, libc_own("execve"), SYS_execve);
 	close(file);
-	setenv("LD_LIBRARY_PATH", SCENE, 1);
+	setenv("LD_LIBRARY_PATH", SANDBOX, 1);
 }
 #else
-static const char *takes_glibc_of_x86_64(void) { return "the test knows the code of glibc's x86_64 only"; }
+static const char *requires_glibc_of_x86_64(void) { return "the test knows the code of glibc's x86_64 only"; }
 static void other_libc(void) { }
 #endif
 
@@ -277,8 +256,8 @@ static void unknown_code(void)
 {
 	const char *said;
 
-	if (part) {
-		if (world == UNDER) {
+	if (phase) {
+		if (world == PRELOADED) {
 			EQ(info()->socket, UNKNOWN_CODE);
 			EQ(info()->execve, UNKNOWN_CODE);
 		}
@@ -290,60 +269,52 @@ static void unknown_code(void)
 	if (!getenv("OUTSIDE")) {
 		setenv("OUTSIDE", "1", 1);
 		setenv("VRFBIND_VRF", "default", 1);
-		become(NULL, NULL);
+		exec_phase(NULL, NULL);
 	}
 	other_libc();
 	setenv("VRFBIND_VRF", setting("VRFBIND_TEST_DEVICE"), 1);
 	setenv("VRFBIND_LOG", "stderr", 1);
-	hear(0);
-	EQ(live_again("with another libc"), 0);
-	said = heard();
-	ABOUT("%.150s", said);
-	EQ(strstr(said, "socket is not led") != NULL, world == UNDER);
-	EQ(strstr(said, "execve is not led") != NULL, world == UNDER);
-	EQ(strstr(said, "none that vrfbind knows") != NULL, world == UNDER);
+	capture_stderr(0);
+	EQ(reexec("with another libc"), 0);
+	said = captured_stderr();
+	CONTEXT("%.150s", said);
+	EQ(strstr(said, "socket is not led") != NULL, world == PRELOADED);
+	EQ(strstr(said, "execve is not led") != NULL, world == PRELOADED);
+	EQ(strstr(said, "none that vrfbind knows") != NULL, world == PRELOADED);
 }
 
 /* Under a seal it does not escape. */
 static void both_barred_and_sealed(void)
 {
-	if (part) {
+	if (phase) {
 		for (int d = 0; d < 2; d++) {
-			STR(device_of((int)WORKS(socket(IP[d], SOCK_STREAM, 0))), born_on());
-			if (world == UNDER)
-				FAILS(libc_socket(IP[d], SOCK_DGRAM, 0), EPERM);
+			STR(device_of((int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0))), expected_device());
+			if (world == PRELOADED)
+				FAILS(libc_socket(FAMILIES[d], SOCK_DGRAM, 0), EPERM);
 			else
-				STR(device_of((int)WORKS(libc_socket(IP[d], SOCK_DGRAM, 0))), "");
+				STR(device_of((int)WORKS(libc_socket(FAMILIES[d], SOCK_DGRAM, 0))), "");
 		}
 		return;
 	}
 	setenv("VRFBIND_SEAL", "1", 1);
 	forbid_new_code();
 	own_mounts();
-	EQ(live_without_proc("with both ways barred"), 0);
+	EQ(reexec_without_proc("with both ways barred"), 0);
 }
 
 /* What execve() does under the exported symbol alone: a scrubbed environment is still repaired. */
 static void both_barred_and_exec(void)
 {
-	char *arguments[] = { tap_arguments[0], tap_arguments[1], tap_arguments[2],
-			      tap_arguments[3], (char *)"the next", NULL };
-	char *kept[100] = { NULL };
-	size_t count = 0;
-
-	if (!part) {
+	if (!phase) {
 		forbid_new_code();
 		filter_out(SYS_openat, 2, O_ACCMODE, O_RDWR, fails_with(EACCES));
-		EQ(live_again("with both ways barred"), 0);
+		EQ(reexec("with both ways barred"), 0);
 		return;
 	}
 	sockets_are_bound("");
-	if (strcmp(part, "the next") == 0)
+	if (strcmp(phase, "the next") == 0)
 		return;
-	for (char **entry = environ; *entry && count < 99; entry++)
-		if (strncmp(*entry, "VRFBIND_TEST_", 13) == 0)
-			kept[count++] = *entry;
-	execve("/proc/self/exe", arguments, kept);
+	execve("/proc/self/exe", phase_arguments("the next"), stripped_environment());
 	NEED(!"execve failed");
 }
 
@@ -376,11 +347,11 @@ static void no_writable_code(void)
 
 	NEED(maps != NULL);
 	while (fgets(line, sizeof(line), maps)) {
-		ABOUT("%.150s", line);
+		CONTEXT("%.150s", line);
 		TRUE(!strstr(line, " rwx"));
 	}
 	fclose(maps);
-	ABOUT("%s", "");
+	CONTEXT("%s", "");
 	STR(permissions_at(libc_own("socket")), "r-xp");
 	STR(permissions_at(libc_own("execve")), "r-xp");
 	STR(permissions_at(libc_own("getppid")), "r-xp");
@@ -388,11 +359,11 @@ static void no_writable_code(void)
 
 static void code_stays_code(void)
 {
-	if (!part) {
+	if (!phase) {
 		no_writable_code();
 		/* Now without /proc/self/mem: by mprotect(2). */
 		filter_out(SYS_openat, 2, O_ACCMODE, O_RDWR, fails_with(EACCES));
-		EQ(live_again("by mprotect"), 0);
+		EQ(reexec("by mprotect"), 0);
 		return;
 	}
 	all_are_bound();
@@ -402,16 +373,16 @@ static void code_stays_code(void)
 /* Where code may be written at all, it is never seen without being executable, or libc were gone. */
 static void never_only_writable(void)
 {
-	if (!part) {
+	if (!phase) {
 		filter_out(SYS_openat, 2, O_ACCMODE, O_RDWR, fails_with(EACCES));
 		/* The way back from PROT_READ | PROT_WRITE. */
 		filter_out(SYS_mprotect, 2, PROT_WRITE | PROT_EXEC, PROT_EXEC,
 			   fails_with(EACCES));
-		EQ(live_again("with no way back"), 0);
+		EQ(reexec("with no way back"), 0);
 		return;
 	}
 	/* The code has been written, and the pages stay as they are. */
-	sockets_are_bound(born_on());
+	sockets_are_bound(expected_device());
 	WORKS(raw_socket(AF_INET, SOCK_STREAM, 0));
 	EQ(run("/bin/true"), 0);
 }
@@ -421,7 +392,7 @@ static void data_is_read_only(void)
 	STR(permissions_at(info()), "r--p");
 }
 
-static const char *takes_glibc(void)
+static const char *requires_glibc(void)
 {
 #ifdef __GLIBC__
 	return NULL;
@@ -443,9 +414,9 @@ static void system_service(void)
 		SYS_unshare, SYS_setns, SYS_mount, SYS_perf_event_open, SYS_kcmp,
 	};
 
-	if (part) {
-		sockets_are_bound(born_on());
-		if (world == UNDER) {
+	if (phase) {
+		sockets_are_bound(expected_device());
+		if (world == PRELOADED) {
 			EQ(info()->seal, SEAL_MADE);
 			FAILS(raw_socket(AF_INET, SOCK_STREAM, 0), EPERM);
 		}
@@ -454,7 +425,7 @@ static void system_service(void)
 	setenv("VRFBIND_SEAL", "1", 1);
 	for (size_t i = 0; i < sizeof(KILLED) / sizeof(*KILLED); i++)
 		filter_out(KILLED[i], 0, WHATEVER, WHATEVER, SECCOMP_RET_KILL_PROCESS);
-	EQ(live_again("under @system-service"), 0);
+	EQ(reexec("under @system-service"), 0);
 }
 
 /* The kernel's no, whatever it is, is passed on, and no socket is handed out. */
@@ -473,23 +444,23 @@ static void setsockopt_refused(void)
 				   fails_with(ERRORS[i]));
 			before = open_descriptors();
 			for (int d = 0; d < 2; d++) {
-				ABOUT("%s, family %d", strerror(ERRORS[i]), IP[d]);
-				if (world == WITHOUT) {
-					close((int)WORKS(socket(IP[d], SOCK_STREAM, 0)));
+				CONTEXT("%s, family %d", strerror(ERRORS[i]), FAMILIES[d]);
+				if (world == BASELINE) {
+					close((int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0)));
 					continue;
 				}
-				FAILS(socket(IP[d], SOCK_STREAM, 0), ERRORS[i]);
-				FAILS(libc_socket(IP[d], SOCK_STREAM, 0), ERRORS[i]);
-				FAILS(syscall(SYS_socket, IP[d], SOCK_STREAM, 0), ERRORS[i]);
+				FAILS(socket(FAMILIES[d], SOCK_STREAM, 0), ERRORS[i]);
+				FAILS(libc_socket(FAMILIES[d], SOCK_STREAM, 0), ERRORS[i]);
+				FAILS(syscall(SYS_socket, FAMILIES[d], SOCK_STREAM, 0), ERRORS[i]);
 			}
 			EQ(open_descriptors(), before);
-			if (world == UNDER)
+			if (world == PRELOADED)
 				FAILS(bind(fd, (struct sockaddr *)&any, sizeof(any)), ERRORS[i]);
 			else
 				WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
 			tap_end(NULL);
 		}
-		EQ(ending_of(pid), 0);
+		EQ(wait_status(pid), 0);
 	}
 }
 
@@ -500,26 +471,26 @@ static void setsockopt_refused(void)
 static void getsockopt_refused(void)
 {
 	struct sockaddr_storage any = { .ss_family = AF_INET };
-	int inherited = raw_socket(AF_INET, SOCK_STREAM, 0), born[2], ends[2];
+	int inherited = raw_socket(AF_INET, SOCK_STREAM, 0), created[2], ends[2];
 	long watcher;
 
 	NEED(pipe2(ends, O_CLOEXEC) == 0);
 	watcher = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (watcher == 0) {
-		NEED(read(ends[0], born, sizeof(born)) == sizeof(born));
+		NEED(read(ends[0], created, sizeof(created)) == sizeof(created));
 		for (int d = 0; d < 2; d++)
-			STR(device_of(born[d]), born_on());
+			STR(device_of(created[d]), expected_device());
 		tap_end(NULL);
 	}
 	filter_out(SYS_getsockopt, 0, WHATEVER, WHATEVER, fails_with(EACCES));
 	for (int d = 0; d < 2; d++)
-		born[d] = (int)WORKS(socket(IP[d], SOCK_STREAM, 0));
-	if (world == UNDER)
+		created[d] = (int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0));
+	if (world == PRELOADED)
 		FAILS(bind(inherited, (struct sockaddr *)&any, sizeof(any)), EACCES);
 	else
 		WORKS(bind(inherited, (struct sockaddr *)&any, sizeof(any)));
-	NEED(write(ends[1], born, sizeof(born)) == sizeof(born));
-	EQ(ending_of((pid_t)watcher), 0);
+	NEED(write(ends[1], created, sizeof(created)) == sizeof(created));
+	EQ(wait_status((pid_t)watcher), 0);
 }
 
 static void close_refused(void)
@@ -529,9 +500,9 @@ static void close_refused(void)
 	/* Nothing can be done about that; what counts is that the program is not told the number. */
 	forbid(SYS_close, EIO);
 	for (int d = 0; d < 2; d++) {
-		fd = socket(IP[d], SOCK_STREAM, 0);
-		EQ(fd, world == UNDER ? -1 : fd);
-		if (world == UNDER)
+		fd = socket(FAMILIES[d], SOCK_STREAM, 0);
+		EQ(fd, world == PRELOADED ? -1 : fd);
+		if (world == PRELOADED)
 			EQ(errno, ENODEV);
 	}
 }
@@ -544,7 +515,7 @@ static void little_else(void)
 		SYS_ppoll, SYS_pwrite64,
 	};
 
-	if (part) {
+	if (phase) {
 		all_are_bound();
 		return;
 	}
@@ -552,12 +523,12 @@ static void little_else(void)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			ABOUT("system call %ld", FORBIDDEN[i]);
+			CONTEXT("system call %ld", FORBIDDEN[i]);
 			forbid(FORBIDDEN[i], EPERM);
-			become(NULL, "with little else");
+			exec_phase(NULL, "with little else");
 		}
-		ABOUT("system call %ld", FORBIDDEN[i]);
-		EQ(ending_of(pid), 0);
+		CONTEXT("system call %ld", FORBIDDEN[i]);
+		EQ(wait_status(pid), 0);
 	}
 }
 
@@ -571,13 +542,13 @@ static void little_memory(void)
 {
 	int started = 0, failed = 0;
 
-	if (part) {
-		if (world == UNDER && !is_loaded(setting("VRFBIND_TEST_LIB"))) {
+	if (phase) {
+		if (world == PRELOADED && !is_loaded(setting("VRFBIND_TEST_LIB"))) {
 			tap_fail(__FILE__, __LINE__, "ld.so went on without the library");
 			return;
 		}
 		for (int d = 0; d < 2; d++)
-			STR(device_of((int)WORKS(socket(IP[d], SOCK_STREAM, 0))), born_on());
+			STR(device_of((int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0))), expected_device());
 		_exit(all_well() ? 50 : 51);
 	}
 	NEED(dup2(open("/dev/null", O_WRONLY), STDERR_FILENO) == STDERR_FILENO);
@@ -589,15 +560,15 @@ static void little_memory(void)
 			struct rlimit limit = { size, size };
 
 			NEED(setrlimit(RLIMIT_AS, &limit) == 0);
-			become(NULL, "with little memory");
+			exec_phase(NULL, "with little memory");
 		}
-		ending = ending_of(pid);
-		ABOUT("%lu bytes: %d", (unsigned long)size, ending);
+		ending = wait_status(pid);
+		CONTEXT("%lu bytes: %d", (unsigned long)size, ending);
 		TRUE(ending != 51);
 		started += ending == 50;
 		failed += ending != 50;
 	}
-	ABOUT("%s", "");
+	CONTEXT("%s", "");
 	TRUE(started > 0);
 	TRUE(failed > 0);
 }
@@ -606,9 +577,9 @@ static void bare_descriptors(void)
 {
 	pid_t pid;
 
-	if (part) {
-		sockets_are_bound(born_on());
-		if (strstr(part, "sealed") && world == UNDER)
+	if (phase) {
+		sockets_are_bound(expected_device());
+		if (strstr(phase, "sealed") && world == PRELOADED)
 			FAILS(raw_socket(AF_INET, SOCK_STREAM, 0), EPERM);
 		return;
 	}
@@ -619,9 +590,9 @@ static void bare_descriptors(void)
 				close(fd);
 			if (sealed)
 				setenv("VRFBIND_SEAL", "1", 1);
-			become(NULL, sealed ? "sealed, 0 to 2 closed" : "0 to 2 closed");
+			exec_phase(NULL, sealed ? "sealed, 0 to 2 closed" : "0 to 2 closed");
 		}
-		EQ(ending_of(pid), 0);
+		EQ(wait_status(pid), 0);
 	}
 }
 
@@ -630,11 +601,11 @@ static void no_descriptors(void)
 	struct rlimit limit;
 	pid_t pid;
 
-	if (part) {
+	if (phase) {
 		NEED(getrlimit(RLIMIT_NOFILE, &limit) == 0);
 		limit.rlim_cur = limit.rlim_max;
 		NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-		sockets_are_bound(born_on());
+		sockets_are_bound(expected_device());
 		return;
 	}
 	/* ld.so needs one for each library it loads, and closes it. There is one, 3 or so. */
@@ -645,9 +616,9 @@ static void no_descriptors(void)
 		NEED(getrlimit(RLIMIT_NOFILE, &limit) == 0);
 		limit.rlim_cur = 4;
 		NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-		become(NULL, "one descriptor");
+		exec_phase(NULL, "one descriptor");
 	}
-	EQ(ending_of(pid), 0);
+	EQ(wait_status(pid), 0);
 }
 
 /* -- A new root, in which the library's file is not. */
@@ -657,59 +628,59 @@ static void new_root(void)
 	const char *said;
 	pid_t pid;
 
-	if (part) {
+	if (phase) {
 		NEED(!is_loaded(setting("VRFBIND_TEST_LIB")));
-		if (strcmp(part, "sealed") == 0 && world == UNDER)
+		if (strcmp(phase, "sealed") == 0 && world == PRELOADED)
 			FAILS(socket(AF_INET, SOCK_STREAM, 0), EPERM);
 		else
 			STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), "");
 		return;
 	}
 	own_mounts();
-	NEED(mount("none", SCENE, "tmpfs", 0, "mode=0755") == 0);
-	command("cd " SCENE " && mkdir proc usr && cp /proc/%d/exe program && "
+	mount_sandbox();
+	command("cd " SANDBOX " && mkdir proc usr && cp /proc/%d/exe program && "
 		"for d in bin lib lib64; do [ ! -e /$d ] || { mkdir $d && mount --bind /$d $d; }; "
 		"done && mount --bind /usr usr && mount --rbind /proc proc", getpid());
 	NEED(strncmp(setting("VRFBIND_TEST_LIB"), "/usr/", 5) != 0);
-	hear(0);
+	capture_stderr(0);
 	pid = fork();
 	if (pid == 0) {
-		NEED(chroot(SCENE) == 0 && chdir("/") == 0);
-		sockets_are_bound(born_on());
+		NEED(chroot(SANDBOX) == 0 && chdir("/") == 0);
+		sockets_are_bound(expected_device());
 		if (strcmp(scenario->also, "VRFBIND_SEAL=1") == 0)
-			become("/program", "sealed");
-		become("/program", "unsealed");
+			exec_phase("/program", "sealed");
+		exec_phase("/program", "unsealed");
 	}
-	EQ(ending_of(pid), 0);
-	said = heard();
-	ABOUT("%.150s", said);
-	EQ(strstr(said, "vrfbind: /program is not preloaded: ") != NULL, world == UNDER);
-	EQ(strstr(said, "not to be found") != NULL, world == UNDER);
+	EQ(wait_status(pid), 0);
+	said = captured_stderr();
+	CONTEXT("%.150s", said);
+	EQ(strstr(said, "vrfbind: /program is not preloaded: ") != NULL, world == PRELOADED);
+	EQ(strstr(said, "not to be found") != NULL, world == PRELOADED);
 }
 
-static const char *takes_chroot(void)
+static const char *requires_chroot(void)
 {
 	return geteuid() == 0 ? NULL : "chroot(2) takes root";
 }
 
 static const struct scenario SCENARIOS[] = {
-	{ "under PR_SET_MDWE libc's own sockets are bound", mdwe, .elsewhere = takes_mdwe },
+	{ "under PR_SET_MDWE libc's own sockets are bound", mdwe, .elsewhere = requires_mdwe },
 	{ "under MemoryDenyWriteExecute= of older systemds too", no_new_code },
 	{ "without /proc too", no_proc },
 	{ "with /proc read-only too", read_only_proc },
 	{ "in a program that its user may not read too", unreadable_program,
-	  .elsewhere = takes_root },
+	  .elsewhere = requires_root },
 	{ "inside ip vrf exec nobody has sockets in the same VRF, and none in another",
-	  inside_ip_vrf_exec, .elsewhere = takes_vrf },
+	  inside_ip_vrf_exec, .elsewhere = requires_vrf },
 	{ "where neither way is left they escape, and the library says so", both_barred },
 	{ "or are refused, under a seal", both_barred_and_sealed },
 	{ "so do they, and it says so, where libc's code is not what the library knows", unknown_code,
-	  .elsewhere = takes_glibc_of_x86_64 },
+	  .elsewhere = requires_glibc_of_x86_64 },
 	{ "the exported execve() is still there then", both_barred_and_exec },
 	{ "code that has been written is code again, and not writable", code_stays_code },
 	{ "and never is only writable", never_only_writable },
-	{ "the library's own data is read-only", data_is_read_only, .worlds = UNDER,
-	  .elsewhere = takes_glibc },
+	{ "the library's own data is read-only", data_is_read_only, .worlds = PRELOADED,
+	  .elsewhere = requires_glibc },
 	{ "under @system-service a process can be sealed", system_service },
 	{ "a refused setsockopt() is a refused socket, with the same errno", setsockopt_refused },
 	{ "a refused getsockopt() refuses bind(), not birth", getsockopt_refused },
@@ -720,9 +691,9 @@ static const struct scenario SCENARIOS[] = {
 	{ "with descriptors 0 to 2 closed too, sealed or not", bare_descriptors },
 	{ "with one descriptor to spare at load too", no_descriptors },
 	{ "in a new root sockets are bound; a program there that loses the library is named",
-	  new_root, .also = "VRFBIND_LOG=stderr", .elsewhere = takes_chroot },
+	  new_root, .also = "VRFBIND_LOG=stderr", .elsewhere = requires_chroot },
 	{ "and gets no sockets, under a seal", new_root, .also = "VRFBIND_SEAL=1",
-	  .elsewhere = takes_chroot },
+	  .elsewhere = requires_chroot },
 	{ NULL }
 };
 

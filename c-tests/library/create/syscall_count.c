@@ -97,19 +97,18 @@ static void listens(void)
 
 static const char *under(const char *yes, const char *no)
 {
-	return world == UNDER ? yes : no;
+	return world == PRELOADED ? yes : no;
 }
 
-static void births(void)
+static void creations(void)
 {
-	static const int DOMAINS[] = { AF_INET, AF_INET6 };
 	static const int TYPES[] = { SOCK_STREAM, SOCK_DGRAM, SOCK_DGRAM | SOCK_CLOEXEC };
 
 	for (int d = 0; d < 2; d++)
 		for (int t = 0; t < 3; t++) {
-			domain = DOMAINS[d];
+			domain = FAMILIES[d];
 			type = TYPES[t];
-			ABOUT("family %d, type %#x", domain, type);
+			CONTEXT("family %d, type %#x", domain, type);
 			STR(calls_of(opens), under("socket setsockopt", "socket"));
 		}
 }
@@ -126,7 +125,7 @@ static void opens_in_libc(void)
 	socket_of_libc(domain, type, 0);
 }
 
-static void births_past_the_export(void)
+static void creations_past_the_export(void)
 {
 	domain = AF_INET;
 	type = SOCK_STREAM;
@@ -136,11 +135,11 @@ static void births_past_the_export(void)
 }
 
 /* The call passes our export, the other preload's, and libc's own function, which leads to us. */
-static void births_through_another(void)
+static void creations_through_another(void)
 {
-	if (!part) {
+	if (!phase) {
 		preload(NULL, beside("counts_calls.so"));
-		EQ(live_again("another preload behind the library"), 0);
+		EQ(reexec("another preload behind the library"), 0);
 		return;
 	}
 	domain = AF_INET;
@@ -148,26 +147,26 @@ static void births_through_another(void)
 	STR(calls_of(opens), under("socket setsockopt getsockopt", "socket"));
 }
 
-static void other_births(void)
+static void other_creations(void)
 {
 	static const int DOMAINS[] = { AF_UNIX, AF_NETLINK };
 
 	for (int d = 0; d < 2; d++) {
 		domain = DOMAINS[d];
 		type = SOCK_DGRAM;
-		ABOUT("family %d", domain);
+		CONTEXT("family %d", domain);
 		STR(calls_of(opens), "socket");
 	}
 }
 
-static void failed_births(void)
+static void failed_creations(void)
 {
 	domain = AF_INET;
 	type = 9;
-	ABOUT("refused by the kernel");
+	CONTEXT("refused by the kernel");
 	STR(calls_of(opens), "socket");
 	type = SOCK_DGRAM;
-	ABOUT("without the device");
+	CONTEXT("without the device");
 	STR(calls_of(opens), under("socket setsockopt close", "socket"));
 }
 
@@ -194,11 +193,11 @@ static void inert(void)
 }
 
 static const struct scenario SCENARIOS[] = {
-	{ "socket() of an IP family makes one system call more, setsockopt", births },
-	{ "so do libc's own socket() and syscall(SYS_socket)", births_past_the_export },
-	{ "a call that comes by the library twice binds once", births_through_another },
-	{ "socket() of another family makes none", other_births },
-	{ "a socket() that fails closes what it has opened, and nothing more", failed_births,
+	{ "socket() of an IP family makes one system call more, setsockopt", creations },
+	{ "so do libc's own socket() and syscall(SYS_socket)", creations_past_the_export },
+	{ "a call that comes by the library twice binds once", creations_through_another },
+	{ "socket() of another family makes none", other_creations },
+	{ "a socket() that fails closes what it has opened, and nothing more", failed_creations,
 	  .vrf = "no-such-device" },
 	{ "bind(), connect() and listen() of a socket that has a device ask for it once",
 	  on_a_device },

@@ -11,49 +11,47 @@
 #include <sys/stat.h>
 #include <time.h>
 
-static const int IP[] = { AF_INET, AF_INET6 };
-
-static void births(void)
+static void creations(void)
 {
 	static const int TYPES[] = { SOCK_STREAM, SOCK_DGRAM | SOCK_CLOEXEC };
 
 	for (int d = 0; d < 2; d++)
 		for (int t = 0; t < 2; t++) {
-			ABOUT("family %d, type %#x", IP[d], TYPES[t]);
-			STR(device_of((int)WORKS(syscall(SYS_socket, IP[d], TYPES[t], 0))), born_on());
+			CONTEXT("family %d, type %#x", FAMILIES[d], TYPES[t]);
+			STR(device_of((int)WORKS(syscall(SYS_socket, FAMILIES[d], TYPES[t], 0))), expected_device());
 		}
-	ABOUT("with a protocol");
+	CONTEXT("with a protocol");
 	STR(device_of((int)WORKS(syscall(SYS_socket, AF_INET, SOCK_STREAM, IPPROTO_TCP))),
-	    born_on());
+	    expected_device());
 	FAILS(syscall(SYS_socket, AF_INET, SOCK_STREAM, IPPROTO_UDP), EPROTONOSUPPORT);
 	/* The kernel takes ints, whatever is in the upper halves of the registers. */
-	ABOUT("more than 32 bits");
+	CONTEXT("more than 32 bits");
 	STR(device_of((int)WORKS(syscall(SYS_socket, 0x500000000L | AF_INET,
-					 0x600000000L | SOCK_STREAM, 0x700000000L))), born_on());
+					 0x600000000L | SOCK_STREAM, 0x700000000L))), expected_device());
 	/* In that of the number only since Linux 5.14 (x86); to the library they never are. */
-	if (world == UNDER || raw_call(0x800000000L | SYS_getpid, 0, 0, 0, 0, 0, 0) == getpid())
+	if (world == PRELOADED || raw_call(0x800000000L | SYS_getpid, 0, 0, 0, 0, 0, 0) == getpid())
 		STR(device_of((int)WORKS(syscall(0x800000000L | SYS_socket, AF_INET, SOCK_STREAM, 0))),
-		    born_on());
+		    expected_device());
 	else
 		FAILS(syscall(0x800000000L | SYS_socket, AF_INET, SOCK_STREAM, 0), ENOSYS);
-	ABOUT("other families");
+	CONTEXT("other families");
 	STR(device_of((int)WORKS(syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0))), "");
 	STR(device_of((int)WORKS(syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 0))), "");
 	FAILS(syscall(SYS_socket, 0x7fff, SOCK_STREAM, 0), EAFNOSUPPORT);
 }
 
-static void refused_births(void)
+static void refused_creations(void)
 {
 	int before = open_descriptors();
 
 	for (int d = 0; d < 2; d++) {
-		ABOUT("family %d", IP[d]);
-		if (world == UNDER)
-			FAILS(syscall(SYS_socket, IP[d], SOCK_STREAM, 0), ENODEV);
+		CONTEXT("family %d", FAMILIES[d]);
+		if (world == PRELOADED)
+			FAILS(syscall(SYS_socket, FAMILIES[d], SOCK_STREAM, 0), ENODEV);
 		else
-			STR(device_of((int)WORKS(syscall(SYS_socket, IP[d], SOCK_STREAM, 0))), "");
+			STR(device_of((int)WORKS(syscall(SYS_socket, FAMILIES[d], SOCK_STREAM, 0))), "");
 	}
-	EQ(open_descriptors(), world == UNDER ? before : before + 2);
+	EQ(open_descriptors(), world == PRELOADED ? before : before + 2);
 }
 
 static void comes_in(int number)
@@ -71,19 +69,19 @@ static void six_arguments(void)
 	char *page;
 	int fd = memfd_create("two pages", MFD_CLOEXEC);
 
-	ABOUT("mmap: the sixth is an offset");
+	CONTEXT("mmap: the sixth is an offset");
 	NEED(fd >= 0 && ftruncate(fd, 2 * PAGE) == 0);
 	NEED(pwrite(fd, "first", 6, 0) == 6 && pwrite(fd, "second", 7, PAGE) == 7);
 	page = (char *)WORKS(syscall(SYS_mmap, NULL, PAGE, PROT_READ, MAP_SHARED, fd, PAGE));
 	STR(page, "second");
 	WORKS(syscall(SYS_munmap, page, PAGE));
-	ABOUT("mmap: a result of more than 32 bits");
+	CONTEXT("mmap: a result of more than 32 bits");
 	page = (char *)WORKS(syscall(SYS_mmap, (void *)0x123450000000, PAGE, PROT_READ,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	TRUE((unsigned long)page > 0xffffffff);
 	FAILS(syscall(SYS_mmap, NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), EINVAL);
 
-	ABOUT("pselect6: the sixth is a signal mask, which lets a signal in");
+	CONTEXT("pselect6: the sixth is a signal mask, which lets a signal in");
 	sigemptyset(&none);
 	sigemptyset(&usr1);
 	sigaddset(&usr1, SIGUSR1);
@@ -95,7 +93,7 @@ static void six_arguments(void)
 	now.tv_sec = HUNG;
 	FAILS(syscall(SYS_pselect6, 0, &never, NULL, NULL, &now, &sixth), EINTR);
 
-	ABOUT("copy of a range: six arguments, and a count for a result");
+	CONTEXT("copy of a range: six arguments, and a count for a result");
 	int to = memfd_create("another", MFD_CLOEXEC);
 	off_t from = PAGE, at = 3;
 
@@ -118,14 +116,14 @@ static void futexes(void)
 	struct timespec soon = { 0, 1000000 };
 	pthread_t thread;
 
-	ABOUT("a value that is not there");
+	CONTEXT("a value that is not there");
 	FAILS(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0), EAGAIN);
-	ABOUT("a time limit");
+	CONTEXT("a time limit");
 	FAILS(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &soon, NULL, 0), ETIMEDOUT);
-	ABOUT("the sixth is compared");
+	CONTEXT("the sixth is compared");
 	FAILS(syscall(SYS_futex, &word, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0L, &word + 1, 5), EAGAIN);
 	EQ(WORKS(syscall(SYS_futex, &word, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0L, &word + 1, 0)), 0);
-	ABOUT("a thread that waits");
+	CONTEXT("a thread that waits");
 	NEED(pthread_create(&thread, NULL, waits, NULL) == 0);
 	__atomic_store_n(&word, 1, __ATOMIC_RELEASE);
 	WORKS(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
@@ -151,12 +149,12 @@ static void forks(void)
 	long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 
 	if (pid == 0) {
-		STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), born_on());
-		STR(device_of((int)WORKS(syscall(SYS_socket, AF_INET6, SOCK_STREAM, 0))), born_on());
+		STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), expected_device());
+		STR(device_of((int)WORKS(syscall(SYS_socket, AF_INET6, SOCK_STREAM, 0))), expected_device());
 		_exit(all_well() ? 7 : 1);
 	}
 	NEED(pid > 0);
-	EQ(ending_of((pid_t)pid), 7);
+	EQ(wait_status((pid_t)pid), 7);
 }
 
 /*
@@ -179,7 +177,7 @@ static void vforks(void)
 	}
 	NEED(result > 0);
 	EQ(shared, 1);
-	EQ(ending_of((pid_t)result), 7);
+	EQ(wait_status((pid_t)result), 7);
 }
 
 #ifdef __x86_64__
@@ -191,7 +189,7 @@ static void landed(void)
 {
 	int fd = (int)syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
 
-	device_was_right = fd >= 0 && strcmp(device_of(fd), born_on()) == 0;
+	device_was_right = fd >= 0 && strcmp(device_of(fd), expected_device()) == 0;
 	raw_call(SYS_exit, 7, 0, 0, 0, 0, 0);
 }
 
@@ -209,11 +207,11 @@ static void other_stack(void)
 	/* CLONE_VM: what the child finds out is seen here. */
 	pid = syscall(SYS_clone, CLONE_VM | SIGCHLD, top, NULL, NULL, NULL);
 	NEED(pid > 0);
-	EQ(ending_of((pid_t)pid), 7);
+	EQ(wait_status((pid_t)pid), 7);
 	EQ(device_was_right, 1);
 }
 
-static const char *takes_glibc(void)
+static const char *requires_glibc(void)
 {
 #ifdef __GLIBC__
 	return NULL;
@@ -230,29 +228,29 @@ static void early(void)
 	const char *caller = beside("constructor_syscalls.so");
 	char *caller_and_copy;
 
-	if (part) {
-		ABOUT("%s", part);
+	if (phase) {
+		CONTEXT("%s", phase);
 		EQ(*(long *)dlsym(RTLD_DEFAULT, "early_process"), getpid());
-		STR(device_of(*(int *)dlsym(RTLD_DEFAULT, "early_syscall_socket")), born_on());
+		STR(device_of(*(int *)dlsym(RTLD_DEFAULT, "early_syscall_socket")), expected_device());
 		EQ(*(int *)dlsym(RTLD_DEFAULT, "early_syscall_errno"), 0);
 		return;
 	}
 	preload(caller, NULL);
-	EQ(live_again("before the library"), 0);
+	EQ(reexec("before the library"), 0);
 	preload(NULL, caller);
-	EQ(live_again("after the library"), 0);
-	if (world == WITHOUT)
+	EQ(reexec("after the library"), 0);
+	if (world == BASELINE)
 		return;
 	/* glibc runs one library's constructor first: that of the last which asks for it. */
 	NEED(asprintf(&caller_and_copy, "%s:%s", caller, copy_of_the_library()) > 0);
 	preload(NULL, caller_and_copy);
-	EQ(live_again("after the library, whose constructor comes late"), 0);
+	EQ(reexec("after the library, whose constructor comes late"), 0);
 }
 
 static const struct scenario SCENARIOS[] = {
-	{ "syscall(SYS_socket) makes a socket on the device", births },
-	{ "or none", refused_births, .vrf = "no-such-device" },
-	{ "an inert library leaves it alone", births, .vrf = "default" },
+	{ "syscall(SYS_socket) makes a socket on the device", creations },
+	{ "or none", refused_creations, .vrf = "no-such-device" },
+	{ "an inert library leaves it alone", creations, .vrf = "default" },
 	{ "all six arguments arrive, and results of 64 bits", six_arguments },
 	{ "futexes wait and wake", futexes },
 	{ "results and errno are the kernel's", results },
@@ -260,7 +258,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "a child that has its parent's stack returns, and its parent after it", vforks },
 #ifdef __x86_64__
 	{ "a child with a stack of its own returns on that stack", other_stack,
-	  .elsewhere = takes_glibc },
+	  .elsewhere = requires_glibc },
 #endif
 	{ "it works in the constructor of another library", early },
 	{ NULL }

@@ -29,13 +29,13 @@ static void are_on(const char *device, int times, void (*start)(void))
 	for (int i = 0; i < 2 * times; i++)
 		length += (size_t)snprintf(expected + length, sizeof(expected) - length, "%s\n",
 					   *device ? device : "none");
-	hear(start, said, sizeof(said));
+	collect_reports(start, said, sizeof(said));
 	STR(said, expected);
 }
 
 static void stays(void (*start)(void))
 {
-	are_on(born_on(), 1, start);
+	are_on(expected_device(), 1, start);
 }
 
 #define RUN_OF(name, title, elsewhere) static void way_##name(void) { stays(start_##name); }
@@ -58,7 +58,7 @@ static void becomes(char **list, char **expected)
 
 	passed = list;
 	child_argv[1] = "environ";
-	heard = hear(start_with_passed, said, sizeof(said));
+	heard = collect_reports(start_with_passed, said, sizeof(said));
 	child_argv[1] = NULL;
 	for (; *expected; expected++)
 		length += (size_t)snprintf(text + length, sizeof(text) - length, "%s", *expected) + 1;
@@ -94,8 +94,8 @@ static char *entry(const char *format, ...)
 
 static void passes(char **list, char **expected)
 {
-	becomes(list, world == UNDER ? expected : list);
-	is_on(born_on(), list);
+	becomes(list, world == PRELOADED ? expected : list);
+	is_on(expected_device(), list);
 }
 
 /* The list has all that is needed, so this holds without the library in the parent as well. */
@@ -156,7 +156,7 @@ static void own_list(void)
 	child_path = beside("reporting_child");
 	TRUE(list_at_execve(complete_list) == complete_list);
 	/* And never is the program's list changed. */
-	EQ(list_at_execve(scrubbed) == scrubbed, world == WITHOUT);
+	EQ(list_at_execve(scrubbed) == scrubbed, world == BASELINE);
 }
 
 static void put_back(void)
@@ -168,7 +168,7 @@ static void put_back(void)
 	passes(NOTHING, LIST(preload_it, vrf));
 	passes(LIST("A=1", vrf, "B=2"), LIST("A=1", vrf, "B=2", preload_it));
 	passes(LIST(preload_it, "A=1"), LIST(preload_it, "A=1", vrf));
-	ABOUT("empty is scrubbed");
+	CONTEXT("empty is scrubbed");
 	passes(LIST("LD_PRELOAD=", "VRFBIND_VRF=", "A=1"), LIST("A=1", preload_it, vrf));
 	passes(LIST(preload_it, "VRFBIND_VRF="), LIST(preload_it, vrf));
 }
@@ -190,11 +190,11 @@ static void other_preloads(void)
 	       LIST(vrf, entry("LD_PRELOAD=%s:%s:%s", LIBRARY, other, third)));
 	passes(LIST(entry("LD_PRELOAD=%s %s", other, third), vrf),
 	       LIST(vrf, entry("LD_PRELOAD=%s:%s %s", LIBRARY, other, third)));
-	if (world == WITHOUT)
+	if (world == BASELINE)
 		return;
 	/* A list that has the library in it, at whatever place, is left as it is. */
 	for (int i = 0; i < 4; i++) {
-		ABOUT("%s", HOLD[i]);
+		CONTEXT("%s", HOLD[i]);
 		passes_untouched(LIST("A=1", HOLD[i], vrf));
 	}
 }
@@ -206,26 +206,26 @@ static void twice(void)
 	char *preload_other = entry("LD_PRELOAD=%s", beside("counts_calls.so"));
 	char *vrf = entry("VRFBIND_VRF=%s", DEVICE);
 
-	if (world == WITHOUT) {
-		is_on(born_on(), LIST("LD_PRELOAD=", vrf));
+	if (world == BASELINE) {
+		is_on(expected_device(), LIST("LD_PRELOAD=", vrf));
 		return;
 	}
-	ABOUT("LD_PRELOAD: the library first");
-	is_on(born_on(), LIST(preload_it, preload_other, vrf));
-	ABOUT("LD_PRELOAD: the library last");
-	is_on(born_on(), LIST(preload_other, preload_it, vrf));
-	ABOUT("LD_PRELOAD: the first is empty");
-	is_on(born_on(), LIST("LD_PRELOAD=", preload_it, vrf));
-	ABOUT("VRFBIND_VRF: the first is empty");
-	is_on(born_on(), LIST(preload_it, "VRFBIND_VRF=", vrf));
-	ABOUT("VRFBIND_VRF: the first is empty, and then it says default");
-	is_on(born_on(), LIST(preload_it, "VRFBIND_VRF=", "VRFBIND_VRF=default"));
-	ABOUT("VRFBIND_VRF: default, and then something else");
+	CONTEXT("LD_PRELOAD: the library first");
+	is_on(expected_device(), LIST(preload_it, preload_other, vrf));
+	CONTEXT("LD_PRELOAD: the library last");
+	is_on(expected_device(), LIST(preload_other, preload_it, vrf));
+	CONTEXT("LD_PRELOAD: the first is empty");
+	is_on(expected_device(), LIST("LD_PRELOAD=", preload_it, vrf));
+	CONTEXT("VRFBIND_VRF: the first is empty");
+	is_on(expected_device(), LIST(preload_it, "VRFBIND_VRF=", vrf));
+	CONTEXT("VRFBIND_VRF: the first is empty, and then it says default");
+	is_on(expected_device(), LIST(preload_it, "VRFBIND_VRF=", "VRFBIND_VRF=default"));
+	CONTEXT("VRFBIND_VRF: default, and then something else");
 	is_on("", LIST(preload_it, "VRFBIND_VRF=default", vrf));
 }
 
 /* A name of the library that leads nowhere: ld.so would say so, and start the program unbound. */
-static void led_astray(void)
+static void misleading_name(void)
 {
 	static const char *const NOWHERE[] = {
 		"/nonexistent/libvrfbind.so", "libvrfbind.so", "/nonexistent/$LIB/libvrfbind.so",
@@ -235,8 +235,8 @@ static void led_astray(void)
 
 	NEED(dup2(open("/dev/null", O_WRONLY), STDERR_FILENO) == STDERR_FILENO);
 	for (size_t i = 0; i < sizeof(NOWHERE) / sizeof(*NOWHERE); i++) {
-		ABOUT("LD_PRELOAD=%s", NOWHERE[i]);
-		is_on(born_on(), LIST(entry("LD_PRELOAD=%s", NOWHERE[i]), vrf));
+		CONTEXT("LD_PRELOAD=%s", NOWHERE[i]);
+		is_on(expected_device(), LIST(entry("LD_PRELOAD=%s", NOWHERE[i]), vrf));
 	}
 }
 
@@ -248,11 +248,11 @@ static void has_spoken(void)
 	char *preload_it = entry("LD_PRELOAD=%s", LIBRARY);
 	char *vrf = entry("VRFBIND_VRF=%s", other);
 
-	ABOUT("%s", vrf);
-	is_on(world == UNDER ? other : "", LIST(vrf));
-	if (world == UNDER)
+	CONTEXT("%s", vrf);
+	is_on(world == PRELOADED ? other : "", LIST(vrf));
+	if (world == PRELOADED)
 		becomes(LIST("A=1", vrf), LIST("A=1", vrf, preload_it));
-	ABOUT("VRFBIND_VRF=default");
+	CONTEXT("VRFBIND_VRF=default");
 	is_on("", LIST("VRFBIND_VRF=default"));
 	is_on("", LIST(preload_it, "VRFBIND_VRF=default"));
 }
@@ -270,7 +270,7 @@ static void start_env_empty(void)
 static void leaves(void)
 {
 	are_on("", 1, start_env_default);
-	ABOUT("and empty is no word");
+	CONTEXT("and empty is no word");
 	stays(start_env_empty);
 }
 
@@ -322,7 +322,7 @@ static unsigned long sum_of(char **list)
 /* Without the library there is nothing to find, and on an emulated machine no time for it. */
 static int times(int number)
 {
-	return world == WITHOUT || tier_is("vrf") ? number / 10 : number;
+	return world == BASELINE || tier_is("vrf") ? number / 10 : number;
 }
 
 enum { TIMES = 300 };
@@ -348,7 +348,7 @@ static void start_often(void)
 
 static void often(void)
 {
-	are_on(born_on(), times(TIMES), start_often);
+	are_on(expected_device(), times(TIMES), start_often);
 }
 
 static void fails_cleanly(int error)
@@ -366,7 +366,7 @@ static void fails_cleanly(int error)
 	}
 	for (int i = 0; i < times(1000); i++) {
 		EQ(posix_spawn(&pid, "/nonexistent/program", NULL, NULL, child_argv, list), error);
-		EQ(ending_after_vfork("/nonexistent/program", list), error);
+		EQ(status_after_vfork("/nonexistent/program", list), error);
 	}
 	EQ(pages(), before);
 	EQ(open_descriptors(), open);
@@ -381,7 +381,7 @@ static void start_after_failures(void)
 
 static void failing(void)
 {
-	are_on(born_on(), 2, start_after_failures);
+	are_on(expected_device(), 2, start_after_failures);
 }
 
 /*
@@ -402,7 +402,7 @@ static void exec_in_handler(int signal)
 	if (handled < SIGNALS) {
 		handled++;
 		execve("/nonexistent/program", child_argv, list);
-		EQ(ending_after_vfork("/nonexistent/program", list), ENOENT);
+		EQ(status_after_vfork("/nonexistent/program", list), ENOENT);
 	}
 	errno = had;
 }
@@ -448,7 +448,7 @@ static void start_threads(void)
 
 static void threads_at_once(void)
 {
-	are_on(born_on(), THREADS * EACH, start_threads);
+	are_on(expected_device(), THREADS * EACH, start_threads);
 }
 
 enum { STACK = 131072 };		/* the least that glibc lets a thread have on aarch64 */
@@ -461,7 +461,7 @@ static void *spawns_silent(void *program)
 
 	EQ(posix_spawn(&pid, program, NULL, NULL, argv, NOTHING), 0);
 	if (pid > 0)
-		EQ(ending_of(pid), 0);
+		EQ(wait_status(pid), 0);
 	return NULL;
 }
 
@@ -512,12 +512,12 @@ static void long_preload(void)
 	list[131071] = '\0';
 	memcpy(list, "LD_PRELOAD=", 11);
 	child_path = beside("reporting_child");
-	if (world == WITHOUT)
+	if (world == BASELINE)
 		is_on("", LIST(list));
 	else
 		FAILS(execve(child_path, child_argv, LIST(list)), E2BIG);
 	list[131071 - PATH_MAX] = '\0';
-	is_on(born_on(), LIST(list));
+	is_on(expected_device(), LIST(list));
 }
 
 /*
@@ -543,7 +543,7 @@ static void start_from_longest_path(void)
 	setenv("PATH", path, 1);
 	EQ(posix_spawnp(&pid, name, NULL, NULL, child_argv, NOTHING), 0);
 	if (pid > 0)
-		EQ(ending_of(pid), 0);
+		EQ(wait_status(pid), 0);
 	unlink(file);
 	rmdir(folder);
 }
@@ -614,10 +614,10 @@ static void execveat_of_ours(void)
 
 /* -- How the library was named when we were started. */
 
-static void start_execve_or_answer(void)
+static void start_execve_or_report(void)
 {
 	start_execve();
-	answer(-1);
+	report_socket(-1);
 }
 
 /* LD_PRELOAD is a list with spaces in it: there is no way to name the library to the child. */
@@ -625,9 +625,9 @@ static void are_not_outside(void (*start)(void))
 {
 	char said[200];
 
-	hear(start, said, sizeof(said));
+	collect_reports(start, said, sizeof(said));
 	NOTE("%.*s\n", (int)strcspn(said, "\n"), said);
-	EQ(strstr(said, "none") != NULL, world == WITHOUT);
+	EQ(strstr(said, "none") != NULL, world == BASELINE);
 }
 
 #define IN_FOLDER "started in the folder of the library"
@@ -638,24 +638,24 @@ static void are_not_outside(void (*start)(void))
  */
 static void named_from(char *folder)
 {
-	if (!part) {
+	if (!phase) {
 		NEED(mkdtemp(folder) && chdir(folder) == 0);
 		command("cp '%s' libvrfbind.so", LIBRARY);
 		setenv("VRFBIND_VRF", "default", 1);
-		EQ(live_again("in no VRF"), 0);
+		EQ(reexec("in no VRF"), 0);
 		command("rm -r '%s'", folder);
 		return;
 	}
-	if (strcmp(part, IN_FOLDER) != 0) {
+	if (strcmp(phase, IN_FOLDER) != 0) {
 		setenv("VRFBIND_VRF", DEVICE, 1);
-		if (world == UNDER)
+		if (world == PRELOADED)
 			setenv("LD_PRELOAD", "./libvrfbind.so", 1);
-		become(NULL, IN_FOLDER);
+		exec_phase(NULL, IN_FOLDER);
 	}
-	NEED(!is_loaded(LIBRARY) && is_loaded("./libvrfbind.so") == (world == UNDER));
+	NEED(!is_loaded(LIBRARY) && is_loaded("./libvrfbind.so") == (world == PRELOADED));
 	NEED(chdir("/") == 0);
 	if (strchr(folder, ' '))
-		are_not_outside(start_execve_or_answer);
+		are_not_outside(start_execve_or_report);
 	else
 		stays(start_execve);
 }
@@ -679,7 +679,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "what is missing is put back, and the rest stays", put_back },
 	{ "other preloads are kept behind the library, a list that has it as it is", other_preloads },
 	{ "a variable that is there twice is no way out", twice },
-	{ "a name that does not lead to the library is no way out", led_astray },
+	{ "a name that does not lead to the library is no way out", misleading_name },
 	{ "a child that says VRFBIND_VRF=something is obeyed", has_spoken },
 	{ "env VRFBIND_VRF=default is how to leave, and VRFBIND_VRF= is not", leaves },
 	{ "children by the hundred, 10,000 variables: the parent's memory is as it was", often },

@@ -8,24 +8,12 @@
  * everything else is left to the kernel. What connect() takes away it gives back.
  */
 #include "device.h"
+#include "pass_fd.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <sys/un.h>
 
-static const int DOMAINS[] = { AF_INET, AF_INET6 };
-
-static struct sockaddr *wildcard(int domain)
-{
-	static struct sockaddr_storage address;
-
-	memset(&address, 0, sizeof(address));
-	address.ss_family = (sa_family_t)domain;
-	return (struct sockaddr *)&address;
-}
-
-enum { WILDCARD_LENGTH = sizeof(struct sockaddr_storage) };
-
-static int foreign_socket(int domain, int type, int protocol)
+static int unseen_socket(int domain, int type, int protocol)
 {
 	int fd = raw_socket(domain, type, protocol);
 
@@ -42,11 +30,11 @@ static void bind_gives_it(void)
 	own_netns();
 	for (int d = 0; d < 2; d++)
 		for (int t = 0; t < 3; t++) {
-			ABOUT("family %d, type %d", DOMAINS[d], TYPES[t]);
+			CONTEXT("family %d, type %d", FAMILIES[d], TYPES[t]);
 			protocol = TYPES[t] == SOCK_RAW ? IPPROTO_ICMP : 0;
-			fd = foreign_socket(DOMAINS[d], TYPES[t], protocol);
-			WORKS(bind(fd, wildcard(DOMAINS[d]), WILDCARD_LENGTH));
-			STR(device_of(fd), born_on());
+			fd = unseen_socket(FAMILIES[d], TYPES[t], protocol);
+			WORKS(bind(fd, wildcard(FAMILIES[d]), WILDCARD_LENGTH));
+			STR(device_of(fd), expected_device());
 			close(fd);
 		}
 }
@@ -58,13 +46,13 @@ static void listen_gives_it(void)
 
 	for (int d = 0; d < 2; d++)
 		for (int p = 0; p < 2; p++) {
-			ABOUT("family %d, protocol %d", DOMAINS[d], PROTOCOLS[p]);
-			fd = raw_socket(DOMAINS[d], SOCK_STREAM, PROTOCOLS[p]);
+			CONTEXT("family %d, protocol %d", FAMILIES[d], PROTOCOLS[p]);
+			fd = raw_socket(FAMILIES[d], SOCK_STREAM, PROTOCOLS[p]);
 			if (fd < 0 && PROTOCOLS[p] == IPPROTO_MPTCP && !(tier_is("vrf") && has_mptcp()))
 				continue;
 			NEED(fd >= 0);
 			WORKS(listen(fd, 1));
-			STR(device_of(fd), born_on());
+			STR(device_of(fd), expected_device());
 			close(fd);
 		}
 }
@@ -87,7 +75,7 @@ static struct sockaddr_in6 reached_at(int domain, int fd)
 /* Somebody to talk to, who does not take part: `listener` is made by hand. */
 static struct sockaddr_in6 listener(int domain, int type)
 {
-	int fd = foreign_socket(domain, type, 0);
+	int fd = unseen_socket(domain, type, 0);
 
 	NEED(syscall(SYS_bind, fd, wildcard(domain), WILDCARD_LENGTH) == 0);
 	if (type == SOCK_STREAM)
@@ -104,11 +92,11 @@ static void connect_gives_it(void)
 	own_netns();
 	for (int d = 0; d < 2; d++)
 		for (int t = 0; t < 2; t++) {
-			ABOUT("family %d, type %d", DOMAINS[d], TYPES[t]);
-			to = listener(DOMAINS[d], TYPES[t]);
-			fd = foreign_socket(DOMAINS[d], TYPES[t], 0);
+			CONTEXT("family %d, type %d", FAMILIES[d], TYPES[t]);
+			to = listener(FAMILIES[d], TYPES[t]);
+			fd = unseen_socket(FAMILIES[d], TYPES[t], 0);
 			WORKS(connect(fd, (struct sockaddr *)&to, sizeof(to)));
-			STR(device_of(fd), born_on());
+			STR(device_of(fd), expected_device());
 			close(fd);
 		}
 }
@@ -120,100 +108,72 @@ static void accepted(void)
 
 	own_netns();
 	for (int d = 0; d < 2; d++) {
-		ABOUT("family %d", DOMAINS[d]);
-		fd = (int)WORKS(socket(DOMAINS[d], SOCK_STREAM, 0));
+		CONTEXT("family %d", FAMILIES[d]);
+		fd = (int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0));
 		WORKS(listen(fd, 1));
-		to = reached_at(DOMAINS[d], fd);
-		client = foreign_socket(DOMAINS[d], SOCK_STREAM, 0);
+		to = reached_at(FAMILIES[d], fd);
+		client = unseen_socket(FAMILIES[d], SOCK_STREAM, 0);
 		NEED(syscall(SYS_connect, client, &to, sizeof(to)) == 0);
 		served = accept(fd, NULL, NULL);
 		NEED(served >= 0);
-		STR(device_of(served), born_on());
+		STR(device_of(served), expected_device());
 	}
 }
 
 static void duplicates(void)
 {
-	int fd = foreign_socket(AF_INET, SOCK_DGRAM, 0), copy = dup(fd), higher;
+	int fd = unseen_socket(AF_INET, SOCK_DGRAM, 0), copy = dup(fd), higher;
 
 	NEED(copy >= 0);
 	WORKS(bind(copy, wildcard(AF_INET), WILDCARD_LENGTH));
-	STR(device_of(copy), born_on());
-	STR(device_of(fd), born_on());
+	STR(device_of(copy), expected_device());
+	STR(device_of(fd), expected_device());
 	fd = (int)WORKS(socket(AF_INET6, SOCK_STREAM, 0));
 	higher = fcntl(fd, F_DUPFD_CLOEXEC, 70);
 	NEED(dup2(higher, 80) == 80);
 	close(fd);
 	WORKS(bind(80, wildcard(AF_INET6), WILDCARD_LENGTH));
-	STR(device_of(higher), born_on());
-	STR(device_of(80), born_on());
+	STR(device_of(higher), expected_device());
+	STR(device_of(80), expected_device());
 }
 
 enum { KNOWN = 50 };	/* a descriptor that both sides of an exec know */
 
 static void inherited(void)
 {
-	if (part) {
+	if (phase) {
 		STR(device_of(KNOWN), "");
 		WORKS(bind(KNOWN, wildcard(AF_INET), WILDCARD_LENGTH));
-		STR(device_of(KNOWN), born_on());
+		STR(device_of(KNOWN), expected_device());
 		return;
 	}
-	NEED(dup2(foreign_socket(AF_INET, SOCK_STREAM, 0), KNOWN) == KNOWN);
-	EQ(live_again("the heir"), 0);
-	STR(device_of(KNOWN), born_on());
-}
-
-static void send_descriptor(int channel, int fd)
-{
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec data = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-	NEED(sendmsg(channel, &message, 0) == 1);
-}
-
-static int receive_descriptor(int channel)
-{
-	char byte, control[CMSG_SPACE(sizeof(int))];
-	struct iovec data = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	int fd;
-
-	NEED(recvmsg(channel, &message, 0) == 1 && CMSG_FIRSTHDR(&message));
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-	return fd;
+	NEED(dup2(unseen_socket(AF_INET, SOCK_STREAM, 0), KNOWN) == KNOWN);
+	EQ(reexec("the heir"), 0);
+	STR(device_of(KNOWN), expected_device());
 }
 
 static void passed(void)
 {
 	int channel[2], fd;
 
-	if (part) {
-		send_descriptor(KNOWN, socket(AF_INET, SOCK_DGRAM, 0));
-		send_descriptor(KNOWN, socket(AF_INET6, SOCK_STREAM, 0));
+	if (phase) {
+		send_fd(KNOWN, socket(AF_INET, SOCK_DGRAM, 0));
+		send_fd(KNOWN, socket(AF_INET6, SOCK_STREAM, 0));
 		return;
 	}
 	NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, channel) == 0);
 	NEED(dup2(channel[1], KNOWN) == KNOWN);
 	/* Without LD_PRELOAD alone it would be in the VRF all the same (exec/started_programs.c). */
 	setenv("VRFBIND_VRF", "default", 1);
-	NEED(live_again("the sender, in no VRF") == 0);
-	fd = receive_descriptor(channel[0]);
+	NEED(reexec("the sender, in no VRF") == 0);
+	fd = receive_fd(channel[0]);
 	STR(device_of(fd), "");
 	WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
-	STR(device_of(fd), born_on());
-	fd = receive_descriptor(channel[0]);
+	STR(device_of(fd), expected_device());
+	fd = receive_fd(channel[0]);
 	STR(device_of(fd), "");
 	WORKS(listen(fd, 1));
-	STR(device_of(fd), born_on());
+	STR(device_of(fd), expected_device());
 }
 
 static void keeps_its_own(void)
@@ -221,23 +181,23 @@ static void keeps_its_own(void)
 	const char *other = other_device();
 	int fd;
 
-	ABOUT("bound to %s by the program", other);
+	CONTEXT("bound to %s by the program", other);
 	for (int d = 0; d < 2; d++) {
-		fd = foreign_socket(DOMAINS[d], SOCK_STREAM, 0);
+		fd = unseen_socket(FAMILIES[d], SOCK_STREAM, 0);
 		NEED(set_device(fd, other) == 0);
-		WORKS(bind(fd, wildcard(DOMAINS[d]), WILDCARD_LENGTH));
+		WORKS(bind(fd, wildcard(FAMILIES[d]), WILDCARD_LENGTH));
 		STR(device_of(fd), other);
 		WORKS(listen(fd, 1));
 		STR(device_of(fd), other);
 
-		fd = foreign_socket(DOMAINS[d], SOCK_DGRAM, 0);
+		fd = unseen_socket(FAMILIES[d], SOCK_DGRAM, 0);
 		NEED(set_device(fd, other) == 0);
-		(void)connect(fd, wildcard(DOMAINS[d]), WILDCARD_LENGTH);
+		(void)connect(fd, wildcard(FAMILIES[d]), WILDCARD_LENGTH);
 		STR(device_of(fd), other);
 	}
 	/* Born in ours and moved by the program, which takes CAP_NET_RAW. */
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
-	STR(device_of(fd), born_on());
+	STR(device_of(fd), expected_device());
 	if (set_device(fd, other) == 0) {
 		WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
 		STR(device_of(fd), other);
@@ -251,13 +211,13 @@ static void other_families(void)
 	int fd;
 
 	for (int i = 0; i < 2; i++) {
-		ABOUT("family %d", OTHERS[i]);
-		fd = foreign_socket(OTHERS[i], i ? SOCK_RAW : SOCK_STREAM, 0);
+		CONTEXT("family %d", OTHERS[i]);
+		fd = unseen_socket(OTHERS[i], i ? SOCK_RAW : SOCK_STREAM, 0);
 		/* unix(7), netlink(7): the kernel chooses the name. */
 		WORKS(bind(fd, wildcard(OTHERS[i]), i ? 12 : sizeof(sa_family_t)));
 		STR(device_of(fd), "");
 	}
-	fd = foreign_socket(AF_UNIX, SOCK_STREAM, 0);
+	fd = unseen_socket(AF_UNIX, SOCK_STREAM, 0);
 	FAILS(connect(fd, (struct sockaddr *)&nowhere, sizeof(nowhere)), ENOENT);
 	FAILS(listen(fd, 1), EINVAL);
 	STR(device_of(fd), "");
@@ -289,20 +249,20 @@ static void disconnected(void)
 
 	for (int d = 0; d < 2; d++)
 		for (int foreign = 0; foreign < 2; foreign++) {
-			ABOUT("family %d, %s", DOMAINS[d], foreign ? "from elsewhere" : "its own");
-			fd = foreign ? foreign_socket(DOMAINS[d], SOCK_DGRAM, 0) :
-			     (int)WORKS(socket(DOMAINS[d], SOCK_DGRAM, 0));
+			CONTEXT("family %d, %s", FAMILIES[d], foreign ? "from elsewhere" : "its own");
+			fd = foreign ? unseen_socket(FAMILIES[d], SOCK_DGRAM, 0) :
+			     (int)WORKS(socket(FAMILIES[d], SOCK_DGRAM, 0));
 			for (int again = 0; again < 2; again++) {
 				WORKS(connect(fd, &nobody, sizeof(nobody)));
-				STR(device_of(fd), born_on());
+				STR(device_of(fd), expected_device());
 			}
 		}
-	ABOUT("on another device");
+	CONTEXT("on another device");
 	other = other_device();
-	fd = foreign_socket(AF_INET, SOCK_DGRAM, 0);
+	fd = unseen_socket(AF_INET, SOCK_DGRAM, 0);
 	NEED(set_device(fd, other) == 0);
 	WORKS(connect(fd, &nobody, sizeof(nobody)));
-	STR(device_of(fd), world == UNDER ? other : "");
+	STR(device_of(fd), world == PRELOADED ? other : "");
 }
 
 /* -- A thread is cancelled while it waits in connect(), and what it has to clean up is. */
@@ -391,22 +351,22 @@ static void bad_addresses(void)
 	long page = sysconf(_SC_PAGESIZE);
 	struct sockaddr *nowhere = mmap(NULL, (size_t)page, PROT_NONE,
 					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int fd, born;
+	int fd, created;
 
 	NEED(nowhere != MAP_FAILED);
 	for (int d = 0; d < 2; d++) {
-		ABOUT("family %d", DOMAINS[d]);
-		born = (int)WORKS(socket(DOMAINS[d], SOCK_DGRAM, 0));
-		fd = foreign_socket(DOMAINS[d], SOCK_DGRAM, 0);
-		FAILS(bind(born, nowhere, WILDCARD_LENGTH), EFAULT);
+		CONTEXT("family %d", FAMILIES[d]);
+		created = (int)WORKS(socket(FAMILIES[d], SOCK_DGRAM, 0));
+		fd = unseen_socket(FAMILIES[d], SOCK_DGRAM, 0);
+		FAILS(bind(created, nowhere, WILDCARD_LENGTH), EFAULT);
 		FAILS(bind(fd, nowhere, WILDCARD_LENGTH), EFAULT);
 		FAILS(bind(fd, NULL, WILDCARD_LENGTH), EFAULT);
-		FAILS(connect(born, nowhere, WILDCARD_LENGTH), EFAULT);
+		FAILS(connect(created, nowhere, WILDCARD_LENGTH), EFAULT);
 		FAILS(connect(fd, nowhere, WILDCARD_LENGTH), EFAULT);
 		FAILS(connect(fd, NULL, WILDCARD_LENGTH), EFAULT);
-		FAILS(bind(fd, wildcard(DOMAINS[d]), (socklen_t)-1), EINVAL);
+		FAILS(bind(fd, wildcard(FAMILIES[d]), (socklen_t)-1), EINVAL);
 		FAILS(bind(fd, nowhere, 0), EINVAL);
-		STR(device_of(fd), born_on());
+		STR(device_of(fd), expected_device());
 	}
 }
 

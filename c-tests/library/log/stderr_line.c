@@ -13,16 +13,14 @@
 
 static void sockets_are_refused(void)
 {
-	static const int DOMAINS[] = { AF_INET, AF_INET6 };
-
 	for (int i = 0; i < 2; i++)
-		if (world == UNDER)
-			FAILS(socket(DOMAINS[i], SOCK_STREAM, 0), EINVAL);
+		if (world == PRELOADED)
+			FAILS(socket(FAMILIES[i], SOCK_STREAM, 0), EINVAL);
 		else
-			STR(device_of((int)WORKS(socket(DOMAINS[i], SOCK_STREAM, 0))), "");
+			STR(device_of((int)WORKS(socket(FAMILIES[i], SOCK_STREAM, 0))), "");
 }
 
-/* What the part prints on stderr. */
+/* What the phase prints on stderr. */
 static const char *printed(void)
 {
 	static char text[1000];
@@ -30,7 +28,7 @@ static const char *printed(void)
 	ssize_t length;
 
 	NEED(pipe2(pipes, O_CLOEXEC | O_NONBLOCK) == 0);
-	EQ(with_stderr(pipes[1]), 0);
+	EQ(reexec_with_stderr(pipes[1]), 0);
 	length = read(pipes[0], text, sizeof(text) - 1);
 	text[length > 0 ? length : 0] = '\0';
 	close(pipes[0]);
@@ -42,16 +40,16 @@ static void one_line(void)
 {
 	const char *text;
 
-	if (part) {
+	if (phase) {
 		sockets_are_refused();
 		return;
 	}
 	text = printed();
-	if (world == WITHOUT) {
+	if (world == BASELINE) {
 		STR(text, "");
 		return;
 	}
-	ABOUT("%s", text);
+	CONTEXT("%s", text);
 	TRUE(strncmp(text, "vrfbind: ", 9) == 0);
 	TRUE(strstr(text, "VRFBIND_VRF") != NULL);
 	TRUE(strstr(text, INVALID) != NULL);
@@ -64,13 +62,13 @@ static void long_and_ugly(void)
 	char value[5000];
 	const char *text;
 
-	if (part)
+	if (phase)
 		return;
 	memset(value, '\033', sizeof(value));
 	value[sizeof(value) - 1] = '\0';
 	setenv("VRFBIND_VRF", value, 1);
 	text = printed();
-	EQ(strlen(text) > 0, world == UNDER);
+	EQ(strlen(text) > 0, world == PRELOADED);
 	TRUE(strlen(text) < 400);
 	TRUE(strchr(text, '\033') == NULL);
 }
@@ -81,33 +79,19 @@ static void silence(void)
 		"", "default", "lo", "no-such-device", "fifteen-letters",
 	};
 
-	if (part) {
+	if (phase) {
 		if (strcmp(getenv("VRFBIND_VRF"), "lo") == 0)
 			STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))),
-			    world == UNDER ? "lo" : "");
+			    world == PRELOADED ? "lo" : "");
 		else
 			(void)socket(AF_INET, SOCK_STREAM, 0);
 		return;
 	}
 	for (size_t i = 0; i < sizeof(VALUES) / sizeof(*VALUES); i++) {
-		ABOUT("VRFBIND_VRF=\"%s\"", VALUES[i]);
+		CONTEXT("VRFBIND_VRF=\"%s\"", VALUES[i]);
 		setenv("VRFBIND_VRF", VALUES[i], 1);
 		STR(printed(), "");
 	}
-}
-
-static void fill(int fd)
-{
-	static const char bytes[4096];
-	int flags = fcntl(fd, F_GETFL);
-
-	NEED(fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
-	while (write(fd, bytes, sizeof(bytes)) > 0)
-		;
-	while (write(fd, bytes, 1) > 0)
-		;
-	NEED(errno == EAGAIN);
-	NEED(fcntl(fd, F_SETFL, flags) == 0);
 }
 
 static void make_both(int *pipes, int *sockets)
@@ -118,17 +102,17 @@ static void make_both(int *pipes, int *sockets)
 
 static void with_both(int to_pipe, int to_socket)
 {
-	ABOUT("a pipe");
-	EQ(with_stderr(to_pipe), 0);
-	ABOUT("a UNIX socket");
-	EQ(with_stderr(to_socket), 0);
+	CONTEXT("a pipe");
+	EQ(reexec_with_stderr(to_pipe), 0);
+	CONTEXT("a UNIX socket");
+	EQ(reexec_with_stderr(to_socket), 0);
 }
 
 static void nobody_drains(void)
 {
 	int pipes[2], sockets[2];
 
-	if (part) {
+	if (phase) {
 		sockets_are_refused();
 		return;
 	}
@@ -142,7 +126,7 @@ static void nobody_reads(void)
 {
 	int pipes[2], sockets[2];
 
-	if (part) {
+	if (phase) {
 		sockets_are_refused();
 		return;
 	}
@@ -154,16 +138,11 @@ static void nobody_reads(void)
 
 static void nowhere(void)
 {
-	if (part) {
+	if (phase) {
 		sockets_are_refused();
 		return;
 	}
-	ABOUT("closed");
-	EQ(with_stderr(-1), 0);
-	ABOUT("/dev/full");
-	EQ(with_stderr(open("/dev/full", O_WRONLY | O_CLOEXEC)), 0);
-	ABOUT("read-only");
-	EQ(with_stderr(open("/dev/null", O_RDONLY | O_CLOEXEC)), 0);
+	reexec_with_useless_stderr();
 }
 
 /* inetd(8) gives a program its connection as descriptors 0 to 2. */
@@ -174,7 +153,7 @@ static void connection(void)
 	int listener, client, served;
 	char byte;
 
-	if (part) {
+	if (phase) {
 		sockets_are_refused();
 		return;
 	}
@@ -187,12 +166,12 @@ static void connection(void)
 	NEED(syscall(SYS_connect, client, &address, sizeof(address)) == 0);
 	served = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	NEED(served >= 0);
-	EQ(with_stderr(served), 0);
+	EQ(reexec_with_stderr(served), 0);
 	close(served);
 	EQ(read(client, &byte, 1), 0);
 }
 
-/* Runs the part with descriptors 0 to 2 closed. */
+/* Runs the phase with descriptors 0 to 2 closed. */
 static int bare(void)
 {
 	pid_t pid = fork();
@@ -200,22 +179,22 @@ static int bare(void)
 	if (pid == 0) {
 		for (int fd = 0; fd < 3; fd++)
 			close(fd);
-		become(NULL, "with descriptors 0 to 2 closed");
+		exec_phase(NULL, "with descriptors 0 to 2 closed");
 	}
-	return ending_of(pid);
+	return wait_status(pid);
 }
 
 static void sockets_at_0_to_2(void)
 {
 	static const int DOMAINS[] = { AF_INET, AF_INET6, AF_INET };
 
-	if (!part) {
+	if (!phase) {
 		EQ(bare(), 0);
 		return;
 	}
 	for (int fd = 0; fd < 3; fd++) {
 		EQ(WORKS(socket(DOMAINS[fd], SOCK_STREAM, 0)), fd);
-		STR(device_of(fd), born_on());
+		STR(device_of(fd), expected_device());
 	}
 }
 
@@ -225,7 +204,7 @@ static void refusal_at_0_to_2(void)
 	int sockets[4];
 	char byte;
 
-	if (!part) {
+	if (!phase) {
 		EQ(bare(), 0);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include "seccomp_filters.h"
 #include "stderr_capture.h"
 #include "library_info.h"
+#include "tmpfs_sandbox.h"
 #include "bypass.h"
 #include <pthread.h>
 #include <sys/mount.h>
@@ -15,19 +16,17 @@
 
 #define TO_STDERR "VRFBIND_LOG=stderr"
 
-static const int IP[] = { AF_INET, AF_INET6 };
-
 /* The line that there must be now, alone and from one write(2), or "": without the library. */
 static const char *one_line(void)
 {
 	static char line[4096];
-	ssize_t length = read(heard_end, line, sizeof(line) - 1);
+	ssize_t length = read(capture_end, line, sizeof(line) - 1);
 
 	line[length > 0 ? length : 0] = '\0';
-	EQ(lines_in(line), world == UNDER);
-	if (world == UNDER && *line)
+	EQ(lines_in(line), world == PRELOADED);
+	if (world == PRELOADED && *line)
 		TRUE(line[length - 1] == '\n');
-	STR(heard(), "");
+	STR(captured_stderr(), "");
 	return line;
 }
 
@@ -54,9 +53,9 @@ static void line_says(const char *call, const char *via, int domain, int type, i
 {
 	const char *line = one_line();
 
-	if (world == WITHOUT)
+	if (world == BASELINE)
 		return;
-	ABOUT("%.150s", line);
+	CONTEXT("%.150s", line);
 	TRUE(strncmp(line, "vrfbind: ", 9) == 0);
 	EQ(atoi(value_of(line, "pid")), getpid());
 	STR(value_of(line, "call"), call);
@@ -66,41 +65,41 @@ static void line_says(const char *call, const char *via, int domain, int type, i
 	EQ(atoi(value_of(line, "fd")), fd);
 	EQ(atoi(value_of(line, "errno")), error);
 	STR(value_of(line, "device"), fd >= 0 ? device_of(fd) : getenv("VRFBIND_VRF"));
-	ABOUT("%s", "");
+	CONTEXT("%s", "");
 }
 
-static void births(void)
+static void creations(void)
 {
 	static const int TYPES[] = { SOCK_STREAM, SOCK_DGRAM };
 	int fd;
 
-	hear(O_DIRECT);
+	capture_stderr(O_DIRECT);
 	for (int d = 0; d < 2; d++)
 		for (int t = 0; t < 2; t++) {
-			fd = (int)WORKS(socket(IP[d], TYPES[t] | SOCK_CLOEXEC, 0));
-			STR(device_of(fd), born_on());
-			line_says("socket", "export", IP[d], TYPES[t], fd, 0);
-			fd = (int)WORKS(libc_socket(IP[d], TYPES[t] | SOCK_NONBLOCK, 0));
-			STR(device_of(fd), born_on());
-			line_says("socket", "libc", IP[d], TYPES[t], fd, 0);
-			fd = (int)WORKS(syscall(SYS_socket, IP[d], TYPES[t], 0));
-			STR(device_of(fd), born_on());
-			line_says("socket", "syscall", IP[d], TYPES[t], fd, 0);
+			fd = (int)WORKS(socket(FAMILIES[d], TYPES[t] | SOCK_CLOEXEC, 0));
+			STR(device_of(fd), expected_device());
+			line_says("socket", "export", FAMILIES[d], TYPES[t], fd, 0);
+			fd = (int)WORKS(libc_socket(FAMILIES[d], TYPES[t] | SOCK_NONBLOCK, 0));
+			STR(device_of(fd), expected_device());
+			line_says("socket", "libc", FAMILIES[d], TYPES[t], fd, 0);
+			fd = (int)WORKS(syscall(SYS_socket, FAMILIES[d], TYPES[t], 0));
+			STR(device_of(fd), expected_device());
+			line_says("socket", "syscall", FAMILIES[d], TYPES[t], fd, 0);
 		}
 	WORKS(socket(AF_UNIX, SOCK_STREAM, 0));
-	STR(heard(), "");
+	STR(captured_stderr(), "");
 }
 
-static void refused_births(void)
+static void refused_creations(void)
 {
-	hear(O_DIRECT);
+	capture_stderr(O_DIRECT);
 	for (int d = 0; d < 2; d++) {
-		if (world == UNDER)
-			FAILS(socket(IP[d], SOCK_STREAM, 0), ENODEV);
-		line_says("socket", "export", IP[d], SOCK_STREAM, -1, ENODEV);
-		if (world == UNDER)
-			FAILS(libc_socket(IP[d], SOCK_STREAM, 0), ENODEV);
-		line_says("socket", "libc", IP[d], SOCK_STREAM, -1, ENODEV);
+		if (world == PRELOADED)
+			FAILS(socket(FAMILIES[d], SOCK_STREAM, 0), ENODEV);
+		line_says("socket", "export", FAMILIES[d], SOCK_STREAM, -1, ENODEV);
+		if (world == PRELOADED)
+			FAILS(libc_socket(FAMILIES[d], SOCK_STREAM, 0), ENODEV);
+		line_says("socket", "libc", FAMILIES[d], SOCK_STREAM, -1, ENODEV);
 	}
 }
 
@@ -109,46 +108,46 @@ static void by_the_next(void)
 {
 	int fd;
 
-	if (!part) {
+	if (!phase) {
 		preload(NULL, beside("counts_calls.so"));
-		EQ(live_again("before another preload"), 0);
+		EQ(reexec("before another preload"), 0);
 		return;
 	}
-	hear(0);
+	capture_stderr(0);
 	fd = (int)WORKS(socket(AF_INET, SOCK_STREAM, 0));
-	STR(device_of(fd), born_on());
-	EQ(strstr(heard(), " via=next ") != NULL, world == UNDER);
+	STR(device_of(fd), expected_device());
+	EQ(strstr(captured_stderr(), " via=next ") != NULL, world == PRELOADED);
 }
 
-static void adoptions(void)
+static void existing_sockets(void)
 {
 	struct sockaddr_storage any = { .ss_family = AF_INET };
 	int fd;
 
-	hear(O_DIRECT);
+	capture_stderr(O_DIRECT);
 	for (int d = 0; d < 2; d++) {
-		any.ss_family = (sa_family_t)IP[d];
-		fd = raw_socket(IP[d], SOCK_DGRAM, 0);
+		any.ss_family = (sa_family_t)FAMILIES[d];
+		fd = raw_socket(FAMILIES[d], SOCK_DGRAM, 0);
 		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
-		STR(device_of(fd), born_on());
-		line_says("bind", "export", IP[d], SOCK_DGRAM, fd, 0);
-		fd = raw_socket(IP[d], SOCK_DGRAM, 0);
+		STR(device_of(fd), expected_device());
+		line_says("bind", "export", FAMILIES[d], SOCK_DGRAM, fd, 0);
+		fd = raw_socket(FAMILIES[d], SOCK_DGRAM, 0);
 		connect(fd, (struct sockaddr *)&any, sizeof(any));
-		STR(device_of(fd), born_on());
-		line_says("connect", "export", IP[d], SOCK_DGRAM, fd, 0);
-		fd = raw_socket(IP[d], SOCK_STREAM, 0);
+		STR(device_of(fd), expected_device());
+		line_says("connect", "export", FAMILIES[d], SOCK_DGRAM, fd, 0);
+		fd = raw_socket(FAMILIES[d], SOCK_STREAM, 0);
 		WORKS(listen(fd, 1));
-		STR(device_of(fd), born_on());
-		line_says("listen", "export", IP[d], SOCK_STREAM, fd, 0);
+		STR(device_of(fd), expected_device());
+		line_says("listen", "export", FAMILIES[d], SOCK_STREAM, fd, 0);
 	}
 }
 
-static void refused_adoptions(void)
+static void refused_existing_sockets(void)
 {
 	int fd = raw_socket(AF_INET, SOCK_STREAM, 0);
 
-	hear(O_DIRECT);
-	if (world == UNDER) {
+	capture_stderr(O_DIRECT);
+	if (world == PRELOADED) {
 		FAILS(listen(fd, 1), ENODEV);
 		STR(device_of(fd), "");
 		TRUE(strstr(one_line(), " call=listen ") != NULL);
@@ -157,44 +156,42 @@ static void refused_adoptions(void)
 	} else {
 		WORKS(listen(fd, 1));
 	}
-	STR(heard(), "");
+	STR(captured_stderr(), "");
 }
 
 static void silence(void)
 {
 	static const char *const VALUES[] = { NULL, "" };
 
-	if (part) {
+	if (phase) {
 		WORKS(socket(AF_INET, SOCK_STREAM, 0));
 		WORKS(libc_socket(AF_INET6, SOCK_STREAM, 0));
 		return;
 	}
-	hear(0);
+	capture_stderr(0);
 	for (int i = 0; i < 2; i++) {
 		if (VALUES[i])
 			setenv("VRFBIND_LOG", VALUES[i], 1);
-		EQ(live_again("without a log"), 0);
-		STR(heard(), "");
+		EQ(reexec("without a log"), 0);
+		STR(captured_stderr(), "");
 	}
 }
 
 static void inert(void)
 {
-	hear(0);
+	capture_stderr(0);
 	WORKS(socket(AF_INET, SOCK_STREAM, 0));
-	STR(heard(), "");
+	STR(captured_stderr(), "");
 }
 
 /* -- A path. */
 
-#define SCENE "/mnt"
-#define LOG SCENE "/log"
+#define LOG SANDBOX "/log"
 
 static void stage(void)
 {
-	own_namespaces(CLONE_NEWNS);
-	NEED(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	NEED(mount("none", SCENE, "tmpfs", 0, "mode=0755") == 0);
+	own_mounts();
+	mount_sandbox();
 }
 
 /* The whole log; what there is not, is empty. */
@@ -219,11 +216,11 @@ static void path(void)
 	struct stat file;
 	int fd, open_before;
 
-	if (!part) {
+	if (!phase) {
 		stage();
 		setenv("VRFBIND_LOG", LOG, 1);
-		EQ(live_again("a new file"), 0);
-		if (world == UNDER) {
+		EQ(reexec("a new file"), 0);
+		if (world == PRELOADED) {
 			NEED(stat(LOG, &file) == 0);
 			EQ(file.st_mode & 07777, 0600);
 			EQ(lines_in(log_text()), 2);
@@ -231,19 +228,19 @@ static void path(void)
 		}
 		fd = open(LOG, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 		NEED(write(fd, BEFORE, sizeof(BEFORE) - 1) > 0);
-		EQ(live_again("a file with something in it"), 0);
+		EQ(reexec("a file with something in it"), 0);
 		text = log_text();
 		TRUE(strncmp(text, BEFORE, sizeof(BEFORE) - 1) == 0);
-		EQ(lines_in(text), world == UNDER ? 3 : 1);
+		EQ(lines_in(text), world == PRELOADED ? 3 : 1);
 		return;
 	}
-	hear(0);
+	capture_stderr(0);
 	open_before = open_descriptors();
 	fd = (int)WORKS(socket(AF_INET, SOCK_STREAM, 0));
-	STR(device_of(fd), born_on());
+	STR(device_of(fd), expected_device());
 	WORKS(libc_socket(AF_INET, SOCK_STREAM, 0));
 	EQ(open_descriptors(), open_before + 2);
-	STR(heard(), "");
+	STR(captured_stderr(), "");
 }
 
 /* How often this process has called write(2) and its like (proc(5)), or -1. */
@@ -271,22 +268,22 @@ static void written_at_once(void)
 	long before = writes_so_far();
 
 	WORKS(socket(AF_INET, SOCK_STREAM, 0));
-	EQ(writes_so_far() - before, world == UNDER);
+	EQ(writes_so_far() - before, world == PRELOADED);
 	WORKS(libc_socket(AF_INET6, SOCK_STREAM, 0));
-	EQ(writes_so_far() - before, world == UNDER ? 2 : 0);
+	EQ(writes_so_far() - before, world == PRELOADED ? 2 : 0);
 }
 
 /* A descriptor without FD_CLOEXEC could end in a program that is started at that moment. */
 static void opened_with(unsigned int flag)
 {
-	if (!part) {
+	if (!phase) {
 		stage();
 		setenv("VRFBIND_LOG", LOG, 1);
-		EQ(live_again("as ever"), 0);
-		EQ(lines_in(log_text()), world == UNDER);
+		EQ(reexec("as ever"), 0);
+		EQ(lines_in(log_text()), world == PRELOADED);
 		filter_out(SYS_openat, 2, flag | O_ACCMODE, O_WRONLY, fails_with(EACCES));
-		EQ(live_again("where nothing may be opened otherwise"), 0);
-		EQ(lines_in(log_text()), world == UNDER ? 2 : 0);
+		EQ(reexec("where nothing may be opened otherwise"), 0);
+		EQ(lines_in(log_text()), world == PRELOADED ? 2 : 0);
 		return;
 	}
 	WORKS(socket(AF_INET, SOCK_STREAM, 0));
@@ -308,15 +305,15 @@ static void unwritable(void)
 		"/", "/no/such/folder/log", "/dev/full", "/proc/self/status",
 	};
 
-	if (part) {
-		STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), born_on());
-		STR(device_of((int)WORKS(libc_socket(AF_INET6, SOCK_STREAM, 0))), born_on());
+	if (phase) {
+		STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), expected_device());
+		STR(device_of((int)WORKS(libc_socket(AF_INET6, SOCK_STREAM, 0))), expected_device());
 		return;
 	}
 	for (size_t i = 0; i < sizeof(PATHS) / sizeof(*PATHS); i++) {
-		ABOUT("VRFBIND_LOG=%s", PATHS[i]);
+		CONTEXT("VRFBIND_LOG=%s", PATHS[i]);
 		setenv("VRFBIND_LOG", PATHS[i], 1);
-		EQ(live_again(PATHS[i]), 0);
+		EQ(reexec(PATHS[i]), 0);
 	}
 }
 
@@ -325,10 +322,10 @@ static void fifo(void)
 {
 	int reader;
 
-	if (part) {
+	if (phase) {
 		alarm(30);
-		STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), born_on());
-		if (strcmp(part, "nobody reads") == 0)
+		STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), expected_device());
+		if (strcmp(phase, "nobody reads") == 0)
 			return;
 		for (int i = 0; i < 2000; i++)
 			close(socket(AF_INET, SOCK_STREAM, 0));
@@ -337,9 +334,9 @@ static void fifo(void)
 	stage();
 	NEED(mkfifo(LOG, 0600) == 0);
 	setenv("VRFBIND_LOG", LOG, 1);
-	EQ(live_again("nobody reads"), 0);
+	EQ(reexec("nobody reads"), 0);
 	NEED((reader = open(LOG, O_RDONLY | O_NONBLOCK | O_CLOEXEC)) >= 0);
-	EQ(live_again("somebody has stopped reading"), 0);
+	EQ(reexec("somebody has stopped reading"), 0);
 }
 
 static void no_descriptor_left(void)
@@ -347,13 +344,13 @@ static void no_descriptor_left(void)
 	struct rlimit limit = { 60, 60 };
 	int fd, last = -1;
 
-	hear(0);
-	NEED(dup2(heard_end, 50) == 50);
-	heard_end = 50;
+	capture_stderr(0);
+	NEED(dup2(capture_end, 50) == 50);
+	capture_end = 50;
 	setenv("VRFBIND_LOG", "/dev/null", 1);
 	NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
 	while ((fd = socket(AF_INET, SOCK_STREAM, 0)) >= 0) {
-		STR(device_of(fd), born_on());
+		STR(device_of(fd), expected_device());
 		last = fd;
 	}
 	EQ(errno, EMFILE);
@@ -367,7 +364,7 @@ enum { THREADS = 64, PROCESSES = 8, EACH = 40 };
 static void *many(void *unused)
 {
 	for (int i = 0; i < EACH; i++) {
-		int fd = socket(IP[i % 2], SOCK_STREAM, 0);
+		int fd = socket(FAMILIES[i % 2], SOCK_STREAM, 0);
 
 		TRUE(fd >= 0);
 		close(fd);
@@ -380,19 +377,19 @@ static void lines_are_whole(const char *text, const char *who)
 {
 	char device[64];
 
-	snprintf(device, sizeof(device), "device=%s errno=0", born_on());
+	snprintf(device, sizeof(device), "device=%s errno=0", expected_device());
 	for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
 		int pid, family, type, fd, used = 0;
 
 		NEED(strchr(line, '\n') != NULL);
-		ABOUT("%s: %.120s", who, line);
+		CONTEXT("%s: %.120s", who, line);
 		sscanf(line, "vrfbind: pid=%d call=socket via=export family=%d type=%d fd=%d %n",
 		       &pid, &family, &type, &fd, &used);
 		TRUE(used > 0);
 		TRUE(strncmp(line + used, device, strlen(device)) == 0);
 		TRUE(line[used + (int)strlen(device)] == '\n');
 	}
-	ABOUT("%s", "");
+	CONTEXT("%s", "");
 }
 
 static void of_threads(void)
@@ -418,13 +415,13 @@ static void of_processes(void)
 		}
 	}
 	for (int i = 0; i < PROCESSES; i++)
-		EQ(ending_of(pids[i]), 0);
+		EQ(wait_status(pids[i]), 0);
 }
 
 static void many_writers(void)
 {
-	if (part) {
-		if (strcmp(part, "threads") == 0)
+	if (phase) {
+		if (strcmp(phase, "threads") == 0)
 			of_threads();
 		else
 			of_processes();
@@ -432,14 +429,14 @@ static void many_writers(void)
 	}
 	stage();
 	setenv("VRFBIND_LOG", LOG, 1);
-	EQ(live_again("threads"), 0);
+	EQ(reexec("threads"), 0);
 	lines_are_whole(log_text(), "threads");
-	EQ(lines_in(log_text()), world == UNDER ? THREADS * EACH : 0);
-	if (world == UNDER)
+	EQ(lines_in(log_text()), world == PRELOADED ? THREADS * EACH : 0);
+	if (world == PRELOADED)
 		unlink(LOG);
-	EQ(live_again("processes"), 0);
+	EQ(reexec("processes"), 0);
 	lines_are_whole(log_text(), "processes");
-	EQ(lines_in(log_text()), world == UNDER ? THREADS * EACH : 0);
+	EQ(lines_in(log_text()), world == PRELOADED ? THREADS * EACH : 0);
 }
 
 /* -- Descriptor 2 may be anything. */
@@ -448,35 +445,27 @@ static void makes_sockets(void)
 {
 	alarm(30);
 	for (int d = 0; d < 2; d++) {
-		STR(device_of((int)WORKS(socket(IP[d], SOCK_STREAM, 0))), born_on());
-		STR(device_of((int)WORKS(libc_socket(IP[d], SOCK_DGRAM, 0))), born_on());
+		STR(device_of((int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0))), expected_device());
+		STR(device_of((int)WORKS(libc_socket(FAMILIES[d], SOCK_DGRAM, 0))), expected_device());
 	}
 }
 
 static void nowhere(void)
 {
-	static const char bytes[4096];
 	int ends[2];
 
-	if (part) {
+	if (phase) {
 		makes_sockets();
 		return;
 	}
-	ABOUT("closed");
-	EQ(with_stderr(-1), 0);
-	ABOUT("/dev/full");
-	EQ(with_stderr(open("/dev/full", O_WRONLY | O_CLOEXEC)), 0);
-	ABOUT("read-only");
-	EQ(with_stderr(open("/dev/null", O_RDONLY | O_CLOEXEC)), 0);
-	ABOUT("a full pipe");
-	NEED(pipe2(ends, O_CLOEXEC) == 0 && fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
-	while (write(ends[1], bytes, sizeof(bytes)) > 0)
-		;
-	NEED(errno == EAGAIN && fcntl(ends[1], F_SETFL, 0) == 0);
-	EQ(with_stderr(ends[1]), 0);
-	ABOUT("a pipe that nobody reads");
+	reexec_with_useless_stderr();
+	CONTEXT("a full pipe");
+	NEED(pipe2(ends, O_CLOEXEC) == 0);
+	fill(ends[1]);
+	EQ(reexec_with_stderr(ends[1]), 0);
+	CONTEXT("a pipe that nobody reads");
 	close(ends[0]);
-	EQ(with_stderr(ends[1]), 0);
+	EQ(reexec_with_stderr(ends[1]), 0);
 }
 
 /* A daemon closes descriptor 2, and its next socket takes that place: nothing is for its peer. */
@@ -493,7 +482,7 @@ static void not_into_sockets(void)
 	NEED(syscall(SYS_bind, receiver, &address, sizeof(address)) == 0);
 	NEED(getsockname(receiver, (struct sockaddr *)&address, &length) == 0);
 
-	ABOUT("a UDP socket");
+	CONTEXT("a UDP socket");
 	fd = raw_socket(AF_INET, SOCK_DGRAM, 0);
 	NEED(syscall(SYS_connect, fd, &address, sizeof(address)) == 0);
 	NEED(dup2(fd, STDERR_FILENO) == STDERR_FILENO);
@@ -502,7 +491,7 @@ static void not_into_sockets(void)
 
 	/* As of openlog(3), or of a server that is asked for something. */
 	for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
-		ABOUT("a UNIX socket of type %d", type);
+		CONTEXT("a UNIX socket of type %d", type);
 		NEED(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) == 0);
 		NEED(dup2(pair[1], STDERR_FILENO) == STDERR_FILENO);
 		WORKS(socket(AF_INET, SOCK_STREAM, 0));
@@ -516,40 +505,40 @@ static void into_the_journal(void)
 	char line[1000] = "";
 	int pair[2];
 
-	if (part) {
+	if (phase) {
 		WORKS(socket(AF_INET, SOCK_STREAM, 0));
 		return;
 	}
 	NEED(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-	EQ(with_stderr(pair[1]), 0);
-	EQ(recv(pair[0], line, sizeof(line) - 1, MSG_DONTWAIT) > 0, world == UNDER);
-	EQ(lines_in(line), world == UNDER);
+	EQ(reexec_with_stderr(pair[1]), 0);
+	EQ(recv(pair[0], line, sizeof(line) - 1, MSG_DONTWAIT) > 0, world == PRELOADED);
+	EQ(lines_in(line), world == PRELOADED);
 }
 
 /* -- Children, and values. */
 
 static void survives_a_scrubbing(void)
 {
-	if (part) {
+	if (phase) {
 		WORKS(socket(AF_INET, SOCK_STREAM, 0));
 		return;
 	}
-	hear(0);
+	capture_stderr(0);
 	unsetenv("VRFBIND_LOG");
 	unsetenv("LD_PRELOAD");
-	EQ(live_again("with a scrubbed environment"), 0);
-	EQ(lines_in(heard()), world == UNDER);
+	EQ(reexec("with a scrubbed environment"), 0);
+	EQ(lines_in(captured_stderr()), world == PRELOADED);
 }
 
 static void names_a_static_program(void)
 {
 	const char *program = program_in_memory(write_static_program), *said;
 
-	hear(0);
-	EQ(run(program), BORN);
-	said = heard();
-	EQ(lines_in(said), world == UNDER);
-	if (world == UNDER) {
+	capture_stderr(0);
+	EQ(run(program), CREATED);
+	said = captured_stderr();
+	EQ(lines_in(said), world == PRELOADED);
+	if (world == PRELOADED) {
 		TRUE(strstr(said, program) != NULL);
 		TRUE(strstr(said, "statically linked") != NULL);
 		TRUE(strstr(said, "not bound") != NULL);
@@ -560,18 +549,18 @@ static void longest(void)
 {
 	char value[300] = LOG;
 
-	if (part) {
-		STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), born_on());
+	if (phase) {
+		STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), expected_device());
 		return;
 	}
 	stage();
 	memset(value, '/', 255 - 3);
 	strcpy(value + 255 - 3, "log");
-	memcpy(value, SCENE, strlen(SCENE));
+	memcpy(value, SANDBOX, strlen(SANDBOX));
 	NEED(strlen(value) == 255);
 	setenv("VRFBIND_LOG", value, 1);
-	EQ(live_again("255 bytes"), 0);
-	EQ(lines_in(log_text()), world == UNDER);
+	EQ(reexec("255 bytes"), 0);
+	EQ(lines_in(log_text()), world == PRELOADED);
 }
 
 static void invalid(void)
@@ -580,8 +569,8 @@ static void invalid(void)
 	const char *const VALUES[] = { "log", "./log", "STDERR", "stderr ", "1", longer };
 	const char *said;
 
-	if (part) {
-		if (world == WITHOUT) {
+	if (phase) {
+		if (world == BASELINE) {
 			WORKS(socket(AF_INET, SOCK_STREAM, 0));
 			return;
 		}
@@ -594,28 +583,28 @@ static void invalid(void)
 	longer[256] = '\0';
 	/* If one is taken for a path after all, the file goes with this namespace. */
 	stage();
-	NEED(chdir(SCENE) == 0);
-	hear(0);
+	NEED(chdir(SANDBOX) == 0);
+	capture_stderr(0);
 	for (size_t i = 0; i < sizeof(VALUES) / sizeof(*VALUES); i++) {
-		ABOUT("VRFBIND_LOG=%.100s", VALUES[i]);
+		CONTEXT("VRFBIND_LOG=%.100s", VALUES[i]);
 		setenv("VRFBIND_LOG", VALUES[i], 1);
-		EQ(live_again("with that value"), 0);
-		said = heard();
-		EQ(lines_in(said), world == UNDER);
-		EQ(strstr(said, "VRFBIND_LOG") != NULL, world == UNDER);
+		EQ(reexec("with that value"), 0);
+		said = captured_stderr();
+		EQ(lines_in(said), world == PRELOADED);
+		EQ(strstr(said, "VRFBIND_LOG") != NULL, world == PRELOADED);
 	}
 }
 
 static const struct scenario SCENARIOS[] = {
-	{ "each birth is a line that says what became of it, written at once", births,
+	{ "each birth is a line that says what became of it, written at once", creations,
 	  .also = TO_STDERR },
-	{ "a refused one has a line with its errno", refused_births, .vrf = "no-such-device",
+	{ "a refused one has a line with its errno", refused_creations, .vrf = "no-such-device",
 	  .also = TO_STDERR },
 	{ "a socket that another preload is asked for has one too", by_the_next,
 	  .also = TO_STDERR },
-	{ "so has a socket that gets its device at bind(), connect() or listen()", adoptions,
+	{ "so has a socket that gets its device at bind(), connect() or listen()", existing_sockets,
 	  .also = TO_STDERR },
-	{ "or does not get it", refused_adoptions, .vrf = "no-such-device", .also = TO_STDERR },
+	{ "or does not get it", refused_existing_sockets, .vrf = "no-such-device", .also = TO_STDERR },
 	{ "there is no log if VRFBIND_LOG is unset or empty", silence },
 	{ "nor without a VRF", inert, .vrf = "default", .also = TO_STDERR },
 	{ "a path is made or added to, for each line, and no descriptor is left", path },

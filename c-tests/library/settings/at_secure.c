@@ -20,7 +20,7 @@
 #define PTRACE_GET_SYSCALL_INFO 0x420e	/* Linux 5.3 */
 #endif
 
-static const char *takes_glibc(void)
+static const char *requires_glibc(void)
 {
 #ifdef __GLIBC__
 	return NULL;
@@ -29,9 +29,9 @@ static const char *takes_glibc(void)
 #endif
 }
 
-static const char *takes_root_and_glibc(void)
+static const char *requires_root_and_glibc(void)
 {
-	return takes_glibc() ? takes_glibc() : takes_root();
+	return requires_glibc() ? requires_glibc() : requires_root();
 }
 
 /* A word of the traced process, which is left behind `*at`. */
@@ -46,8 +46,8 @@ static unsigned long next_word(pid_t pid, unsigned long *at)
 	return (unsigned long)word;
 }
 
-/* The part, with AT_SECURE set. The stack after exec: argc, argv, NULL, environ, NULL, auxv. */
-static int as_if_privileged(const char *as_part)
+/* The phase, with AT_SECURE set. The stack after exec: argc, argv, NULL, environ, NULL, auxv. */
+static int as_if_privileged(const char *as_phase)
 {
 	struct __ptrace_syscall_info info;
 	unsigned long at, type;
@@ -56,7 +56,7 @@ static int as_if_privileged(const char *as_part)
 
 	if (pid == 0) {
 		NEED(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
-		become(NULL, as_part);
+		exec_phase(NULL, as_phase);
 	}
 	NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
 	NEED(ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) > 0);
@@ -71,7 +71,7 @@ static int as_if_privileged(const char *as_part)
 	}
 	NEED(ptrace(PTRACE_POKEDATA, pid, (void *)at, (void *)1L) == 0);
 	NEED(ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0);
-	return ending_of(pid);
+	return wait_status(pid);
 }
 
 static void sockets_are_on(const char *device)
@@ -89,7 +89,7 @@ static void sockets_are_on(const char *device)
 
 static void dropped(void)
 {
-	if (!part) {
+	if (!phase) {
 		EQ(as_if_privileged("with AT_SECURE"), 0);
 		return;
 	}
@@ -106,8 +106,8 @@ static void trusted_library(void)
 	struct link_map *map = dlopen(TRUSTED, RTLD_NOW);
 
 	NEED(map != NULL);
-	NEED(mount(SCENE "/libvrfbind.so", map->l_name, NULL, MS_BIND, NULL) == 0);
-	NEED(chmod(SCENE "/libvrfbind.so", 04755) == 0);
+	NEED(mount(SANDBOX "/libvrfbind.so", map->l_name, NULL, MS_BIND, NULL) == 0);
+	NEED(chmod(SANDBOX "/libvrfbind.so", 04755) == 0);
 	setenv("LD_PRELOAD", TRUSTED, 1);
 }
 
@@ -122,35 +122,35 @@ static int is_trusted_library(struct dl_phdr_info *object, size_t size, void *un
 
 static void loaded_all_the_same(void)
 {
-	if (!part) {
-		set_scene();
+	if (!phase) {
+		set_up_sandbox();
 		trusted_library();
 		/* That the sockets are unbound is not because of how the library is loaded. */
-		EQ(live_again(ORDINARY), 0);
+		EQ(reexec(ORDINARY), 0);
 		EQ(as_if_privileged("with AT_SECURE"), 0);
 		return;
 	}
-	ABOUT("%s", part);
-	NEED(getauxval(AT_SECURE) == (strcmp(part, ORDINARY) != 0));
+	CONTEXT("%s", phase);
+	NEED(getauxval(AT_SECURE) == (strcmp(phase, ORDINARY) != 0));
 	NEED(dl_iterate_phdr(is_trusted_library, NULL) != 0);
-	sockets_are_on(getauxval(AT_SECURE) ? "" : born_on());
+	sockets_are_on(getauxval(AT_SECURE) ? "" : expected_device());
 }
 
 static void really_privileged(void)
 {
-	if (part) {
+	if (phase) {
 		loaded_all_the_same();
 		return;
 	}
-	set_scene();
+	set_up_sandbox();
 	trusted_library();
 	EQ(as_nobody(ORDINARY), 0);
-	NEED(chmod(SCENE "/program", 04755) == 0);
+	NEED(chmod(SANDBOX "/program", 04755) == 0);
 	EQ(as_nobody("a set-user-ID program"), 0);
-	NEED(chmod(SCENE "/program", 02755) == 0);
+	NEED(chmod(SANDBOX "/program", 02755) == 0);
 	EQ(as_nobody("a set-group-ID program"), 0);
-	NEED(chmod(SCENE "/program", 0755) == 0);
-	give_capability(SCENE "/program");
+	NEED(chmod(SANDBOX "/program", 0755) == 0);
+	give_capability(SANDBOX "/program");
 	EQ(as_nobody("a program with a file capability"), 0);
 }
 
@@ -159,13 +159,13 @@ static void invalid(void)
 	char said[100];
 	int pipes[2];
 
-	if (part) {
+	if (phase) {
 		NEED(getauxval(AT_SECURE) == 1);
 		NEED(dl_iterate_phdr(is_trusted_library, NULL) != 0);
 		sockets_are_on("");
 		return;
 	}
-	set_scene();
+	set_up_sandbox();
 	trusted_library();
 	NEED(pipe2(pipes, O_NONBLOCK) == 0 && dup2(pipes[1], STDERR_FILENO) >= 0);
 	EQ(as_if_privileged("with AT_SECURE"), 0);
@@ -175,15 +175,15 @@ static void invalid(void)
 /* systemd's NoNewPrivileges= and prctl(2): the bit on the file means nothing then. */
 static void no_new_privileges(void)
 {
-	if (part) {
+	if (phase) {
 		NEED(getauxval(AT_SECURE) == 0 && geteuid() == NOBODY);
-		sockets_are_on(born_on());
+		sockets_are_on(expected_device());
 		return;
 	}
-	set_scene();
-	NEED(chmod(SCENE "/program", 04755) == 0);
-	if (world == UNDER)
-		setenv("LD_PRELOAD", SCENE "/libvrfbind.so", 1);
+	set_up_sandbox();
+	NEED(chmod(SANDBOX "/program", 04755) == 0);
+	if (world == PRELOADED)
+		setenv("LD_PRELOAD", SANDBOX "/libvrfbind.so", 1);
 	NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
 	EQ(as_nobody("a set-user-ID program that gains nothing"), 0);
 }
@@ -191,13 +191,13 @@ static void no_new_privileges(void)
 static const struct scenario SCENARIOS[] = {
 	{ "ld.so drops the library from a privileged program, whose sockets are unbound", dropped },
 	{ "where ld.so loads it all the same, the library is inert", loaded_all_the_same,
-	  .worlds = UNDER, .elsewhere = takes_glibc },
+	  .worlds = PRELOADED, .elsewhere = requires_glibc },
 	{ "it is so in set-user-ID and set-group-ID programs and with file capabilities",
-	  really_privileged, .worlds = UNDER, .elsewhere = takes_root_and_glibc },
+	  really_privileged, .worlds = PRELOADED, .elsewhere = requires_root_and_glibc },
 	{ "it prints nothing then, and refuses nothing, if VRFBIND_VRF is not a device's name",
-	  invalid, .vrf = "two words", .worlds = UNDER, .elsewhere = takes_glibc },
+	  invalid, .vrf = "two words", .worlds = PRELOADED, .elsewhere = requires_glibc },
 	{ "with no_new_privs a set-user-ID program is an ordinary one, and its sockets are bound",
-	  no_new_privileges, .elsewhere = takes_root },
+	  no_new_privileges, .elsewhere = requires_root },
 	{ NULL }
 };
 

@@ -7,20 +7,19 @@
 
 static void sockets_are_on(const char *device)
 {
-	static const int DOMAINS[] = { AF_INET, AF_INET6 };
 	struct sockaddr_storage any = { .ss_family = AF_INET };
 	int fd;
 
 	for (int i = 0; i < 2; i++) {
-		fd = (int)WORKS(socket(DOMAINS[i], SOCK_STREAM, 0));
+		fd = (int)WORKS(socket(FAMILIES[i], SOCK_STREAM, 0));
 		STR(device_of(fd), device);
-		any.ss_family = (sa_family_t)DOMAINS[i];
+		any.ss_family = (sa_family_t)FAMILIES[i];
 		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
 		WORKS(listen(fd, 1));
 		STR(device_of(fd), device);
 		close(fd);
 
-		fd = raw_socket(DOMAINS[i], SOCK_STREAM, 0);
+		fd = raw_socket(FAMILIES[i], SOCK_STREAM, 0);
 		NEED(fd >= 0);
 		WORKS(bind(fd, (struct sockaddr *)&any, sizeof(any)));
 		STR(device_of(fd), device);
@@ -35,7 +34,7 @@ static void inert(void)
 
 static void named(void)
 {
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 }
 
 static void changed(void)
@@ -43,21 +42,21 @@ static void changed(void)
 	static char assignment[] = "VRFBIND_VRF=no-such-device";
 
 	setenv("VRFBIND_VRF", "no-such-device", 1);
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 	setenv("VRFBIND_VRF", "not / a name", 1);
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 	putenv(assignment);
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 	unsetenv("VRFBIND_VRF");
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 	setenv("VRFBIND_VRF", "default", 1);
-	sockets_are_on(born_on());
+	sockets_are_on(expected_device());
 }
 
 /* As programs do that show their state in ps(1): the memory of the environment is written over. */
 static void overwritten(void)
 {
-	const char *device = strdup(born_on());
+	const char *device = strdup(expected_device());
 	char *value = getenv("VRFBIND_VRF");
 
 	memset(value, 'x', strlen(value));
@@ -75,7 +74,7 @@ static void set_late(void)
 	sockets_are_on("");
 }
 
-static const char *takes_glibc(void)
+static const char *requires_glibc(void)
 {
 #ifdef __GLIBC__
 	return NULL;
@@ -97,7 +96,7 @@ static void read_only(void)
 		if (!strstr(line, library))
 			continue;
 		NEED(sscanf(line, "%*s %4s", flags) == 1);
-		ABOUT("%s", flags);
+		CONTEXT("%s", flags);
 		TRUE(!strchr(flags, 'w'));
 		mappings++;
 	}
@@ -107,10 +106,10 @@ static void read_only(void)
 
 static void descriptors(void)
 {
-	if (!part) {
+	if (!phase) {
 		for (int fd = STDERR_FILENO + 1; fd < 100; fd++)
 			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-		EQ(live_again("with three descriptors"), 0);
+		EQ(reexec("with three descriptors"), 0);
 		return;
 	}
 	EQ(open_descriptors(), 3);
@@ -125,8 +124,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "so do clearenv() and a program that writes over its environment", overwritten },
 	{ "so does a device that is named later", set_late, .vrf = UNSET },
 	{ "the library leaves no descriptor open", descriptors },
-	{ "the library's data is read-only", read_only, .worlds = UNDER,
-	  .elsewhere = takes_glibc },
+	{ "the library's data is read-only", read_only, .worlds = PRELOADED,
+	  .elsewhere = requires_glibc },
 	{ NULL }
 };
 
