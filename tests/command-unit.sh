@@ -101,6 +101,9 @@ only_says() {
 	find "$root" | sort | diff "$scratch/files" -
 	ends 0 "$command" enable --root "$root" radvd blue
 	sed 1d "$scratch/dry" | diff - "$root$(drop_in radvd.service)"
+	# Where the unit will find it, and not where it is now.
+	ends 0 "$command" enable --dry-run --root "$root" --library /opt/libvrfbind.so radvd blue
+	has_line "$scratch/said" Environment=LD_PRELOAD=/opt/libvrfbind.so:/usr/lib/libeatmydata.so
 	ends 0 "$command" disable --dry-run --root "$root" radvd
 	[ -e "$root$(drop_in radvd.service)" ]
 }

@@ -282,9 +282,17 @@ fn file_trials(place: &Arc<Place>) -> Vec<Trial> {
     let old = Arc::clone(place);
     let name = "file: libvrfbind.so binds a socket with glibc 2.31";
     trials.push(Trial::ignorable_test(name, move || old_glibc(&old)));
+    let index = place.script("index.py");
     let place = Arc::clone(place);
     let name = "file: libvrfbind(7) has the table that reach_matrix tests";
     trials.push(Trial::ignorable_test(name, move || manual(&place)));
+    let name = "file: each promise of README, SECURITY.md and the manuals has a test";
+    trials.push(Trial::test(name, move || {
+        match capture(&mut Command::new(&index))? {
+            (_, Some(0)) => Ok(()),
+            (output, status) => Err(format!("exit status {status:?}\n{output}").into()),
+        }
+    }));
     trials
 }
 

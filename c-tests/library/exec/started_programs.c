@@ -502,6 +502,20 @@ static void too_large(void)
 	stays(start_vfork);
 }
 
+/* The kernel says EFAULT (execve(2)); the library, which has to read the array, is not saved by it. */
+static void list_nowhere(void)
+{
+	char **nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		NEED(nowhere != MAP_FAILED);
+		execve(beside("reporting_child"), child_argv, nowhere);
+		_exit(errno);
+	}
+	EQ(wait_status(pid), world == PRELOADED ? 128 + SIGSEGV : EFAULT);
+}
+
 /* The kernel takes strings of up to 128 KiB (MAX_ARG_STRLEN, execve(2)). */
 static void long_preload(void)
 {
@@ -696,6 +710,7 @@ static const struct scenario SCENARIOS[] = {
 #ifndef __GLIBC__
 	{ "execveat() works where libc has none, by our export", execveat_of_ours },
 #endif
+	{ "an array of variables that points nowhere: SIGSEGV, and without the library EFAULT", list_nowhere },
 	{ "an environment beyond all bounds: E2BIG", too_large },
 	{ "LD_PRELOAD that grows beyond what the kernel takes: E2BIG", long_preload },
 	{ "LD_PRELOAD was a relative path, and the program goes elsewhere: in the VRF", relative },
