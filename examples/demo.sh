@@ -4,7 +4,7 @@
 # The command of tests/topology.sh, which makes the VRFs and a client behind each. In order: start every
 # example's daemon in both VRFs under the library (EXAMPLE/start VRF); let both clients ask (EXAMPLE/ask VRF),
 # who are patient until the daemons are ready; take every socket of the daemons and print where it is
-# (c-tests/sockets.c); print the answers, each beside what it should be if it is not.
+# (c-tests/command/sockets.c); print the answers, each beside what it should be if it is not.
 #
 # Exit status: 0 only if every socket is in its VRF, each client was answered by the daemon of its own VRF, and
 # nothing has left by the default VRF's uplink.

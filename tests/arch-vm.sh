@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # arch-vm.sh LIBRARY [PROGRAM...] - the C tests on aarch64 with its own kernel: seccomp, seals and VRFs
 #
-# Speaks TAP (testanything.org): a point for each PROGRAM, by default each hook- and requires- of c-tests/. `make
-# test-arch-vm` builds LIBRARY and calls this.
+# Speaks TAP (testanything.org): a point for each PROGRAM, by default each that c-tests/programs.txt lists for `aarch64`
+# and the netns tier. `make test-arch-vm` builds LIBRARY and calls this.
 #
 # How it works, in order: take Debian's arm64 kernel, glibc, coreutils, dash, iproute2 and others, and busybox for the rest,
 # unpacked into target/arch-vm without an installation; compile the C tests with Debian's cross compiler; put all of that
@@ -27,11 +27,7 @@ trap 'rm -rf "$scratch"' EXIT
 . tests/tap.sh
 
 programs=("$@")
-if [ $# -eq 0 ]; then
-	for source in c-tests/hook-*.c c-tests/requires-*.c; do
-		programs+=("$(basename "$source" .c)")
-	done
-fi
+[ $# -gt 0 ] || mapfile -t programs < <(c-tests/build.sh list aarch64 netns)
 
 # Debian's packages for arm64, of the release that this machine's apt uses.
 fetch() {
@@ -61,29 +57,6 @@ fetch() {
 	rm -rf "$root.partial"/usr/share "$root.partial"/var
 	mv "$work/kernel.partial" "$work/kernel"
 	mv "$root.partial" "$root"
-}
-
-# Each C test, as tests/build.rs builds it.
-compile() {
-	local source name options
-	mkdir -p "$bin"
-	for source in c-tests/preload-*.c c-tests/{hook,requires,reach}-*.c c-tests/ask.c; do
-		name=$(basename "$source" .c)
-		options=(-ldl)
-		# shellcheck disable=SC2016,SC2054  # that is the linker's
-		case $name in
-		preload-*) options=(-shared -fPIC "-Wl,-soname,$name.so") name+=.so ;;
-		reach-needs) options=('-Wl,-rpath,$ORIGIN' -Wl,--no-as-needed "$bin/preload-reach.so") ;;
-		hook-reach) options=(-ldl -lresolv) ;;
-		hook-foreign) options=(-ldl -fexceptions) ;;
-		esac
-		aarch64-linux-gnu-gcc -std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread "$source" -o "$bin/$name" "${options[@]}"
-		case $name in
-		ask | reach-child)
-			aarch64-linux-gnu-gcc -std=gnu11 -O1 -pthread -static "$source" -o "$bin/$name-static"
-			;;
-		esac
-	done
 }
 
 # init, to $1.
@@ -120,7 +93,7 @@ write_init() {
 		echo "@@ Linux $(uname -r) $(uname -m)"
 		for program in $(cat /programs); do
 			echo "@@ begin $program"
-			timeout 600 /tests/$program 2>&1 </dev/null
+			timeout 600 /tests/${program##*/} 2>&1 </dev/null
 			echo "@@ end $program $?"
 		done
 		poweroff -f
@@ -152,7 +125,7 @@ make_initramfs() {
 
 # all_ok_of PROGRAM - as many points as planned, each ok, and the exit status 0
 all_ok_of() {
-	sed -n "/^@@ begin $1\$/,/^@@ end $1 /p" "$work/console" >"$scratch/said"
+	sed -n "\,^@@ begin $1\$,,\,^@@ end $1 ,p" "$work/console" >"$scratch/said"
 	grep -v '^ok' "$scratch/said" || true
 	[ "1..$(grep -c '^ok' "$scratch/said")" = "$(grep '^1\.\.' "$scratch/said")" ]
 	[ "$(grep -c '^not ok' "$scratch/said")" -eq 0 ]
@@ -161,7 +134,7 @@ all_ok_of() {
 
 mkdir -p "$work"
 [ -d "$root" ] || fetch >&2
-compile
+c-tests/build.sh make aarch64 "$bin" aarch64-linux-gnu-gcc
 make_initramfs
 timeout "${VRFBIND_VM_LIMIT:-2000}" qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 3G \
 	-display none -serial "file:$scratch/console" -no-reboot -nic none -kernel "$work"/kernel/boot/vmlinuz-* -initrd "$work/initramfs" \

@@ -4,38 +4,37 @@
 # Speaks TAP (testanything.org). `make test-arch ARCH=aarch64` builds LIBRARY and calls this. ARCH is aarch64 or riscv64,
 # whose programs qemu-user runs here, or i686, whose programs an x86_64 kernel runs itself.
 #
-# How it works: the programs of the list below are compiled by Debian's cross compiler into target/c-tests/ARCH/. They
-# name the ld.so and the libc of that compiler themselves, so that nothing has to be installed into this system's
-# /lib, and no variable has to survive a scrubbed environment. They run on lo, in a user and network namespace of their
-# own, for there a binfmt_misc can be had that leaves this machine's alone (Linux 6.7).
+# How it works: the programs that c-tests/programs.txt lists for `i686`, or for `qemu`, are compiled by Debian's cross
+# compiler into target/c-tests/ARCH/. They name the ld.so and the libc of that compiler themselves, so that nothing has
+# to be installed into this system's /lib, and no variable has to survive a scrubbed environment. They run on lo, in a
+# user and network namespace of their own, for there a binfmt_misc can be had that leaves this machine's alone (Linux 6.7).
 #
-# What is not in the lists, and why:
+# What is not listed there, and why:
 #   seals, filters     qemu-user has no seccomp; for i386 and riscv64 the library has no seal
 #   bind() and others of foreign sockets, a second copy   the library asks getsockopt(SO_BINDTODEVICE), which qemu-user
 #                      answers wrongly (7.2)
-#   hook-exec          under qemu-user, handlers that exec within an exec hang. For i386 five of its 90 points start
+#   exec/started_programs    under qemu-user, handlers that exec within an exec hang. For i386 five of its 90 points start
 #                      64-bit programs, or want a seal
-#   hook-syscall       for i386, it passes numbers of more than 32 bits; under qemu-user, one of its points makes a child
-#                      by clone() on the stack of its parent, which is not shared there
-#   hook-syscalls      for i386, it takes glibc's socket() for socket(2), and there it is socketcall(2)
-#   hook-foreign       cancels threads in connect(), which hangs in a program that was cross-compiled for i386, without the
-#                      library too
+#   create/syscall_function  for i386, it passes numbers of more than 32 bits; under qemu-user, one of its points makes a
+#                      child by clone() on the stack of its parent, which is not shared there
+#   create/syscall_count     for i386, it takes glibc's socket() for socket(2), and there it is socketcall(2)
+#   existing/inherited_fds   cancels threads in connect(), which hangs in a program that was cross-compiled for i386,
+#                      without the library too
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
 arch=$1
 library=$(realpath -- "$2")
-programs='hook-families hook-settings hook-stderr hook-peer'
+build=qemu
 flags=(-DUNDER_QEMU_USER)
 case $arch in
 aarch64) loader=ld-linux-aarch64.so.1 ;;
 riscv64) loader=ld-linux-riscv64-lp64d.so.1 ;;
 i686)
 	loader=ld-linux.so.2
+	build=i686
 	flags=()
-	programs+=' hook-errno hook-stacking hook-device-gone hook-races hook-atsecure'
-	programs+=' requires-loader requires-bindtodevice requires-deleted-device'
 	;;
 *)
 	echo 'vrfbind-tests: usage: tests/arch.sh aarch64|i686|riscv64 LIBRARY' >&2
@@ -53,22 +52,7 @@ export VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_TIER=lo VRFBIND_TEST_LIB=$library VRF
 . tests/tap.sh
 limit=600
 
-# compile OUTPUT SOURCE [OPTION...]
-compile() {
-	local output=$1 source=$2
-	shift 2
-	"$arch-linux-gnu-gcc" -std=gnu11 -O1 -g -Wall -Wextra -Werror "${flags[@]}" -pthread \
-		-Wl,--dynamic-linker="$libc/$loader" -Wl,-rpath,"$libc" "$source" -o "$bin/$output" -ldl "$@"
-}
-
-mkdir -p "$bin"
-for program in $programs ask; do
-	compile "$program" "c-tests/$program.c"
-done
-for preload in c-tests/preload-*.c; do
-	"$arch-linux-gnu-gcc" -std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread -shared -fPIC "$preload" \
-		-o "$bin/$(basename "$preload" .c).so"
-done
+c-tests/build.sh make "$build" "$bin" "$arch-linux-gnu-gcc" "${flags[@]}" -Wl,--dynamic-linker="$libc/$loader" -Wl,-rpath,"$libc"
 
 # here COMMAND... - in namespaces of its own, where this kernel runs programs of ARCH
 here() {
@@ -95,7 +79,7 @@ here() {
 # all_ok_of PROGRAM - as many points as planned, and each is ok
 all_ok_of() {
 	local status=0
-	here "$bin/$1" >"$scratch/tap" 2>"$scratch/tap.stderr" </dev/null || status=$?
+	here "$bin/${1##*/}" >"$scratch/tap" 2>"$scratch/tap.stderr" </dev/null || status=$?
 	cat "$scratch/tap" "$scratch/tap.stderr"
 	[ "$status" -eq 0 ]
 	[ "1..$(grep -c '^ok [^#]*$' "$scratch/tap")" = "$(grep '^1\.\.' "$scratch/tap")" ]
@@ -140,12 +124,11 @@ sealed() {
 		"$PWD/target/c-tests/gnu/ask" tcp run "$bin/ask" tcp
 }
 
-# shellcheck disable=SC2086  # words
-set -- $programs
-count=$(($# + 1))
+mapfile -t programs < <(c-tests/build.sh list "$build" lo)
+count=$((${#programs[@]} + 1))
 [ "$arch" != i686 ] || count=$((count + 2))
 echo "1..$count"
-for program in $programs; do
+for program in "${programs[@]}"; do
 	point "$program, built for $arch" all_ok_of "$program"
 done
 point "libc's own socket() is led to the library" libc_is_led

@@ -1,9 +1,7 @@
-//! Builds the C programs: every `c-tests/*.c` into `target/c-tests/gnu/`, and once more with musl-gcc
-//! into `target/c-tests/musl/` where that is installed. `preload-*.c` become shared objects, which the
-//! tests preload beside the library; `reach-needs` is linked with one. `reach-child` and `ask` are built once more as
-//! static programs, and `ask.go` where Go is installed. `daemon-*.c` and `sockets.c` are not built for musl: what they
-//! look at are Debian's daemons, from outside. `old-glibc.c` is about glibc.
+//! Builds the C programs that `c-tests/programs.txt` lists, by `c-tests/build.sh`: into `target/c-tests/gnu/`, and once
+//! more with musl-gcc into `target/c-tests/musl/` where that is installed. `ask.go` is built where Go is installed.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -13,7 +11,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={}", sources.display());
 
-    // target/<profile>/build/<package>/out: the same folder for every profile, so that scripts and
+    // target/<profile>/build/<package>/out: the same directory for every profile, so that scripts and
     // people find the programs.
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let programs = out
@@ -26,15 +24,16 @@ fn main() {
         .cargo_metadata(false)
         .get_compiler()
         .to_command();
-    build_all(&gnu, sources, &programs.join("gnu"), |_| true);
+    build_all("gnu", &gnu, sources, &programs);
     if Command::new("go").arg("version").output().is_ok() {
         // In Debian's Go the resolver calls libc's otherwise, and the program is dynamic.
         let mut go = Command::new("go");
         go.env("CGO_ENABLED", "0").env("GOCACHE", out.join("go"));
         go.args(["build", "-o"]).arg(programs.join("gnu/ask-go"));
-        run(go.arg(sources.join("ask.go")));
+        run(go.arg(sources.join("command/ask.go")));
     }
 
+    let into = programs.join("musl");
     if Command::new("musl-gcc").arg("--version").output().is_ok() {
         let mut musl = Command::new("musl-gcc");
         // Debian's musl has no kernel headers of its own.
@@ -43,67 +42,22 @@ fn main() {
         if multiarch.exists() {
             musl.arg("-idirafter").arg(multiarch);
         }
-        build_all(&musl, sources, &programs.join("musl"), |name| {
-            !name.starts_with("daemon-") && name != "sockets" && name != "old-glibc"
-        });
+        build_all("musl", &musl, sources, &programs);
+    } else {
+        // What an earlier compiler has left must not be run.
+        let _ = fs::remove_dir_all(into);
     }
 }
 
-fn build_all(compiler: &Command, sources: &Path, into: &Path, wanted: impl Fn(&str) -> bool) {
-    // A program whose source is gone must not be run again.
-    let _ = fs::remove_dir_all(into);
-    fs::create_dir_all(into).expect("target/ is writable");
-    let mut files: Vec<_> = fs::read_dir(sources)
-        .expect("c-tests/ is there")
-        .map(|entry| entry.expect("c-tests/ is readable").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
-        .collect();
-    files.sort();
-    for source in files {
-        let name = source.file_stem().unwrap().to_str().unwrap();
-        if !wanted(name) {
-            continue;
-        }
-        let mut command = Command::new(compiler.get_program());
-        command.args(compiler.get_args());
-        command.args([
-            "-std=gnu11",
-            "-O1",
-            "-g",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-pthread",
-        ]);
-        let output = if name.starts_with("preload-") {
-            command.args(["-shared", "-fPIC"]);
-            into.join(name).with_extension("so")
-        } else {
-            into.join(name)
-        };
-        command.arg(&source);
-        if name == "reach-child" || name == "ask" {
-            let mut fixed = Command::new(command.get_program());
-            fixed.args(command.get_args()).arg("-static");
-            run(fixed.arg("-o").arg(into.join(format!("{name}-static"))));
-        }
-        match name {
-            "old-glibc" => command.arg("-nostartfiles"),
-            // Built before it, by its name. The program uses nothing of it.
-            "reach-needs" => command
-                .args(["-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"])
-                .arg(into.join("preload-reach.so")),
-            // res_query(), before glibc 2.34. musl's library of this name is empty.
-            "hook-reach" => command.args(["-ldl", "-lresolv"]),
-            // A cancelled thread unwinds its stack there, but for musl's.
-            "hook-foreign" if into.ends_with("gnu") => command.args(["-ldl", "-fexceptions"]),
-            _ => command.arg("-ldl"),
-        };
-        run(command.arg("-o").arg(output));
-    }
+fn build_all(build: &str, compiler: &Command, sources: &Path, programs: &Path) {
+    let mut script = Command::new(sources.join("build.sh"));
+    script.args([OsStr::new("make"), OsStr::new(build)]);
+    script.arg(programs.join(build));
+    script.arg(compiler.get_program()).args(compiler.get_args());
+    run(&mut script);
 }
 
 fn run(command: &mut Command) {
-    let status = command.status().expect("the C compiler can be run");
+    let status = command.status().expect("the compiler can be run");
     assert!(status.success(), "{command:?} failed");
 }

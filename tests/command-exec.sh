@@ -3,7 +3,7 @@
 #
 # Speaks TAP (testanything.org) and is run with the variables of the C programs: VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
 # VRFBIND_TEST_TIER (lo or vrf), VRFBIND_TEST_BIN with the programs, and VRFBIND_TEST_COMMAND, the command. What sockets
-# there are is said by `ask` (c-tests/ask.c), by getsockopt. Each point first shows the program without the command.
+# there are is said by `ask` (c-tests/command/ask.c), by getsockopt. Each point first shows the program without the command.
 # On the lo tier the device is no VRF, and the command is told so by --any-device.
 #
 # What is written lies in one scratch directory, which goes at the end. Nothing here is left running.

@@ -518,6 +518,16 @@ documented() {
 	not grep -q $'\x1b' "$scratch/said"
 }
 
+# script(1) gives a terminal.
+colours() {
+	bound "${program[@]}" -
+	ends 0 script --quiet --return --command "'$command' status $pid" /dev/null
+	grep -q $'\x1b\[' "$scratch/said"
+	ends 0 env NO_COLOR=1 script --quiet --return --command "'$command' status $pid" /dev/null
+	grep -q "$device" "$scratch/said"
+	not grep -q $'\x1b\[' "$scratch/said"
+}
+
 can_namespace=''
 ! unshare --net true 2>/dev/null || can_namespace=1
 root_only() {
@@ -525,7 +535,7 @@ root_only() {
 }
 vrf_only() { if [ "$tier" = vrf ]; then point "$@"; fi; }
 
-plan=19
+plan=20
 [ "$tier" != vrf ] || plan=$((plan + 4))
 echo "1..$plan"
 point 'without the library, every socket is "default", and the exit status 1' unbound
@@ -550,6 +560,7 @@ point 'without PID those with the library are shown, with --all all, with --vrf 
 point 'a library that was replaced since is not asked' replaced
 point 'a process that is not there is exit status 125, and no number is misuse' no_process
 point 'the JSON is what the man page says, and the table fits 80 columns' documented
+point 'a table on a terminal has colours, but with NO_COLOR' colours
 if [ "$tier" = vrf ] && [ -e /proc/sys/kernel/yama/ptrace_scope ]; then
 	point 'under Yama an unprivileged user sees the sockets by sock_diag, and is told so' yama
 elif [ "$tier" = vrf ]; then

@@ -3,7 +3,7 @@
 #
 # Speaks TAP (testanything.org) and is run with the variables of the C programs: VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
 # VRFBIND_TEST_TIER (lo or vrf), VRFBIND_TEST_BIN with the programs, and VRFBIND_TEST_COMMAND, the command. What sockets
-# there are is said by `ask` (c-tests/ask.c), by getsockopt, or by ss(8). Each point first shows the program without the command.
+# there are is said by `ask` (c-tests/command/ask.c), by getsockopt, or by ss(8). Each point first shows the program without the command.
 #
 # On the lo tier as root it moves to a network namespace of its own, with a veth device, vrfbind0, which can be
 # taken away, and which other namespaces do not have. On the vrf tier peers in the network namespaces of tests/topology.sh

@@ -7,7 +7,7 @@
 # On the tier lo the files are looked at, as systemctl(1) reads them below a root folder. On the tier vrf units run
 # under a real systemd: a second one of this machine, PID 1 of a PID namespace, which examples/systemd/run makes (its
 # head says how). Its /usr/local/lib holds the library, and the command and its trial besides. What a unit does is read from its
-# sockets, by c-tests/sockets.c; each point shows first what the unit does without its drop-in, or without a line of it.
+# sockets, by c-tests/command/sockets.c; each point shows first what the unit does without its drop-in, or without a line of it.
 # shellcheck disable=SC2317  # the functions are called by point() and await(), which take their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -101,6 +101,9 @@ only_says() {
 	find "$root" | sort | diff "$scratch/files" -
 	ends 0 "$command" enable --root "$root" radvd blue
 	sed 1d "$scratch/dry" | diff - "$root$(drop_in radvd.service)"
+	# Where the unit will find it, and not where it is now.
+	ends 0 "$command" enable --dry-run --root "$root" --library /opt/libvrfbind.so radvd blue
+	has_line "$scratch/said" Environment=LD_PRELOAD=/opt/libvrfbind.so:/usr/lib/libeatmydata.so
 	ends 0 "$command" disable --dry-run --root "$root" radvd
 	[ -e "$root$(drop_in radvd.service)" ]
 }

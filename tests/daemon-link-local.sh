@@ -3,7 +3,7 @@
 #
 # Speaks TAP (testanything.org) and is run on the tier vrf, by topology.sh. Both daemons listen on each address that they
 # see, the link-local ones of all VRFs among them, and the kernel would let them. One of a kind runs in each VRF, beside
-# the other. The verdicts are the devices of their sockets (c-tests/sockets.c) and what clients hear: in each network this
+# the other. The verdicts are the devices of their sockets (c-tests/command/sockets.c) and what clients hear: in each network this
 # network's data, and on the uplink of the default VRF nothing.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail

@@ -5,7 +5,7 @@
 # into target/musl: dnsmasq without what Debian adds by other libraries (D-Bus, DNSSEC, sets of addresses), and of
 # busybox nc alone.
 # run: is run by topology.sh (`make test-musl`). Speaks TAP: first ss(8) says where busybox listens, then
-# c-tests/daemon-dnsmasq.c drives that dnsmasq instead of Debian's, and looks at its sockets, its answers and at what its
+# c-tests/daemons/two_dnsmasqs.c drives that dnsmasq instead of Debian's, and looks at its sockets, its answers and at what its
 # clients get.
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -78,7 +78,7 @@ run)
 	listens_on "*%$VRFBIND_TEST_DEVICE:7777" VRFBIND_VRF="$VRFBIND_TEST_DEVICE" LD_PRELOAD="$VRFBIND_TEST_LIB" ||
 		{ echo "Bail out! under the library busybox does not listen in $VRFBIND_TEST_DEVICE"; exit 1; }
 	# Its clients are made of Debian's busybox, which has them.
-	PATH=$work/sbin:$PATH exec "${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}/daemon-dnsmasq"
+	PATH=$work/sbin:$PATH exec "${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}/two_dnsmasqs"
 	;;
 *)
 	echo 'vrfbind-tests: usage: tests/musl.sh build|run' >&2

@@ -9,7 +9,7 @@
 #   arch-vm what `make test-arch-vm` runs the virtual machine with
 #   package what `make deb` and its test need
 #   musl    what `make test-musl` builds with
-#   lint    shellcheck, for `make lint`
+#   lint    what `make lint` needs besides Rust
 #
 # In order: look up the rows of the groups in the table below, ask dpkg once which of them are installed, and print
 # the missing ones with the reason for each. Where none is missing nothing else is run, so that a call before every
@@ -89,6 +89,7 @@ arch-vm | cpio                 | what it has in its memory when it boots
 arch-vm | kmod                 | depmod, modprobe: which modules vrf takes
 musl  | dpkg-dev               | dpkg-source: Debian sources, to be built with musl
 lint  | shellcheck             | make lint
+lint  | python3                | import-circles.py
 '
 
 say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }

@@ -2,7 +2,7 @@
 # reach.sh       - prints how far the library reaches: every way to a socket, and what becomes of it
 # reach.sh --man - prints what is expected of each, as libvrfbind(7) has it, and runs nothing
 #
-# Runs hook-reach (c-tests/hook-reach.c says what is in the table), built for glibc and for musl, and lays out as a
+# Runs reach_matrix (c-tests/reach/reach_matrix.c says what is in the table), built for glibc and for musl, and lays out as a
 # table what it found. `make reach` calls it on the VRF tier (with-vrf.sh, topology.sh); called alone it runs on lo,
 # where there is no column for `ip vrf exec`. A cell that is not as expected is WRONG, and shown in full first.
 #
@@ -38,7 +38,7 @@ if [ "${1-}" = --man ]; then
 			gsub(/-/, "\\-", title)
 			printf "T{\n%s\nT}%s\n", title, glibc[way]
 		}
-	}' <("$(dirname "$bin")/musl/hook-reach" list) <("$bin/hook-reach" list)
+	}' <("$(dirname "$bin")/musl/reach_matrix" list) <("$bin/reach_matrix" list)
 	exit
 fi
 
@@ -48,7 +48,7 @@ trap 'rm -rf "$scratch"' EXIT
 status=0
 libcs=()
 for libc in gnu musl; do
-	program=$(dirname "$bin")/$libc/hook-reach
+	program=$(dirname "$bin")/$libc/reach_matrix
 	if [ ! -x "$program" ]; then
 		echo "vrfbind-tests: $program is not there; is the compiler for $libc installed? run \`make\` first" >&2
 		continue

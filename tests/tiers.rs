@@ -7,8 +7,8 @@
 //! | netns | a network namespace with veth devices (netns.sh)        | root, or user namespaces            |
 //! | vrf   | network namespaces with two VRFs (topology.sh)          | root and a kernel with VRFs, or a VM |
 //!
-//! A program belongs to a tier by its name: `requires-` and `hook-` to lo, netns and vrf, `daemon-` to
-//! vrf; so do the examples' `run` scripts. The scripts that try other people's programs are listed
+//! Which tiers a program belongs to is said in `c-tests/programs.txt`; the examples' `run` scripts belong
+//! to vrf. The scripts that try other people's programs are listed
 //! ([`SCRIPTS`]). It says what it found in TAP (testanything.org), and a test
 //! passes if all of it is `ok`, as many as planned, at least one, and the exit status is 0.
 //!
@@ -92,19 +92,30 @@ impl Place {
         self.root.join("tests").join(name)
     }
 
-    /// The names of the built programs that begin with one of the prefixes, sorted.
-    fn programs(&self, libc: &str, prefixes: &[&str]) -> Vec<String> {
-        let Ok(folder) = fs::read_dir(self.programs.join(libc)) else {
+    /// The programs of c-tests/programs.txt that this build has and that run on this tier, by their names
+    /// there; none where there is no compiler for it.
+    fn programs(&self, build: &str, tier: &str) -> Vec<String> {
+        if !self.programs.join(build).exists() {
             return Vec::new();
-        };
-        let mut names: Vec<_> = folder
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| !name.ends_with(".so"))
-            .filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
-            .collect();
-        names.sort();
-        names
+        }
+        let table = self.root.join("c-tests/programs.txt");
+        let table = fs::read_to_string(&table).expect("c-tests/programs.txt can be read");
+        let has = |list: &str, name| list.split(',').any(|item| item == name);
+        table
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| {
+                let mut columns = line.split_whitespace();
+                let (name, builds, tiers) = (columns.next()?, columns.next()?, columns.next()?);
+                (has(builds, build) && has(tiers, tier)).then(|| name.to_owned())
+            })
+            .collect()
+    }
+
+    /// Where the program of this name is, which is the file's alone: what is built lies side by side.
+    fn program(&self, build: &str, name: &str) -> PathBuf {
+        let (_, file) = name.rsplit_once('/').expect("a program is in a directory");
+        self.programs.join(build).join(file)
     }
 }
 
@@ -271,15 +282,23 @@ fn file_trials(place: &Arc<Place>) -> Vec<Trial> {
     let old = Arc::clone(place);
     let name = "file: libvrfbind.so binds a socket with glibc 2.31";
     trials.push(Trial::ignorable_test(name, move || old_glibc(&old)));
+    let index = place.script("index.py");
     let place = Arc::clone(place);
-    let name = "file: libvrfbind(7) has the table that hook-reach tests";
+    let name = "file: libvrfbind(7) has the table that reach_matrix tests";
     trials.push(Trial::ignorable_test(name, move || manual(&place)));
+    let name = "file: each promise of README, SECURITY.md and the manuals has a test";
+    trials.push(Trial::test(name, move || {
+        match capture(&mut Command::new(&index))? {
+            (_, Some(0)) => Ok(()),
+            (output, status) => Err(format!("exit status {status:?}\n{output}").into()),
+        }
+    }));
     trials
 }
 
 /// The manual's table is generated (reach.sh), and kept in the page between two comments.
 fn manual(place: &Place) -> Result<Completion, Failed> {
-    if !place.programs.join("musl/hook-reach").exists() {
+    if !place.programs.join("musl/reach_matrix").exists() {
         return skip("the table is of both libcs, and there is no musl-gcc");
     }
     let page = fs::read_to_string(place.root.join("man/libvrfbind.7"))?;
@@ -300,7 +319,7 @@ fn manual(place: &Place) -> Result<Completion, Failed> {
 fn old_glibc(place: &Place) -> Result<Completion, Failed> {
     for (library, expected) in [(None, "\n"), (Some(&place.library), "lo\n")] {
         let mut command = Command::new(place.script("old-glibc.sh"));
-        command.arg(place.programs.join("gnu/old-glibc"));
+        command.arg(place.programs.join("gnu/old_glibc"));
         command.env_remove("LD_PRELOAD").env("VRFBIND_VRF", "lo");
         if let Some(library) = library {
             command.env("LD_PRELOAD", library);
@@ -421,7 +440,7 @@ fn scripts<'a>(place: &'a Place, tier: &'a str) -> impl Iterator<Item = PathBuf>
 fn here_trials(place: &Arc<Place>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (tier, libc) in [("lo", "gnu"), ("lo", "musl"), ("netns", "gnu")] {
-        let names = place.programs(libc, &["requires-", "hook-"]);
+        let names = place.programs(libc, tier);
         if names.is_empty() {
             let why = format!("no C program was built for {libc}; is its compiler installed?");
             trials.push(Trial::ignorable_test(
@@ -432,7 +451,7 @@ fn here_trials(place: &Arc<Place>) -> Vec<Trial> {
         for name in names {
             let place = Arc::clone(place);
             let title = format!("{tier} ({libc}): {name}");
-            let program = place.programs.join(libc).join(name);
+            let program = place.program(libc, &name);
             trials.push(Trial::ignorable_test(title, move || {
                 run_here(&place, tier, &program)
             }));
@@ -473,12 +492,12 @@ fn unknown_machine(place: &Place) -> Result<Completion, Failed> {
         programs: place.programs.clone(),
     };
     for name in [
-        "hook-families",
-        "hook-errno",
-        "hook-foreign",
-        "hook-syscall",
+        "library/create/families",
+        "library/create/errno_left",
+        "library/existing/inherited_fds",
+        "library/create/syscall_function",
     ] {
-        run_here(&place, "lo", &place.programs.join("gnu").join(name))?;
+        run_here(&place, "lo", &place.program("gnu", name))?;
     }
     Ok(Completion::Completed)
 }
@@ -527,16 +546,22 @@ fn netns(place: &Place) -> Result<Command, String> {
 type Batch = OnceLock<Result<PathBuf, String>>;
 
 fn vrf_trials(place: &Arc<Place>, arguments: &Arguments) -> Vec<Trial> {
-    let mut programs: Vec<PathBuf> = place
-        .programs("gnu", &["requires-", "hook-", "daemon-"])
+    let names = place.programs("gnu", "vrf");
+    let mut programs: Vec<PathBuf> = names
         .iter()
-        .map(|name| place.programs.join("gnu").join(name))
+        .map(|name| place.program("gnu", name))
         .collect();
     programs.extend(scripts(place, "vrf"));
     for example in ["dnsmasq", "radvd", "systemd"] {
         programs.push(place.root.join("examples").join(example).join("run"));
     }
-    let titles: Vec<_> = programs.iter().map(|program| vrf_title(program)).collect();
+    let others = programs[names.len()..].iter().map(|path| batch_name(path));
+    let titles: Vec<_> = names
+        .iter()
+        .cloned()
+        .chain(others)
+        .map(|name| format!("vrf: {name}"))
+        .collect();
     // Only what the command line selects is worth booting for.
     let wanted: Arc<Vec<PathBuf>> = Arc::new(
         programs
@@ -560,10 +585,6 @@ fn vrf_trials(place: &Arc<Place>, arguments: &Arguments) -> Vec<Trial> {
             })
         })
         .collect()
-}
-
-fn vrf_title(program: &Path) -> String {
-    format!("vrf: {}", batch_name(program))
 }
 
 /// What the batch calls a program: its file's name, or `example-NAME` for examples/NAME/run.
