@@ -130,115 +130,181 @@ const ARGUMENT_2: u32 = 32;
 const ARGUMENT_5_LOW: u32 = 56;
 const ARGUMENT_5_HIGH: u32 = 60;
 
-const fn load(offset: u32) -> Instruction {
-    Instruction {
-        code: 0x20, // BPF_LD | BPF_W | BPF_ABS
-        jt: 0,
-        jf: 0,
-        k: offset,
+/// A line of the filter's source: an instruction whose jumps name labels, or a label.
+#[derive(Clone, Copy)]
+enum Line {
+    /// The place that jumps to this label lead to.
+    At(Label),
+    /// Loads a word of struct seccomp_data.
+    Load(u32),
+    /// Masks what was loaded.
+    And(u32),
+    /// Compares what was loaded: equal, at least, greater. The jump if it is so, and if it is not.
+    IfEqual(u32, Label, Label),
+    IfAtLeast(u32, Label, Label),
+    IfGreater(u32, Label, Label),
+    /// Ends with this answer.
+    Return(u32),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Label {
+    /// The instruction that follows.
+    Next,
+    Native,
+    Other,
+    OtherSocketcall,
+    IsIoUring,
+    Socket,
+    OwnProtocol,
+    Marker,
+    Allow,
+    Deny,
+    IoUring,
+    Answer,
+    Unmarked,
+}
+
+impl Line {
+    const fn is_instruction(self) -> bool {
+        !matches!(self, Self::At(_))
+    }
+
+    /// `position` is this instruction's own.
+    const fn assemble(self, source: &[Line], position: usize) -> Instruction {
+        // BPF_CLASS and its modes, linux/bpf_common.h.
+        const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+        const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+        const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+        const GREATER: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
+        const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+        const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+        let (code, k, yes, no) = match self {
+            Self::At(_) => panic!("a label is no instruction"),
+            Self::Load(k) => (LOAD, k, Label::Next, Label::Next),
+            Self::And(k) => (AND, k, Label::Next, Label::Next),
+            Self::IfEqual(k, yes, no) => (EQUAL, k, yes, no),
+            Self::IfAtLeast(k, yes, no) => (AT_LEAST, k, yes, no),
+            Self::IfGreater(k, yes, no) => (GREATER, k, yes, no),
+            Self::Return(k) => (RETURN, k, Label::Next, Label::Next),
+        };
+        Instruction {
+            code,
+            jt: distance(source, position, yes),
+            jf: distance(source, position, no),
+            k,
+        }
     }
 }
 
-const fn if_equal(k: u32, jt: u8, jf: u8) -> Instruction {
-    Instruction {
-        code: 0x15, // BPF_JMP | BPF_JEQ | BPF_K
-        jt,
-        jf,
-        k,
+/// How many instructions a jump to `label` skips, from the one at `position`. Jumps lead forward, and not far; what does
+/// not is an error of the build.
+const fn distance(source: &[Line], position: usize, label: Label) -> u8 {
+    if matches!(label, Label::Next) {
+        return 0;
     }
-}
-
-const fn if_at_least(k: u32, jt: u8, jf: u8) -> Instruction {
-    Instruction {
-        code: 0x35, // BPF_JMP | BPF_JGE | BPF_K
-        jt,
-        jf,
-        k,
+    let (mut index, mut target) = (0, 0);
+    while index < source.len() {
+        match source[index] {
+            Line::At(here) if here as u8 == label as u8 => {
+                assert!(target > position && target - position <= 256);
+                return (target - position - 1) as u8;
+            }
+            Line::At(_) => {}
+            _ => target += 1,
+        }
+        index += 1;
     }
-}
-
-const fn if_greater(k: u32, jt: u8, jf: u8) -> Instruction {
-    Instruction {
-        code: 0x25, // BPF_JMP | BPF_JGT | BPF_K
-        jt,
-        jf,
-        k,
-    }
-}
-
-const fn and(k: u32) -> Instruction {
-    Instruction {
-        code: 0x54, // BPF_ALU | BPF_AND | BPF_K
-        jt: 0,
-        jf: 0,
-        k,
-    }
-}
-
-const fn give(k: u32) -> Instruction {
-    Instruction {
-        code: 0x06, // BPF_RET | BPF_K
-        jt: 0,
-        jf: 0,
-        k,
-    }
+    panic!("no such label")
 }
 
 /// Whether the numbers of this machine are known. Where they are not, no filter may be installed.
 pub const IS_KNOWN: bool = machine::ARCH != 0 && !cfg!(unknown_machine);
 
 /// How many instructions a filter has.
-pub const LENGTH: usize = 34;
+pub const LENGTH: usize = {
+    let source = source(Stranger::Refused, IoUring::Refused);
+    let (mut index, mut length) = (0, 0);
+    while index < source.len() {
+        length += source[index].is_instruction() as usize;
+        index += 1;
+    }
+    length
+};
 
-/// The filter. Numbers on the left are positions; jumps count from the next instruction.
-#[rustfmt::skip]
+/// The filter.
 pub const fn filter(stranger: Stranger, io_uring: IoUring) -> [Instruction; LENGTH] {
+    let source = source(stranger, io_uring);
+    let mut filter = [Line::Return(0).assemble(&[], 0); LENGTH];
+    let (mut index, mut position) = (0, 0);
+    while index < source.len() {
+        if source[index].is_instruction() {
+            filter[position] = source[index].assemble(&source, position);
+            position += 1;
+        }
+        index += 1;
+    }
+    filter
+}
+
+const fn source(stranger: Stranger, io_uring: IoUring) -> [Line; 43] {
+    use Label::*;
+    use Line::*;
     let (of_stranger, answer) = match stranger {
         Stranger::Refused => (RET_ERRNO | EPERM, SEALED_ERRNO),
         Stranger::Supervised => (RET_USER_NOTIF, SUPERVISED_ERRNO),
     };
     let of_io_uring = match io_uring {
-        IoUring::Refused => RET_ERRNO | ENOSYS,
-        IoUring::Allowed => RET_ALLOW,
+        self::IoUring::Refused => RET_ERRNO | ENOSYS,
+        self::IoUring::Allowed => RET_ALLOW,
     };
     [
-        /*  0 */ load(ARCHITECTURE),
-        /*  1 */ if_equal(ARCH, 0, 6),
-        // Native. x32 is x86_64 with bit 30 in the number; other machines have no number so high.
-        /*  2 */ load(NUMBER),
-        /*  3 */ and(!0x4000_0000),
-        /*  4 */ if_equal(SOCKET, 11, 0),
-        /*  5 */ if_at_least(IO_URING_FIRST, 0, 1),
-        /*  6 */ if_greater(IO_URING_LAST, 0, 24),
-        /*  7 */ give(RET_ALLOW),
-        // The machine's 32-bit calls, and nothing that we do not know.
-        /*  8 */ if_equal(OTHER_ARCH, 0, 21),
-        /*  9 */ load(NUMBER),
-        /* 10 */ if_equal(OTHER_SOCKET, 5, 0),
-        /* 11 */ if_equal(SOCKETCALL, 2, 0),
-        /* 12 */ if_at_least(IO_URING_FIRST, 0, 16),
-        /* 13 */ if_greater(IO_URING_LAST, 15, 17),
-        /* 14 */ load(ARGUMENT_0),
-        /* 15 */ if_equal(SOCKETCALL_SOCKET, 14, 13),
+        Load(ARCHITECTURE),
+        IfEqual(ARCH, Native, Other),
+        // x32 is x86_64 with bit 30 in the number; other architectures have no number so high.
+        At(Native),
+        Load(NUMBER),
+        And(!0x4000_0000),
+        IfEqual(SOCKET, Socket, IsIoUring),
+        // The architecture's 32-bit calls, and nothing that is not known.
+        At(Other),
+        IfEqual(OTHER_ARCH, Next, Deny),
+        Load(NUMBER),
+        IfEqual(OTHER_SOCKET, Socket, Next),
+        IfEqual(SOCKETCALL, OtherSocketcall, IsIoUring),
+        At(OtherSocketcall),
+        Load(ARGUMENT_0),
+        IfEqual(SOCKETCALL_SOCKET, Deny, Allow),
+        At(IsIoUring),
+        IfAtLeast(IO_URING_FIRST, Next, Allow),
+        IfGreater(IO_URING_LAST, Allow, IoUring),
         // socket(2), by family.
-        /* 16 */ load(ARGUMENT_0),
-        /* 17 */ if_equal(AF_INET, 5, 0),
-        /* 18 */ if_equal(AF_INET6, 4, 0),
-        /* 19 */ if_equal(AF_SMC, 10, 0),
-        /* 20 */ if_equal(AF_RXRPC, 9, 0),
-        /* 21 */ if_equal(AF_RDS, 8, 0),
-        /* 22 */ if_equal(ASK_FAMILY, 9, 6),
-        /* 23 */ load(ARGUMENT_2),
-        /* 24 */ if_equal(IPPROTO_SMC, 5, 0),
-        /* 25 */ load(ARGUMENT_5_LOW),
-        /* 26 */ if_equal(MARKER as u32, 0, 6),
-        /* 27 */ load(ARGUMENT_5_HIGH),
-        /* 28 */ if_equal((MARKER >> 32) as u32, 0, 4),
-        /* 29 */ give(RET_ALLOW),
-        /* 30 */ give(RET_ERRNO | EPERM),
-        /* 31 */ give(of_io_uring),
-        /* 32 */ give(RET_ERRNO | answer as u32),
-        /* 33 */ give(of_stranger),
+        At(Socket),
+        Load(ARGUMENT_0),
+        IfEqual(AF_INET, OwnProtocol, Next),
+        IfEqual(AF_INET6, OwnProtocol, Next),
+        IfEqual(AF_SMC, Deny, Next),
+        IfEqual(AF_RXRPC, Deny, Next),
+        IfEqual(AF_RDS, Deny, Next),
+        IfEqual(ASK_FAMILY, Answer, Allow),
+        At(OwnProtocol),
+        Load(ARGUMENT_2),
+        IfEqual(IPPROTO_SMC, Deny, Marker),
+        At(Marker),
+        Load(ARGUMENT_5_LOW),
+        IfEqual(MARKER as u32, Next, Unmarked),
+        Load(ARGUMENT_5_HIGH),
+        IfEqual((MARKER >> 32) as u32, Allow, Unmarked),
+        At(Allow),
+        Return(RET_ALLOW),
+        At(Deny),
+        Return(RET_ERRNO | EPERM),
+        At(IoUring),
+        Return(of_io_uring),
+        At(Answer),
+        Return(RET_ERRNO | answer as u32),
+        At(Unmarked),
+        Return(of_stranger),
     ]
 }
 
