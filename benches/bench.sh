@@ -16,7 +16,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { printf 'vrfbind-bench: %s\n' "$*" >&2; }
+# shellcheck source=benches/setup.sh
+. benches/setup.sh
 
 bin=$PWD/target/bench/bin
 
@@ -194,13 +195,10 @@ one_way() {
 	taken=("${words[@]:from:starts[$1 + 1] - from}")
 }
 
-# await COMMAND... - up to 60 seconds, as long as `running` runs
-await() {
-	local end=$((SECONDS + 60))
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] && kill -0 "$running" 2>/dev/null || return 1
-	done
-}
+# await_running COMMAND... - as long as `running` runs
+is_running() { kill -0 "$running" 2>/dev/null; }
+so_or_ended() { "$@" || ! is_running; }
+await_running() { await so_or_ended "$@" && is_running; }
 sleeps() { grep -q '^[0-9]* ([^)]*) S' "/proc/$1/stat"; }
 ready_sleep() { [ "$(cat "/proc/$running/comm")" = sleep ] && sleeps "$running"; }
 ready_dnsmasq() { grep -qs 'started, version' "$log" && sleeps "$running"; }
@@ -218,7 +216,7 @@ memory() {
 	rm -f "$log" "$scratch/charon.log"
 	env -i "$@" >"$log" 2>&1 </dev/null &
 	running=$!
-	await "ready_$daemon" || { say "$daemon does not start:"; cat "$log" >&2; kill "$running"; return 1; }
+	await_running "ready_$daemon" || { say "$daemon does not start:"; cat "$log" >&2; kill "$running"; return 1; }
 	for pid in $running $(cat "/proc/$running/task/$running/children"); do
 		cat "/proc/$pid/smaps_rollup"
 	done | awk '$1 == "Private_Dirty:" { dirty += $2 }

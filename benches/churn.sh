@@ -18,13 +18,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { printf 'vrfbind-bench: %s\n' "$*" >&2; }
-
-[ $# -eq 1 ] || { say 'usage: benches/churn.sh OUT'; exit 2; }
-[ "$(id -u)" -eq 0 ] || { say 'VRFs can only be made by root'; exit 77; }
-if [ -z "${VRFBIND_CHURN_INSIDE-}" ]; then
-	VRFBIND_CHURN_INSIDE=1 exec unshare --net -- "$0" "$@"
-fi
+# shellcheck source=benches/setup.sh
+. benches/setup.sh
+in_netns benches/churn.sh "$@"
 count=${VRFBIND_CHURN:-1000}
 out=$1
 maker=$PWD/target/bench/bin/churn
@@ -39,19 +35,7 @@ undo() {
 	wait
 	rm -rf "$dir"
 }
-trap undo EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
-
-# await COMMAND... - up to 120 seconds
-await() {
-	local end=$((SECONDS + 120))
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || { say "not in 120 s: $*"; cat "$dir"/*.log >&2; exit 1; }
-		sleep 0.05
-	done
-}
+at_end undo
 
 # serve VRF - a dnsmasq under the library, on the VRF's own device
 serve() {

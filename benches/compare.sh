@@ -22,11 +22,12 @@
 #
 # shellcheck disable=SC2317  # await calls by name
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
-say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }
+# shellcheck source=benches/setup.sh
+. benches/setup.sh
 
 [ -n "${T_DIR-}" ] || { say 'compare.sh needs the two VRFs of tests/topology.sh; run: make compare'; exit 2; }
-cd "$(dirname "$0")"
 vrf=$T_BLUE_VRF
 bridge=$T_BLUE_BRIDGE
 unmeasured=()
@@ -40,19 +41,7 @@ undo() {
 	[ -z "$running" ] || kill "$running" 2>/dev/null || true
 	[ -z "$mount_point" ] || rmdir "$mount_point" 2>/dev/null || true
 }
-trap undo EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
-
-# Waits up to 120 seconds until the command succeeds.
-await() {
-	local end=$((SECONDS + 120))
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.2
-	done
-}
+at_end undo
 
 could_not() {
 	unmeasured+=("$1")
@@ -108,9 +97,9 @@ enter() {
 
 # --- 1. what measures ---
 
-cc -O2 -Wall -Wextra -Werror -o "$T_DIR/born" born.c
-cc -O2 -Wall -Wextra -Werror -static -o "$T_DIR/born-static" born.c
-cc -O2 -Wall -Wextra -Werror -o "$T_DIR/paired" paired.c
+cc -O2 -Wall -Wextra -Werror -o "$T_DIR/born" benches/born.c
+cc -O2 -Wall -Wextra -Werror -static -o "$T_DIR/born-static" benches/born.c
+cc -O2 -Wall -Wextra -Werror -o "$T_DIR/paired" benches/paired.c
 install -m 4755 "$T_DIR/born" "$T_DIR/born-setuid"
 
 echo "Linux $(uname -r), $(ip -V)"
@@ -218,7 +207,7 @@ copy=$T_DIR/start/libvrfbind.so
 	-- library "LD_PRELOAD=$copy" "VRFBIND_VRF=$vrf" "$T_DIR/start/true" \
 	-- sealed "LD_PRELOAD=$copy" "VRFBIND_VRF=$vrf" VRFBIND_SEAL=1 "$T_DIR/start/true" \
 	-- vrfbind "VRFBIND_LIBRARY=$copy" "$T_DIR/start/vrfbind" exec "$vrf" "$T_DIR/start/true" >"$T_DIR/rounds"
-./report.py medians "$T_DIR/rounds" >"$T_DIR/started"
+benches/report.py medians "$T_DIR/rounds" >"$T_DIR/started"
 
 # What a command adds, or takes in all; the median and its interval.
 started() {

@@ -16,13 +16,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { printf 'vrfbind-bench: %s\n' "$*" >&2; }
-
-[ $# -eq 1 ] || { say 'usage: benches/scale.sh OUT'; exit 2; }
-[ "$(id -u)" -eq 0 ] || { say 'VRFs can only be made by root'; exit 77; }
-if [ -z "${VRFBIND_SCALE_INSIDE-}" ]; then
-	VRFBIND_SCALE_INSIDE=1 exec unshare --net -- "$0" "$@"
-fi
+# shellcheck source=benches/setup.sh
+. benches/setup.sh
+in_netns benches/scale.sh "$@"
 count=${VRFBIND_SCALE:-256}
 lots=($((count / 4)) $((count / 2)) "$count")
 out=$1
@@ -46,25 +42,13 @@ undo() {
 	echo "$instances" >"$inotify"
 	rm -rf "$dir"
 }
-trap undo EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
+at_end undo
 [ "$instances" -gt $((count + 64)) ] || echo $((count + 64)) >"$inotify"
 
 end_daemons() {
 	[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
 	wait
 	pids=()
-}
-
-# Waits up to 300 seconds until the command succeeds.
-await() {
-	local end=$((SECONDS + 300))
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || { say "not in 300 s: $*"; return 1; }
-		sleep 0.1
-	done
 }
 
 figure() { printf '%s\t%s\t%s\n' "$world" "$1" "$2" >>"$out/figures.partial"; }

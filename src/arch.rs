@@ -40,20 +40,14 @@ const SIGNATURE: [u8; 4] = *b"vrf\x01";
     unknown_machine,
     not(any(target_arch = "x86_64", target_arch = "aarch64"))
 ))]
-fn unmarked_socket(
+pub fn unmarked_socket(
     domain: core::ffi::c_int,
     sock_type: core::ffi::c_int,
     protocol: core::ffi::c_int,
 ) -> isize {
-    let number = syscalls::Sysno::socket;
     // SAFETY: takes no pointers.
-    let result = unsafe {
-        syscalls::raw::syscall3(
-            number,
-            domain as usize,
-            sock_type as usize,
-            protocol as usize,
-        )
-    };
-    result as isize
+    match unsafe { syscalls::syscall!(syscalls::Sysno::socket, domain, sock_type, protocol) } {
+        Ok(fd) => fd as isize,
+        Err(errno) => -(errno.into_raw() as isize),
+    }
 }
