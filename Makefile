@@ -21,7 +21,7 @@
 #                 takes them away again
 #
 # Needs Rust 1.88 or later. What starts daemons installs the Debian packages that it needs (tests/packages.sh),
-# and starts a VM where this kernel has no VRFs (tests/with-vrf.sh).
+# and boots another kernel where this one has no VRFs (tests/with-vrf.sh): a stock one for what measures.
 
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
@@ -104,7 +104,7 @@ demo: test-packages programs
 	tests/with-vrf.sh tests/topology.sh examples/demo.sh
 
 compare: test-packages programs
-	tests/with-vrf.sh tests/topology.sh benches/compare.sh
+	tests/with-vrf.sh --stock tests/topology.sh benches/compare.sh
 
 reach: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
@@ -127,7 +127,7 @@ test-kernels: test-packages programs bench-programs
 test-arch-vm: build-packages
 	tests/packages.sh arch-vm
 	$(MAKE) cross ARCH=aarch64
-	tests/arch-vm.sh target/$(triple_aarch64)/release/libvrfbind.so
+	tests/arm64.sh target/$(triple_aarch64)/release/libvrfbind.so
 
 test-musl: test-packages programs
 	tests/packages.sh musl
@@ -140,16 +140,15 @@ bench-programs: test-packages all
 bench: bench-programs
 	benches/bench.sh lo target/bench/lo
 	benches/report.py write BENCHMARKS.md target/bench lo
-	tests/with-vrf.sh tests/topology.sh benches/bench.sh vrf target/bench/vrf
+	tests/with-vrf.sh --stock tests/topology.sh benches/bench.sh vrf target/bench/vrf
 	benches/report.py write BENCHMARKS.md target/bench vrf
 
 scale: bench-programs
-	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} VRFBIND_VM_LIMIT=$${VRFBIND_VM_LIMIT:-7200} \
-		tests/with-vrf.sh benches/scale.sh target/bench/scale
+	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh --stock benches/scale.sh target/bench/scale
 	benches/report.py write BENCHMARKS.md target/bench scale
 
 churn: bench-programs
-	VRFBIND_VM_LIMIT=$${VRFBIND_VM_LIMIT:-7200} tests/with-vrf.sh benches/churn.sh target/bench/churn
+	tests/with-vrf.sh --stock benches/churn.sh target/bench/churn
 	benches/report.py write BENCHMARKS.md target/bench churn
 
 bench-smoke: bench-programs programs

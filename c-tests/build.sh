@@ -3,7 +3,7 @@
 # build.sh make BUILD OUT CC [FLAG...]    - compiles all that BUILD has into directory OUT, which is emptied first
 #
 # The one place where the C programs' compiler options are, for this machine's build (tests/build.rs) as for others
-# (tests/arch.sh, tests/arch-vm.sh). FLAGs are what the compiler of another machine or libc needs besides. OUT has no
+# (tests/arch.sh, tests/arm64.sh). FLAGs are what the compiler of another machine or libc needs besides. OUT has no
 # directories in it: a program finds its helpers and libraries beside itself, wherever all of them are copied to.
 set -euo pipefail
 cd -- "$(dirname -- "$0")"

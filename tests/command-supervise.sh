@@ -464,9 +464,9 @@ memory() {
 	done
 }
 
-# Debian's busybox is dynamic, and its busybox-static takes the other one's place; tests/vm.sh has unpacked one.
+# Debian's busybox is dynamic, and its busybox-static takes the other one's place; tests/machine.sh has unpacked one.
 static_busybox=busybox-static
-for one in target/vm/busybox/bin/busybox target/vm/busybox/usr/bin/busybox "$(command -v busybox)"; do
+for one in target/machines/busybox/bin/busybox target/machines/busybox/usr/bin/busybox "$(command -v busybox)"; do
 	[ ! -x "$one" ] || readelf -lW "$one" | grep -q INTERP || static_busybox=$one
 done
 
@@ -479,7 +479,7 @@ if before 5.14; then
 	exit "$all_ok"
 fi
 
-# The tier lo may be run before tests/vm.sh has unpacked one.
+# The tier lo may be run before tests/machine.sh has unpacked one.
 if [ "$tier" = lo ]; then echo 1..23; else echo 1..24; fi
 point 'static programs of glibc and musl get their sockets on the device' static_programs
 root_point 'also those of nobody' static_nobody

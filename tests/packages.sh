@@ -4,7 +4,7 @@
 #   build   make, a C compiler and the linker that cargo calls
 #   test    the daemons and clients that the tests drive, and the tools that observe them
 #   evenet  what `make evenet` runs besides
-#   vm      what tests/vm.sh runs the virtual machine with
+#   vm      what tests/machine.sh runs the machines with
 #   aarch64 i686 riscv64   what `make ARCH=...` builds with, and what runs that here
 #   arch-vm what `make test-arch-vm` runs the virtual machine with
 #   package what `make deb` and its test need
@@ -39,7 +39,7 @@ test  | binutils               | nm: what the library exports and imports
 test  | strace                 | how many system calls the library adds
 test  | libcap2-bin            | setcap: programs that start with AT_SECURE
 test  | iproute2               | ip, ss: VRFs, network namespaces, the yardstick `ip vrf exec`
-test  | nftables               | nft: the counter on the uplink of the default VRF
+test  | nftables               | nft: what `make compare` counts, the rules of `make evenet`
 test  | dnsmasq-base           | the DNS, DHCP and TFTP daemon, without the service of package dnsmasq
 test  | radvd                  | the router advertisement daemon
 test  | bind9                  | named: a daemon that listens on each address that it sees
@@ -78,15 +78,14 @@ package | debhelper            | make deb
 package | dpkg-dev             | dpkg-buildpackage, which calls it
 package | lintian              | what is wrong with the package
 package | busybox busybox-static | the shell of Alpine, for apk/APKBUILD
-vm    | qemu-system-x86        | the virtual machine
-vm    | python3-venv           | the virtual environment that virtme-ng is installed in
-vm    | udev                   | virtme-ng runs the systemd-udevd of this root file system in the guest
+vm    | qemu-system-x86        | the emulated CPUs
+vm    | cpio                   | what the guest has in its memory when it boots
+vm    | xz-utils               | the modules of newer kernels
 vm    | kmod                   | depmod for the unpacked kernel, modprobe in the guest
-vm    | iproute2               | ip: virtme-ng brings up lo with it
-vm    | file                   | virtme-ng reads the version of the kernel with it
+vm    | iproute2               | ip: brings up lo in the guest
 arch-vm | qemu-system-arm      | a virtual machine of aarch64
 arch-vm | cpio                 | what it has in its memory when it boots
-arch-vm | kmod                 | depmod, modprobe: which modules vrf takes
+arch-vm | kmod                 | depmod, modprobe: which modules that takes
 musl  | dpkg-dev               | dpkg-source: Debian sources, to be built with musl
 lint  | shellcheck             | make lint
 lint  | python3                | import-circles.py

@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# debian.sh - packages of Debian's archive, downloaded and unpacked, not installed; scripts source it
+#
+# Nothing here needs root, and nothing of this machine's apt is changed: lists and caches are in a directory of the caller.
+# In order: debian_lists chooses a suite and an architecture and downloads the lists; then debian_unpack, or apt-get and
+# apt-cache with the options in `apt`. Packages are checked against the keys of this machine's apt sources, those of
+# another suite or architecture against Debian's archive keyring.
+
+say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }
+
+# What apt-get and apt-cache are called with.
+apt=()
+
+# debian_lists DIRECTORY [SUITE [ARCHITECTURE [deb-src]]] - without SUITE that of this machine, and without all three its sources
+debian_lists() {
+	local state=$1 suite=${2-} architecture=${3-} type=${4-deb}
+	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg archive codename
+	command -v apt-get >/dev/null || { say 'there is no apt-get to download Debian packages with'; return 1; }
+	mkdir -p "$state/lists/partial" "$state/cache/archives/partial" || return
+	# As if nothing were installed.
+	: >"$state/status"
+	apt=(-o "Dir::State::Lists=$state/lists" -o "Dir::State::status=$state/status" -o "Dir::Cache=$state/cache"
+		-o APT::Sandbox::User=root
+		-o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false --quiet)
+	if [ "$suite$architecture$type" != deb ]; then
+		[ -r "$keyring" ] || { say "$keyring is missing: install debian-archive-keyring"; return 1; }
+		# shellcheck disable=SC2016  # apt's own variables
+		read -r archive codename < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' \
+			'Origin: Debian' 'Label: Debian' | sort -u) ||
+			{ say "apt's sources name no Debian archive, or apt-get update has not been run"; return 1; }
+		echo "$type [signed-by=$keyring] $archive ${suite:-$codename} main" >"$state/sources"
+		apt+=(-o "Dir::Etc::SourceList=$state/sources" -o Dir::Etc::SourceParts=/dev/null)
+	fi
+	[ -z "$architecture" ] || apt+=(-o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture")
+	apt-get "${apt[@]}" update >&2
+}
+
+# debian_unpack DIRECTORY PACKAGE... - leaves DIRECTORY with the files of these packages, without what they depend on
+debian_unpack() {
+	local into=$1 deb
+	shift
+	(cd "$into" && apt-get "${apt[@]}" download "$@" >&2) || return
+	for deb in "$into"/*.deb; do
+		dpkg-deb --extract "$deb" "$into" && rm "$deb" || return
+	done
+}
+
+# provide DIRECTORY COMMAND... - makes DIRECTORY, if it is missing, by COMMAND with the path of an empty one added; a failure leaves
+# nothing. Of several that want it at the same time one makes it.
+provide() {
+	local directory=$1 lock
+	shift
+	[ ! -d "$directory" ] || return 0
+	mkdir -p "$(dirname "$directory")" || return
+	exec {lock}>"$(dirname "$directory")/lock"
+	flock --nonblock "$lock" || { say 'waiting for another run to finish its downloads'; flock "$lock"; }
+	if [ ! -d "$directory" ]; then
+		rm -rf "$directory.partial"
+		mkdir "$directory.partial"
+		if "$@" "$directory.partial"; then
+			mv "$directory.partial" "$directory"
+		else
+			rm -rf "$directory.partial"
+			say "could not make $directory"
+		fi
+	fi
+	exec {lock}>&-
+	[ -d "$directory" ]
+}

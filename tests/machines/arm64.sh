@@ -1,0 +1,41 @@
+# shellcheck shell=bash
+# arm64.sh - the machine `arm64`: qemu.sh with Debian's kernel, libc and tools for arm64; machine.sh sources it
+#
+# The root file system is a directory of unpacked packages, where nothing was installed: what their scripts would have
+# made and the guest needs is written here. The project is at its own path, read-only but for target/.
+
+kernel=linux-image-arm64
+# shellcheck source=tests/machines/qemu.sh
+. tests/machines/qemu.sh
+qemu=(qemu-system-aarch64 -M virt -cpu cortex-a72)
+qemu_console=ttyAMA0
+qemu_architecture=arm64
+qemu_root=$cache/arm64
+qemu_more=(-fsdev "local,id=project,path=$project,security_model=none,readonly=on,multidevs=remap"
+	-device virtio-9p-pci,fsdev=project,mount_tag=project)
+
+machine_prepare() {
+	qemu_prepare && provide "$qemu_root" arm64_get_root && mkdir -p "$qemu_root$project"
+}
+
+arm64_get_root() {
+	local into=$1 deb
+	say "downloading Debian's tools for arm64"
+	qemu_lists || return
+	# With all that they depend on, as nothing is installed.
+	apt-get "${apt[@]}" install --yes --no-install-recommends --download-only bash dash coreutils mount util-linux kmod grep sed \
+		findutils iproute2 libcap2-bin >&2 || return
+	for deb in "$cache/apt-arm64/cache/archives/"*.deb; do
+		dpkg-deb --extract "$deb" "$into" && rm "$deb" || return
+	done
+	rm -rf "$into"/usr/share/{doc,man,locale}
+	mkdir -p "$into"/{dev,etc,home,mnt,opt,proc,root,run,srv,sys,tmp,var/tmp}
+	chmod 1777 "$into"/{tmp,var/tmp}
+	ln -sf dash "$into/bin/sh"
+	printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$into/etc/passwd"
+	printf 'root:x:0:\nnogroup:x:65534:\n' >"$into/etc/group"
+}
+
+machine_mounts() {
+	echo "/busybox mount -t 9p -o trans=virtio,version=9p2000.L,access=any,msize=524288,cache=loose,ro project /new$project"
+}
