@@ -1,8 +1,8 @@
 //! Builds the C programs: every `c-tests/*.c` into `target/c-tests/gnu/`, and once more with musl-gcc
 //! into `target/c-tests/musl/` where that is installed. `preload-*.c` become shared objects, which the
 //! tests preload beside the library; `reach-needs` is linked with one. `reach-child` and `ask` are built once more as
-//! static programs, and `ask.go` where Go is installed. `daemon-*.c` and `sockets.c` are not built for musl: what they
-//! look at are Debian's daemons, from outside. `old-glibc.c` is about glibc.
+//! static programs. `*.go` are built where Go is installed ([`GO`]). `daemon-*.c` and `sockets.c` are not built for musl:
+//! what they look at are Debian's daemons, from outside. `old-glibc.c` is about glibc.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,12 +27,13 @@ fn main() {
         .get_compiler()
         .to_command();
     build_all(&gnu, sources, &programs.join("gnu"), |_| true);
-    if Command::new("go").arg("version").output().is_ok() {
-        // In Debian's Go the resolver calls libc's otherwise, and the program is dynamic.
+    let has_go = Command::new("go").arg("version").output().is_ok();
+    for (source, program, cgo) in GO.iter().filter(|_| has_go) {
         let mut go = Command::new("go");
-        go.env("CGO_ENABLED", "0").env("GOCACHE", out.join("go"));
-        go.args(["build", "-o"]).arg(programs.join("gnu/ask-go"));
-        run(go.arg(sources.join("ask.go")));
+        go.env("CGO_ENABLED", cgo).env("GOCACHE", out.join("go"));
+        go.args(["build", "-o"])
+            .arg(programs.join("gnu").join(program));
+        run(go.arg(sources.join(source)));
     }
 
     if Command::new("musl-gcc").arg("--version").output().is_ok() {
@@ -46,8 +47,24 @@ fn main() {
         build_all(&musl, sources, &programs.join("musl"), |name| {
             !name.starts_with("daemon-") && name != "sockets" && name != "old-glibc"
         });
+        if has_go {
+            let child = "reach-child-go";
+            fs::copy(
+                programs.join("gnu").join(child),
+                programs.join("musl").join(child),
+            )
+            .expect("it has been built");
+        }
     }
 }
+
+/// Go programs: source, name, and CGO_ENABLED. Without cgo they are static; with it they are dynamic, as in Debian's
+/// packages: the resolver calls libc's, and all else makes system calls by the instruction.
+const GO: [(&str, &str, &str); 3] = [
+    ("ask.go", "ask-go", "0"),
+    ("ask.go", "ask-go-dynamic", "1"),
+    ("reach-child.go", "reach-child-go", "1"),
+];
 
 fn build_all(compiler: &Command, sources: &Path, into: &Path, wanted: impl Fn(&str) -> bool) {
     // A program whose source is gone must not be run again.
