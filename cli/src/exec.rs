@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
     supervise: bool,
 
-    /// Refuse a program that the library cannot be preloaded into
+    /// Refuse a program that would have to be supervised
     #[arg(long)]
     no_supervise: bool,
 
