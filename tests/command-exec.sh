@@ -153,25 +153,40 @@ irregular_files() {
 	refused 127 'script-of-nothing: No such file' "${start[@]}" "$device" "$scratch/script-of-nothing"
 }
 
-# A static program that has a note of 20 GiB, with nothing in it.
-endless_file() {
-	cp "$scratch/ask-static" "$scratch/endless"
-	python3 - "$scratch/endless" <<-'PYTHON'
+# memory_of COMMAND... - the most that it had at a time, in kB
+memory_of() {
+	python3 -c 'import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@"
+}
+
+# Programs of 3 GiB, nearly all of it holes; in the static one all of that is said to be a note.
+large_files() {
+	cp "$scratch/ask" "$scratch/large"
+	cp "$scratch/ask-static" "$scratch/large-static"
+	python3 - "$scratch/large-static" <<-'PYTHON'
 		import struct, sys
 		with open(sys.argv[1], "r+b") as file:
 		    header = file.read(64)
 		    table, count = struct.unpack_from("<Q", header, 32)[0], struct.unpack_from("<H", header, 56)[0]
 		    for at in range(table, table + 56 * count, 56):
 		        file.seek(at)
-		        if struct.unpack("<I", file.read(4))[0] == 4:
+		        if struct.unpack("<I", file.read(4))[0] == 4:  # PT_NOTE
 		            file.seek(at + 32)
-		            file.write(struct.pack("<Q", 20 << 30))
-		    file.truncate(21 << 30)
+		            file.write(struct.pack("<Q", 2 << 30))
 	PYTHON
-	says 'tcp unbound' "$scratch/endless" tcp
-	refused 125 'endless is statically linked' bash -c 'ulimit -v 1000000 && exec "$@"' bash \
-		"${start[@]}" --no-supervise "$device" "$scratch/endless" tcp
-	rm "$scratch/endless"
+	truncate --size=3G "$scratch"/large{,-static}
+	local program memory
+	for program in large large-static; do
+		says 'tcp unbound' "$scratch/$program" tcp
+		for memory in "$(memory_of "$vrfbind" check "${any[@]}" "$device" "$scratch/$program")" \
+			"$(memory_of "${start[@]}" "$device" "$scratch/$program" exit 0)"; do
+			echo "$program: $memory kB"
+			[ "$memory" -lt 65536 ]
+		done
+	done
+	refused 125 'large-static is statically linked' "${start[@]}" --no-supervise "$device" "$scratch/large-static" tcp
+	rm "$scratch"/large{,-static}
 }
 
 keeps_preloads() {
@@ -501,7 +516,7 @@ root_point 'a library on a noexec mount is refused' library_on_noexec
 point 'a static program is refused without supervision' static_program
 point_with "$scratch/ask-go-dynamic" 'so is a Go program that is linked dynamically' go_program
 root_point 'a program that may not be read is supervised, or refused' unreadable_program
-point 'of a file that is large little is read' endless_file
+point 'of a file that is large little is read' large_files
 point 'a program of another ELF class is refused' another_class
 root_point 'a set-user-ID or set-group-ID program is refused, and not its owner'\''s' set_id
 root_point 'a program with file capabilities is supervised, or refused' file_capabilities
