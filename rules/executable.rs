@@ -6,8 +6,8 @@
 //! to become it.
 //!
 //! The file is anybody's. However long it says that its tables are, a fixed number of entries is read, and none past
-//! its end; a broken file gets an answer like any other. What a buffer here needs is on the stack of a vfork child
-//! ([`File::read_at`] besides: 1 KiB).
+//! its end; a broken file gets an answer like any other. The library asks in vfork children: it takes less than 2 KiB of
+//! stack.
 //!
 //! Not seen from here: AT_SECURE set by a security module (AppArmor, SELinux); that the owner of a set-user-ID file has
 //! no ID in our user namespace, where the kernel ignores the bit; a library in Go that a program in C loads; and whether
@@ -126,13 +126,13 @@ pub fn judge<F: File>(mut file: F, process: &Process) -> Result<(Verdict, F), F:
         let mut first = [0; FIRST_BYTES];
         let verdict = match file.read_at(&mut first, 0) {
             None => Verdict::Unreadable,
-            Some(_) => match Interpreter::of(&first) {
-                Some(interpreter) => {
-                    file = file.interpreter(interpreter.path())?;
+            Some(_) => {
+                if let Some(path) = interpreter(&mut first) {
+                    file = file.interpreter(path)?;
                     continue;
                 }
-                None => of_bytes(&file, &first),
-            },
+                of_bytes(&file, &first)
+            }
         };
         let verdict = match verdict {
             Verdict::Exempt | Verdict::OtherArchitecture | Verdict::Other => verdict,
@@ -152,33 +152,22 @@ const SCRIPTS: usize = 5;
 /// How much of a file the kernel looks at (BINPRM_BUF_SIZE; 256 bytes since Linux 5.1, 128 before).
 pub const FIRST_BYTES: usize = 256;
 
-/// The path of the interpreter, with NULs behind it.
-struct Interpreter([u8; FIRST_BYTES]);
-
-impl Interpreter {
-    /// As load_script of fs/binfmt_script.c finds it, in the first bytes of a file, with NULs behind a file that is shorter.
-    fn of(first: &[u8; FIRST_BYTES]) -> Option<Self> {
-        let line = first.strip_prefix(b"#!")?;
-        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-        let is_end = |byte: &u8| is_blank(byte) || matches!(byte, b'\n' | 0);
-        let start = line.iter().position(|byte| !is_blank(byte))?;
-        let name = line.get(start..)?;
-        // Without an end the path may be cut off: ENOEXEC, since Linux 5.0.
-        let name = name.get(..name.iter().position(is_end)?)?;
-        if name.is_empty() && line.get(start) == Some(&b'\n') {
-            return None;
-        }
-        let mut path = [0; FIRST_BYTES];
-        // The last byte stays NUL: two have been taken by `#!`.
-        for (to, from) in path.iter_mut().zip(name) {
-            *to = *from;
-        }
-        Some(Self(path))
+/// The path of a script's interpreter, as load_script of fs/binfmt_script.c finds it in the first bytes of a file, with
+/// NULs behind a file that is shorter. One more NUL is put behind the path.
+fn interpreter(first: &mut [u8; FIRST_BYTES]) -> Option<&CStr> {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let is_end = |byte: &u8| is_blank(byte) || matches!(byte, b'\n' | 0);
+    let line = first.strip_prefix(b"#!")?;
+    let start = line.iter().position(|byte| !is_blank(byte))?;
+    let name = line.get(start..)?;
+    // Without an end the path may be cut off: ENOEXEC, since Linux 5.0.
+    let length = name.iter().position(is_end)?;
+    if name.starts_with(b"\n") {
+        return None;
     }
-
-    fn path(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
-    }
+    let path = first.get_mut(2 + start..)?;
+    *path.get_mut(length)? = 0;
+    CStr::from_bytes_until_nul(path).ok()
 }
 
 // ---- What the file says of itself ----
@@ -197,7 +186,7 @@ pub const MACHINE: Option<u16> = if cfg!(unknown_machine) {
     None
 };
 
-// ELF files of 64 bits, elf(5); the machines above are little-endian.
+// ELF files of 64 bits, elf(5). The architectures above are little-endian.
 const IDENTIFICATION: &[u8] = b"\x7fELF\x02\x01";
 const PROGRAM_HEADER: usize = 56;
 const SECTION_HEADER: usize = 64;
@@ -314,12 +303,12 @@ fn each_note<F: File>(file: &F, segment: &[u8], mut look: impl FnMut(&[u8; NOTE_
     }
 }
 
-/// Whether it is what cmd/link writes, the section `.note.go.buildid`: owner "Go", type 4. It is missing after `-ldflags=-buildid=`.
+/// Whether it is what cmd/link writes into `.note.go.buildid`: owner "Go", type 4. After `-ldflags=-buildid=` there is none.
 fn is_go_build_id(note: &[u8; NOTE_SIZE]) -> bool {
     number(note, 0, 4) == 4 && note.get(8..16) == Some(b"\x04\0\0\0Go\0\0")
 }
 
-/// Whether the section is there that `go version -m` reads; it is not in a segment of its own, and strip(1) leaves it.
+/// Whether the section is there that `go version -m` reads. It is in no segment of its own, and strip(1) leaves it.
 fn has_go_build_info<F: File>(file: &F, header: &[u8]) -> bool {
     let count = number(header, 60, 2).min(SECTION_HEADERS);
     entries::<F, SECTION_HEADER>(file, number(header, 40, 8), count)
@@ -337,10 +326,11 @@ fn entries<F: File, const SIZE: usize>(
     start: u64,
     count: u64,
 ) -> impl Iterator<Item = [u8; SIZE]> {
-    let mut buffer = [0; 512];
-    let at_once = buffer.len() / SIZE;
+    const BUFFER: usize = 512;
+    let mut buffer = [0; BUFFER];
     let mut length = 0;
     (0..count).map_while(move |index| {
+        let at_once = const { BUFFER / SIZE };
         let at = index as usize % at_once * SIZE;
         if at == 0 {
             let room = buffer.get_mut(..at_once * SIZE)?;
@@ -377,7 +367,8 @@ const S_IXGRP: u32 = 0o0010;
 fn of_ids(file: &Inode, process: &Process) -> Option<Verdict> {
     let may_give_ids = !file.is_nosuid && !process.no_new_privs;
     let gives = |bits: u32| may_give_ids && file.mode & bits == bits;
-    // Without the group's execute permission the bit once meant mandatory locking.
+    // Without the group's execute permission the bit once meant mandatory locking. Of a process whose real and effective
+    // IDs differ, Linux 6.1 takes the real ones for what is gained, 6.18 both.
     let gives_user = gives(S_ISUID) && file.uid != process.euid;
     let gives_group = gives(S_ISGID | S_IXGRP) && file.gid != process.egid;
     if gives_user || gives_group {
@@ -703,12 +694,11 @@ mod tests {
 
     #[test]
     fn scripts_are_followed_as_the_kernel_follows_them() {
-        let interpreter = |first: &[u8]| {
+        let found = |first: &[u8]| {
             let mut bytes = [0; FIRST_BYTES];
             let length = first.len().min(FIRST_BYTES);
             bytes[..length].copy_from_slice(&first[..length]);
-            Interpreter::of(&bytes)
-                .map(|interpreter| interpreter.path().to_str().unwrap().to_string())
+            interpreter(&mut bytes).map(|path| path.to_str().unwrap().to_string())
         };
         let padded = |length: usize, end: &str| format!("#!{}{end}", "x".repeat(length - 2));
         for (first, expected) in [
@@ -728,16 +718,9 @@ mod tests {
             (&padded(256, ""), None),
             (&padded(256, "\n"), None),
         ] {
-            assert_eq!(
-                interpreter(first.as_bytes()).as_deref(),
-                expected,
-                "{first}"
-            );
+            assert_eq!(found(first.as_bytes()).as_deref(), expected, "{first}");
         }
-        assert_eq!(
-            interpreter(&[b"#!".as_slice(), &[b' '; 300]].concat()),
-            None
-        );
+        assert_eq!(found(&[b"#!".as_slice(), &[b' '; 300]].concat()), None);
     }
 
     #[test]

@@ -205,12 +205,12 @@ go_sockets() {
 # As all of Debian's Go programs are. It is known by its note, or by its build info: -ldflags=-buildid= leaves the note out.
 dynamic_go() {
 	local program=$scratch/ask-go-dynamic
-	readelf --segments --wide "$program" | grep -q INTERP
+	grep -q INTERP <(readelf --segments --wide "$program")
 	VRFBIND_VRF=$device LD_PRELOAD=$library says 'tcp unbound' "$program" tcp
 	go_sockets "$program"
 	strip --strip-all --remove-section=.note.go.buildid -o "$scratch/ask-go-unmarked" "$program"
-	readelf --notes "$program" | grep -q '^  Go '
-	readelf --notes "$scratch/ask-go-unmarked" | not grep -q '^  Go '
+	grep -q '^  Go ' <(readelf --notes "$program")
+	not grep -q '^  Go ' <(readelf --notes "$scratch/ask-go-unmarked")
 	VRFBIND_VRF=$device LD_PRELOAD=$library says 'tcp unbound' "$scratch/ask-go-unmarked" tcp
 	says "tcp $device" "${start[@]}" "$device" "$scratch/ask-go-unmarked" tcp
 }
