@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod device;
+pub mod executable;
 pub mod filter;
 pub mod info;
 pub mod socket;

@@ -1,15 +1,17 @@
-//! Whether ld.so will preload the library into a program that is about to be started, as far as that
-//! can be seen in the program's file. Where it will not, the program's sockets are not bound, or, under
-//! a seal, not to be had; a line says so and why, because EPERM from socket() would be a riddle.
+//! Says so, if the library will not serve a program that is about to be started: if ld.so will not preload it there, or
+//! if it does and the program's sockets pass it by, as Go's do. They are then not bound, or, under a seal, not to be had;
+//! EPERM from socket() would be a riddle.
 //!
-//! Looked at only if somebody may hear of it: sealed, or with a log. Nothing is refused here, and
-//! what cannot be opened or read is left for execve to complain about. Runs in vfork children, on a stack
-//! that [`exec`](crate::exec) has for it (it needs 3 KiB): no memory, and the descriptor is closed again.
+//! What is so [`rules::executable`] decides; here the facts are gathered. Looked at only if somebody may hear of it:
+//! sealed, or with a log. Nothing is refused here, and what cannot be opened or read is left for execve to complain about.
+//! Runs in vfork children, on a stack that [`exec`](crate::exec) has for it (it needs 3 KiB): no memory, and descriptors
+//! are closed again.
 
 use crate::log::{self, Line};
 use crate::{settings, sys};
 use core::ffi::{CStr, c_char, c_int};
-use rules::{NOTE, SEAL_VARIABLE};
+use rules::SEAL_VARIABLE;
+use rules::executable::{self, Inode, Verdict};
 
 /// A program, as execve and its like name it.
 #[derive(Clone, Copy)]
@@ -25,14 +27,13 @@ pub fn is_noticed() -> bool {
     settings::is_sealed() || log::is_on()
 }
 
-/// Says, if it is so, that ld.so will not preload `library` into `program`, and why.
+/// Says why `library` will not serve `program`, if it will not.
 pub fn notice(program: Program, library: *const c_char) {
     let is_sealed = settings::is_sealed();
-    let Some(reason) = obstacle(program, library) else {
+    let Some(obstacle) = Obstacle::of(program, library) else {
         return;
     };
-    // A supervisor binds what we do not; i386's socketcall() it cannot see.
-    if is_sealed && reason != OTHER_MACHINE && sys::is_supervised() {
+    if is_sealed && obstacle.is_supervisable && sys::is_supervised() {
         return;
     }
     let mut line = Line::new();
@@ -44,13 +45,13 @@ pub fn notice(program: Program, library: *const c_char) {
             line.number(fd);
         }
     }
-    line.text(b" is not preloaded: ");
-    line.text(reason.as_bytes());
+    line.text(b" is ");
+    line.text(obstacle.sentence.as_bytes());
     if is_sealed {
         line.text(b". Its IPv4 and IPv6 sockets fail with EPERM (");
         line.text(SEAL_VARIABLE.as_bytes());
         line.text(b")");
-        if reason != OTHER_MACHINE {
+        if obstacle.is_supervisable {
             line.text(b"; `vrfbind exec --supervise` serves it");
         }
         line.text(b"\n");
@@ -63,239 +64,104 @@ pub fn notice(program: Program, library: *const c_char) {
     }
 }
 
-/// How deep the kernel follows `#!` (exec_binprm, fs/exec.c).
-const SCRIPTS: usize = 5;
+/// Why the library does not serve a program.
+struct Obstacle {
+    /// To be put after "PROGRAM is".
+    sentence: &'static str,
+    /// Whether a supervisor binds what we do not; i386's socketcall() it cannot see.
+    is_supervisable: bool,
+}
 
-fn obstacle(program: Program, library: *const c_char) -> Option<&'static str> {
-    let mut line = [0; 256];
-    let mut fd = match program {
-        Program::Path(folder, path) => sys::open_to_read(folder, path).ok()?,
-        Program::Open(fd) => fd,
-    };
-    let mut is_ours = matches!(program, Program::Path(..));
-    let mut result = None;
-    for _ in 0..SCRIPTS {
-        let length = sys::read_at(fd, &mut line, 0).unwrap_or(0);
-        let Some(interpreter) = line.get(..length).and_then(script_interpreter) else {
-            result = of_elf(fd, &line, library);
-            break;
+impl Obstacle {
+    fn of(program: Program, library: *const c_char) -> Option<Self> {
+        let file = File::open(program)?;
+        let (verdict, _) = executable::judge(file, &sys::process()).ok()?;
+        let sentence = match verdict {
+            Verdict::Preloaded if !sys::is_there(library) => {
+                "not preloaded: libvrfbind.so is not to be found from here, by the path it was loaded from"
+            }
+            Verdict::Preloaded | Verdict::Exempt | Verdict::Unreadable | Verdict::Other => {
+                return None;
+            }
+            verdict => verdict.sentence(),
         };
-        let next = sys::open_to_read(libc::AT_FDCWD, interpreter.as_ptr());
-        if is_ours {
-            sys::close(fd);
-        }
-        fd = next.ok()?;
-        is_ours = true;
-        line = [0; 256];
-    }
-    if is_ours {
-        sys::close(fd);
-    }
-    result
-}
-
-/// The interpreter in the first line of a script; `line` is what the kernel looks at (BINPRM_BUF_SIZE,
-/// 256 bytes since Linux 5.1).
-fn script_interpreter(line: &[u8]) -> Option<Interpreter> {
-    let rest = line.strip_prefix(b"#!")?;
-    let end = rest
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .unwrap_or(rest.len());
-    let words = rest.get(..end)?;
-    let word = words
-        .split(|&byte| byte == b' ' || byte == b'\t')
-        .find(|word| !word.is_empty())?;
-    let mut interpreter = Interpreter([0; 256]);
-    // The last byte stays NUL: two have been taken by `#!`.
-    for (to, from) in interpreter.0.iter_mut().zip(word) {
-        *to = *from;
-    }
-    Some(interpreter)
-}
-
-struct Interpreter([u8; 256]);
-
-impl Interpreter {
-    fn as_ptr(&self) -> *const c_char {
-        CStr::from_bytes_until_nul(&self.0)
-            .unwrap_or_default()
-            .as_ptr()
+        Some(Self {
+            sentence,
+            is_supervisable: verdict != Verdict::OtherArchitecture,
+        })
     }
 }
 
-/// Offsets in the header of a 64-bit ELF file (elf(5)).
-const IDENT: &[u8] = b"\x7fELF\x02\x01";
-const TYPE: usize = 16;
-const MACHINE: usize = 18;
-const PROGRAM_HEADERS: usize = 32;
-const PROGRAM_HEADER_SIZE: usize = 54;
-const PROGRAM_HEADER_COUNT: usize = 56;
-
-const OUR_MACHINE: Option<u64> = if cfg!(unknown_machine) {
-    None
-} else if cfg!(target_arch = "x86_64") {
-    Some(62)
-} else if cfg!(target_arch = "aarch64") {
-    Some(183)
-} else if cfg!(target_arch = "riscv64") {
-    Some(243)
-} else {
-    None
-};
-
-const OTHER_MACHINE: &str =
-    "it is for another machine, or of another ELF class, than libvrfbind.so";
-
-fn of_elf(fd: c_int, header: &[u8], library: *const c_char) -> Option<&'static str> {
-    if !header.starts_with(b"\x7fELF") {
-        // Not for us to judge: binfmt_misc, or ENOEXEC.
-        return None;
-    }
-    let our_machine = OUR_MACHINE?;
-    if !header.starts_with(IDENT) || number(header, MACHINE, 2)? != our_machine {
-        return Some(OTHER_MACHINE);
-    }
-    if !has_interpreter(fd, header)? {
-        // ld.so itself is a shared object, and will preload into the program it is given.
-        let lacks_us = is_program(fd, header)? && !needs_nothing(fd, header)?;
-        return lacks_us.then_some("it is statically linked");
-    }
-    let file = sys::stat(fd).ok()?;
-    let is_root = sys::getuid() == 0;
-    let gains_user = file.mode & libc::S_ISUID != 0 && file.uid != sys::getuid();
-    let gains_group = file.mode & libc::S_ISGID != 0 && file.gid != sys::getgid();
-    // The kernel ignores both under no_new_privs, and ld.so then honours LD_PRELOAD.
-    if (gains_user || gains_group) && !sys::has_no_new_privs() {
-        return Some("it is set-user-ID or set-group-ID, where ld.so ignores LD_PRELOAD");
-    }
-    if !is_root && sys::has_file_capabilities(fd) {
-        return Some("it has file capabilities, where ld.so ignores LD_PRELOAD");
-    }
-    if !sys::is_there(library) {
-        return Some("libvrfbind.so is not to be found from here, by the path it was loaded from");
-    }
-    None
-}
-
-fn has_interpreter(fd: c_int, header: &[u8]) -> Option<bool> {
-    Some(program_header(fd, header, libc::PT_INTERP)?.is_some())
-}
-
-/// Whether the file is a program, position-independent (DF_1_PIE, since binutils 2.26) or not, and no
-/// shared object.
-fn is_program(fd: c_int, header: &[u8]) -> Option<bool> {
-    const ET_EXEC: u64 = 2;
-    const DT_FLAGS_1: u64 = 0x6fff_fffb;
-    const DF_1_PIE: u64 = 0x0800_0000;
-    if number(header, TYPE, 2)? == ET_EXEC {
-        return Some(true);
-    }
-    let Some(dynamic) = program_header(fd, header, libc::PT_DYNAMIC)? else {
-        return Some(true);
-    };
-    let (start, size) = (number(&dynamic, 8, 8)?, number(&dynamic, 32, 8)?);
-    let mut entry = [0; 16];
-    for offset in (0..size).step_by(entry.len()) {
-        sys::read_at(fd, &mut entry, start + offset).ok()?;
-        match number(&entry, 0, 8)? {
-            0 => break,
-            DT_FLAGS_1 => return Some(number(&entry, 8, 8)? & DF_1_PIE != 0),
-            _ => {}
-        }
-    }
-    Some(false)
-}
-
-/// Whether a program says of itself that it makes no IP sockets ([`rules::NOTE`]).
-fn needs_nothing(fd: c_int, header: &[u8]) -> Option<bool> {
-    let found = find_program_header(fd, header, libc::PT_NOTE, |notes| {
-        let mut bytes = [0; 256];
-        let (Some(start), Some(size)) = (number(notes, 8, 8), number(notes, 32, 8)) else {
-            return false;
-        };
-        let length = sys::read_at(fd, &mut bytes, start).unwrap_or(0);
-        let notes = bytes.get(..length.min(size as usize)).unwrap_or_default();
-        notes.windows(NOTE.len()).any(|note| note == NOTE)
-    })?;
-    Some(found.is_some())
-}
-
-/// The program header of this type, if there is one.
-fn program_header(fd: c_int, header: &[u8], kind: u32) -> Option<Option<[u8; 56]>> {
-    find_program_header(fd, header, kind, |_| true)
-}
-
-/// The first program header of this type that is accepted.
-fn find_program_header(
+/// A file that is open, by us or by the program.
+struct File {
     fd: c_int,
-    header: &[u8],
-    kind: u32,
-    accept: impl Fn(&[u8; 56]) -> bool,
-) -> Option<Option<[u8; 56]>> {
-    let start = number(header, PROGRAM_HEADERS, 8)?;
-    let size = number(header, PROGRAM_HEADER_SIZE, 2)?;
-    let count = number(header, PROGRAM_HEADER_COUNT, 2)?;
-    let mut found = [0; 56];
-    for index in 0..count {
-        sys::read_at(fd, &mut found, start + index * size).ok()?;
-        if number(&found, 0, 4)? == u64::from(kind) && accept(&found) {
-            return Some(Some(found));
-        }
-    }
-    Some(None)
+    is_ours: bool,
 }
 
-/// A little-endian number of `size` bytes.
-fn number(bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
-    let bytes = bytes.get(offset..)?.get(..size)?;
-    Some(
-        bytes
-            .iter()
-            .rev()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
-    )
+impl File {
+    fn open(program: Program) -> Option<Self> {
+        match program {
+            Program::Path(folder, path) => Self::open_at(folder, path),
+            Program::Open(fd) => Some(Self { fd, is_ours: false }),
+        }
+    }
+
+    /// Only a regular file: to open another may block, or do something (a watchdog, a tape).
+    fn open_at(folder: c_int, path: *const c_char) -> Option<Self> {
+        if !sys::is_regular(folder, path) {
+            return None;
+        }
+        let fd = sys::open_to_read(folder, path).ok()?;
+        Some(Self { fd, is_ours: true })
+    }
+}
+
+impl executable::File for File {
+    type Error = ();
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
+        sys::read_at(self.fd, buffer, offset).ok()
+    }
+
+    fn inode(&self) -> Inode {
+        let Ok(file) = sys::stat(self.fd) else {
+            return Inode::default();
+        };
+        Inode {
+            mode: file.mode,
+            uid: file.uid,
+            gid: file.gid,
+            is_nosuid: sys::is_nosuid(self.fd),
+            capabilities: sys::file_capabilities(self.fd),
+        }
+    }
+
+    fn interpreter(self, path: &CStr) -> Result<Self, ()> {
+        Self::open_at(libc::AT_FDCWD, path.as_ptr()).ok_or(())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if self.is_ours {
+            sys::close(self.fd);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn reads_the_first_line_of_a_script_as_the_kernel_does() {
-        let interpreter = |line: &[u8]| {
-            script_interpreter(line).map(|interpreter| {
-                CStr::from_bytes_until_nul(&interpreter.0)
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-                    .to_owned()
-            })
-        };
-        assert_eq!(interpreter(b"#!/bin/sh\necho").as_deref(), Some("/bin/sh"));
-        assert_eq!(interpreter(b"#! /bin/sh -e\n").as_deref(), Some("/bin/sh"));
-        assert_eq!(
-            interpreter(b"#!\t/usr/bin/env python3").as_deref(),
-            Some("/usr/bin/env")
-        );
-        assert_eq!(interpreter(b"#!\n"), None);
-        assert_eq!(interpreter(b"echo"), None);
-        let long = [b"#!".as_slice(), &[b'x'; 254]].concat();
-        assert_eq!(interpreter(&long).unwrap().len(), 254);
-    }
-
-    // i386's files are not looked into (OUR_MACHINE).
+    // i386's files are not looked into (executable::MACHINE).
     #[cfg(not(target_arch = "x86"))]
     #[test]
     fn has_nothing_against_a_dynamic_program_and_its_loader() {
         let myself = c"/proc/self/exe";
         let program = Program::Path(libc::AT_FDCWD, myself.as_ptr());
-        assert_eq!(obstacle(program, myself.as_ptr()), None);
-        assert!(
-            obstacle(program, c"/no/such/library".as_ptr())
-                .unwrap()
-                .contains("not to be found")
-        );
+        assert!(Obstacle::of(program, myself.as_ptr()).is_none());
+        let obstacle = Obstacle::of(program, c"/no/such/library".as_ptr()).unwrap();
+        assert!(obstacle.sentence.contains("not to be found"));
         #[cfg(target_arch = "x86_64")]
         let ldso = c"/lib64/ld-linux-x86-64.so.2";
         #[cfg(target_arch = "aarch64")]
@@ -303,6 +169,6 @@ mod tests {
         #[cfg(target_arch = "riscv64")]
         let ldso = c"/lib/ld-linux-riscv64-lp64d.so.1";
         let ldso = Program::Path(libc::AT_FDCWD, ldso.as_ptr());
-        assert_eq!(obstacle(ldso, myself.as_ptr()), None);
+        assert!(Obstacle::of(ldso, myself.as_ptr()).is_none());
     }
 }

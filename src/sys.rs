@@ -12,12 +12,17 @@ use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
+use rules::executable::{CAPABILITIES_SIZE, Process};
 use rules::socket::SOCKADDR_IN6;
 use rules::{DeviceName, NAME_SIZE, filter};
 #[cfg(not(target_arch = "x86"))]
-use syscalls::Sysno::{fstat as FSTAT, getgid as GETGID, getuid as GETUID, mmap as MMAP};
+use syscalls::Sysno::{
+    fstat as FSTAT, getresgid as GETRESGID, getresuid as GETRESUID, mmap as MMAP,
+};
 #[cfg(target_arch = "x86")]
-use syscalls::Sysno::{fstat64 as FSTAT, getgid32 as GETGID, getuid32 as GETUID, mmap2 as MMAP};
+use syscalls::Sysno::{
+    fstat64 as FSTAT, getresgid32 as GETRESGID, getresuid32 as GETRESUID, mmap2 as MMAP,
+};
 use syscalls::{Errno, Sysno, syscall};
 
 /// What fstat(2) fills. i386 has several, of which this one knows inodes of 64 bits.
@@ -338,12 +343,67 @@ pub fn stat(fd: c_int) -> Result<File, Errno> {
     })
 }
 
-/// Whether exec gives the file capabilities (capabilities(7)).
-pub fn has_file_capabilities(fd: c_int) -> bool {
+/// Whether it is a regular file. Since Linux 4.11.
+pub fn is_regular(folder: c_int, path: *const c_char) -> bool {
+    let mut statx = core::mem::MaybeUninit::<libc::statx>::uninit();
+    // SAFETY: the kernel reads a string at `path`, or fails with EFAULT, and writes the struct, which is libc's.
+    let result = unsafe {
+        syscall!(
+            Sysno::statx,
+            folder,
+            path,
+            0,
+            libc::STATX_TYPE,
+            statx.as_mut_ptr()
+        )
+    };
+    if result.is_err() {
+        return false;
+    }
+    // SAFETY: statx has succeeded.
+    let mode = unsafe { statx.assume_init() }.stx_mode;
+    u32::from(mode) & libc::S_IFMT == libc::S_IFREG
+}
+
+/// Whether the file lies on a mount with the option nosuid. Since Linux 2.6.36.
+pub fn is_nosuid(fd: c_int) -> bool {
+    let mut statfs = core::mem::MaybeUninit::<libc::statfs64>::uninit();
+    // SAFETY: libc's struct is the kernel's.
+    #[cfg(not(target_arch = "x86"))]
+    let result = unsafe { syscall!(Sysno::fstatfs, fd, statfs.as_mut_ptr()) };
+    // SAFETY: likewise, of the size that the kernel is told.
+    #[cfg(target_arch = "x86")]
+    let result = unsafe {
+        syscall!(
+            Sysno::fstatfs64,
+            fd,
+            size_of::<libc::statfs64>(),
+            statfs.as_mut_ptr()
+        )
+    };
+    if result.is_err() {
+        return false;
+    }
+    // SAFETY: fstatfs has succeeded.
+    let flags = unsafe { statfs.assume_init() }.f_flags;
+    flags as libc::c_ulong & libc::ST_NOSUID != 0
+}
+
+/// What exec gives the file (capabilities(7)), padded; zeros: nothing.
+pub fn file_capabilities(fd: c_int) -> [u8; CAPABILITIES_SIZE] {
+    let mut value = [0; CAPABILITIES_SIZE];
     let name = c"security.capability";
-    // SAFETY: the kernel reads the name; without a buffer it returns the value's size only.
-    let size = unsafe { syscall!(Sysno::fgetxattr, fd, name.as_ptr(), 0, 0) };
-    matches!(size, Ok(1..))
+    // SAFETY: the kernel reads the name, and writes at most value.len() bytes to `value`; ENODATA if there is none.
+    let _ = unsafe {
+        syscall!(
+            Sysno::fgetxattr,
+            fd,
+            name.as_ptr(),
+            value.as_mut_ptr(),
+            value.len()
+        )
+    };
+    value
 }
 
 /// Whether the file is to be found and read.
@@ -352,23 +412,25 @@ pub fn is_there(path: *const c_char) -> bool {
     unsafe { syscall!(Sysno::faccessat, libc::AT_FDCWD, path, libc::R_OK) }.is_ok()
 }
 
-/// The real user.
-pub fn getuid() -> u32 {
-    // SAFETY: no preconditions, no failure.
-    unsafe { syscall!(GETUID) }.unwrap_or(0) as u32
-}
-
-/// The real group.
-pub fn getgid() -> u32 {
-    // SAFETY: no preconditions, no failure.
-    unsafe { syscall!(GETGID) }.unwrap_or(0) as u32
-}
-
-/// Whether execve gives no privileges any more.
-pub fn has_no_new_privs() -> bool {
+/// This process, as execve compares it with a file.
+pub fn process() -> Process {
+    let ids = |call: Sysno| {
+        let (mut real, mut effective, mut saved) = (0_u32, 0_u32, 0_u32);
+        // SAFETY: the kernel writes three numbers, of 32 bits each.
+        let _ = unsafe { syscall!(call, &raw mut real, &raw mut effective, &raw mut saved) };
+        (real, effective)
+    };
+    let (uid, euid) = ids(GETRESUID);
+    let (gid, egid) = ids(GETRESGID);
     // SAFETY: takes no pointers.
-    let is_set = unsafe { syscall!(Sysno::prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
-    is_set == Ok(1)
+    let no_new_privs = unsafe { syscall!(Sysno::prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
+    Process {
+        uid,
+        euid,
+        gid,
+        egid,
+        no_new_privs: no_new_privs == Ok(1),
+    }
 }
 
 /// Opens a file to append to it, makes it if need be. A FIFO is not waited for.

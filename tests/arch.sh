@@ -18,6 +18,8 @@
 #   create/syscall_function  for i386, it passes numbers of more than 32 bits; under qemu-user, one of its points makes a
 #                      child by clone() on the stack of its parent, which is not shared there
 #   create/syscall_count     for i386, it takes glibc's socket() for socket(2), and there it is socketcall(2)
+#   exec/program_notice, facts/execve   start the programs of bypass.h, which has none for i386 and riscv64; and qemu-user starts
+#                      scripts and set-user-ID programs in its own way
 #   existing/inherited_fds   cancels threads in connect(), which hangs in a program that was cross-compiled for i386,
 #                      without the library too
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names

@@ -1,5 +1,6 @@
 //! Builds the C programs that `c-tests/programs.txt` lists, by `c-tests/build.sh`: into `target/c-tests/gnu/`, and once
-//! more with musl-gcc into `target/c-tests/musl/` where that is installed. `ask.go` is built where Go is installed.
+//! more with musl-gcc into `target/c-tests/musl/` where that is installed. The [`GO`] programs are built where Go is
+//! installed.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -25,12 +26,13 @@ fn main() {
         .get_compiler()
         .to_command();
     build_all("gnu", &gnu, sources, &programs);
-    if Command::new("go").arg("version").output().is_ok() {
-        // In Debian's Go the resolver calls libc's otherwise, and the program is dynamic.
+    let has_go = Command::new("go").arg("version").output().is_ok();
+    for (source, program, cgo) in GO.iter().filter(|_| has_go) {
         let mut go = Command::new("go");
-        go.env("CGO_ENABLED", "0").env("GOCACHE", out.join("go"));
-        go.args(["build", "-o"]).arg(programs.join("gnu/ask-go"));
-        run(go.arg(sources.join("command/ask.go")));
+        go.env("CGO_ENABLED", cgo).env("GOCACHE", out.join("go"));
+        go.args(["build", "-o"])
+            .arg(programs.join("gnu").join(program));
+        run(go.arg(sources.join(source)));
     }
 
     let into = programs.join("musl");
@@ -43,11 +45,24 @@ fn main() {
             musl.arg("-idirafter").arg(multiarch);
         }
         build_all("musl", &musl, sources, &programs);
+        if has_go {
+            let child = "reporting_child-go";
+            fs::copy(programs.join("gnu").join(child), into.join(child))
+                .expect("it has been built");
+        }
     } else {
         // What an earlier compiler has left must not be run.
         let _ = fs::remove_dir_all(into);
     }
 }
+
+/// Go programs: source, name, and CGO_ENABLED. Without cgo they are static; with it they are dynamic, as in Debian's
+/// packages: the resolver calls libc's, and all else makes system calls by the instruction.
+const GO: [(&str, &str, &str); 3] = [
+    ("command/ask.go", "ask-go", "0"),
+    ("command/ask.go", "ask-go-dynamic", "1"),
+    ("reach/reporting_child.go", "reporting_child-go", "1"),
+];
 
 fn build_all(build: &str, compiler: &Command, sources: &Path, programs: &Path) {
     let mut script = Command::new(sources.join("build.sh"));

@@ -2,7 +2,7 @@
 # command-check.sh - vrfbind check says what is in the way, and only what is
 #
 # Speaks TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
-# VRFBIND_TEST_TIER and VRFBIND_TEST_COMMAND. Each point shows that the obstacle is one, by what a program meets, or by
+# VRFBIND_TEST_TIER, VRFBIND_TEST_BIN and VRFBIND_TEST_COMMAND. Each point shows that the obstacle is one, by what a program meets, or by
 # the kernel's own word, then that the command names it, and that it does not where there is none.
 #
 # Switches and ports are those of network namespaces that are made here, files those of mount namespaces.
@@ -13,6 +13,7 @@ library=${VRFBIND_TEST_LIB:?}
 device=${VRFBIND_TEST_DEVICE:?}
 tier=${VRFBIND_TEST_TIER:?}
 command=${VRFBIND_TEST_COMMAND:?}
+bin=${VRFBIND_TEST_BIN:?}
 unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG
 export VRFBIND_LIBRARY=$library
 python=$(PATH=/usr/bin command -v python3)
@@ -105,16 +106,37 @@ static_program() {
 	readelf -lW "$scratch/static" | not grep -q INTERP
 	if before 5.14; then
 		ends 1 "$command" check "${any[@]}" "$device" "$scratch/static"
-		has_line '^fail  program: .*/static is statically linked, and cannot be supervised here'
+		has_line '^fail  program: .*/static is statically linked: .*, and it cannot be supervised here'
 	else
 		ends 0 "$command" check "${any[@]}" "$device" "$scratch/static"
-		has_line '^warn  program: .*/static is statically linked: it will be supervised'
+		has_line '^warn  program: .*/static is statically linked: .*; .vrfbind exec. supervises it'
 	fi
 	ends 1 env LD_PRELOAD="$library" VRFBIND_VRF="$device" \
 		"$command" check --loaded "${any[@]}" "$device" "$scratch/static"
-	has_line '^fail  program: .*/static is statically linked: the library cannot be preloaded into it'
+	has_line '^fail  program: .*/static is statically linked: .*; start it by .vrfbind exec VRF. in the unit.s ExecStart='
+	printf '#!/dev/null\n' >"$scratch/script"
+	chmod +x "$scratch/script"
+	ends 1 "$command" check "${any[@]}" "$device" "$scratch/script"
+	has_line '^fail  program: cannot execute .*/script: Permission denied'
 	ends 1 "$command" check "${any[@]}" "$device" no-such-command
 	has_line '^fail  program: cannot execute no-such-command'
+}
+
+# In a unit there is only the preload, and this command if the unit starts with it.
+go_program() {
+	local program=$bin/ask-go-dynamic under=(env LD_PRELOAD="$library" VRFBIND_VRF="$device")
+	says 'tcp unbound' "${under[@]}" "$program" tcp
+	if before 5.14; then
+		ends 1 "$command" check "${any[@]}" "$device" "$program"
+	else
+		ends 0 "$command" check "${any[@]}" "$device" "$program"
+		has_line '^warn  program: .*/ask-go-dynamic is a Go program: .*; .vrfbind exec. supervises it'
+	fi
+	ends 1 "${under[@]}" "$command" check --quiet --loaded "${any[@]}" "$device" "$program"
+	[ "$(wc -l <"$scratch/said.stderr")" -eq 1 ]
+	grep -q "^vrfbind: program: .*/ask-go-dynamic is a Go program: .*vrfbind exec VRF. in the unit's ExecStart=" \
+		"$scratch/said.stderr"
+	ends 0 "${under[@]}" "$command" check --quiet --loaded "${any[@]}" "$device" "$command"
 }
 
 unreadable_library() {
@@ -282,7 +304,7 @@ apparmor() {
 	has_line '^ok    AppArmor: /etc/apparmor.d/python lets it map the library'
 }
 
-plan=12
+plan=13
 [ "$tier" != vrf ] || plan=$((plan + 4))
 echo "1..$plan"
 can_namespace=''
@@ -294,6 +316,7 @@ point 'where nothing is in the way no line says fail, and the trial is bound' no
 root_only '--loaded fails unless the library is in the process and binds its sockets' loaded
 point 'a VRF that is missing, or none, or no name, is named with the remedy' no_vrf
 point 'a static program is a warning, and a failure where there is only the preload' static_program
+point_with "$bin/ask-go-dynamic" 'so is a Go program that is linked dynamically' go_program
 point 'a file that ld.so cannot load is a failure' unreadable_library
 root_only 'the l3mdev_accept switches are read in this network namespace' switches
 root_only 'a UDP port that a socket without a device holds is named' udp_port

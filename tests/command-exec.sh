@@ -28,6 +28,7 @@ chmod 755 "$scratch"
 cp "$vrfbind" "$scratch/vrfbind"
 cp "$library" "$scratch/libvrfbind.so"
 cp "$programs"/{ask,ask-static} "$scratch"
+[ ! -e "$programs/ask-go-dynamic" ] || cp "$programs/ask-go-dynamic" "$scratch"
 vrfbind=$scratch/vrfbind
 library=$scratch/libvrfbind.so
 
@@ -122,6 +123,72 @@ scripts() {
 	refused 125 'ask-static is statically linked' "${start[@]}" --no-supervise "$device" "$scratch/static-script"
 }
 
+# As many as the kernel follows; one more is its error.
+scripts_of_scripts() {
+	local number interpreter=$scratch/ask-static
+	for number in 1 2 3 4 5 6; do
+		printf '#!%s\n' "$interpreter" >"$scratch/script-$number"
+		chmod +x "$scratch/script-$number"
+		interpreter=$scratch/script-$number
+	done
+	ends 0 "$scratch/script-5"
+	refused 125 'ask-static is statically linked' "${start[@]}" --no-supervise "$device" "$scratch/script-5"
+	ends 126 env "$scratch/script-6"
+	refused 126 'script-6: Too many symbolic links' "${start[@]}" "$device" "$scratch/script-6"
+}
+
+# No FIFO is waited for, and no device opened.
+irregular_files() {
+	mkfifo "$scratch/fifo"
+	chmod +x "$scratch/fifo"
+	printf '#!%s\n' "$scratch/fifo" >"$scratch/script-of-fifo"
+	printf '#!/dev/null\n' >"$scratch/script-of-device"
+	printf '#!%s/nothing\n' "$scratch" >"$scratch/script-of-nothing"
+	chmod +x "$scratch"/script-of-{fifo,device,nothing}
+	local program
+	for program in fifo script-of-fifo script-of-device; do
+		ends 126 env "$scratch/$program"
+		refused 126 "$program: Permission denied" "${start[@]}" "$device" "$scratch/$program"
+	done
+	refused 127 'script-of-nothing: No such file' "${start[@]}" "$device" "$scratch/script-of-nothing"
+}
+
+# memory_of COMMAND... - the most that it had at a time, in kB
+memory_of() {
+	python3 -c 'import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@"
+}
+
+# Programs of 3 GiB, nearly all of it holes; in the static one all of that is said to be a note.
+large_files() {
+	cp "$scratch/ask" "$scratch/large"
+	cp "$scratch/ask-static" "$scratch/large-static"
+	python3 - "$scratch/large-static" <<-'PYTHON'
+		import struct, sys
+		with open(sys.argv[1], "r+b") as file:
+		    header = file.read(64)
+		    table, count = struct.unpack_from("<Q", header, 32)[0], struct.unpack_from("<H", header, 56)[0]
+		    for at in range(table, table + 56 * count, 56):
+		        file.seek(at)
+		        if struct.unpack("<I", file.read(4))[0] == 4:  # PT_NOTE
+		            file.seek(at + 32)
+		            file.write(struct.pack("<Q", 2 << 30))
+	PYTHON
+	truncate --size=3G "$scratch"/large{,-static}
+	local program memory
+	for program in large large-static; do
+		says 'tcp unbound' "$scratch/$program" tcp
+		for memory in "$(memory_of "$vrfbind" check "${any[@]}" "$device" "$scratch/$program")" \
+			"$(memory_of "${start[@]}" "$device" "$scratch/$program" exit 0)"; do
+			echo "$program: $memory kB"
+			[ "$memory" -lt 65536 ]
+		done
+	done
+	refused 125 'large-static is statically linked' "${start[@]}" --no-supervise "$device" "$scratch/large-static" tcp
+	rm "$scratch"/large{,-static}
+}
+
 keeps_preloads() {
 	printf 'int preloaded_too;\n' | gcc -shared -fPIC -o "$scratch/other.so" -x c -
 	LD_PRELOAD=$scratch/other.so says "LD_PRELOAD=$library:$scratch/other.so" \
@@ -151,11 +218,19 @@ seals_what_loses_the_library() {
 	says "$none" "${start[@]}" "${options[@]}" "${become_nobody[@]}"
 }
 
-# A static program that the command cannot read to know that it is one. No library is there to seal anything.
-seals_what_it_cannot_look_at() {
+# A program that the command cannot read to know what it is.
+unreadable_program() {
 	install -m 0711 "$scratch/ask-static" "$scratch/closed"
 	says "$unbound" "${nobody[@]}" "$scratch/closed" tcp udp6
-	says "$none" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed" tcp udp6
+	refused 125 'closed is not readable: .*--no-supervise' \
+		"${nobody[@]}" "${start[@]}" --no-supervise "$device" "$scratch/closed" tcp
+	refused 125 'closed is not readable: .*this tree is sealed' \
+		"${start[@]}" "$device" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed" tcp
+	if before 5.14; then
+		refused 125 'takes Linux 5.14' "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed" tcp
+	else
+		says "$bound" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed" tcp udp6
+	fi
 }
 
 no_seal() {
@@ -316,11 +391,25 @@ static_program() {
 		"${start[@]}" --no-seal "$device" "$scratch/ask-static" tcp
 }
 
+# ld.so preloads the library into it, and its sockets pass the library by.
+go_program() {
+	VRFBIND_VRF=$device LD_PRELOAD=$library says 'tcp unbound' "$scratch/ask-go-dynamic" tcp
+	refused 125 'ask-go-dynamic is a Go program: .*; without --no-supervise it is supervised' \
+		"${start[@]}" --no-supervise "$device" "$scratch/ask-go-dynamic" tcp
+	refused 125 'ask-go-dynamic is a Go program: .*--no-seal' \
+		"${start[@]}" --no-seal "$device" "$scratch/ask-go-dynamic" tcp
+	refused 125 'ask-go-dynamic is a Go program: .*this tree is sealed' \
+		"${start[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-go-dynamic" tcp
+	# Where it is not asked, the library says so.
+	ends 1 "${start[@]}" "$device" sh -c '"$0" tcp' "$scratch/ask-go-dynamic"
+	grep -q "^vrfbind: $scratch/ask-go-dynamic is a Go program: .*EPERM.*vrfbind exec --supervise" "$scratch/said.stderr"
+}
+
 # A program of 32 bits without a libc, so that no other compiler is needed.
 another_class() {
 	printf 'void _start(void) { for (;;) ; }\n' |
 		gcc -m32 -nostdlib -static -o "$scratch/i386" -x c - -Wl,--build-id=none
-	refused 125 'i386 is for another machine or of another ELF class' "${start[@]}" "$device" "$scratch/i386"
+	refused 125 'i386 is for another architecture or of another ELF class' "${start[@]}" "$device" "$scratch/i386"
 	refused 125 'another ELF class' "${start[@]}" --supervise "$device" "$scratch/i386"
 }
 
@@ -333,7 +422,8 @@ set_id() {
 		refused 125 "$name is set-user-ID or set-group-ID: .*no_new_privs" \
 			"${nobody[@]}" "${start[@]}" "$device" "$scratch/$name" tcp
 		refused 125 "$name is set-user-ID" "${nobody[@]}" "${start[@]}" --no-seal "$device" "$scratch/$name" tcp
-		# It is the owner's program as any other.
+		# Where nothing can be gained it is a program as any other, and for its owner.
+		says "tcp $device" setpriv --no-new-privs "${nobody[@]}" "${start[@]}" "$device" "$scratch/$name" tcp
 		says "tcp $device" "${start[@]}" "$device" "$scratch/$name" tcp
 	done
 }
@@ -367,7 +457,7 @@ nested_sealed() {
 	if [ -n "$other" ]; then
 		says "tcp $other" "${start[@]}" "$device" "${start[@]}" "$other" "$scratch/ask" tcp
 	fi
-	refused 125 'ask-static is statically linked, and gets no IP socket within this tree, .*--supervise' \
+	refused 125 'ask-static is statically linked: .*; this tree is sealed .*--supervise' \
 		"${start[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-static" tcp
 	refused 125 'sealed and cannot be supervised' \
 		"${start[@]}" "$device" "${start[@]}" --supervise "$device" "${here[@]}"
@@ -397,7 +487,7 @@ no_filters() {
 
 : >"$scratch/libvrfbind.so.text"
 
-echo 1..31
+echo 1..35
 point 'its program makes its sockets in the VRF' binds
 root_point 'also as nobody, who has no privilege at all' binds_nobody
 point "options end where CMD begins" arguments
@@ -405,10 +495,11 @@ point 'the exit status is the program'\''s, 127 if there is none, 126 if it cann
 point 'the program has the process: number, parent, signals, descriptors' same_process
 point 'closed standard descriptors stay closed' closed_stdio
 point 'scripts are followed to their interpreter' scripts
+point 'and no further than the kernel does' scripts_of_scripts
+point 'a program or an interpreter that is no regular file is refused as by the kernel' irregular_files
 point 'an LD_PRELOAD that is there is kept' keeps_preloads
 point 'what passes the library by gets no socket' seals
 root_point 'nor does a program that ld.so finds no library for' seals_what_loses_the_library
-root_point 'nor does one that cannot be looked at, and has no library' seals_what_it_cannot_look_at
 point '--no-seal leaves the seal off' no_seal
 point 'a static program typed into a shell is told why it gets no socket' line_in_a_shell
 point 'the command itself is not said to get no sockets' itself
@@ -423,6 +514,9 @@ point 'a library of another version is refused' library_of_another_version
 root_point 'a library that cannot be read is refused' library_that_is_unreadable
 root_point 'a library on a noexec mount is refused' library_on_noexec
 point 'a static program is refused without supervision' static_program
+point_with "$scratch/ask-go-dynamic" 'so is a Go program that is linked dynamically' go_program
+root_point 'a program that may not be read is supervised, or refused' unreadable_program
+point 'of a file that is large little is read' large_files
 point 'a program of another ELF class is refused' another_class
 root_point 'a set-user-ID or set-group-ID program is refused, and not its owner'\''s' set_id
 root_point 'a program with file capabilities is supervised, or refused' file_capabilities

@@ -37,9 +37,10 @@ chmod 755 "$scratch"
 cp "$vrfbind" "$scratch/vrfbind"
 cp "$library" "$scratch/libvrfbind.so"
 cp "$programs"/{ask,ask-static} "$scratch"
-[ ! -e "$programs/ask-go" ] || cp "$programs/ask-go" "$scratch"
+[ ! -e "$programs/ask-go" ] || cp "$programs"/ask-go{,-dynamic} "$scratch"
 [ ! -e "$programs/../musl/ask-static" ] || cp "$programs/../musl/ask-static" "$scratch/ask-musl"
 vrfbind=$scratch/vrfbind
+library=$scratch/libvrfbind.so
 ask=$scratch/ask-static
 
 any=()
@@ -60,13 +61,6 @@ start=("$vrfbind" exec "${any[@]}")
 
 # shellcheck source=tests/tap.sh
 . "$(dirname -- "$0")/tap.sh"
-
-# point_with FILE SENTENCE COMMAND... - if FILE is there
-point_with() {
-	local file=$1
-	shift
-	if [ -x "$file" ]; then point "$@"; else skip_point "$1" "${file##*/} is not there"; fi
-}
 
 # as_without COMMAND... - says under the command what it says without, with the device for "unbound"; something at all
 as_without() {
@@ -129,6 +123,40 @@ static_nobody() {
 	says "tcp $device"$'\n'"udp6 $device" "${nobody[@]}" "${start[@]}" "$device" "$ask" tcp udp6
 }
 
+# A program that its user may not read, static or not. The kernel hides much of such a process from its own user.
+unreadable() {
+	local program
+	for program in ask ask-static; do
+		install -m 0711 "$scratch/$program" "$scratch/closed-$program"
+		not "${nobody[@]}" sh -c 'cat "$0" >/dev/null' "$scratch/closed-$program"
+		says $'tcp unbound\nudp6 unbound' "${nobody[@]}" "$scratch/closed-$program" tcp udp6
+		says "tcp $device"$'\n'"udp6 $device" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed-$program" tcp udp6
+	done
+	# In a network namespace that is not the supervisor's it is not served.
+	says 'tcp EPERM' "${nobody[@]}" "$vrfbind" exec --any-device --supervise lo \
+		unshare --user --map-root-user --net "$scratch/closed-ask-static" tcp
+}
+
+# As in a container, whose engine takes CAP_SYS_PTRACE: a program that has given up its user may not be looked into.
+without_ptrace() {
+	local confined=(setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace)
+	says $'tcp unbound\ntcp unbound' "${confined[@]}" "$ask" tcp nobody tcp
+	says "tcp $device"$'\n'"tcp $device" "${confined[@]}" "${start[@]}" "$device" "$ask" tcp nobody tcp
+}
+
+# ld.so drops the library where the real and the effective user differ, or the groups.
+other_ids() {
+	local ids
+	for ids in --ruid=65534 --euid=65534 --rgid=65534 --egid=65534; do
+		VRFBIND_VRF=$device LD_PRELOAD=$library says $'tcp unbound\nudp6 unbound' \
+			setpriv --clear-groups "$ids" "$scratch/ask" tcp udp6
+		says "tcp $device"$'\n'"udp6 $device" \
+			setpriv --clear-groups "$ids" "${start[@]}" "$device" "$scratch/ask" tcp udp6
+		refused 125 'ask is started with real and effective IDs that differ: .*--no-supervise' \
+			setpriv --clear-groups "$ids" "${start[@]}" --no-supervise "$device" "$scratch/ask" tcp
+	done
+}
+
 # What the library is not in is served; what it is in makes its own sockets, and is served if it goes round it.
 trees() {
 	printf '#!/bin/sh\n"%s" tcp; "%s" tcp; env -i "%s" tcp\n' "$scratch/ask" "$ask" "$ask" >"$scratch/script"
@@ -166,11 +194,25 @@ listens() {
 }
 
 go_sockets() {
-	says 'tcp unbound' "$scratch/ask-go" tcp
-	says "tcp $device" "${start[@]}" "$device" "$scratch/ask-go" tcp
+	local program=$1
+	says 'tcp unbound' "$program" tcp
+	says "tcp $device" "${start[@]}" "$device" "$program" tcp
 	# Go's runtime signals its own threads all the time.
-	says "many 2000 on $device" "${start[@]}" "$device" "$scratch/ask-go" many 2000
-	listens "$scratch/ask-go" serve 0.0.0.0:5380 hello
+	says "many 2000 on $device" "${start[@]}" "$device" "$program" many 2000
+	listens "$program" serve 0.0.0.0:5380 hello
+}
+
+# As all of Debian's Go programs are. It is known by its note, or by its build info: -ldflags=-buildid= leaves the note out.
+dynamic_go() {
+	local program=$scratch/ask-go-dynamic
+	grep -q INTERP <(readelf --segments --wide "$program")
+	VRFBIND_VRF=$device LD_PRELOAD=$library says 'tcp unbound' "$program" tcp
+	go_sockets "$program"
+	strip --strip-all --remove-section=.note.go.buildid -o "$scratch/ask-go-unmarked" "$program"
+	grep -q '^  Go ' <(readelf --notes "$program")
+	not grep -q '^  Go ' <(readelf --notes "$scratch/ask-go-unmarked")
+	VRFBIND_VRF=$device LD_PRELOAD=$library says 'tcp unbound' "$scratch/ask-go-unmarked" tcp
+	says "tcp $device" "${start[@]}" "$device" "$scratch/ask-go-unmarked" tcp
 }
 
 # -- Peers, on the vrf tier
@@ -209,6 +251,13 @@ go_peers() {
 	says '[192.0.2.101]' "${resolving[@]}" "${start[@]}" blue "$scratch/ask-go" resolve app.local
 	says '[192.0.2.102]' "${resolving[@]}" "${start[@]}" red "$scratch/ask-go" resolve app.local
 	says 'from blue' "${start[@]}" --supervise blue sh -c 'exec "$0" get http://192.0.2.53/' "$scratch/ask-go"
+	# Its own resolver, and libc's, which makes its sockets through the library.
+	local resolver
+	for resolver in go cgo; do
+		says 'from red' env GODEBUG=netdns="$resolver" "${start[@]}" red "$scratch/ask-go-dynamic" get http://192.0.2.53/
+		says '[192.0.2.102]' env GODEBUG=netdns="$resolver" \
+			"${resolving[@]}" "${start[@]}" red "$scratch/ask-go-dynamic" resolve app.local
+	done
 	[ "$(sh -c "$T_UPLINK_COUNT")" -eq "$before" ]
 	kill "${servers[@]}"
 	trap - EXIT
@@ -231,6 +280,11 @@ go_clients() {
 	says hello "${start[@]}" lo "$scratch/ask-go" get http://127.0.0.1:5381/
 	says '[192.0.2.100]' "${resolving[@]}" "$scratch/ask-go" resolve app.local
 	says '[192.0.2.100]' "${resolving[@]}" "${start[@]}" lo "$scratch/ask-go" resolve app.local
+	local resolver
+	for resolver in go cgo; do
+		says '[192.0.2.100]' env GODEBUG=netdns="$resolver" \
+			"${resolving[@]}" "${start[@]}" lo "$scratch/ask-go-dynamic" resolve app.local
+	done
 	kill "${servers[@]}"
 	trap - EXIT
 }
@@ -480,12 +534,16 @@ if before 5.14; then
 fi
 
 # The tier lo may be run before tests/machine.sh has unpacked one.
-if [ "$tier" = lo ]; then echo 1..23; else echo 1..24; fi
+if [ "$tier" = lo ]; then echo 1..27; else echo 1..28; fi
 point 'static programs of glibc and musl get their sockets on the device' static_programs
 root_point 'also those of nobody' static_nobody
 point 'a tree of dynamic and static programs does, whatever their environment' trees
 [ "$tier" = lo ] || point_with "$static_busybox" 'static busybox does' busybox
-point_with "$scratch/ask-go" 'Go programs do' go_sockets
+point_with "$scratch/ask-go" 'Go programs do' go_sockets "$scratch/ask-go"
+point_with "$scratch/ask-go-dynamic" 'also those that are linked dynamically' dynamic_go
+root_point 'programs that may not be read do' unreadable
+root_point 'programs that are started with two users or groups do' other_ids
+root_point 'programs that give up their user do, without CAP_SYS_PTRACE' without_ptrace
 if [ "$tier" = vrf ]; then
 	point_with "$scratch/ask-go" 'Go'\''s HTTP client and resolver reach the VRF'\''s peers and no others' go_peers
 elif [ -n "$am_root" ]; then

@@ -284,6 +284,30 @@ not_a_vrf() {
 	await in_vrf blue radvd.service
 }
 
+# A Go program runs unbound, but for the check; started by the command it is supervised.
+go_service() {
+	local path serve='/usr/local/lib/ask-go-dynamic serve 0.0.0.0:5380 hello'
+	path=$(drop_in go.service)
+	inside install -m 755 /dev/stdin /usr/local/lib/ask-go-dynamic <"$bin/ask-go-dynamic"
+	inside tee /etc/systemd/system/go.service >/dev/null <<<$'[Service]\nExecStart='"$serve"
+	restart go.service
+	await unbound blue go.service
+	vrfbind enable go blue
+	inside sed -i.bak /ExecStartPre/d "$path"
+	restart go.service
+	await unbound blue go.service
+	inside mv "$path.bak" "$path"
+	not restart go.service
+	is go.service ActiveState failed
+	inside journalctl --unit go.service --output cat |
+		grep "vrfbind: program: .*/ask-go-dynamic is a Go program: .*\`vrfbind exec VRF\` in the unit's ExecStart="
+	inside tee "${path%/*}/start.conf" >/dev/null <<<$'[Service]\nExecStart=\nExecStart=/usr/local/lib/vrfbind exec blue '"$serve"
+	vrfbind enable go blue
+	restart go.service
+	await in_vrf blue go.service
+	manage stop go.service
+}
+
 real_socket() {
 	restart web.socket
 	ss -H -l -t -n | grep -q ' 0.0.0.0:7777 '
@@ -306,7 +330,7 @@ disabled() {
 # -- The points
 
 plan=6
-[ "$tier" != vrf ] || plan=$((plan + 7))
+[ "$tier" != vrf ] || plan=$((plan + 8))
 echo "1..$plan"
 point 'a service gets the environment, the device and the check, and loses them again' of_service
 point 'an instance of a template gets them alone' of_instance
@@ -325,6 +349,7 @@ if [ "$tier" = vrf ]; then
 	point 'without the library the service fails, and would run unbound without the check' no_library
 	point 'where another drop-in takes LD_PRELOAD away, the service fails' taken_away
 	point 'a device that is no VRF fails the service, unless it was asked for' not_a_vrf
+	point_with "$bin/ask-go-dynamic" 'a Go service fails, and is in the VRF if the command starts it' go_service
 	point 'a socket unit listens in the VRF' real_socket
 	point 'disable takes the service out of the VRF' disabled
 fi

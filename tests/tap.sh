@@ -47,6 +47,13 @@ root_point() {
 	if [ "$(id -u)" -eq 0 ]; then point "$@"; else skip_point "$1" 'it takes root'; fi
 }
 
+# point_with FILE SENTENCE COMMAND... - if FILE is there
+point_with() {
+	local file=$1
+	shift
+	if [ -x "$file" ]; then point "$@"; else skip_point "$1" "${file##*/} is not there"; fi
+}
+
 # ends STATUS COMMAND... - within $limit seconds; its output is in $scratch/said and $scratch/said.stderr
 ends() {
 	local expected=$1 status=0

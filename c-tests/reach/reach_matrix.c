@@ -517,6 +517,17 @@ static void static_program(void)
 	execl(beside("reporting_child-static"), "reporting_child-static", (char *)NULL);
 }
 
+/* ld.so loads the library into it, and its sockets are made by the instruction. */
+static void go_program(void)
+{
+	execl(beside("reporting_child-go"), "reporting_child-go", (char *)NULL);
+}
+
+static const char *takes_go(void)
+{
+	return access(beside("reporting_child-go"), X_OK) == 0 ? NULL : "there is no Go here";
+}
+
 static void by_execve_instruction(void)
 {
 	syscall(SYS_execve, child_path, child_argv, NOTHING);
@@ -750,6 +761,8 @@ static const struct row ROWS[] = {
 	  { ESCAPES, ESCAPES, FAILS_ENOSYS, BOUND }, uring_outside, requires_io_uring },
 	{ "a static program", static_program,
 	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND } },
+	{ "a Go program that is linked dynamically", go_program,
+	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, NULL, takes_go },
 	{ "a set-user-ID program", set_user_id,
 	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, requires_root },
 	{ "a set-user-ID program under no_new_privs", set_user_id_in_vain,

@@ -9,16 +9,17 @@
 //! Nothing is changed, and no packet is sent.
 
 use crate::Failure;
-use crate::exec::refuse;
+use crate::exec::{needs_supervisor, refuse};
+use crate::library;
 use crate::netns::{Links, Netns};
-use crate::program::{Kind, Program};
+use crate::program::{self, Program};
 use crate::sys::{self, Around};
-use crate::{library, process};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, SockaddrLike};
 use nix::unistd::{AccessFlags, access};
 use rules::DeviceName;
+use rules::executable::Verdict;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -545,17 +546,18 @@ fn the_program_under_preload(findings: &mut Findings, command: &[OsString]) {
     let Some(program) = command.first().and_then(|command| find(findings, command)) else {
         return;
     };
-    let (runs, what) = (program.runs.display(), program.kind.description());
-    match program.kind {
-        Kind::Preloadable => findings.ok("program", format!("{runs} is {what}")),
-        _ => findings.fail(
-            "program",
-            format!(
-                "{runs} is {what}: the library cannot be preloaded into it; start it by vrfbind \
-                 exec"
-            ),
-        ),
-    }
+    let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
+    let remedy = match program.verdict {
+        Verdict::Preloaded | Verdict::Exempt => {
+            return findings.ok("program", format!("{runs} is {sentence}"));
+        }
+        Verdict::SetId => "; start it as the user that it becomes (User=)",
+        _ if needs_supervisor(&program) => {
+            "; start it by `vrfbind exec VRF` in the unit's ExecStart="
+        }
+        _ => "",
+    };
+    findings.fail("program", format!("{runs} is {sentence}{remedy}"));
 }
 
 fn the_program(
@@ -567,54 +569,36 @@ fn the_program(
     let Some(program) = find(findings, command) else {
         return;
     };
-    let (runs, what) = (program.runs.display(), program.kind.description());
-    match program.kind {
-        Kind::Preloadable => {
-            let ours = trial_program().and_then(|trial| process::interpreter(&trial));
-            let theirs = process::interpreter(&program.runs);
+    let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
+    match program.verdict {
+        Verdict::Preloaded => {
+            let ours = trial_program().and_then(|trial| program::loader(&trial));
+            let theirs = program::loader(&program.runs);
             let tier = if ours == theirs {
                 "it has the libc of the trial, and fares as it does"
             } else {
                 "it has another libc than the trial: what is led in there only vrfbind status can say"
             };
-            findings.ok("program", format!("{runs} is {what}; {tier}"));
+            findings.ok("program", format!("{runs} is {sentence}; {tier}"));
         }
-        Kind::Static | Kind::FileCapabilities if can_supervise => {
-            findings.warn(
-                "program",
-                format!(
-                    "{runs} is {what}: it will be supervised, not preloaded; in a unit, start it \
-                     by vrfbind exec"
-                ),
-            );
-        }
-        Kind::Static | Kind::FileCapabilities => {
-            findings.fail(
-                "program",
-                format!(
-                    "{runs} is {what}, and cannot be supervised here; ip vrf exec may serve it"
-                ),
-            );
-        }
-        Kind::SetId => findings.fail(
+        _ if needs_supervisor(&program) && can_supervise => findings.warn(
             "program",
             format!(
-                "{runs} is {what}: ld.so ignores LD_PRELOAD in it; start it as the user that it \
-                 becomes"
+                "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
+                 ExecStart="
             ),
         ),
-        Kind::OtherMachine => findings.fail(
+        _ if needs_supervisor(&program) => findings.fail(
             "program",
-            format!(
-                "{runs} is {what}: libvrfbind.so is for 64-bit {}",
-                env::consts::ARCH
-            ),
+            format!("{runs} is {sentence}, and it cannot be supervised here; ip vrf exec may serve it"),
         ),
-        Kind::Launcher => findings.ok("program", format!("{runs} is {what}")),
-        Kind::Unknown => findings.warn(
+        Verdict::SetId => findings.fail(
             "program",
-            format!("{runs} is {what}: whether it can be preloaded is not known"),
+            format!("{runs} is {sentence}; start it as the user that it becomes"),
         ),
+        Verdict::Exempt => findings.ok("program", format!("{runs} is {sentence}")),
+        Verdict::Other => findings.warn("program", format!("{runs} is {sentence}")),
+        _ => findings.fail("program", format!("{runs} is {sentence}")),
     }
     if let Some(library) = library {
         apparmor(findings, &program.runs, library, Path::new("/"));

@@ -3,22 +3,23 @@
 //! In order: look at the VRF; at the program ([`program`]); at the library ([`library`]); at what is around
 //! us already ([`sys::around`]). From these four comes the way, without any further question:
 //!
-//! | around        | the program can be preloaded | it cannot                                  |
-//! |---------------|------------------------------|--------------------------------------------|
-//! | nothing       | seal it                      | supervise it, sealed with a supervisor     |
-//! | a seal        | go on                        | refuse: no supervisor can be added         |
-//! | a supervisor  | go on                        | go on if it serves this VRF, refuse if not |
+//! | around        | the library binds the program's sockets | it does not, or may not                    |
+//! |---------------|-----------------------------------------|--------------------------------------------|
+//! | nothing       | seal it                                 | supervise it, sealed with a supervisor     |
+//! | a seal        | go on                                   | refuse: no supervisor can be added         |
+//! | a supervisor  | go on                                   | go on if it serves this VRF, refuse if not |
 //!
 //! Then the environment names the VRF and the library, the seal is installed, and execve(2) follows. The
 //! process, its descriptors, signals and terminal are the program's from then on. The seal is installed
 //! *before* execve: if ld.so drops the library after all, the program gets no IP socket instead of an unbound
 //! one.
 
-use crate::program::{self, Kind, Program};
+use crate::program::{self, Program};
 use crate::supervise;
 use crate::sys::{self, Around};
 use crate::{Failure, library};
 use nix::errno::Errno;
+use rules::executable::Verdict;
 use rules::filter::{IoUring, Stranger};
 use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
@@ -57,7 +58,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
     supervise: bool,
 
-    /// Refuse a program that the library cannot be preloaded into
+    /// Refuse a program that would have to be supervised
     #[arg(long)]
     no_supervise: bool,
 
@@ -136,9 +137,9 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     program::refuse_hopeless(&program)?;
     if needs_supervisor(&program) {
         return Err(refuse(format!(
-            "{} is {}: it cannot leave the VRF from within a tree that vrfbind started; start it outside",
+            "{} is {}; it cannot leave the VRF from within a tree that vrfbind started; start it outside",
             program.runs.display(),
-            program.kind.description()
+            program.verdict.sentence()
         )));
     }
     let library = library::find(args.library.as_deref())?;
@@ -189,8 +190,16 @@ enum Way {
     Supervise,
 }
 
-fn needs_supervisor(program: &Program) -> bool {
-    matches!(program.kind, Kind::Static | Kind::FileCapabilities)
+/// Whether the library does not bind its sockets, or may not.
+pub fn needs_supervisor(program: &Program) -> bool {
+    matches!(
+        program.verdict,
+        Verdict::Static
+            | Verdict::Go
+            | Verdict::FileCapabilities
+            | Verdict::OtherIds
+            | Verdict::Unreadable
+    )
 }
 
 /// The table above. `served` says whether the supervisor around us serves the VRF that is asked for.
@@ -203,18 +212,17 @@ fn way(
     let what = format!(
         "{} is {}",
         program.runs.display(),
-        program.kind.description()
+        program.verdict.sentence()
     );
     let alone = needs_supervisor(program);
     if alone && args.no_supervise {
         return Err(refuse(format!(
-            "{what}: libvrfbind.so cannot be preloaded into it; without --no-supervise it is supervised"
+            "{what}; without --no-supervise it is supervised"
         )));
     }
     if alone && args.no_seal {
         return Err(refuse(format!(
-            "{what}: libvrfbind.so cannot be preloaded into it, and without the seal it cannot be supervised; leave \
-             --no-seal out"
+            "{what}; without the seal it cannot be supervised: leave --no-seal out"
         )));
     }
     match around {
@@ -222,8 +230,7 @@ fn way(
         Around::Nothing if args.no_seal => Ok(Way::GoOn),
         Around::Nothing => Ok(Way::Seal),
         Around::Seal if alone => Err(refuse(format!(
-            "{what}, and gets no IP socket within this tree, which is sealed and cannot be supervised any more; start \
-             the tree with `vrfbind exec --supervise`"
+            "{what}; this tree is sealed and cannot be supervised any more: start the tree with `vrfbind exec --supervise`"
         ))),
         Around::Seal if args.supervise => Err(refuse(
             "--supervise: this tree is sealed and cannot be supervised any more; start the tree with `vrfbind exec \
@@ -326,11 +333,11 @@ mod tests {
         <Line as clap::Parser>::parse_from(line).args
     }
 
-    fn ways(options: &[&str], kind: Kind) -> [Option<Way>; 3] {
+    fn ways(options: &[&str], verdict: Verdict) -> [Option<Way>; 3] {
         let program = Program {
             path: "/cmd".into(),
             runs: "/cmd".into(),
-            kind,
+            verdict,
         };
         [Around::Nothing, Around::Seal, Around::Supervisor]
             .map(|around| way(&args(options), &program, around, || Ok(())).ok())
@@ -339,35 +346,41 @@ mod tests {
     #[test]
     fn a_tree_has_one_seal() {
         use Way::{GoOn, Seal, Supervise};
-        let preloadable = ways(&[], Kind::Preloadable);
+        let preloadable = ways(&[], Verdict::Preloaded);
         assert_eq!(preloadable, [Some(Seal), Some(GoOn), Some(GoOn)]);
-        let unknown = ways(&[], Kind::Unknown);
-        assert_eq!(unknown, preloadable);
-        for kind in [Kind::Static, Kind::FileCapabilities] {
-            assert_eq!(ways(&[], kind), [Some(Supervise), None, Some(GoOn)]);
-            assert_eq!(ways(&["--no-supervise"], kind), [None; 3]);
-            assert_eq!(ways(&["--no-seal"], kind), [None; 3]);
+        let other = ways(&[], Verdict::Other);
+        assert_eq!(other, preloadable);
+        for verdict in [
+            Verdict::Static,
+            Verdict::Go,
+            Verdict::FileCapabilities,
+            Verdict::OtherIds,
+            Verdict::Unreadable,
+        ] {
+            assert_eq!(ways(&[], verdict), [Some(Supervise), None, Some(GoOn)]);
+            assert_eq!(ways(&["--no-supervise"], verdict), [None; 3]);
+            assert_eq!(ways(&["--no-seal"], verdict), [None; 3]);
         }
-        let supervised = ways(&["--supervise"], Kind::Preloadable);
+        let supervised = ways(&["--supervise"], Verdict::Preloaded);
         assert_eq!(supervised, [Some(Supervise), None, Some(GoOn)]);
-        let unsealed = ways(&["--no-seal"], Kind::Preloadable);
+        let unsealed = ways(&["--no-seal"], Verdict::Preloaded);
         assert_eq!(unsealed, [Some(GoOn); 3]);
     }
 
     #[test]
     fn a_supervisor_of_another_vrf_serves_no_static_program() {
-        let program = |kind| Program {
+        let program = |verdict| Program {
             path: "/cmd".into(),
             runs: "/cmd".into(),
-            kind,
+            verdict,
         };
-        let way = |kind| {
-            way(&args(&[]), &program(kind), Around::Supervisor, || {
+        let way = |verdict| {
+            way(&args(&[]), &program(verdict), Around::Supervisor, || {
                 Err(refuse("other"))
             })
             .ok()
         };
-        assert_eq!(way(Kind::Static), None);
-        assert_eq!(way(Kind::Preloadable), Some(Way::GoOn));
+        assert_eq!(way(Verdict::Static), None);
+        assert_eq!(way(Verdict::Preloaded), Some(Way::GoOn));
     }
 }

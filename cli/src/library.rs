@@ -166,7 +166,7 @@ fn version(file: &File) -> Option<[u8; 3]> {
 pub fn info(file: &[u8]) -> Option<(u64, &[u8])> {
     let elf = FileHeader64::<Endianness>::parse(file).ok()?;
     let endian = elf.endian().ok()?;
-    if elf.e_machine(endian) != crate::program::OUR_MACHINE {
+    if Some(elf.e_machine(endian).0) != rules::executable::MACHINE {
         return None;
     }
     let symbols = elf

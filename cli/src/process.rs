@@ -14,9 +14,6 @@
 
 use crate::sys::Around;
 use crate::{library, supervise};
-use object::Endianness;
-use object::elf::FileHeader64;
-use object::read::elf::{FileHeader, ProgramHeader};
 use rules::Info;
 use std::fs::{self, File};
 use std::io;
@@ -230,18 +227,6 @@ fn version(info: &[u8]) -> String {
         Some([major, minor, patch, ..]) => format!("{major}.{minor}.{patch}"),
         _ => String::new(),
     }
-}
-
-/// The ld.so that a program names (PT_INTERP), and thereby its libc.
-pub fn interpreter(program: &Path) -> Option<Vec<u8>> {
-    let file = fs::read(program).ok()?;
-    let elf = FileHeader64::<Endianness>::parse(&*file).ok()?;
-    let endian = elf.endian().ok()?;
-    let segments = elf.program_headers(endian, &*file).ok()?;
-    let interpreter = segments
-        .iter()
-        .find_map(|segment| segment.interpreter(endian, &*file).ok()?)?;
-    Some(interpreter.to_owned())
 }
 
 /// The library's first mapping in a process.

@@ -33,7 +33,8 @@
 //! something is done about it. So, for each call ([`Caller`]):
 //!
 //! - The network namespace is the caller's. If it is not ours, a thread enters it (setns(2), CAP_SYS_ADMIN), makes the socket
-//!   and ends, so that there is no way back to be lost. Where it cannot be entered or seen: EPERM.
+//!   and ends, so that there is no way back to be lost. Where it cannot be entered or seen: EPERM. Whether it is ours is
+//!   also seen of a process that we may not trace ([`Supervisor::is_elsewhere`]).
 //! - The owner, which `iptables -m owner`, `ip rule ... uidrange` and INET_DIAG show, is the caller's effective user
 //!   and group (setfsuid(2)). If we may not set it: EPERM.
 //! - Types other than stream, datagram, seqpacket and DCCP take the caller's CAP_NET_RAW in the user namespace that owns
@@ -215,6 +216,8 @@ struct Supervisor {
     proc: OwnedFd,
     device: DeviceName,
     netns: Inode,
+    /// A file that each network namespace has one of.
+    net_dev: Option<Inode>,
     owner: Owner,
     groups: Vec<u32>,
 }
@@ -256,11 +259,13 @@ impl Supervisor {
         };
         let seen = || Ok((ours.netns()?, ours.owner()?, Status::of(&ours)?.groups));
         let (netns, owner, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
+        let net_dev = ours.net_dev().ok();
         Ok(Self {
             listener,
             proc,
             device: *device,
             netns,
+            net_dev,
             owner,
             groups,
         })
@@ -307,7 +312,7 @@ impl Supervisor {
             proc: self.proc.as_fd(),
             thread: call.thread,
         };
-        let is_elsewhere = caller.netns()? != self.netns;
+        let is_elsewhere = self.is_elsewhere(&caller)?;
         let groups = if call.is_ping() {
             Some(Status::of(&caller)?.groups).filter(|groups| *groups != self.groups)
         } else {
@@ -332,6 +337,17 @@ impl Supervisor {
             let result = thread.map_err(|_| Errno::ENOMEM)?.join();
             result.unwrap_or(Err(Errno::EPERM))
         })
+    }
+
+    /// Whether the caller is in another network namespace than we. Which one is hidden of a process that we may not trace:
+    /// one whose file may not be read, or whose users differ or have changed (ptrace_may_access, kernel/ptrace.c). That
+    /// it is ours can be seen there too, by the files below /proc/TID/net, which are the namespace's own (fs/proc/proc_net.c).
+    fn is_elsewhere(&self, caller: &Caller) -> Result<bool, Errno> {
+        match caller.netns() {
+            Ok(netns) => Ok(netns != self.netns),
+            Err(_) if self.net_dev == Some(caller.net_dev()?) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// In the caller's network namespace.
@@ -462,6 +478,10 @@ impl Caller<'_> {
 
     fn netns(&self) -> Result<Inode, Errno> {
         self.stat("ns/net").map(|file| inode(&file))
+    }
+
+    fn net_dev(&self) -> Result<Inode, Errno> {
+        self.stat("net/dev").map(|file| inode(&file))
     }
 
     /// Its effective user and group: those of its folder, however little it may be looked into (task_dump_owner,

@@ -7,13 +7,14 @@ pub mod foreign;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use rules::executable::CAPABILITIES_SIZE;
 use rules::filter::{ASK_FAMILY, IS_KNOWN, Instruction, LENGTH, SEALED_ERRNO, SUPERVISED_ERRNO};
-use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use syscalls::{Sysno, syscall};
 
 /// Where C starts us. What Rust does before its own `main` would be inherited by a program that we
@@ -336,18 +337,21 @@ pub fn parent_of_namespace(namespace: &impl AsRawFd) -> Result<File, Errno> {
     unsafe { namespaces::parent(namespace.as_raw_fd()).map(|fd| File::from_raw_fd(fd)) }
 }
 
-/// Whether a file has capabilities (capabilities(7), security.capability).
-pub fn has_file_capabilities(file: &File) -> bool {
-    // SAFETY: a string, and no buffer: asks for the size.
-    let size = unsafe {
-        libc::fgetxattr(
-            file.as_raw_fd(),
-            c"security.capability".as_ptr(),
-            std::ptr::null_mut(),
-            0,
-        )
-    };
-    size > 0
+/// What exec gives a file (capabilities(7), security.capability), padded; zeros: nothing.
+pub fn file_capabilities(path: &Path) -> [u8; CAPABILITIES_SIZE] {
+    let mut value = [0; CAPABILITIES_SIZE];
+    if let Ok(path) = CString::new(path.as_os_str().as_bytes()) {
+        // SAFETY: two strings; the kernel writes at most CAPABILITIES_SIZE bytes to `value`. ENODATA if there is none.
+        unsafe {
+            libc::getxattr(
+                path.as_ptr(),
+                c"security.capability".as_ptr(),
+                value.as_mut_ptr().cast(),
+                value.len(),
+            )
+        };
+    }
+    value
 }
 
 /// The driver of a device of our network namespace: "vrf" of a VRF. ENODEV: there is no such device;
