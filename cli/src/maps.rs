@@ -14,20 +14,20 @@ use crate::sys::foreign::Page;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file's name, and with it the soname.
 const LIBRARY: &str = "libvrfbind.so";
 
-/// The longest line that is looked at. ld.so loads nothing by a path of more than 4096 bytes (PATH_MAX), of which the
-/// kernel writes a line feed as four; a path by which a file is mapped can have megabytes.
-const LINE: u64 = 32 << 10;
+/// The longest line that is looked at. ld.so loads nothing by a path of more than 4096 bytes (PATH_MAX), but a file can
+/// be mapped whose path has megabytes.
+const LINE: u64 = 8 << 10;
 
 /// The library's first mapping in a process.
 pub struct Mapping {
@@ -70,7 +70,7 @@ impl Mapping {
             let is_first = line.offset.iter().all(|digit| *digit == b'0');
             (is_library && is_first).then(|| Self {
                 start: line.start,
-                path: unescape(path),
+                path: OsStr::from_bytes(path).into(),
                 file: line.identity(),
             })
         })
@@ -144,7 +144,7 @@ impl<'a> Line<'a> {
             offset: words.next()?,
             device: words.next()?,
             inode: words.next()?,
-            // It may have blanks in it.
+            // It may have blanks in it. The kernel writes a line feed as `\012`, and the library refuses a path with one.
             path: words.next().unwrap_or_default().trim_ascii_start(),
         })
     }
@@ -173,24 +173,6 @@ fn find<T>(maps: impl Read, wanted: impl Fn(&Line) -> Option<T>) -> io::Result<O
     }
 }
 
-/// The kernel writes a line feed in a path as `\012`, and nothing else in another way (seq_path).
-fn unescape(path: &[u8]) -> PathBuf {
-    let (mut bytes, mut rest) = (Vec::new(), path);
-    while let Some((&first, behind)) = rest.split_first() {
-        match rest.strip_prefix(br"\012") {
-            Some(behind) => {
-                bytes.push(b'\n');
-                rest = behind;
-            }
-            None => {
-                bytes.push(first);
-                rest = behind;
-            }
-        }
-    }
-    OsString::from_vec(bytes).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,7 +181,7 @@ mod tests {
 7f0000000000-7f0000001000 r-xp 00000000 08:01 99                         /usr/lib/libc.so.6
 7f0000002000-7f0000003000 rw-p 00001000 08:01 7                          /opt/a b/libvrfbind.so
 7f0000003000-7f0000004000 rw-p 00000000 00:00 0
-7f0000001000-7f0000002000 r-xp 00000000 08:01 7                          /opt/a\\012 b/libvrfbind.so (deleted)
+7f0000001000-7f0000002000 r-xp 00000000 08:01 7                          /opt/a b/libvrfbind.so (deleted)
 ";
 
     #[test]
@@ -207,7 +189,7 @@ mod tests {
         let mapping = Mapping::find(MAPS.as_bytes()).unwrap().unwrap();
         assert_eq!(mapping.start, 0x7f00_0000_1000);
         assert!(mapping.file == Identity(b"08:01".to_vec(), b"7".to_vec()));
-        assert_eq!(mapping.path, Path::new("/opt/a\n b/libvrfbind.so"));
+        assert_eq!(mapping.path, Path::new("/opt/a b/libvrfbind.so"));
         let other = "7f00-7f01 r-xp 00000000 08:01 9 /x/notlibvrfbind.so\n";
         assert!(Mapping::find(other.as_bytes()).unwrap().is_none());
     }
