@@ -7,12 +7,15 @@
 //!
 //! 1. A child, the reader, is told a PID over a socket, looks, and sends what it has found, as JSON. Whatever may wait is
 //!    done there. It has none of our descriptors: a pipe that we write to ends when we do.
-//! 2. When it takes long, another reader is started for the next PID, and the first may still answer.
-//! 3. Who has not answered within [`LIMIT`] is given up. Its reader is killed, and not waited for: init does that when the
-//!    process that it waits for has ended.
+//! 2. When it takes long, another reader is started for the next PID, and the first may still answer. With n readers
+//!    that have not answered, the next PID has its turn after an n-th of [`PATIENCE`], so that many hostile processes cost
+//!    seconds, and then one [`LIMIT`] together.
+//! 3. A reader that has waited for LIMIT is given up: killed, and not waited for. init does that when the process that it
+//!    waits for has ended.
 //!
-//! The others' time is bounded too: with n readers waiting, the next PID has its turn after an n-th of [`PATIENCE`], so a
-//! thousand hostile processes cost seconds and one LIMIT.
+//! What counts is that a reader waits, seen every [`TICK`], and not how late it is: on a busy machine an honest answer
+//! takes as long as it takes, and so it does when all of us have been stopped for a while. The work that a process can make
+//! is bounded by what is read of it.
 
 use crate::exec::refuse;
 use crate::{Failure, sys};
@@ -25,20 +28,23 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process;
 use std::time::{Duration, Instant};
 
-/// How long a process has for its answer. An honest one takes a millisecond.
+/// How long a reader may wait, in all, for the answer about one process. About an honest one it takes a millisecond.
 pub const LIMIT: Duration = Duration::from_secs(20);
+
+const TICK: Duration = Duration::from_millis(250);
 
 /// How long the next process waits for the one before it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The most readers at a time; a reader has some 200 KiB of its own.
-const MOST: usize = 500;
+/// How many readers there are at a time, at the most; a reader has some 400 KiB of its own.
+const READERS: usize = 500;
 
 /// Calls `look` in a reader with each PID, and returns what it returns, in the order of the PIDs. None: no answer.
 ///
@@ -53,7 +59,8 @@ where
     let mut answers: Vec<Option<T>> = pids.iter().map(|_| None).collect();
     let mut next = pids.iter().copied().enumerate().peekable();
     let (mut idle, mut busy) = (Vec::new(), Vec::<Busy>::new());
-    let mut most = MOST;
+    let mut most = READERS;
+    let mut ticked = Instant::now();
     loop {
         if let Some(&(index, pid)) = next.peek()
             && busy.len() < most
@@ -71,10 +78,10 @@ where
                 Err(_) => most = busy.len(),
             }
         }
-        let Some(oldest) = busy.first() else {
+        if busy.is_empty() {
             break;
-        };
-        let mut wait = LIMIT.saturating_sub(oldest.since.elapsed());
+        }
+        let mut wait = TICK;
         if next.peek().is_some() && busy.len() < most {
             wait = wait.min(until_next(&busy));
         }
@@ -87,14 +94,17 @@ where
                     answers[index] = serde_json::from_slice(&answer).ok();
                     idle.push(reader);
                 }
-                // The reader has ended, which it does for want of memory at most.
+                // It has ended, as for want of memory.
                 Err(_) => busy.remove(at).reader.end(WaitPidFlag::empty()),
             }
         }
-        while let Some(oldest) = busy.first()
-            && oldest.since.elapsed() >= LIMIT
-        {
-            busy.remove(0).reader.end(WaitPidFlag::WNOHANG);
+        if ticked.elapsed() >= TICK {
+            ticked = Instant::now();
+            for at in (0..busy.len()).rev() {
+                if busy[at].tick() >= LIMIT {
+                    busy.remove(at).reader.end(WaitPidFlag::WNOHANG);
+                }
+            }
         }
     }
     for reader in idle {
@@ -137,6 +147,8 @@ struct Busy {
     /// The index of the PID.
     index: usize,
     since: Instant,
+    /// For how long it was seen to wait.
+    waited: Duration,
     /// What has come of the answer: its length, and itself.
     received: Vec<u8>,
 }
@@ -170,6 +182,7 @@ impl Reader {
             reader: self,
             index,
             since: Instant::now(),
+            waited: Duration::ZERO,
             received: Vec::new(),
         }
     }
@@ -194,6 +207,18 @@ impl Busy {
             return Ok(false);
         };
         Ok(answer.len() as u64 >= u64::from_ne_bytes(*length))
+    }
+
+    /// Counts a tick, unless the reader works or would if it had a processor ("R", proc_pid_stat(5)).
+    fn tick(&mut self) -> Duration {
+        let stat = fs::read(format!("/proc/{}/stat", self.reader.process)).unwrap_or_default();
+        // The name is in parentheses, and may be anything.
+        let name_end = stat.iter().rposition(|byte| *byte == b')');
+        let state = name_end.and_then(|end| stat.get(end + 2));
+        if state != Some(&b'R') {
+            self.waited += TICK;
+        }
+        self.waited
     }
 
     fn done(mut self) -> (Reader, usize, Vec<u8>) {

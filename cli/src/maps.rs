@@ -29,6 +29,9 @@ const LIBRARY: &str = "libvrfbind.so";
 /// be mapped whose path has megabytes.
 const LINE: u64 = 8 << 10;
 
+/// The most that is read of maps: 65,530 mappings (vm.max_map_count) by paths of 4 KiB have half of it.
+const WHOLE: u64 = 512 << 20;
+
 /// The library's first mapping in a process.
 pub struct Mapping {
     pub start: u64,
@@ -156,12 +159,15 @@ impl<'a> Line<'a> {
 
 /// The first line that is wanted. The memory that it takes does not grow with what a process has mapped.
 fn find<T>(maps: impl Read, wanted: impl Fn(&Line) -> Option<T>) -> io::Result<Option<T>> {
-    let mut maps = BufReader::new(maps);
+    let mut maps = BufReader::new(maps.take(WHOLE));
     let mut line = Vec::new();
     loop {
         line.clear();
         if maps.by_ref().take(LINE).read_until(b'\n', &mut line)? == 0 {
-            return Ok(None);
+            return match maps.get_ref().limit() {
+                0 => Err(io::Error::other("its maps have more than 512 MiB")),
+                _ => Ok(None),
+            };
         }
         if line.pop_if(|last| *last == b'\n').is_none() {
             maps.skip_until(b'\n')?;
@@ -202,6 +208,11 @@ mod tests {
             let mapping = Mapping::find(maps.as_bytes()).unwrap().unwrap();
             assert_eq!(mapping.start, 0x7f00_0000_1000);
         }
+    }
+
+    #[test]
+    fn maps_without_an_end_are_an_error() {
+        assert!(Mapping::find(io::repeat(b'x')).is_err());
     }
 
     #[test]
