@@ -108,14 +108,14 @@ os.execv(sys.argv[2], sys.argv[2:])
 END
 readonly PIDFD_GETFD=438
 
-# hostile.py KIND FOLDER - maps a file FOLDER/libvrfbind.so, on a tmpfs, and puts something else there of the same
+# hostile.py KIND DIRECTORY - maps a file DIRECTORY/libvrfbind.so, on a tmpfs, and puts something else there of the same
 # inode number, on another: a "fifo", a "device" (/dev/zero), or a "file". For "large" it is the file that is mapped, of
 # 12 GiB. Says "ready", and at each line that it reads what of "opened" and "read" has happened to it by then.
 cat >"$scratch/hostile.py" <<'END'
 import ctypes, mmap, os, stat, struct, sys
 
-kind, folder = sys.argv[1:]
-path = folder + "/libvrfbind.so"
+kind, directory = sys.argv[1:]
+path = directory + "/libvrfbind.so"
 libc = ctypes.CDLL(None, use_errno=True)
 
 def check(result):
@@ -124,7 +124,7 @@ def check(result):
 
 def mount():
     if kind != "large":
-        check(libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, None))
+        check(libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, None))
 
 def create(path):
     if kind in ("file", "large"):
@@ -142,7 +142,7 @@ mount()
 for number in range(1000):
     if kind == "large":
         break
-    name = "%s/%d" % (folder, number)
+    name = "%s/%d" % (directory, number)
     create(name)
     if os.stat(name).st_ino == inode:
         os.rename(name, path)
@@ -621,9 +621,9 @@ many_mappings() {
 		libc = ctypes.CDLL(None)
 		libc.mmap.restype = ctypes.c_void_p
 		libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
-		folder = os.path.dirname(sys.argv[0]) + ("/" + "x" * 250) * 4
-		os.makedirs(folder, exist_ok=True)
-		with open(folder + "/file", "w+b") as file:
+		directory = os.path.dirname(sys.argv[0]) + ("/" + "x" * 250) * 4
+		os.makedirs(directory, exist_ok=True)
+		with open(directory + "/file", "w+b") as file:
 		    file.truncate(4096)
 		    for _ in range(32000):
 		        assert libc.mmap(None, 4096, 1, 2, file.fileno(), 0) != 2**64 - 1  # PROT_READ, MAP_PRIVATE
@@ -706,7 +706,7 @@ without_answer() {
 readonly STEERING=$'a\n1 sshd\e[8m'
 forging() {
 	local value=$'x\e]0;y\a\n1 sshd: VRF blue, sealed\n    3 tcp       0.0.0.0:22 blue blue ok\xe2\x80\xae\xc2\x9b2J'
-	local folder=$scratch/$'\e[2J\xe2\x80\xae'
+	local directory=$scratch/$'\e[2J\xe2\x80\xae'
 	cat >"$scratch/forging.py" <<-'END'
 		import ctypes, os, runpy, sys
 		ctypes.CDLL(None).prctl(15, sys.argv.pop(1).encode(), 0, 0, 0)  # PR_SET_NAME
@@ -715,9 +715,9 @@ forging() {
 	start env VRFBIND_VRF="$value" "$python" "$scratch/forging.py" "$STEERING" -
 	local by_value=$pid
 	[ "$(<"/proc/$pid/comm")" = "$STEERING" ]
-	mkdir -p "$folder"
-	cp "$library" "$folder/"
-	library=$folder/libvrfbind.so bound "$python" "$scratch/forging.py" "$STEERING" -
+	mkdir -p "$directory"
+	cp "$library" "$directory/"
+	library=$directory/libvrfbind.so bound "$python" "$scratch/forging.py" "$STEERING" -
 	truth | grep -q " $device\$"
 
 	printable 1 status "$by_value" "$pid"
@@ -728,10 +728,10 @@ forging() {
 	printable 1 status --json "$by_value"
 	same "$(lines "$STEERING" "$value")" "$("$python" "$scratch/report.py" name vrf <"$scratch/said")"
 	printable 0 status --json "$pid"
-	same "$(lines "$folder/libvrfbind.so" library libc)" \
+	same "$(lines "$directory/libvrfbind.so" library libc)" \
 		"$("$python" "$scratch/report.py" path vrf_from tier <"$scratch/said")"
 	# Notes and sentences too.
-	rm "$folder/libvrfbind.so"
+	rm "$directory/libvrfbind.so"
 	printable 0 status "$pid"
 	start env VRFBIND_VRF="$device" VRFBIND_SUPERVISOR="$value" "$python" "$scratch/refused.py" "$PIDFD_GETFD" \
 		"${program[@]}" -
