@@ -5,7 +5,8 @@
 # VRFBIND_TEST_TIER and VRFBIND_TEST_COMMAND. A program makes sockets on devices that are named to it, itself or by the
 # library, and waits. Each point first takes the truth from the program, which asks its own sockets by getsockopt(), or
 # from ss(8), and then compares what the command says. So a point without a socket that is bound, or one that is not,
-# fails before the command is asked.
+# fails before the command is asked. Hostile programs stand for other users' processes: there the truth is that the
+# command ends, what it has opened, and which bytes it has printed.
 #
 # What is written here lies in one scratch directory, which goes at the end; devices are made in network namespaces of
 # their own; what is started is ended by its process id.
@@ -33,9 +34,9 @@ point_end=end_all
 # program.py [DEVICE...] - a UDP socket with a port for each DEVICE ("-": left as socket() made it), besides
 # a TCP listener and its connection for "tcp", an ICMPv6 raw socket for "raw", a UDP socket without a port for "idle".
 # Says "ready", and then the truth at each line that it reads: a line "FD DEVICE" for each socket ("-": on none,
-# "ENODEV": on one that is gone), and "end".
+# "ENODEV": on one that is gone), and "end". "chroot": what follows, it does in a chroot.
 cat >"$scratch/program.py" <<'END'
-import errno, socket, sys
+import errno, os, socket, sys
 
 SO_BINDTODEVICE = 25
 made = []
@@ -47,6 +48,9 @@ for device in sys.argv[1:]:
         continue
     if device == "raw":
         made.append(socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6))
+        continue
+    if device == "chroot":
+        os.chroot(os.path.dirname(sys.argv[0]))
         continue
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.append(one)
@@ -80,6 +84,8 @@ for field in sys.argv[1:]:
             print(one["fd"], one["device"] or "-", one["vrf"] or "-", one["verdict"])
     elif field == "notes":
         print("; ".join(process["notes"]))
+    elif field == "path":
+        print(process["library"]["path"])
     else:
         print(process[field])
 END
@@ -102,6 +108,98 @@ os.execv(sys.argv[2], sys.argv[2:])
 END
 readonly PIDFD_GETFD=438
 
+# hostile.py KIND DIRECTORY - maps a file DIRECTORY/libvrfbind.so, on a tmpfs, and puts something else there of the same
+# inode number, on another: a "fifo", a "device" (/dev/zero), or a "file". For "large" it is the file that is mapped, of
+# 12 GiB. Says "ready", and at each line that it reads what of "opened" and "read" has happened to it by then.
+cat >"$scratch/hostile.py" <<'END'
+import ctypes, mmap, os, stat, struct, sys
+
+kind, directory = sys.argv[1:]
+path = directory + "/libvrfbind.so"
+libc = ctypes.CDLL(None, use_errno=True)
+
+def check(result):
+    assert result >= 0, os.strerror(ctypes.get_errno())
+    return result
+
+def mount():
+    if kind != "large":
+        check(libc.mount(b"tmpfs", directory.encode(), b"tmpfs", 0, None))
+
+def create(path):
+    if kind in ("file", "large"):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    else:
+        type = stat.S_IFIFO if kind == "fifo" else stat.S_IFCHR
+        os.mknod(path, type | 0o666, os.makedev(1, 5))
+
+mount()
+with open(path, "w+b") as file:
+    file.truncate(12 << 30 if kind == "large" else 4096)
+    mapped = mmap.mmap(file.fileno(), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ)
+    inode = os.fstat(file.fileno()).st_ino
+mount()
+for number in range(1000):
+    if kind == "large":
+        break
+    name = "%s/%d" % (directory, number)
+    create(name)
+    if os.stat(name).st_ino == inode:
+        os.rename(name, path)
+        break
+assert os.stat(path).st_ino == inode
+
+IN_ACCESS, IN_OPEN = 0x1, 0x20
+watch = check(libc.inotify_init1(os.O_NONBLOCK))
+check(libc.inotify_add_watch(watch, path.encode(), IN_ACCESS | IN_OPEN))
+print("ready", flush=True)
+for line in sys.stdin:
+    masks = 0
+    try:
+        events = os.read(watch, 4096)
+        for at in range(0, len(events), 16):
+            masks |= struct.unpack_from("iIII", events, at)[1]
+    except BlockingIOError:
+        pass
+    print("opened" if masks & IN_OPEN else "not opened")
+    print("read" if masks & IN_ACCESS else "not read")
+    print("end", flush=True)
+END
+
+# locked.py - keeps a socket locked for good: the kernel copies from memory of its own that never comes (userfaultfd(2)).
+# With an argument it only says by its status whether it could.
+cat >"$scratch/locked.py" <<'END'
+import ctypes, fcntl, os, platform, socket, struct, sys, threading, time
+
+number = {"x86_64": 323, "aarch64": 282}[platform.machine()]
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+faults = libc.syscall(number, os.O_CLOEXEC)
+if len(sys.argv) > 1:
+    sys.exit(faults < 0)
+assert faults >= 0, os.strerror(ctypes.get_errno())
+fcntl.ioctl(faults, 0xc018aa3f, struct.pack("QQQ", 0xaa, 0, 0))  # UFFDIO_API
+memory = libc.mmap(None, ctypes.c_size_t(4096), 3, 0x22, -1, ctypes.c_long(0))
+fcntl.ioctl(faults, 0xc020aa00, struct.pack("QQQQ", memory, 4096, 1, 0))  # UFFDIO_REGISTER
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+send = lambda: libc.send(client.fileno(), ctypes.c_void_p(memory), ctypes.c_size_t(4096), 0)
+threading.Thread(target=send, daemon=True).start()
+assert len(os.read(faults, 32)) == 32  # it waits
+print("ready", flush=True)
+time.sleep(100000)
+END
+
+# plain.py - whether standard input is text without characters that steer a terminal or a reader's eyes
+cat >"$scratch/plain.py" <<'END'
+import sys, unicodedata
+
+for number, line in enumerate(sys.stdin.buffer.read().decode().split("\n")):
+    bad = [one for one in line if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp")]
+    if bad:
+        sys.exit("line %d has %a: %a" % (number + 1, bad, line))
+END
+
 started=()
 end_all() {
 	local pid
@@ -118,7 +216,7 @@ start() {
 	started+=("$pid")
 	local line
 	read -r -t 60 line <&"$from"
-	[ "$line" = ready ] || { echo "the program says: $line"; cat <&"$from"; return 1; }
+	[ "$line" = ready ] || { echo "the program says: $line"; kill -KILL "$pid"; cat <&"$from"; return 1; }
 }
 
 # truth - what the program says of its sockets
@@ -480,6 +578,222 @@ replaced() {
 	found 0 notes | grep -q 'is gone or was replaced'
 }
 
+# hostile KIND - starts it, in a mount namespace of its own
+hostile() {
+	mkdir -p "$scratch/hostile"
+	start unshare --mount --propagation private "$python" "$scratch/hostile.py" "$1" "$scratch/hostile"
+	grep -q '/hostile/libvrfbind.so' "/proc/$pid/maps"
+}
+
+# From here on in this point, the command has so much memory.
+command_within() {
+	printf '#!/bin/sh\nulimit -v %d\nexec %q "$@"\n' "$1" "$command" >"$scratch/within"
+	chmod 755 "$scratch/within"
+	command=$scratch/within
+}
+readonly MEBIBYTE=1024
+
+not_opened() {
+	hostile "$1"
+	command_within $((64 * MEBIBYTE))
+	same 'its library'\''s file is gone or was replaced: what the library says is out of reach' "$(found 0 notes)"
+	same "$(lines 'not opened' 'not read')" "$(truth)"
+}
+
+not_read() {
+	hostile file
+	same 'its library'\''s file is gone or was replaced: what the library says is out of reach' "$(found 0 notes)"
+	truth | grep -qx 'not read'
+}
+
+large() {
+	mkdir -p "$scratch/hostile"
+	start "$python" "$scratch/hostile.py" large "$scratch/hostile"
+	grep -q '/hostile/libvrfbind.so' "/proc/$pid/maps"
+	command_within $((64 * MEBIBYTE))
+	found 0 notes | grep -q 'has more than 1 MiB and is not read'
+}
+
+# The library is behind 32 MiB of other mappings.
+many_mappings() {
+	cat >"$scratch/many.py" <<-'END'
+		import ctypes, os, runpy, sys
+		libc = ctypes.CDLL(None)
+		libc.mmap.restype = ctypes.c_void_p
+		libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+		directory = os.path.dirname(sys.argv[0]) + ("/" + "x" * 250) * 4
+		os.makedirs(directory, exist_ok=True)
+		with open(directory + "/file", "w+b") as file:
+		    file.truncate(4096)
+		    for _ in range(32000):
+		        assert libc.mmap(None, 4096, 1, 2, file.fileno(), 0) != 2**64 - 1  # PROT_READ, MAP_PRIVATE
+		runpy.run_path(os.path.dirname(sys.argv[0]) + "/program.py")
+	END
+	bound "$python" "$scratch/many.py" -
+	[ "$(wc -c <"/proc/$pid/maps")" -gt $((32 << 20)) ]
+	not grep -q libvrfbind <(head -c $((1 << 20)) "/proc/$pid/maps")
+	command_within $((32 * MEBIBYTE))
+	agrees 0 "$vrf ok"
+	same "$(lines library libc)" "$(found 0 vrf_from tier)"
+}
+
+# with_environment BEFORE AFTER - starts a program with VRFBIND_VRF and so many KiB before and after it
+with_environment() {
+	start "$python" -c 'import os, sys
+sizes, program = sys.argv[1:3], sys.argv[3:]
+fill = lambda name, size: {name + str(number): "x" * 1020 for number in range(int(size))}
+os.execve(program[0], program, {**fill("A", sizes[0]), "VRFBIND_VRF": "'"$device"'", **fill("B", sizes[1])})' "$@" \
+		"${program[@]}" -
+	[ "$(wc -c <"/proc/$pid/environ")" -gt $((1 << 20)) ]
+}
+
+large_environment() {
+	with_environment 0 1100
+	agrees 1 '- default'
+	same "$(lines "$device" environment '')" "$(found 1 vrf vrf_from notes)"
+	with_environment 1100 0
+	same "$(lines None None 'its environment has more than 1 MiB; VRFBIND_VRF is not in the first one')" \
+		"$(found 1 vrf vrf_from notes)"
+}
+
+on_overlay() {
+	mkdir -p "$scratch/overlay"
+	cat >"$scratch/overlay.sh" <<-'END'
+		set -e
+		mount -t tmpfs tmpfs "$1"
+		cd "$1"
+		mkdir lower other merged
+		mount -t tmpfs tmpfs other
+		mkdir other/upper other/work
+		cp "$2" lower/libvrfbind.so
+		mount -t overlay overlay -o lowerdir=lower,upperdir=other/upper,workdir=other/work merged
+		shift 2
+		exec env LD_PRELOAD="$PWD/merged/libvrfbind.so" "$@"
+	END
+	start unshare --mount --propagation private bash "$scratch/overlay.sh" "$scratch/overlay" "$library" \
+		VRFBIND_VRF="$device" "${program[@]}" -
+	grep -q '/merged/libvrfbind.so' "/proc/$pid/maps"
+	agrees 0 "$vrf ok"
+	same "$(lines library libc '')" "$(found 0 vrf_from tier notes)"
+}
+
+in_chroot() {
+	bound "${program[@]}" - chroot
+	same "$scratch" "$(readlink "/proc/$pid/root")"
+	agrees 0 "$vrf ok"
+	same "$(lines library libc '')" "$(found 0 vrf_from tier notes)"
+}
+
+# The socket's lock is waited for by who asks for its address, and SIGKILL does not end that.
+without_answer() {
+	start env VRFBIND_VRF="$device" "$python" "$scratch/locked.py"
+	local silent=$pid
+	bound "${program[@]}" -
+	# Nothing may keep its pipe open either. In the background, for who waits so is not ended by timeout(1).
+	(
+		set +e
+		"$command" status 2>"$scratch/said.stderr" | cat >"$scratch/said"
+		echo "${PIPESTATUS[0]}" >"$scratch/status"
+	) &
+	await test -s "$scratch/status"
+	same 1 "$(<"$scratch/status")"
+	process_ids | grep -qx "$pid"
+	process_ids | not grep -qx "$silent"
+	grep -q "^vrfbind: process $silent does not answer" "$scratch/said.stderr"
+}
+
+# Who has chosen this name, this value and this path wants to be taken for another process.
+readonly STEERING=$'a\n1 sshd\e[8m'
+forging() {
+	local value=$'x\e]0;y\a\n1 sshd: VRF blue, sealed\n    3 tcp       0.0.0.0:22 blue blue ok\xe2\x80\xae\xc2\x9b2J'
+	local directory=$scratch/$'\e[2J\xe2\x80\xae'
+	cat >"$scratch/forging.py" <<-'END'
+		import ctypes, os, runpy, sys
+		ctypes.CDLL(None).prctl(15, sys.argv.pop(1).encode(), 0, 0, 0)  # PR_SET_NAME
+		runpy.run_path(os.path.dirname(sys.argv[0]) + "/program.py")
+	END
+	start env VRFBIND_VRF="$value" "$python" "$scratch/forging.py" "$STEERING" -
+	local by_value=$pid
+	[ "$(<"/proc/$pid/comm")" = "$STEERING" ]
+	mkdir -p "$directory"
+	cp "$library" "$directory/"
+	library=$directory/libvrfbind.so bound "$python" "$scratch/forging.py" "$STEERING" -
+	truth | grep -q " $device\$"
+
+	printable 1 status "$by_value" "$pid"
+	same "$(lines "$by_value" "$pid")" "$(grep -oE '^[0-9]+' "$scratch/said")"
+	grep -qF "$by_value a\\n1 sshd\\x1b[8m: VRF" "$scratch/said"
+	[ "$(grep -cE '^ {3,}[0-9]+ (tcp|udp) ' "$scratch/said")" = 2 ]
+	# A parser has them as they are.
+	printable 1 status --json "$by_value"
+	same "$(lines "$STEERING" "$value")" "$("$python" "$scratch/report.py" name vrf <"$scratch/said")"
+	printable 0 status --json "$pid"
+	same "$(lines "$directory/libvrfbind.so" library libc)" \
+		"$("$python" "$scratch/report.py" path vrf_from tier <"$scratch/said")"
+	# Notes and sentences too.
+	rm "$directory/libvrfbind.so"
+	printable 0 status "$pid"
+	start env VRFBIND_VRF="$device" VRFBIND_SUPERVISOR="$value" "$python" "$scratch/refused.py" "$PIDFD_GETFD" \
+		"${program[@]}" -
+	printable 1 status "$pid"
+	grep -q 'its supervisor, process' "$scratch/said"
+	printable 125 pids "$value"
+	# What is not UTF-8.
+	start env VRFBIND_VRF=$'v\xff' "${program[@]}" -
+	printable 1 status "$pid"
+	grep -qF ' VRF v\xff, ' "$scratch/said"
+	same 'v\xff' "$(found 1 vrf)"
+}
+
+# printable STATUS ARGUMENT... - the command ends with STATUS, and what it prints steers nothing
+printable() {
+	ends "$1" "$command" "${@:2}"
+	"$python" "$scratch/plain.py" <"$scratch/said"
+	"$python" "$scratch/plain.py" <"$scratch/said.stderr"
+}
+
+forging_device() {
+	# shellcheck disable=SC2016  # the other shell's
+	start unshare --net bash -c 'ip link add "$1" type veth peer name kept0 && shift && exec "$@"' bash $'\e[2J\x7f' \
+		"${program[@]}" $'\e[2J\x7f'
+	printable 1 status "$pid"
+	grep -qF ' \x1b[2J\x7f ' "$scratch/said"
+	printable 1 status --json "$pid"
+	same $'\e[2J\x7f - default' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f2-)"
+}
+
+# No PID is so great (PID_MAX_LIMIT, linux/threads.h).
+readonly NOBODY=4194304
+
+one_of_several() {
+	bound "${program[@]}" -
+	ends 125 "$command" status "$NOBODY" "$pid"
+	same "$pid" "$(process_ids)"
+	same "vrfbind: there is no process $NOBODY" "$(<"$scratch/said.stderr")"
+	ends 125 "$command" status --json "$NOBODY" "$pid"
+	same "$(lines ok)" "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4)"
+}
+
+# full STATUS ARGUMENT... - the command ends with STATUS if there is no space where it writes to, and says so once
+full() {
+	# shellcheck disable=SC2016  # the other shell's
+	ends "$1" bash -c '"$@" >/dev/full' bash "$command" "${@:2}"
+	same 'vrfbind: write to standard output: No space left on device (os error 28)' "$(<"$scratch/said.stderr")"
+}
+
+no_space() {
+	bound "${program[@]}" -
+	full 125 status "$pid"
+	full 125 status --json "$pid"
+	full 125 identify "$pid"
+	[ "$tier" != vrf ] || full 125 pids "$device"
+	# Where there is nobody to tell, the status has to do.
+	# shellcheck disable=SC2016
+	ends 125 bash -c '"$@" 2>/dev/full' bash "$command" status "$NOBODY"
+	# shellcheck disable=SC2016
+	ends 0 bash -c '"$@" 2>/dev/full' bash "$command" status "$pid"
+}
+
 no_process() {
 	start "${program[@]}" -
 	kill -KILL "$pid"
@@ -535,8 +849,8 @@ root_only() {
 }
 vrf_only() { if [ "$tier" = vrf ]; then point "$@"; fi; }
 
-plan=20
-[ "$tier" != vrf ] || plan=$((plan + 4))
+plan=32
+if [ "$tier" = vrf ]; then plan=$((plan + 4)); else plan=$((plan + 1)); fi
 echo "1..$plan"
 point 'without the library, every socket is "default", and the exit status 1' unbound
 point 'under the library, every socket is ok on the device that it says itself' bound_by_library
@@ -558,6 +872,24 @@ root_only 'sock_diag shows a stale socket too' stale_by_sock_diag
 point 'identify goes by the sockets and by the library' identifies
 point 'without PID those with the library are shown, with --all all, with --vrf those of that VRF' which_processes
 point 'a library that was replaced since is not asked' replaced
+for kind in fifo device; do
+	root_only "a $kind under the name of the library is not opened" not_opened "$kind"
+done
+root_only 'a file of the same inode number on another device is not read' not_read
+point 'a library of 12 GiB is not read' large
+point 'the library is found behind 32 MiB of mappings, in little memory' many_mappings
+point 'of an environment 1 MiB is read, and where that is too little a note says so' large_environment
+root_only 'a library on overlayfs is asked' on_overlay
+root_only 'the library of a process in a chroot is asked' in_chroot
+if [ "$tier" = lo ] && "$python" "$scratch/locked.py" probe; then
+	point 'a process that keeps the kernel waiting is named, and the others are shown' without_answer
+elif [ "$tier" = lo ]; then
+	skip_point 'a process that keeps the kernel waiting is named, and the others are shown' 'userfaultfd(2) is refused'
+fi
+point 'names, values and paths of others steer no terminal and forge no line' forging
+root_only 'names of devices do not either' forging_device
+point 'one process that is not there does not silence the others' one_of_several
+point 'without space to write to, the exit status is 125, and nothing panics' no_space
 point 'a process that is not there is exit status 125, and no number is misuse' no_process
 point 'the JSON is what the man page says, and the table fits 80 columns' documented
 point 'a table on a terminal has colours, but with NO_COLOR' colours

@@ -5,11 +5,14 @@
 //! in `default`, if a socket is in no VRF.
 
 use crate::Failure;
+use crate::apart::look_at_each;
 use crate::exec::refuse;
 use crate::netns::Netns;
+use crate::output::{self, line, word};
 use crate::process::{self, DEFAULT, Process};
 use crate::sockets::{Reader, Vrf};
-use crate::status::{Entry, Verdict, unreadable};
+use crate::status::{Entry, Unread, Verdict};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;
 use std::process::ExitCode;
@@ -27,16 +30,26 @@ pub struct Identify {
 
 pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
     let pid = args.pid.unwrap_or_else(std::os::unix::process::parent_id);
-    let process = Process::read(pid).map_err(|error| unreadable(pid, &error))?;
-    let vrfs = vrfs(process, &mut Reader::default()).map_err(|error| unreadable(pid, &error))?;
+    let mut reader = Reader::default();
+    let answers = look_at_each(&[pid], |pid| {
+        Vrfs::of(pid, &mut reader).map_err(|error| Unread::new(pid, &error))
+    })?;
+    let vrfs = answers
+        .into_iter()
+        .flatten()
+        .next()
+        .unwrap_or_else(|| Err(Unread::without_answer(pid)))
+        .map_err(|unread| refuse(unread.sentence()))?;
     if vrfs.is_unknown {
         return Err(refuse(format!(
             "the VRF of process {pid} is not to be had: see vrfbind status {pid}"
         )));
     }
+    let mut text = String::new();
     for name in vrfs.names {
-        println!("{name}");
+        line(&mut text, &word(&name));
     }
+    output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,50 +68,65 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
     if links.get(&args.vrf).is_none_or(|link| link.table.is_none()) {
         return Err(refuse(format!(
             "there is no VRF {} in this network namespace; see ip vrf show",
-            args.vrf
+            word(&args.vrf)
         )));
     }
     let mut reader = Reader::default();
     let all = process::all().map_err(|error| refuse(format!("read /proc: {error}")))?;
-    // Processes that end meanwhile, or are somebody else's, are in no list.
-    for process in all.into_iter().filter_map(|pid| Process::read(pid).ok()) {
-        let (pid, name) = (process.pid, process.name.clone());
-        if vrfs(process, &mut reader).is_ok_and(|vrfs| vrfs.names.contains(&args.vrf)) {
-            println!("{pid:>5}  {name}");
+    let answers = look_at_each(&all, |pid| Vrfs::of(pid, &mut reader).ok())?;
+    let mut text = String::new();
+    for (pid, answer) in all.into_iter().zip(answers) {
+        match answer {
+            Some(Some(vrfs)) if vrfs.names.contains(&args.vrf) => {
+                line(&mut text, &format!("{pid:>5}  {}", vrfs.process));
+            }
+            // Processes that end meanwhile, or are somebody else's, are in no list.
+            Some(_) => {}
+            None => output::say(&Unread::without_answer(pid).sentence()),
         }
     }
+    output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// The VRFs of a process.
+#[derive(Serialize, Deserialize)]
 struct Vrfs {
+    /// The name of the process.
+    process: String,
     names: BTreeSet<String>,
     is_unknown: bool,
 }
 
-fn vrfs(process: Process, reader: &mut Reader) -> io::Result<Vrfs> {
-    let has_library = process.library.is_some();
-    let entry = Entry::new(process, None, reader)?;
-    let mut vrfs = Vrfs {
-        names: BTreeSet::new(),
-        is_unknown: false,
-    };
-    for row in &entry.sockets {
-        match (&row.vrf, row.verdict) {
-            (Some(vrf), _) => drop(vrfs.names.insert(vrf.clone())),
-            // It is in no VRF any more, and in no other.
-            (None, Verdict::Stale) => {}
-            (None, Verdict::Unknown) => vrfs.is_unknown = true,
-            (None, _) => drop(vrfs.names.insert(DEFAULT.to_owned())),
+impl Vrfs {
+    fn of(pid: u32, reader: &mut Reader) -> io::Result<Self> {
+        let process = Process::read(pid)?;
+        let entry = Entry::new(&process, None, reader)?;
+        let mut vrfs = Self {
+            process: entry.name,
+            names: BTreeSet::new(),
+            is_unknown: false,
+        };
+        for row in &entry.sockets {
+            match (&row.vrf, row.verdict) {
+                (Some(vrf), _) => drop(vrfs.names.insert(vrf.clone())),
+                // It is in no VRF any more, and in no other.
+                (None, Verdict::Stale) => {}
+                (None, Verdict::Unknown) => vrfs.is_unknown = true,
+                (None, _) => drop(vrfs.names.insert(DEFAULT.to_owned())),
+            }
         }
-    }
-    if has_library && let Some(device) = entry.vrf {
-        match reader.vrf_of(entry.pid, &device) {
-            Some(Vrf::Name(vrf)) => drop(vrfs.names.insert(vrf)),
-            Some(Vrf::None) => drop(vrfs.names.insert(DEFAULT.to_owned())),
-            Some(Vrf::Unknown) => vrfs.is_unknown = true,
-            // Without the device it gets no socket at all.
-            None => {}
+        if process.library.is_some()
+            && let Some(device) = entry.vrf
+        {
+            match reader.vrf_of(&process.directory, &device) {
+                Some(Vrf::Name(vrf)) => drop(vrfs.names.insert(vrf)),
+                Some(Vrf::None) => drop(vrfs.names.insert(DEFAULT.to_owned())),
+                Some(Vrf::Unknown) => vrfs.is_unknown = true,
+                // Without the device it gets no socket at all.
+                None => {}
+            }
         }
+        Ok(vrfs)
     }
-    Ok(vrfs)
 }

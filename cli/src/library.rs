@@ -162,7 +162,7 @@ fn version(file: &File) -> Option<[u8; 3]> {
 }
 
 /// `vrfbind_info` in the library's file: its address there, and its bytes before the library runs, with
-/// whatever follows them.
+/// whatever follows them. The file may be anything, and a hostile one.
 pub fn info(file: &[u8]) -> Option<(u64, &[u8])> {
     let elf = FileHeader64::<Endianness>::parse(file).ok()?;
     let endian = elf.endian().ok()?;
@@ -174,8 +174,10 @@ pub fn info(file: &[u8]) -> Option<(u64, &[u8])> {
         .ok()?
         .symbols(endian, file, SHT_DYNSYM)
         .ok()?;
+    // The library has some 20. Names may overlap, so that many cost the square of the file's size.
     let symbol = symbols
         .iter()
+        .take(1000)
         .find(|symbol| symbol.name(endian, symbols.strings()) == Ok(b"vrfbind_info"))?;
     let address = symbol.st_value(endian);
     let segment = elf
@@ -185,9 +187,9 @@ pub fn info(file: &[u8]) -> Option<(u64, &[u8])> {
         .find(|segment| {
             let start = segment.p_vaddr(endian);
             segment.p_type(endian) == PT_LOAD
-                && (start..start + segment.p_filesz(endian)).contains(&address)
+                && (start..start.saturating_add(segment.p_filesz(endian))).contains(&address)
         })?;
-    let offset = segment.p_offset(endian) + (address - segment.p_vaddr(endian));
+    let offset = (address - segment.p_vaddr(endian)).checked_add(segment.p_offset(endian))?;
     let bytes = file.get(usize::try_from(offset).ok()?..)?;
     bytes
         .starts_with(&rules::info::INFO_MAGIC)

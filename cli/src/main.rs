@@ -11,12 +11,15 @@
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code))]
 
+mod apart;
 mod check;
 mod completions;
 mod exec;
 mod identify;
 mod library;
+mod maps;
 mod netns;
+mod output;
 mod process;
 mod program;
 mod sockets;
@@ -28,7 +31,6 @@ mod unit;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::process::{ExitCode, exit};
 
 /// Binds programs to a Linux VRF, and shows what is bound
@@ -82,8 +84,7 @@ pub fn run(arguments: Vec<OsString>) -> ! {
         Command::Completions(args) => completions::run(args, Arguments::command()),
     };
     let code = result.unwrap_or_else(|failure| {
-        // Where standard error cannot be written to, the status has to do.
-        let _ = writeln!(io::stderr(), "vrfbind: {}", failure.sentence);
+        output::say(&failure.sentence);
         ExitCode::from(failure.status)
     });
     // An ExitCode says its number to Rust's `main` alone (rust-lang/rust#97100).

@@ -2,31 +2,78 @@
 //! which VRF it wants, and what is around it.
 //!
 //! 1. /proc/PID/maps names the library and where it lies. That takes the right to read the process.
-//! 2. The file's symbol table says where in it `vrfbind_info` is. The file is taken by the process's own
-//!    root (/proc/PID/root), for it may be in a container, and only if its inode is the one that is mapped:
-//!    a library that was replaced since has its symbols elsewhere.
+//! 2. The file's symbol table says where in it `vrfbind_info` is. It is read only if it is the file that is
+//!    mapped ([`Mapping::file`]): a library that was replaced since has its symbols elsewhere.
 //! 3. /proc/PID/mem gives `vrfbind_info` as it is in there. That takes the right to attach. Where it is
 //!    refused, the version is the file's, and the rest is not known.
 //! 4. /proc/PID/environ says what the process was started with: for programs without the library, or whose
 //!    library cannot be asked.
 //!
 //! Nothing is guessed: what is not to be had is None, and [`Process::notes`] says why.
+//!
+//! The process is untrusted. All that is read of it is read through one [`Directory`], by a reader that may
+//! wait for ever ([`crate::apart`]), and [`MOST`] bytes of it at the most; text of it leaves by
+//! [`crate::output`].
 
-use crate::sys::Around;
+use crate::maps::{Mapping, Refusal};
+use crate::output::{text, word};
+use crate::sys::{Around, foreign};
 use crate::{library, supervise};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use rules::Info;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::mem::offset_of;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
-/// The file's name, and with it the soname.
-const LIBRARY: &str = "libvrfbind.so";
+/// The most that is read of a file of another process, in bytes.
+pub const MOST: u64 = 1 << 20;
+
+/// /proc/PID. What is read through it is of one process: when that has ended, everything fails, also when
+/// another process has been given the PID.
+pub struct Directory {
+    pub pid: u32,
+    fd: OwnedFd,
+}
+
+impl Directory {
+    fn open(pid: u32) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = open(&*format!("/proc/{pid}"), flags, Mode::empty())?;
+        Ok(Self { pid, fd })
+    }
+
+    /// The path of something in it, which leads through the descriptor.
+    pub fn path(&self, name: &str) -> PathBuf {
+        format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()).into()
+    }
+
+    /// Reads a file of which no more than [`MOST`] bytes are expected: one byte more if there are more.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(self.path(name))?
+            .take(MOST + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A pidfd of the process.
+    pub fn pidfd(&self) -> Result<OwnedFd, Errno> {
+        let pidfd = foreign::pidfd_open(self.pid)?;
+        // If ours still is there now, the PID was its own before.
+        fs::metadata(self.path("stat")).map_err(|_| Errno::ESRCH)?;
+        Ok(pidfd)
+    }
+}
 
 /// A process.
 pub struct Process {
-    pub pid: u32,
+    pub directory: Directory,
     /// What the kernel calls it, at most 15 bytes.
     pub name: String,
     /// The library in it.
@@ -41,7 +88,7 @@ pub struct Process {
 
 /// The library, as it is mapped into a process.
 pub struct Library {
-    pub path: PathBuf,
+    pub path: String,
     pub version: Option<String>,
     pub says: Option<Says>,
 }
@@ -63,14 +110,20 @@ pub struct Says {
 impl Process {
     /// Looks at a process. An error: it is not there, or we may not even read it.
     pub fn read(pid: u32) -> io::Result<Self> {
-        let at = Path::new("/proc").join(pid.to_string());
-        // A path is any bytes; the library's own are looked for as text.
-        let maps = fs::read(at.join("maps"))?;
-        let maps = String::from_utf8_lossy(&maps);
-        let environ = fs::read(at.join("environ"))?;
-        let status = String::from_utf8_lossy(&fs::read(at.join("status"))?).into_owned();
+        let directory = Directory::open(pid)?;
+        let mapping = Mapping::find(File::open(directory.path("maps"))?)?;
+        let environ = directory.read("environ")?;
+        let status = text(&directory.read("status")?);
+        let name = directory.read("comm")?;
         let mut notes = Vec::new();
-        let library = mapping(&maps).map(|mapping| Library::read(&at, &mapping, &mut notes));
+        let library = mapping.map(|mapping| Library::read(&directory, &mapping, &mut notes));
+        let environment = variable(&environ, rules::VRF_VARIABLE);
+        if environment.is_none() && environ.len() as u64 > MOST {
+            notes.push(format!(
+                "its environment has more than 1 MiB; {} is not in the first one",
+                rules::VRF_VARIABLE
+            ));
+        }
         let says = library.as_ref().and_then(|library| library.says.as_ref());
         let seal = match (says.map(|says| says.seal), field(&status, "Seccomp:")) {
             (Some(rules::info::SEAL_MADE | rules::info::SEAL_FOUND), _) => Some(Around::Seal),
@@ -86,10 +139,10 @@ impl Process {
             },
         };
         Ok(Self {
-            pid,
-            name: String::from_utf8_lossy(fs::read(at.join("comm"))?.trim_ascii_end()).into_owned(),
+            name: text(name.strip_suffix(b"\n").unwrap_or(&name)),
+            directory,
             library,
-            environment: variable(&environ, rules::VRF_VARIABLE),
+            environment,
             seal,
             notes,
         })
@@ -133,13 +186,14 @@ fn supervisor(environ: &[u8]) -> Result<Around, String> {
         .parse()
         .map_err(|_| io::Error::from(io::ErrorKind::NotFound))
         .and_then(supervise::is_listening);
+    let shown = word(&named);
     match listens {
         Ok(true) => Ok(Around::Supervisor),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(format!(
-            "whether its supervisor is process {named} cannot be seen: {error}"
+            "whether its supervisor is process {shown} cannot be seen: {error}"
         )),
         _ => Err(format!(
-            "its supervisor, process {named}, is not there any more: new IP sockets fail"
+            "its supervisor, process {shown}, is not there any more: new IP sockets fail"
         )),
     }
 }
@@ -159,18 +213,25 @@ pub fn all() -> io::Result<Vec<u32>> {
 }
 
 impl Library {
-    fn read(process: &Path, mapping: &Mapping, notes: &mut Vec<String>) -> Self {
+    fn read(process: &Directory, mapping: &Mapping, notes: &mut Vec<String>) -> Self {
         let mut library = Self {
-            path: mapping.path.clone(),
+            path: text(mapping.path.as_os_str().as_bytes()),
             version: None,
             says: None,
         };
-        let Some(file) = mapping.file(process) else {
-            notes.push(
-                "its library's file is gone or was replaced: what the library says is out of reach"
-                    .to_owned(),
-            );
-            return library;
+        let file = match mapping.file(process) {
+            Ok(file) => file,
+            Err(refusal) => {
+                notes.push(format!(
+                    "its library's file {}: what the library says is out of reach",
+                    match refusal {
+                        Refusal::IsGone => "is gone or was replaced".to_owned(),
+                        Refusal::IsLarge => "has more than 1 MiB and is not read".to_owned(),
+                        Refusal::Error(error) => format!("cannot be read ({error})"),
+                    }
+                ));
+                return library;
+            }
         };
         let info = library::info(&file).and_then(|(address, bytes)| {
             let initial: [u8; size_of::<Info>()] =
@@ -178,14 +239,15 @@ impl Library {
             Some((address, initial))
         });
         let Some((address, initial)) = info else {
-            notes.push(format!("{} has no vrfbind_info", mapping.path.display()));
+            notes.push(format!("{} has no vrfbind_info", word(&library.path)));
             return library;
         };
         library.version = Some(version(&initial));
         let mut bytes = [0; size_of::<Info>()];
         // The library is linked at 0, so the address of its first byte is what everything was moved by.
-        let read = File::open(process.join("mem"))
-            .and_then(|memory| memory.read_exact_at(&mut bytes, mapping.start + address));
+        let read = File::open(process.path("mem")).and_then(|memory| {
+            memory.read_exact_at(&mut bytes, mapping.start.wrapping_add(address))
+        });
         match read {
             Err(error) => notes.push(format!(
                 "its memory cannot be read ({error}): what its library says is not known"
@@ -217,7 +279,7 @@ impl Says {
             execve: word(offset_of!(Info, execve)),
             seal: word(offset_of!(Info, seal)),
             state: word(offset_of!(Info, state)),
-            device: (!device.is_empty()).then(|| String::from_utf8_lossy(device).into_owned()),
+            device: (!device.is_empty()).then(|| text(device)),
         }
     }
 }
@@ -229,71 +291,24 @@ fn version(info: &[u8]) -> String {
     }
 }
 
-/// The library's first mapping in a process.
-struct Mapping {
-    start: u64,
-    inode: u64,
-    path: PathBuf,
-}
-
-impl Mapping {
-    /// The file, if it is still the one that is mapped.
-    fn file(&self, process: &Path) -> Option<Vec<u8>> {
-        let path = process.join("root").join(self.path.strip_prefix("/").ok()?);
-        (fs::metadata(&path).ok()?.ino() == self.inode).then(|| fs::read(path).ok())?
-    }
-}
-
-/// A line of proc_pid_maps(5): `start-end permissions offset device inode path`.
-fn mapping(maps: &str) -> Option<Mapping> {
-    maps.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let (start, _) = words.next()?.split_once('-')?;
-        let (_, offset, _, inode) = (words.next()?, words.next()?, words.next()?, words.next()?);
-        // A path may have blanks in it. The kernel escapes line feeds, which no library's path has.
-        let path = line.get(line.find('/')?..)?;
-        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-        let is_start = u64::from_str_radix(offset, 16) == Ok(0);
-        let name = Path::new(path).file_name()?.to_str()?;
-        (is_start && name == LIBRARY).then_some(Mapping {
-            start: u64::from_str_radix(start, 16).ok()?,
-            inode: inode.parse().ok()?,
-            path: PathBuf::from(path),
-        })
-    })
-}
-
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status
         .lines()
         .find_map(|line| Some(line.strip_prefix(name)?.trim()))
 }
 
-/// The value of the first variable of this name, if it is not empty.
+/// The value of the first variable of this name, if it is not empty. A last one without its end is none.
 fn variable(environ: &[u8], name: &str) -> Option<String> {
     let value = environ
-        .split(|byte| *byte == 0)
+        .split_inclusive(|byte| *byte == 0)
+        .filter_map(|entry| entry.strip_suffix(&[0]))
         .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
-    (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
+    (!value.is_empty()).then(|| text(value))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MAPS: &str = "\
-7f0000000000-7f0000001000 r-xp 00000000 08:01 99 /usr/lib/libc.so.6
-7f0000002000-7f0000003000 rw-p 00001000 08:01 7 /opt/a b/libvrfbind.so
-7f0000001000-7f0000002000 r-xp 00000000 08:01 7 /opt/a b/libvrfbind.so (deleted)
-";
-
-    #[test]
-    fn finds_the_first_page_of_the_library() {
-        let mapping = mapping(MAPS).unwrap();
-        assert_eq!((mapping.start, mapping.inode), (0x7f00_0000_1000, 7));
-        assert_eq!(mapping.path, Path::new("/opt/a b/libvrfbind.so"));
-        assert!(super::mapping("7f00-7f01 r-xp 00000000 08:01 9 /x/notlibvrfbind.so\n").is_none());
-    }
 
     #[test]
     fn an_empty_variable_is_none() {
@@ -301,6 +316,7 @@ mod tests {
         assert_eq!(variable(environ, "VRFBIND_VRF").as_deref(), Some("blue"));
         assert_eq!(variable(b"VRFBIND_VRF=\0", "VRFBIND_VRF"), None);
         assert_eq!(variable(b"XVRFBIND_VRF=blue\0", "VRFBIND_VRF"), None);
+        assert_eq!(variable(b"A=1\0VRFBIND_VRF=bl", "VRFBIND_VRF"), None, "cut");
     }
 
     #[test]

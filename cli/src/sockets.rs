@@ -15,6 +15,8 @@
 //! said to be unknown.
 
 use crate::netns::{Links, Netns, Shown};
+use crate::output::text;
+use crate::process::Directory;
 use crate::sys::foreign;
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -25,7 +27,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 
 /// A socket of a process.
@@ -63,7 +65,7 @@ pub enum Vrf {
 }
 
 /// An address, and its port where the protocol has any.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Address {
     pub address: String,
     pub port: Option<u16>,
@@ -86,11 +88,11 @@ pub struct Reader {
 
 impl Reader {
     /// The IP sockets of the process. An error: its descriptors cannot be listed.
-    pub fn read(&mut self, pid: u32) -> Result<Sockets, Errno> {
-        let listed = sockets_in(pid)?;
-        match self.duplicated(pid, &listed) {
+    pub fn read(&mut self, process: &Directory) -> Result<Sockets, Errno> {
+        let listed = sockets_in(process)?;
+        match self.duplicated(process, &listed) {
             Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) if !listed.is_empty() => {
-                self.shown(pid, &listed)
+                self.shown(process, &listed)
             }
             Err(errno) if !listed.is_empty() => Err(errno),
             result => Ok(Sockets {
@@ -102,8 +104,8 @@ impl Reader {
     }
 
     /// The VRF of a device, by its name in the process's network namespace, if there is such a device.
-    pub fn vrf_of(&mut self, pid: u32, device: &str) -> Option<Vrf> {
-        match self.links_of_process(pid).as_deref() {
+    pub fn vrf_of(&mut self, process: &Directory, device: &str) -> Option<Vrf> {
+        match self.links_of_process(process).as_deref() {
             Ok(Ok(links)) if links.get(device).is_none() => None,
             Ok(links) => Some(vrf_of(links, device)),
             Err(_) => Some(Vrf::Unknown),
@@ -111,8 +113,12 @@ impl Reader {
     }
 
     /// By duplicates.
-    fn duplicated(&mut self, pid: u32, listed: &[(RawFd, u32)]) -> Result<Vec<Socket>, Errno> {
-        let process = foreign::pidfd_open(pid)?;
+    fn duplicated(
+        &mut self,
+        process: &Directory,
+        listed: &[(RawFd, u32)],
+    ) -> Result<Vec<Socket>, Errno> {
+        let process = process.pidfd()?;
         let mut sockets = Vec::new();
         for &(fd, _) in listed {
             match foreign::pidfd_getfd(&process, fd) {
@@ -138,7 +144,7 @@ impl Reader {
         let device = match getsockopt(&duplicate, sockopt::BindToDevice) {
             Ok(name) if name.is_empty() => Device::None,
             Ok(name) => {
-                let name = String::from_utf8_lossy(name.as_bytes()).into_owned();
+                let name = text(name.as_bytes());
                 let vrf = vrf_of(&links, &name);
                 Device::Of(name, vrf)
             }
@@ -180,8 +186,8 @@ impl Reader {
         self.links_at(key, || netns.map(Netns::Other))
     }
 
-    fn links_of_process(&mut self, pid: u32) -> Result<Rc<Result<Links, Errno>>, Errno> {
-        let (key, netns) = netns_of_process(pid)?;
+    fn links_of_process(&mut self, process: &Directory) -> Result<Rc<Result<Links, Errno>>, Errno> {
+        let (key, netns) = netns_of_process(process)?;
         Ok(self.links_at(key, || netns))
     }
 
@@ -195,9 +201,9 @@ impl Reader {
     }
 
     /// By sock_diag.
-    fn shown(&mut self, pid: u32, listed: &[(RawFd, u32)]) -> Result<Sockets, Errno> {
-        let links = self.links_of_process(pid)?;
-        let (key, netns) = netns_of_process(pid)?;
+    fn shown(&mut self, process: &Directory, listed: &[(RawFd, u32)]) -> Result<Sockets, Errno> {
+        let links = self.links_of_process(process)?;
+        let (key, netns) = netns_of_process(process)?;
         let all = self.shown.entry(key);
         let all = all.or_insert_with(|| Rc::new(netns.and_then(|netns| netns.sockets())));
         let all = Rc::clone(all);
@@ -221,7 +227,7 @@ impl Reader {
                 .and_then(|all| all.iter().find(|one| one.inode == inode));
             match found {
                 Some(one) => sockets.push(of_shown(fd, one, &links)),
-                None => sockets.extend(by_name(pid, fd)),
+                None => sockets.extend(by_name(process, fd)),
             }
         }
         if sockets
@@ -272,9 +278,9 @@ impl fmt::Display for Address {
 }
 
 /// The sockets among the descriptors of a process, with their inodes, in order.
-fn sockets_in(pid: u32) -> Result<Vec<(RawFd, u32)>, Errno> {
+fn sockets_in(process: &Directory) -> Result<Vec<(RawFd, u32)>, Errno> {
     let mut sockets = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd")).map_err(|error| errno_of(&error))? {
+    for entry in fs::read_dir(process.path("fd")).map_err(|error| errno_of(&error))? {
         let entry = entry.map_err(|error| errno_of(&error))?;
         let target = match fs::read_link(entry.path()) {
             Ok(target) => target,
@@ -325,8 +331,8 @@ fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>) -> Socket {
 }
 
 /// An IP socket of which only its protocol is to be had. Anything else is none.
-fn by_name(pid: u32, fd: RawFd) -> Option<Socket> {
-    let path = PathBuf::from(format!("/proc/{pid}/fd/{fd}"));
+fn by_name(process: &Directory, fd: RawFd) -> Option<Socket> {
+    let path = process.path(&format!("fd/{fd}"));
     let name = foreign::attribute(&path, c"system.sockprotoname").ok()?;
     let name = String::from_utf8(name).ok()?;
     let name = name.trim_end_matches('\0');
@@ -373,14 +379,14 @@ fn vrf_of(links: &Result<Links, Errno>, device: &str) -> Vrf {
 }
 
 /// A process's network namespace, and what stands for it: 0 for ours, else its inode.
-fn netns_of_process(pid: u32) -> Result<(u64, Result<Netns, Errno>), Errno> {
-    let path = format!("/proc/{pid}/ns/net");
-    let inode = |path: &str| match fs::metadata(path) {
+fn netns_of_process(process: &Directory) -> Result<(u64, Result<Netns, Errno>), Errno> {
+    let path = process.path("ns/net");
+    let inode = |path: &Path| match fs::metadata(path) {
         Ok(file) => Ok(file.ino()),
         Err(error) => Err(errno_of(&error)),
     };
     let theirs = inode(&path)?;
-    if theirs == inode("/proc/self/ns/net")? {
+    if theirs == inode(Path::new("/proc/self/ns/net"))? {
         return Ok((0, Ok(Netns::Ours)));
     }
     let netns = match File::open(&path) {

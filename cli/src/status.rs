@@ -5,14 +5,16 @@
 //! documented in vrfbind(1).
 
 use crate::Failure;
-use crate::exec::refuse;
+use crate::apart::{LIMIT, look_at_each};
+use crate::exec::{OURS, refuse};
+use crate::output::{self, escape, word};
 use crate::process::{self, DEFAULT, Process};
 use crate::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::sys::Around;
 use nix::errno::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 /// Show the IP sockets of processes, and whether each is in its VRF
@@ -42,40 +44,49 @@ struct Report {
     ok: bool,
     /// How many processes may not be looked at.
     hidden: usize,
+    /// The other processes that are missing here.
+    unread: Vec<NoEntry>,
     processes: Vec<Entry>,
 }
 
-/// A process.
+/// A process that was named, or has not answered.
 #[derive(Serialize)]
+struct NoEntry {
+    pid: u32,
+    why: String,
+}
+
+/// A process.
+#[derive(Serialize, Deserialize)]
 pub struct Entry {
     ok: bool,
     pub pid: u32,
     pub name: String,
     /// What its sockets are judged by, and who says so.
     pub vrf: Option<String>,
-    vrf_from: Option<&'static str>,
+    vrf_from: Option<String>,
     library: Option<Library>,
     /// "libc" or "exports".
-    tier: Option<&'static str>,
+    tier: Option<String>,
     /// "none", "sealed" or "supervised".
-    seal: Option<&'static str>,
-    via: &'static str,
+    seal: Option<String>,
+    via: String,
     notes: Vec<String>,
     pub sockets: Vec<Row>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Library {
     path: String,
     version: Option<String>,
-    state: Option<&'static str>,
+    state: Option<String>,
     device: Option<String>,
-    socket: Option<&'static str>,
-    execve: Option<&'static str>,
+    socket: Option<String>,
+    execve: Option<String>,
 }
 
 /// A socket.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Row {
     fd: i32,
     protocol: String,
@@ -87,7 +98,7 @@ pub struct Row {
 }
 
 /// Whether a socket is where it belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It is.
@@ -135,23 +146,26 @@ impl Verdict {
 
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let report = look(&args)?;
-    let mut text = if args.json {
-        serde_json::to_string_pretty(&report).map_err(|error| refuse(format!("JSON: {error}")))?
+    if args.json {
+        let text = serde_json::to_string_pretty(&report);
+        output::print(&output::json(
+            &text.map_err(|error| refuse(format!("JSON: {error}")))?,
+        ))?;
     } else {
         let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        table(&report, is_coloured)
-    };
-    if args.json {
-        text.push('\n');
+        output::print(&table(&report, is_coloured))?;
+        if report.hidden > 0 {
+            output::say(&format!(
+                "not shown, because reading /proc/PID takes CAP_SYS_PTRACE: processes of others, {}",
+                report.hidden
+            ));
+        }
     }
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| refuse(format!("write to standard output: {error}")))?;
-    if report.hidden > 0 && !args.json {
-        eprintln!(
-            "vrfbind: not shown, because reading /proc/PID takes CAP_SYS_PTRACE: processes of others, {}",
-            report.hidden
-        );
+    for unread in &report.unread {
+        output::say(&unread.why);
+    }
+    if !args.pids.is_empty() && !report.unread.is_empty() {
+        return Ok(ExitCode::from(OURS));
     }
     Ok(ExitCode::from(u8::from(!report.ok)))
 }
@@ -164,57 +178,88 @@ fn look(args: &Args) -> Result<Report, Failure> {
         process::all().map_err(|error| refuse(format!("read /proc: {error}")))?
     };
     let mut reader = Reader::default();
-    let (mut processes, mut hidden) = (Vec::new(), 0);
-    for pid in pids {
-        let process = match Process::read(pid) {
-            Ok(process) => process,
-            Err(error) if named => return Err(unreadable(pid, &error)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                hidden += 1;
-                continue;
-            }
-            // It has ended.
-            Err(_) => continue,
-        };
-        if !named && !args.all && args.vrf.is_none() && !process.is_ours() {
-            continue;
-        }
-        let entry = match Entry::new(process, args.vrf.as_deref(), &mut reader) {
-            Ok(entry) => entry,
-            Err(Errno::EACCES | Errno::EPERM) if !named => {
-                hidden += 1;
-                continue;
-            }
-            Err(_) if !named => continue,
-            Err(errno) => return Err(unreadable(pid, &errno.into())),
-        };
-        let is_of_vrf = args.vrf.as_deref().is_none_or(|vrf| entry.belongs_to(vrf));
-        if named || is_of_vrf && (!args.all || !entry.sockets.is_empty()) {
-            processes.push(entry);
+    let answers = look_at_each(&pids, |pid| look_at(pid, args, &mut reader))?;
+    let (mut processes, mut hidden, mut unread) = (Vec::new(), 0, Vec::new());
+    for (pid, answer) in pids.into_iter().zip(answers) {
+        match answer.unwrap_or_else(|| Err(Unread::without_answer(pid))) {
+            Ok(entry) => processes.extend(entry),
+            Err(Unread::Denied(_)) if !named => hidden += 1,
+            Err(Unread::Ended(_)) if !named => {}
+            Err(why) => unread.push(NoEntry {
+                pid,
+                why: why.sentence(),
+            }),
         }
     }
-    let ok = processes.iter().all(|entry| entry.ok);
     Ok(Report {
-        ok,
+        ok: unread.is_empty() && processes.iter().all(|entry: &Entry| entry.ok),
         hidden,
         processes,
+        unread,
     })
 }
 
-/// The process is not there, or is somebody else's.
-pub fn unreadable(pid: u32, error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::NotFound => refuse(format!("there is no process {pid}")),
-        io::ErrorKind::PermissionDenied => refuse(format!(
-            "process {pid} cannot be looked at: read /proc/{pid}: {error}; it takes its owner or CAP_SYS_PTRACE"
-        )),
-        _ => refuse(format!("read /proc/{pid}: {error}")),
+/// A process, if it is among those that are asked for.
+fn look_at(pid: u32, args: &Args, reader: &mut Reader) -> Result<Option<Entry>, Unread> {
+    let named = !args.pids.is_empty();
+    let process = Process::read(pid).map_err(|error| Unread::new(pid, &error))?;
+    if !named && !args.all && args.vrf.is_none() && !process.is_ours() {
+        return Ok(None);
+    }
+    let entry = Entry::new(&process, args.vrf.as_deref(), reader)
+        .map_err(|errno| Unread::new(pid, &errno.into()))?;
+    let is_of_vrf = args.vrf.as_deref().is_none_or(|vrf| entry.belongs_to(vrf));
+    let is_asked_for = named || is_of_vrf && (!args.all || !entry.sockets.is_empty());
+    Ok(is_asked_for.then_some(entry))
+}
+
+/// Why a process could not be looked at: a sentence.
+#[derive(Serialize, Deserialize)]
+pub enum Unread {
+    /// It is somebody else's.
+    Denied(String),
+    /// It is not there any more, or has no memory.
+    Ended(String),
+    Failed(String),
+}
+
+impl Unread {
+    pub fn new(pid: u32, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Ended(format!("there is no process {pid}")),
+            _ if error.raw_os_error() == Some(libc::ESRCH) => Self::Ended(format!(
+                "process {pid} has no memory to look at: it has ended, or is a kernel thread"
+            )),
+            io::ErrorKind::PermissionDenied => Self::Denied(format!(
+                "process {pid} cannot be looked at: read /proc/{pid}: {error}; it takes its owner or CAP_SYS_PTRACE"
+            )),
+            _ => Self::Failed(format!(
+                "process {pid} cannot be looked at: read /proc/{pid}: {error}"
+            )),
+        }
+    }
+
+    pub fn without_answer(pid: u32) -> Self {
+        Self::Failed(format!(
+            "process {pid} does not answer: a question to the kernel about it has waited for {} s, for memory, a file system \
+             or a socket that a process keeps it from",
+            LIMIT.as_secs()
+        ))
+    }
+
+    pub fn sentence(self) -> String {
+        let (Self::Denied(sentence) | Self::Ended(sentence) | Self::Failed(sentence)) = self;
+        sentence
     }
 }
 
 impl Entry {
-    pub fn new(process: Process, option: Option<&str>, reader: &mut Reader) -> Result<Self, Errno> {
-        let found = reader.read(process.pid)?;
+    pub fn new(
+        process: &Process,
+        option: Option<&str>,
+        reader: &mut Reader,
+    ) -> Result<Self, Errno> {
+        let found = reader.read(&process.directory)?;
         let wants = option.map(|vrf| (vrf, "option")).or(process.wants());
         let wanted = wants.map(|(vrf, _)| vrf);
         let sockets: Vec<_> = found
@@ -230,24 +275,17 @@ impl Entry {
             .and_then(|library| library.says.as_ref());
         Ok(Self {
             ok: sockets.iter().all(|row| row.verdict == Verdict::Ok),
-            pid: process.pid,
+            pid: process.directory.pid,
             name: process.name.clone(),
             vrf: wanted.map(str::to_owned),
-            vrf_from: wants.map(|(_, from)| from),
-            tier: says.map(|says| match says.socket {
-                rules::info::LED | rules::info::LED_BY_ANOTHER => "libc",
-                _ => "exports",
-            }),
-            seal: process.seal.map(|around| match around {
-                Around::Nothing => "none",
-                Around::Seal => "sealed",
-                Around::Supervisor => "supervised",
-            }),
-            via: found.via,
+            vrf_from: wants.map(|(_, from)| from.to_owned()),
+            tier: says.map(|says| tier(says.socket)),
+            seal: process.seal.map(seal),
+            via: found.via.to_owned(),
             notes,
             sockets,
             library: process.library.as_ref().map(|library| Library {
-                path: library.path.display().to_string(),
+                path: library.path.clone(),
                 version: library.version.clone(),
                 state: says.map(|says| state(says.state)),
                 device: says.and_then(|says| says.device.clone()),
@@ -261,7 +299,7 @@ impl Entry {
     fn belongs_to(&self, vrf: &str) -> bool {
         let library = self.library.as_ref();
         library.is_some_and(|library| library.device.as_deref() == Some(vrf))
-            || self.vrf_from != Some("option") && self.vrf.as_deref() == Some(vrf)
+            || self.vrf_from.as_deref() != Some("option") && self.vrf.as_deref() == Some(vrf)
             || self
                 .sockets
                 .iter()
@@ -269,7 +307,24 @@ impl Entry {
     }
 }
 
-fn led(word: u32) -> &'static str {
+fn tier(word: u32) -> String {
+    match word {
+        rules::info::LED | rules::info::LED_BY_ANOTHER => "libc",
+        _ => "exports",
+    }
+    .to_owned()
+}
+
+fn seal(around: Around) -> String {
+    match around {
+        Around::Nothing => "none",
+        Around::Seal => "sealed",
+        Around::Supervisor => "supervised",
+    }
+    .to_owned()
+}
+
+fn led(word: u32) -> String {
     match word {
         rules::info::LED_NOT_TRIED => "not-tried",
         rules::info::LED => "led",
@@ -278,9 +333,10 @@ fn led(word: u32) -> &'static str {
         rules::info::LED_UNKNOWN_CODE => "unknown-code",
         _ => "refused",
     }
+    .to_owned()
 }
 
-fn state(word: u32) -> &'static str {
+fn state(word: u32) -> String {
     match word {
         rules::info::STATE_UNREAD => "unread",
         rules::info::STATE_INERT => "inert",
@@ -288,6 +344,7 @@ fn state(word: u32) -> &'static str {
         rules::info::STATE_DEFAULT => "default",
         _ => "invalid",
     }
+    .to_owned()
 }
 
 impl Row {
@@ -320,9 +377,10 @@ const BEFORE: usize = 6 + 10;
 fn table(report: &Report, is_coloured: bool) -> String {
     let mut text = String::new();
     for entry in &report.processes {
+        let (pid, name) = (entry.pid, escape(&entry.name));
         let mut said = vec![match &entry.vrf {
-            Some(vrf) => format!("{} {}: VRF {vrf}", entry.pid, entry.name),
-            None => format!("{} {}: no VRF asked for", entry.pid, entry.name),
+            Some(vrf) => format!("{pid} {name}: VRF {}", word(vrf)),
+            None => format!("{pid} {name}: no VRF asked for"),
         }];
         match &entry.library {
             None => said.push("no library".to_owned()),
@@ -331,20 +389,14 @@ fn table(report: &Report, is_coloured: bool) -> String {
                 library.version.as_deref().unwrap_or("of unknown version")
             )),
         }
-        match entry.tier {
+        let state = entry.library.as_ref().and_then(|of| of.state.as_deref());
+        match entry.tier.as_deref() {
             Some("libc") => said.push("libc led".to_owned()),
-            Some(_)
-                if entry
-                    .library
-                    .as_ref()
-                    .is_some_and(|library| library.state == Some("inert")) =>
-            {
-                said.push("inert".to_owned());
-            }
+            Some(_) if state == Some("inert") => said.push("inert".to_owned()),
             Some(_) => said.push("exported symbols only".to_owned()),
             None => {}
         }
-        said.push(match entry.seal {
+        said.push(match entry.seal.as_deref() {
             Some("none") => "not sealed".to_owned(),
             seal => seal.unwrap_or("seal unknown").to_owned(),
         });
@@ -364,20 +416,20 @@ fn wrap(text: &mut String, head: &str, words: &str) {
     for word in words.split(' ') {
         let is_empty = line.trim_end().len() <= head.trim_end().len();
         if !is_empty && line.len() + word.len() > WIDTH {
-            let _ = writeln!(text, "{}", line.trim_end());
+            output::line(text, line.trim_end());
             line = " ".repeat(indent);
         }
         line.push_str(word);
         line.push(' ');
     }
-    let _ = writeln!(text, "{}", line.trim_end());
+    output::line(text, line.trim_end());
 }
 
 /// A socket is a line; an address that does not fit has one of its own, and so has a peer.
 fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
-    let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let dash = |value: &Option<String>| word(value.as_deref().unwrap_or("-")).into_owned();
     if sockets.is_empty() {
-        let _ = writeln!(text, "    no IPv4 or IPv6 socket");
+        output::line(text, "    no IPv4 or IPv6 socket");
         return;
     }
     let width = |title: &str, value: fn(&Row) -> &Option<String>| {
@@ -386,20 +438,22 @@ fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
     };
     let device = width("DEVICE", |row| &row.device);
     let vrf = width("VRF", |row| &row.vrf);
-    let local = WIDTH - BEFORE - (1 + device + 1 + vrf + 1 + "unknown".len());
-    let _ = writeln!(
+    // Escaped names may leave nothing.
+    let behind = 1 + device + 1 + vrf + 1 + "unknown".len();
+    let local = WIDTH.saturating_sub(BEFORE + behind);
+    output::line(
         text,
-        "{:>5} {:<10}{:<local$} {:<device$} {:<vrf$} VERDICT",
-        "FD", "PROTOCOL", "LOCAL, PEER", "DEVICE", "VRF"
+        &format!(
+            "{:>5} {:<10}{:<local$} {:<device$} {:<vrf$} VERDICT",
+            "FD", "PROTOCOL", "LOCAL, PEER", "DEVICE", "VRF"
+        ),
     );
     for row in sockets {
         let head = format!("{:>5} {:<10}", row.fd, row.protocol);
-        let mut address = row
-            .local
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), Address::to_string);
+        let shown = |address: &Address| word(&address.to_string()).into_owned();
+        let mut address = row.local.as_ref().map_or_else(|| "-".to_owned(), shown);
         if address.len() > local {
-            let _ = writeln!(text, "{head}{address}");
+            output::line(text, &format!("{head}{address}"));
             address.clear();
         }
         let head = if address.is_empty() {
@@ -408,13 +462,12 @@ fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
             head
         };
         let (on, of) = (dash(&row.device), dash(&row.vrf));
+        let columns = format!("{head:<BEFORE$}{address:<local$} {on:<device$} {of:<vrf$} ");
         let verdict = coloured(row.verdict, is_coloured);
-        let _ = writeln!(
-            text,
-            "{head:<BEFORE$}{address:<local$} {on:<device$} {of:<vrf$} {verdict}"
-        );
+        // The colour is ours, and the only thing that is not escaped.
+        let _ = writeln!(text, "{}{verdict}", escape(&columns));
         if let Some(peer) = &row.peer {
-            let _ = writeln!(text, "{:BEFORE$}to {peer}", "");
+            output::line(text, &format!("{:BEFORE$}to {}", "", shown(peer)));
         }
     }
 }
@@ -494,10 +547,68 @@ mod tests {
         }];
         let mut text = String::new();
         rows(&mut text, &sockets, false);
+        assert_eq!(text.lines().count(), 4);
         wrap(&mut text, "  note: ", &"words of a note ".repeat(20));
         assert!(text.lines().count() > 5);
         for line in text.lines() {
             assert!(line.len() <= WIDTH, "{} columns: {line}", line.len());
         }
+    }
+
+    #[test]
+    fn a_name_of_control_characters_is_a_word_of_one_line() {
+        let name = "\x1b\n".repeat(7);
+        let entry = Entry {
+            ok: true,
+            pid: 7,
+            name: name.clone(),
+            vrf: Some(format!("{name}    3 tcp       0.0.0.0:22")),
+            vrf_from: None,
+            library: None,
+            tier: None,
+            seal: None,
+            via: String::new(),
+            notes: vec![format!("of {}", word(&name))],
+            sockets: vec![Row {
+                fd: 3,
+                protocol: "udp".to_owned(),
+                local: None,
+                peer: None,
+                device: Some(name.clone()),
+                vrf: Some(name.clone()),
+                verdict: Verdict::Ok,
+            }],
+        };
+        let report = Report {
+            ok: true,
+            hidden: 0,
+            unread: Vec::new(),
+            processes: vec![entry],
+        };
+        let text = table(&report, false);
+        let escaped = r"\x1b\n".repeat(7);
+        let blank = r"\x20";
+        let forged = format!(
+            "{escaped}{0}3{1}tcp{2}0.0.0.0:22",
+            blank.repeat(4),
+            blank,
+            blank.repeat(7)
+        );
+        let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+        assert_eq!(lines[0], format!("7 {escaped}: VRF"));
+        assert_eq!(
+            lines[1],
+            format!("{forged}, no library, seal unknown")
+                .split_at(forged.len() + 1)
+                .0
+        );
+        assert!(lines.contains(&&*format!("note: of {escaped}")));
+        assert!(
+            lines
+                .last()
+                .unwrap()
+                .ends_with(&format!("{escaped} {escaped} ok"))
+        );
+        assert!(text.chars().all(|one| one == '\n' || !one.is_control()));
     }
 }

@@ -1,7 +1,8 @@
 //! What the kernel says of other processes and of their sockets: the calls that nix does not have.
 
 use nix::errno::Errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -60,6 +61,46 @@ pub fn attribute(path: &Path, name: &CStr) -> Result<Vec<u8>, Errno> {
     };
     value.truncate(Errno::result(length)? as usize);
     Ok(value)
+}
+
+/// The first page of a file in our own memory, for its line in /proc/self/maps. Nothing gives its contents away: to look
+/// at them could wait for ever, or end us by SIGBUS.
+pub struct Page(*mut c_void);
+
+impl Page {
+    /// One byte: the kernel maps the page around it.
+    const LENGTH: usize = 1;
+
+    /// Maps it. Nothing of the file is read.
+    pub fn of(file: &File) -> Result<Self, Errno> {
+        // SAFETY: new memory, where the kernel likes.
+        let page = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                Self::LENGTH,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if page == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        Ok(Self(page))
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> u64 {
+        self.0 as u64
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped by `of`, and nobody has a reference into it.
+        unsafe { libc::munmap(self.0, Self::LENGTH) };
+    }
 }
 
 /// Integers: whatever the kernel writes is a value of theirs.
