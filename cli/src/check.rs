@@ -8,8 +8,7 @@
 //!
 //! Nothing is changed, and no packet is sent.
 
-use crate::Failure;
-use crate::exec::refuse;
+use crate::failure::{Failure, refuse};
 use crate::netns::{Links, Netns};
 use crate::program::{Kind, Program};
 use crate::sys::{self, Around};

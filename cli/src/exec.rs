@@ -14,10 +14,11 @@
 //! *before* execve: if ld.so drops the library after all, the program gets no IP socket instead of an unbound
 //! one.
 
+use crate::failure::{Failure, refuse};
+use crate::library;
 use crate::program::{self, Kind, Program};
-use crate::supervise;
+use crate::supervisor;
 use crate::sys::{self, Around};
-use crate::{Failure, library};
 use nix::errno::Errno;
 use rules::filter::{IoUring, Stranger};
 use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
@@ -27,21 +28,6 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// What env(1), nohup(1) and timeout(1) return when they themselves fail.
-pub const OURS: u8 = 125;
-/// What shells return for a command that is there and cannot be started.
-pub const NOT_EXECUTABLE: u8 = 126;
-/// What they return for one that is not there.
-pub const NOT_FOUND: u8 = 127;
-
-/// A failure of ours, before there is a program.
-pub fn refuse(sentence: impl Into<String>) -> Failure {
-    Failure {
-        status: OURS,
-        sentence: sentence.into(),
-    }
-}
 
 /// Start a program whose IPv4 and IPv6 sockets are in a VRF
 #[derive(clap::Args)]
@@ -94,7 +80,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     program::refuse_hopeless(&program)?;
     let library = library::find(args.library.as_deref())?;
     let around = sys::around();
-    let way = way(args, &program, around, || supervise::vrf_around(&device))?;
+    let way = way(args, &program, around, || supervisor::vrf_around(&device))?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
         return Err(refuse(
             "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
@@ -105,7 +91,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
         Way::GoOn => supervisor_around(around),
         Way::Seal => seal(args).map(|()| None)?,
         Way::Supervise => Some(
-            supervise::start(&device, io_uring(args))?
+            supervisor::start(&device, io_uring(args))?
                 .to_string()
                 .into(),
         ),
@@ -148,7 +134,7 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
 
 /// What the tree says of its supervisor.
 fn supervisor_around(around: Around) -> Option<OsString> {
-    env::var_os(supervise::VARIABLE).filter(|_| around == Around::Supervisor)
+    env::var_os(supervisor::VARIABLE).filter(|_| around == Around::Supervisor)
 }
 
 fn find(args: &Args) -> Result<Program, Failure> {
@@ -281,7 +267,7 @@ impl Settings<'_> {
             SEAL_VARIABLE,
             Some(if self.seal { "1" } else { "0" }.into()),
         );
-        set(supervise::VARIABLE, self.supervisor.clone());
+        set(supervisor::VARIABLE, self.supervisor.clone());
         if let Some(library) = self.library {
             let preload = library::preload(library, env::var_os(PRELOAD));
             set(PRELOAD, Some(preload));

@@ -4,8 +4,7 @@
 //! A process is in each VRF that one of its sockets is in, and in the one that its library is set to; also
 //! in `default`, if a socket is in no VRF.
 
-use crate::Failure;
-use crate::exec::refuse;
+use crate::failure::{Failure, refuse};
 use crate::netns::Netns;
 use crate::process::{self, DEFAULT, Process};
 use crate::sockets::{Reader, Vrf};

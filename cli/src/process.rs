@@ -13,7 +13,7 @@
 //! Nothing is guessed: what is not to be had is None, and [`Process::notes`] says why.
 
 use crate::sys::Around;
-use crate::{library, supervise};
+use crate::{library, supervisor};
 use object::Endianness;
 use object::elf::FileHeader64;
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -126,7 +126,7 @@ impl Process {
 /// What is around a process with a filter and without a library that could say: a supervisor, if the one that its
 /// environment names is one. Otherwise, why that is not known.
 fn supervisor(environ: &[u8]) -> Result<Around, String> {
-    let Some(named) = variable(environ, supervise::VARIABLE) else {
+    let Some(named) = variable(environ, supervisor::VARIABLE) else {
         return Err(
             "a seccomp filter is around it; whether it is the seal only the library could say"
                 .to_owned(),
@@ -135,7 +135,7 @@ fn supervisor(environ: &[u8]) -> Result<Around, String> {
     let listens = named
         .parse()
         .map_err(|_| io::Error::from(io::ErrorKind::NotFound))
-        .and_then(supervise::is_listening);
+        .and_then(supervisor::is_listening);
     match listens {
         Ok(true) => Ok(Around::Supervisor),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(format!(

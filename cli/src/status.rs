@@ -4,8 +4,7 @@
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
-use crate::Failure;
-use crate::exec::refuse;
+use crate::failure::{Failure, refuse};
 use crate::process::{self, DEFAULT, Process};
 use crate::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::sys::Around;

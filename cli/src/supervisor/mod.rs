@@ -1,0 +1,76 @@
+//! The supervisor: a process that makes the IP sockets of programs that the library is not in.
+//!
+//! Static programs, Go's, and raw system calls never ask the library. Under the second form of the seal
+//! ([`rules::filter`]) their socket(AF_INET, AF_INET6) does not run: the calling thread sleeps, its call becomes a
+//! notification (seccomp_unotify(2)), and the listener's owner answers with a socket that it has made and bound.
+//! All arguments are numbers, which the kernel has copied: there is nothing that could change after the check.
+//! Sockets that carry the library's cookie are made by the kernel as ever; the supervisor never hears of them.
+//!
+//! **Who is who.** The supervisor is forked off before execve(2), and the *program* keeps the process: its number, its
+//! parent, terminal, job, descriptors and signals are those that `vrfbind` was started with. So a shell's
+//! job control, a service manager's MAINPID and sd_notify(3), `timeout` and `wait` work as without us; there is
+//! no signal and no exit status to forward, and none to lose if one of the two is killed.
+//! The supervisor is no child of the program's either, which may wait for all of its children: the process in between
+//! has ended, without a SIGCHLD. It belongs to init, or to the nearest subreaper (prctl(2)).
+//!
+//! In order:
+//!
+//! 1. [`start`] makes a pair of sockets and forks. The first child asks the kernel whether it has notifications, which a
+//!    filter around us may answer by killing (SystemCallFilter=@system-service of systemd 252 has no seccomp(2)); better
+//!    it than us. It forks the supervisor and ends.
+//! 2. The supervisor lets go of all that it has inherited: session, folder, descriptors, and blocks every
+//!    signal that can be blocked. A ^C, or a stop of the whole service, is for the program; while one process
+//!    of the tree lives it shall get its sockets.
+//! 3. `vrfbind` installs the filter and sends the listener over the pair. The supervisor says that it
+//!    is ready, or what is missing. `vrfbind` executes the program.
+//! 4. The supervisor answers, one call at a time. POLLHUP on the listener says that the last process of the
+//!    tree has gone (Linux 5.9), and it ends.
+//!
+//! If the supervisor is killed, the listener is closed, and the kernel answers each such call of the tree, also
+//! those that wait, with ENOSYS: no socket, rather than an unbound one. Nobody can listen again.
+//!
+//! **No more than the caller may have.** A socket is made with the supervisor's rights and in its network namespace unless
+//! something is done about it. So, for each call ([`Caller`]):
+//!
+//! - The network namespace is the caller's. If it is not ours, a thread enters it (setns(2), CAP_SYS_ADMIN), makes the socket
+//!   and ends, so that there is no way back to be lost. Where it cannot be entered or seen: EPERM.
+//! - The owner, which `iptables -m owner`, `ip rule ... uidrange` and INET_DIAG show, is the caller's effective user
+//!   and group (setfsuid(2)). If we may not set it: EPERM.
+//! - Types other than stream, datagram, seqpacket and DCCP take the caller's CAP_NET_RAW in the user namespace that owns
+//!   its network namespace, as inet_create of net/ipv4 asks of who calls it.
+//! - An ICMP datagram socket takes a group within net.ipv4.ping_group_range. If the caller's groups are not ours, a
+//!   thread takes them on, and the kernel judges (ping_init_sock). If we may not take them: EPERM.
+//!
+//! What stays the supervisor's: its cgroup (`meta cgroup` of nft) and its security label (SELinux, AppArmor).
+//!
+//! Facts about the caller come from /proc/TID, and a number can be given to another thread once its own has gone. But
+//! while a notification can be answered its thread sleeps in that very call; and if the answer fails (ENOENT),
+//! the socket, whoever it was made for, is closed and nobody has had it.
+//!
+//! Needs Linux 5.14 (an answer with a descriptor in one step). Before 5.19 a signal with a handler
+//! interrupts a call that is being answered, which then begins anew.
+
+mod caller;
+mod serve;
+mod start;
+
+pub use start::{start, vrf_around};
+
+use std::path::PathBuf;
+use std::{fs, io};
+
+/// Names the supervisor's process to the tree, for [`status`](crate::status). A program may change or lose it.
+pub const VARIABLE: &str = "VRFBIND_SUPERVISOR";
+
+/// What /proc/PID/fd says of a listener.
+const LISTENER: &str = "anon_inode:seccomp notify";
+
+/// Whether a process listens to somebody's system calls, as a supervisor does. An error: it is not there, or its
+/// descriptors may not be looked at.
+pub fn is_listening(process: u32) -> io::Result<bool> {
+    let is_listener = |link: PathBuf| link.as_os_str() == LISTENER;
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?;
+    Ok(descriptors
+        .flatten()
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(is_listener)))
+}
