@@ -9,6 +9,7 @@ pub mod device;
 pub mod filter;
 pub mod info;
 pub mod socket;
+pub mod request;
 
 pub use device::{BadName, DeviceName, NAME_SIZE};
 pub use info::Info;

@@ -1,67 +1,59 @@
 //! The supervisor at work: it takes a call, makes the socket, and answers.
 
-use super::caller::{Caller, Inode, Owner, PLAIN, Status};
-use crate::failure::{Failure, refuse};
+use super::caller::{Caller, Named, Owner, PLAIN, Status, as_owner};
 use crate::sys::{self, Call};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg, setsockopt, sockopt};
-use nix::sys::stat::Mode;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rules::DeviceName;
-use std::ffi::OsStr;
-use std::io::IoSliceMut;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use rules::request::Vrf;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{process, thread};
 
-pub(super) fn cannot(call: &str, errno: Errno) -> Failure {
-    refuse(format!("cannot supervise: {call}: {}", errno.desc()))
-}
+/// What is in the way of a supervisor: a clause to be put after "cannot supervise: ".
+pub type Obstacle = String;
 
-pub(super) fn too_old() -> Failure {
-    refuse("cannot supervise: that takes Linux 5.14 with seccomp notifications")
+pub(super) fn cannot(call: &str, errno: Errno) -> Obstacle {
+    format!("{call}: {}", errno.desc())
 }
 
 /// What makes the sockets, and what it needs for that.
 pub(super) struct Supervisor {
-    listener: OwnedFd,
     /// /proc, of our process namespace, wherever the tree mounts what.
     proc: OwnedFd,
-    device: DeviceName,
-    netns: Inode,
+    /// The VRF of programs that name none.
+    own: Vrf,
+    /// Whether a program of the tree has named another one.
+    is_mixed: AtomicBool,
+    netns: OsString,
     owner: Owner,
     groups: Vec<u32>,
 }
 
 impl Supervisor {
-    pub(super) fn prepare(link: &OwnedFd, device: &DeviceName) -> Result<Self, Failure> {
-        let listener =
-            receive_listener(link).map_err(|errno| cannot("receiving the listener", errno))?;
-        if !sys::can_give(listener.as_fd()) {
-            return Err(too_old());
+    pub(super) fn new(proc: OwnedFd, device: &DeviceName) -> Result<Self, Obstacle> {
+        let myself = process::id();
+        if nix::fcntl::readlinkat(&proc, "self") != Ok(myself.to_string().into()) {
+            return Err(
+                "/proc is not mounted, or shows another process namespace than ours".to_owned(),
+            );
         }
-        sys::wake_synchronously(listener.as_fd());
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let proc = open("/proc", flags, Mode::empty()).map_err(|errno| cannot("/proc", errno))?;
-        let myself = process::id().to_string();
-        let ours = nix::fcntl::readlinkat(&proc, "self");
-        if ours != Ok(myself.into()) {
-            return Err(refuse(
-                "cannot supervise: /proc is not mounted, or shows another process namespace than ours",
-            ));
-        }
+        let owner = Owner::ours();
         let ours = Caller {
             proc: proc.as_fd(),
-            thread: process::id(),
+            thread: myself,
+            reader: owner,
         };
-        let seen = || Ok((ours.netns()?, ours.owner()?, Status::of(&ours)?.groups));
-        let (netns, owner, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
+        let seen = || Ok((ours.netns()?, Status::of(&ours)?.groups));
+        let (netns, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
         Ok(Self {
-            listener,
             proc,
-            device: *device,
+            own: Vrf::Device(*device),
+            is_mixed: AtomicBool::new(false),
             netns,
             owner,
             groups,
@@ -69,33 +61,20 @@ impl Supervisor {
     }
 
     /// Answers until there is nobody left who could ask.
-    pub(super) fn serve(&self) {
-        let listener = self.listener.as_fd();
+    pub(super) fn serve(&self, listener: &OwnedFd) {
         loop {
-            let mut polled = [PollFd::new(listener, PollFlags::POLLIN)];
-            match poll(&mut polled, PollTimeout::NONE) {
-                Ok(_) => {}
-                Err(Errno::EINTR) => continue,
-                Err(_) => return,
-            }
-            let [polled] = polled;
-            let events = polled.revents().unwrap_or(PollFlags::POLLERR);
-            if !events.contains(PollFlags::POLLIN) {
-                return;
-            }
             match sys::receive(listener) {
-                Ok(call) => self.answer(&call),
-                // Its thread was killed between the two.
-                Err(Errno::ENOENT | Errno::EINTR) => {}
+                Ok(call) => self.answer(listener, &call),
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOENT) if !has_ended(listener, PollTimeout::ZERO) => {}
                 Err(_) => return,
             }
         }
     }
 
-    fn answer(&self, call: &Call) {
-        let listener = self.listener.as_fd();
+    fn answer(&self, listener: &OwnedFd, call: &Call) {
         let given = self
-            .born(call)
+            .create(call)
             .and_then(|socket| sys::give(listener, call, &socket));
         if let Err(errno) = given {
             // ENOENT: who asked is gone.
@@ -103,22 +82,24 @@ impl Supervisor {
         }
     }
 
-    /// A socket as the caller would have got it, on our device.
-    fn born(&self, call: &Call) -> Result<OwnedFd, Errno> {
+    /// A socket as the caller would have got it, in the VRF that was asked for.
+    fn create(&self, call: &Call) -> Result<OwnedFd, Errno> {
         let caller = Caller {
             proc: self.proc.as_fd(),
             thread: call.thread,
+            reader: self.owner,
         };
         let is_elsewhere = caller.netns()? != self.netns;
+        let vrf = self.vrf(call, &caller)?;
         let groups = if call.is_ping() {
             Some(Status::of(&caller)?.groups).filter(|groups| *groups != self.groups)
         } else {
             None
         };
         if !is_elsewhere && groups.is_none() {
-            return self.make(call, &caller);
+            return self.create_here(call, &caller, vrf);
         }
-        let change_and_make = || {
+        let change_and_create = || {
             if is_elsewhere {
                 setns(caller.open("ns/net")?, CloneFlags::CLONE_NEWNET)
                     .map_err(|_| Errno::EPERM)?;
@@ -126,59 +107,87 @@ impl Supervisor {
             if let Some(groups) = &groups {
                 sys::set_groups_of_thread(groups)?;
             }
-            self.make(call, &caller)
+            self.create_here(call, &caller, vrf)
         };
         thread::scope(|scope| {
-            let thread = thread::Builder::new().stack_size(64 << 10);
-            let thread = thread.spawn_scoped(scope, change_and_make);
+            let thread = thread::Builder::new().stack_size(SMALL_STACK);
+            let thread = thread.spawn_scoped(scope, change_and_create);
             let result = thread.map_err(|_| Errno::ENOMEM)?.join();
             result.unwrap_or(Err(Errno::EPERM))
         })
     }
 
-    /// In the caller's network namespace.
-    fn make(&self, call: &Call, caller: &Caller) -> Result<OwnedFd, Errno> {
+    /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's.
+    fn vrf(&self, call: &Call, caller: &Caller) -> Result<Vrf, Errno> {
+        if let Some(vrf) = call.vrf {
+            self.note(vrf);
+            return Ok(vrf);
+        }
+        match caller.named()? {
+            Named::Nothing => Ok(self.own),
+            Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
+            // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
+            Named::Vrf(vrf)
+                if !caller.is_secure()? || Status::of(caller)?.user == self.owner.user =>
+            {
+                self.note(vrf);
+                Ok(vrf)
+            }
+            Named::Unknown if !self.is_mixed.load(Relaxed) => Ok(self.own),
+            Named::Vrf(_) | Named::Unknown | Named::Invalid => Err(Errno::EPERM),
+        }
+    }
+
+    fn note(&self, vrf: Vrf) {
+        if vrf != self.own {
+            self.is_mixed.store(true, Relaxed);
+        }
+    }
+
+    /// In the network namespace that this thread is in.
+    fn create_here(&self, call: &Call, caller: &Caller, vrf: Vrf) -> Result<OwnedFd, Errno> {
         if !PLAIN.contains(&call.plain_kind()) && !caller.has_net_raw()? {
             return Err(Errno::EPERM);
         }
-        let owner = caller.owner()?;
-        let socket = self.as_owner(owner, || {
+        let socket = as_owner(caller.owner()?, self.owner, || {
             sys::socket(call.domain, call.kind | libc::SOCK_CLOEXEC, call.protocol)
         })?;
-        bind(&socket, &self.device)?;
-        Ok(socket)
-    }
-
-    fn as_owner(
-        &self,
-        owner: Owner,
-        make: impl FnOnce() -> Result<OwnedFd, Errno>,
-    ) -> Result<OwnedFd, Errno> {
-        if owner == self.owner {
-            return make();
+        if let Vrf::Device(device) = vrf {
+            bind(&socket, &device)?;
         }
-        let made = sys::set_owner(owner.user, owner.group).and_then(|()| make());
-        // What we are can always be set again.
-        sys::set_owner(self.owner.user, self.owner.group)?;
-        made
+        Ok(socket)
     }
 }
 
-fn receive_listener(link: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let mut text = [0; 16];
-    let mut parts = [IoSliceMut::new(&mut text)];
-    let mut space = nix::cmsg_space!(i32);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(link.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-    for part in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = part
-            && let [fd] = fds[..]
-        {
-            return Ok(sys::received(fd));
-        }
-    }
-    // `vrfbind` could not install the filter, and has said so.
-    Err(Errno::ECANCELED)
+/// Ends this process when the last process of the tree has gone.
+///
+/// Before Linux 6.11 the call that waits for the next notification does not end then, and poll(2) says it. To poll before
+/// each would cost more than all the rest where many threads wait, since it looks at all of them (seccomp_notify_poll,
+/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once.
+pub(super) fn end_with_tree(listener: &'static OwnedFd) -> Result<(), Obstacle> {
+    let watch = || {
+        while !has_ended(listener, PollTimeout::NONE) {}
+        process::exit(0)
+    };
+    let thread = thread::Builder::new().stack_size(SMALL_STACK).spawn(watch);
+    thread
+        .map(drop)
+        .map_err(|error| format!("a second thread: {error}"))
+}
+
+/// Enough for what the supervisor's threads do; the least that pthread_attr_setstacksize(3) takes is 16 KiB.
+const SMALL_STACK: usize = 64 << 10;
+
+/// Whether the last process of the tree has gone: POLLHUP, since Linux 5.9.
+fn has_ended(listener: &OwnedFd, timeout: PollTimeout) -> bool {
+    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::empty())];
+    let [polled] = match poll(&mut polled, timeout) {
+        Ok(_) => polled,
+        Err(_) => return false,
+    };
+    polled
+        .revents()
+        .is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
 /// SO_BINDTODEVICE. EPERM: somebody has bound the socket already, by a BPF program on our cgroup (`ip vrf exec`
