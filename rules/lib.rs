@@ -8,8 +8,8 @@
 pub mod device;
 pub mod filter;
 pub mod info;
-pub mod socket;
 pub mod request;
+pub mod socket;
 
 pub use device::{BadName, DeviceName, NAME_SIZE};
 pub use info::Info;

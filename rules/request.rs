@@ -3,8 +3,8 @@
 //! The supervisor puts a socket into the VRF that its caller's environment names. A program of ours that has to be sure,
 //! or that knows better, names the VRF in the call itself: in the last three argument registers, which the kernel ignores in
 //! socket(2) and shows to a listener. [`MARK`] is in the fourth, the name in the other two. The sixth register
-//! never holds [`COOKIE`](crate::filter::COOKIE), which would keep the call from the supervisor: a name ends with a NUL
-//! there, and the cookie does not.
+//! never holds [`MARKER`](crate::filter::MARKER), which would keep the call from the supervisor: a name ends with a NUL
+//! there, and the marker does not.
 //!
 //! Any program may do this, and gains nothing by it: it could have named the VRF in its environment.
 
@@ -59,7 +59,7 @@ impl Vrf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filter::COOKIE;
+    use crate::filter::MARKER;
 
     #[test]
     fn a_name_survives_the_registers() {
@@ -82,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn no_name_is_the_cookie() {
+    fn no_name_is_the_marker() {
         let longest = Vrf::of(b"!!!!!!!!abcdefg").unwrap();
-        // The last byte of a padded name, and the same byte of the cookie.
+        // The last byte of a padded name, and the same byte of the marker.
         assert_eq!(longest.arguments()[2].to_ne_bytes()[7], 0);
-        assert_ne!(COOKIE.to_ne_bytes()[7], 0);
+        assert_ne!(MARKER.to_ne_bytes()[7], 0);
     }
 }

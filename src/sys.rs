@@ -443,11 +443,13 @@ pub fn is_supervised() -> bool {
     is_answered(filter::SUPERVISED_ERRNO)
 }
 
-/// Whether the seal answers its question with this errno.
+/// Whether the seal answers one of its questions with this errno.
 fn is_answered(errno: c_int) -> bool {
-    // SAFETY: takes no pointers.
-    let answer = unsafe { syscall!(Sysno::socket, filter::ASK_FAMILY, 0, 0) };
-    answer == Err(Errno::new(errno))
+    let answers = filter::QUESTIONS.map(|(family, sock_type)| {
+        // SAFETY: takes no pointers.
+        unsafe { syscall!(Sysno::socket, family, sock_type, 0) }
+    });
+    answers.contains(&Err(Errno::new(errno)))
 }
 
 /// Seals this process and all its children: since Linux 3.5 (seccomp filters), for good.

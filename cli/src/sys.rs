@@ -7,7 +7,7 @@ pub mod foreign;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use rules::filter::{ASK_FAMILY, IS_KNOWN, Instruction, LENGTH, SEALED_ERRNO, SUPERVISED_ERRNO};
+use rules::filter::{IS_KNOWN, Instruction, LENGTH, QUESTIONS, SEALED_ERRNO, SUPERVISED_ERRNO};
 use rules::request::Vrf;
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::fs::File;
@@ -102,14 +102,21 @@ pub enum Around {
     Supervisor,
 }
 
-/// Asks the seal, by the question that it answers ([`rules::filter`]).
+/// Asks the seal, by the questions that it answers ([`rules::filter`]).
 pub fn around() -> Around {
-    // SAFETY: takes no pointers.
-    match unsafe { syscall!(Sysno::socket, ASK_FAMILY, 0, 0) }.map_err(syscalls::Errno::into_raw) {
-        Err(SEALED_ERRNO) => Around::Seal,
-        Err(SUPERVISED_ERRNO) => Around::Supervisor,
-        _ => Around::Nothing,
-    }
+    let answer = |(family, sock_type): (u32, u32)| {
+        // SAFETY: takes no pointers.
+        let answer = unsafe { syscall!(Sysno::socket, family, sock_type, 0) };
+        match answer.map_err(syscalls::Errno::into_raw) {
+            Err(SEALED_ERRNO) => Some(Around::Seal),
+            Err(SUPERVISED_ERRNO) => Some(Around::Supervisor),
+            _ => None,
+        }
+    };
+    QUESTIONS
+        .into_iter()
+        .find_map(answer)
+        .unwrap_or(Around::Nothing)
 }
 
 /// Whether io_uring_setup(2) is there: ENOSYS is the seal's answer, and that of a kernel without it.
