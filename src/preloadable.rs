@@ -51,7 +51,7 @@ pub fn notice(program: Program, library: *const c_char) {
         line.text(SEAL_VARIABLE.as_bytes());
         line.text(b")");
         if reason != OTHER_MACHINE {
-            line.text(b"; `vrfbind exec --supervise` serves it");
+            line.text(b"; a supervisor would serve it, see vrfbind(1)");
         }
         line.text(b"\n");
         line.write_to_stderr();
