@@ -154,20 +154,19 @@ loses_the_library() {
 	before 5.14 || says "$bound" "${start[@]}" "${options[@]}" "${become_nobody[@]}"
 }
 
-# A program that the command cannot read to know what it is; if it is static, no supervisor of nobody's may look at it.
+# A program that the command cannot read to know what it is.
 cannot_be_looked_at() {
-	local command
-	install -m 0711 "$scratch/ask-static" "$scratch/closed-static"
-	install -m 0711 "$scratch/ask" "$scratch/closed"
-	says "$unbound" "${nobody[@]}" "$scratch/closed-static" tcp udp6
-	for command in "${start[*]}" "${sealed[*]}"; do
-		read -ra command <<<"$command"
-		says "$none" "${nobody[@]}" "${command[@]}" "$device" "$scratch/closed-static" tcp udp6
-		says "$bound" "${nobody[@]}" "${command[@]}" "$device" "$scratch/closed" tcp udp6
-		ends 0 "${nobody[@]}" "${command[@]}" "$device" "$scratch/closed-static" tcp
-		grep -q "^vrfbind: $scratch/closed-static may be executed and not read: .*EPERM" "$scratch/said.stderr"
+	local program
+	for program in ask ask-static; do
+		install -m 0711 "$scratch/$program" "$scratch/closed-$program"
+		says "$unbound" "${nobody[@]}" "$scratch/closed-$program" tcp udp6
+		refused 125 "closed-$program is not .*read: .*--no-supervise" \
+			"${nobody[@]}" "${sealed[@]}" "$device" "$scratch/closed-$program" tcp
+		refused 125 "closed-$program is not .*read, .*within this tree" \
+			"${sealed[@]}" "$device" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed-$program" tcp
+		before 5.14 || says "$bound" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed-$program" tcp udp6
 	done
-	before 5.14 || says "$bound" "${start[@]}" "$device" "$scratch/closed-static" tcp udp6
+	before 5.14 || says "$bound" "${start[@]}" "$device" "$scratch/closed-ask-static" tcp udp6
 }
 
 no_seal() {
@@ -434,7 +433,7 @@ point 'scripts are followed to their interpreter' scripts
 point 'an LD_PRELOAD that is there is kept' keeps_preloads
 point 'what passes the library by gets no socket' seals
 root_point 'nor does a program that ld.so finds no library for' loses_the_library
-root_point 'nor does one that cannot be looked at, and has no library, and a line says so' cannot_be_looked_at
+root_point 'a program that may not be read is supervised, or refused' cannot_be_looked_at
 point '--no-seal leaves the seal off' no_seal
 point 'a static program typed into a shell is told why it gets no socket' line_in_a_shell
 point 'the command itself is not said to get no sockets' itself

@@ -97,7 +97,6 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
         Plan::Seal => seal(args).map(|()| None)?,
         Plan::Supervise => supervise(args, &program, &device)?.map(|pid| pid.to_string().into()),
     };
-    warn_of_unreadable(&program);
     let settings = Settings {
         vrf: device.as_bytes(),
         library: Some(&library),
@@ -171,12 +170,14 @@ enum Plan {
     Supervise,
 }
 
-/// Whether the library cannot be preloaded into it, and a supervisor can make its sockets.
+/// Whether the library cannot be preloaded into it, or nobody knows since it may not be read, and a supervisor can make its
+/// sockets.
 fn needs_supervisor(program: &Program) -> bool {
-    matches!(
-        program.kind,
-        Kind::Static | Kind::FileCapabilities | Kind::SetId
-    )
+    match program.kind {
+        Kind::Static | Kind::FileCapabilities | Kind::SetId => true,
+        Kind::Unknown => access(&program.runs, AccessFlags::R_OK) == Err(Errno::EACCES),
+        _ => false,
+    }
 }
 
 /// Rejects what neither the library nor a supervisor can serve. A set-user-ID program is served if it stays one: if nobody
@@ -260,18 +261,6 @@ fn supervise(args: &Args, program: &Program, device: &DeviceName) -> Result<Opti
          IPv4 and IPv6 sockets"
     ));
     Ok(None)
-}
-
-/// A program that may be executed and not read is preloaded if it is dynamic. If it is static, the supervisor may not look at
-/// it either (proc(5), PR_SET_DUMPABLE).
-fn warn_of_unreadable(program: &Program) {
-    let is_unreadable = access(&program.runs, AccessFlags::R_OK) == Err(Errno::EACCES);
-    if program.kind == Kind::Unknown && is_unreadable {
-        warn(&format!(
-            "{} may be executed and not read: if it is statically linked, its IPv4 and IPv6 sockets fail with EPERM",
-            program.runs.display()
-        ));
-    }
 }
 
 /// Where standard error cannot be written to, there is nobody to warn.

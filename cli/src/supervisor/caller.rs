@@ -84,11 +84,10 @@ impl Caller<'_> {
         format!("{}/{name}", self.thread)
     }
 
-    /// Looks at something in /proc, by our own rights, or by the caller's, which suffice for what it may look at itself:
-    /// so a process of another user is served without CAP_SYS_PTRACE, unless it has kept others from looking by
-    /// changing its user and not executing a program since (PR_SET_DUMPABLE in prctl(2)).
-    ///
-    /// What cannot be seen may not be served: a thread of another process namespace, or hidden by hidepid=.
+    /// Looks at something in /proc by our own rights, or by those of the caller's user, which suffice to look at his
+    /// processes: so they are served without CAP_SYS_PTRACE. EPERM: it cannot be seen. The thread may be of another
+    /// process namespace, or hidden by hidepid=; or much of its process is hidden, because it has changed its user and
+    /// not executed a program since, or may not read its own program (PR_SET_DUMPABLE in prctl(2)).
     fn look<R>(&self, look: impl Fn() -> Result<R, Errno>) -> Result<R, Errno> {
         let seen = match look() {
             Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?, self.reader, look),
@@ -115,10 +114,21 @@ impl Caller<'_> {
         Ok(bytes)
     }
 
+    fn inode(&self, name: &str) -> Result<Inode, Errno> {
+        let path = self.path(name);
+        let file = self.look(|| fstatat(self.proc, path.as_str(), AtFlags::empty()))?;
+        Ok(inode(&file))
+    }
+
     /// What its network namespace is known by (namespaces(7)).
     pub(super) fn netns(&self) -> Result<OsString, Errno> {
         let path = self.path("ns/net");
         self.look(|| readlinkat(self.proc, path.as_str()))
+    }
+
+    /// A file that each network namespace has one of, and which everybody may see (fs/proc/proc_net.c).
+    pub(super) fn net_dev(&self) -> Result<Inode, Errno> {
+        self.inode("net/dev")
     }
 
     /// Its effective user and group: those of its directory, however little it may be looked into (task_dump_owner,
@@ -136,7 +146,10 @@ impl Caller<'_> {
     /// The VRF that the environment names which its program was executed with. Reads no more of it than it must:
     /// `vrfbind exec` puts the variable first.
     pub(super) fn named(&self) -> Result<Named, Errno> {
-        let mut file = self.open("environ")?;
+        let mut file = match self.open("environ") {
+            Err(Errno::EPERM) => return Ok(Named::Unknown),
+            result => result?,
+        };
         let mut environ = Vec::new();
         loop {
             let (length, room) = (environ.len(), environ.len().max(2048));
@@ -164,9 +177,7 @@ impl Caller<'_> {
         if Status::of(self)?.capabilities & CAP_NET_RAW == 0 {
             return Ok(false);
         }
-        let path = self.path("ns/user");
-        let its_own = self.look(|| fstatat(self.proc, path.as_str(), AtFlags::empty()))?;
-        let its_own = inode(&its_own);
+        let its_own = self.inode("ns/user")?;
         let mut namespace = sys::owner_of_namespace(&self.open("ns/net")?);
         while let Ok(one) = namespace {
             if inode(&fstat(&one)?) == its_own {
@@ -178,7 +189,9 @@ impl Caller<'_> {
     }
 }
 
-fn inode(file: &FileStat) -> (libc::dev_t, libc::ino_t) {
+pub(super) type Inode = (libc::dev_t, libc::ino_t);
+
+fn inode(file: &FileStat) -> Inode {
     (file.st_dev, file.st_ino)
 }
 
@@ -190,7 +203,7 @@ pub(super) enum Named {
     Vrf(Vrf),
     /// What cannot be a VRF.
     Invalid,
-    /// The program has overwritten it, as setproctitle(3) does.
+    /// It cannot be read, or the program has written over it, as setproctitle(3) does.
     Unknown,
 }
 
@@ -314,7 +327,8 @@ mod tests {
         let proc = File::open("/proc").unwrap();
         let nobody = caller(&proc, 0);
         assert_eq!(nobody.netns(), Err(Errno::EPERM));
-        assert_eq!(nobody.named(), Err(Errno::EPERM));
+        assert_eq!(nobody.net_dev(), Err(Errno::EPERM));
+        assert_eq!(nobody.named(), Ok(Named::Unknown));
         assert!(nobody.owner().is_err_and(|errno| errno == Errno::EPERM));
     }
 

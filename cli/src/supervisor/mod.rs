@@ -32,16 +32,17 @@
 //! **Which VRF.** A tree has one listener (a second one is EBUSY), and yet `vrfbind exec` may be nested in it. So a socket goes
 //! into the VRF that its caller's environment names (/proc/TID/environ: what the program was *executed* with, as the
 //! library reads it at load), `default` included. Where that is silent, because it was scrubbed, into the
-//! tree's own. Where it cannot be read or is no name: EPERM. Where the program has written over it (setproctitle(3)), into the
-//! tree's own as long as nobody in the tree has named another one, and then: EPERM. A program that gains privileges by being
-//! executed (AT_SECURE) takes no other VRF than the tree's from anybody but the user who has started the tree: EPERM.
-//! A program of ours may name the VRF in the call itself ([`rules::request`]).
+//! tree's own; where it is no name: EPERM. Where it cannot be read, or the program has written over it (setproctitle(3)),
+//! into the tree's own as long as that is the only one: once somebody in the tree has named another, EPERM. A nested `vrfbind
+//! exec` and the library say so before they start a program that is to be in another VRF. A program that gains
+//! privileges by being executed (AT_SECURE) takes no other VRF than the tree's from anybody but the user who has started
+//! the tree: EPERM. A program of ours may name the VRF in the call itself ([`rules::request`]).
 //!
 //! **No more than the caller may have.** A socket is made with the supervisor's rights and in its network namespace unless
 //! something is done about it. So, for each call ([`caller`]):
 //!
 //! - The network namespace is the caller's. If it is not ours, a thread enters it (setns(2), CAP_SYS_ADMIN), makes the socket
-//!   and ends, so that there is no way back to be lost. Where it cannot be entered or seen: EPERM.
+//!   and ends, so that there is no way back to be lost. Where it cannot be entered, or that it is ours cannot be seen: EPERM.
 //! - The owner, which `iptables -m owner`, `ip rule ... uidrange` and INET_DIAG show, is the caller's effective user
 //!   and group (setfsuid(2)). If we may not set it: EPERM.
 //! - Types other than stream, datagram, seqpacket and DCCP take the caller's CAP_NET_RAW in the user namespace that owns

@@ -1,6 +1,6 @@
 //! The supervisor at work: it takes a call, makes the socket, and answers.
 
-use super::caller::{Caller, Named, Owner, PLAIN, Status, as_owner};
+use super::caller::{Caller, Inode, Named, Owner, PLAIN, Status, as_owner};
 use crate::sys::{self, Call};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -30,6 +30,7 @@ pub(super) struct Supervisor {
     /// Whether a program of the tree has named another one.
     is_mixed: AtomicBool,
     netns: OsString,
+    net_dev: Inode,
     owner: Owner,
     groups: Vec<u32>,
 }
@@ -48,13 +49,14 @@ impl Supervisor {
             thread: myself,
             reader: owner,
         };
-        let seen = || Ok((ours.netns()?, Status::of(&ours)?.groups));
-        let (netns, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
+        let seen = || Ok((ours.netns()?, ours.net_dev()?, Status::of(&ours)?.groups));
+        let (netns, net_dev, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
         Ok(Self {
             proc,
             own: Vrf::Device(*device),
             is_mixed: AtomicBool::new(false),
             netns,
+            net_dev,
             owner,
             groups,
         })
@@ -89,7 +91,7 @@ impl Supervisor {
             thread: call.thread,
             reader: self.owner,
         };
-        let is_elsewhere = caller.netns()? != self.netns;
+        let is_elsewhere = self.is_elsewhere(&caller)?;
         let vrf = self.vrf(call, &caller)?;
         let groups = if call.is_ping() {
             Some(Status::of(&caller)?.groups).filter(|groups| *groups != self.groups)
@@ -115,6 +117,15 @@ impl Supervisor {
             let result = thread.map_err(|_| Errno::ENOMEM)?.join();
             result.unwrap_or(Err(Errno::EPERM))
         })
+    }
+
+    /// Whether the caller is in another network namespace than we. Of a process that hides which one it is in, that it is
+    /// ours can be seen all the same.
+    fn is_elsewhere(&self, caller: &Caller) -> Result<bool, Errno> {
+        match caller.netns() {
+            Err(_) if caller.net_dev()? == self.net_dev => Ok(false),
+            netns => Ok(netns? != self.netns),
+        }
     }
 
     /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's.
