@@ -8,7 +8,7 @@
 //!
 //! Any program may do this, and gains nothing by it: it could have named the VRF in its environment.
 
-use crate::{DEFAULT, DeviceName, NAME_SIZE};
+use crate::{DEFAULT, DeviceName};
 
 /// What the fourth register holds.
 const MARK: u64 = 0x7672_6662_696e_643f;
@@ -31,29 +31,28 @@ impl Vrf {
         DeviceName::new(name).ok().map(Self::Device)
     }
 
-    /// The fourth, fifth and sixth argument of a socket(2) that asks for this.
-    pub fn arguments(self) -> [u64; 3] {
-        let mut name = [0; NAME_SIZE];
+    /// The name that stands for it.
+    pub const fn name(self) -> DeviceName {
         match self {
-            Self::Device(device) => name = *device.padded(),
-            Self::Default => {
-                for (to, &from) in name.iter_mut().zip(DEFAULT) {
-                    *to = from;
-                }
-            }
+            Self::Device(device) => device,
+            Self::Default => DeviceName::from_padded(*b"default\0\0\0\0\0\0\0\0\0"),
         }
-        let name = u128::from_ne_bytes(name);
-        [MARK, name as u64, (name >> 64) as u64]
     }
 
     /// What these arguments ask for. None: nothing, or what cannot be a name.
-    pub fn asked(arguments: [u64; 3]) -> Option<Self> {
+    pub fn of_arguments(arguments: [u64; 3]) -> Option<Self> {
         let [MARK, low, high] = arguments else {
             return None;
         };
         let name = (u128::from(high) << 64 | u128::from(low)).to_ne_bytes();
         Self::of(DeviceName::from_padded(name).as_bytes())
     }
+}
+
+/// The fourth, fifth and sixth argument of a socket(2) that asks for the VRF of this name.
+pub const fn arguments(name: &DeviceName) -> [u64; 3] {
+    let name = u128::from_ne_bytes(*name.padded());
+    [MARK, name as u64, (name >> 64) as u64]
 }
 
 #[cfg(test)]
@@ -65,7 +64,8 @@ mod tests {
     fn a_name_survives_the_registers() {
         for name in [&b"default"[..], b"b", b"blue", b"abcdefghijklmno"] {
             let vrf = Vrf::of(name).unwrap();
-            assert_eq!(Vrf::asked(vrf.arguments()), Some(vrf));
+            assert_eq!(vrf.name().as_bytes(), name);
+            assert_eq!(Vrf::of_arguments(arguments(&vrf.name())), Some(vrf));
         }
         assert_eq!(Vrf::of(b"default"), Some(Vrf::Default));
         assert_eq!(Vrf::of(b""), None);
@@ -74,18 +74,18 @@ mod tests {
 
     #[test]
     fn other_registers_name_nothing() {
-        let [mark, low, high] = Vrf::Default.arguments();
-        assert_eq!(Vrf::asked([mark ^ 1, low, high]), None);
-        assert_eq!(Vrf::asked([mark, 0, 0]), None);
-        assert_eq!(Vrf::asked([mark, u64::MAX, u64::MAX]), None);
-        assert_eq!(Vrf::asked([0; 3]), None);
+        let [mark, low, high] = arguments(&Vrf::Default.name());
+        assert_eq!(Vrf::of_arguments([mark ^ 1, low, high]), None);
+        assert_eq!(Vrf::of_arguments([mark, 0, 0]), None);
+        assert_eq!(Vrf::of_arguments([mark, u64::MAX, u64::MAX]), None);
+        assert_eq!(Vrf::of_arguments([0; 3]), None);
     }
 
     #[test]
     fn no_name_is_the_marker() {
-        let longest = Vrf::of(b"!!!!!!!!abcdefg").unwrap();
+        let longest = DeviceName::new(b"!!!!!!!!abcdefg").unwrap();
         // The last byte of a padded name, and the same byte of the marker.
-        assert_eq!(longest.arguments()[2].to_ne_bytes()[7], 0);
+        assert_eq!(arguments(&longest)[2].to_ne_bytes()[7], 0);
         assert_ne!(MARKER.to_ne_bytes()[7], 0);
     }
 }

@@ -13,7 +13,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
 use rules::socket::SOCKADDR_IN6;
-use rules::{DeviceName, NAME_SIZE, filter};
+use rules::{DeviceName, NAME_SIZE, filter, request};
 #[cfg(not(target_arch = "x86"))]
 use syscalls::Sysno::{fstat as FSTAT, getgid as GETGID, getuid as GETUID, mmap as MMAP};
 #[cfg(target_arch = "x86")]
@@ -431,6 +431,27 @@ pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<c_int,
         error @ ..0 => Err(Errno::new(-error as c_int)),
         fd => Ok(fd as c_int),
     }
+}
+
+/// socket(2) of the supervisor, which is told the VRF. What is left in the registers asks for the same VRF again.
+pub fn supervised_socket(
+    vrf: &DeviceName,
+    [domain, sock_type, protocol]: [c_int; 3],
+) -> Result<c_int, Errno> {
+    let [fourth, fifth, sixth] = request::arguments(vrf);
+    // SAFETY: takes no pointers.
+    let fd = unsafe {
+        syscall!(
+            Sysno::socket,
+            domain,
+            sock_type,
+            protocol,
+            fourth,
+            fifth,
+            sixth
+        )
+    }?;
+    Ok(fd as c_int)
 }
 
 /// Whether a seal is around this process, in either form.

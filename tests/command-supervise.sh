@@ -525,7 +525,9 @@ unnamed() {
 	says 'tcp EPERM' "${outer[@]}" "$vrfbind" exec default "$ask" title tcp
 	says "tcp $device"$'\ntcp unbound\ntcp EPERM\n'"tcp $device" "${outer[@]}" sh -c '
 		"$0" title tcp; VRFBIND_VRF=default "$0" tcp; "$0" title tcp; "$0" scrub run "$0" tcp' "$ask"
-	# The library knows what it has read.
+	# The library says what it starts.
+	says 'tcp EPERM' "${outer[@]}" sh -c 'VRFBIND_VRF=default "$0" title tcp' "$ask"
+	# It knows itself what it has read.
 	says "tcp $device" "${outer[@]}" "$scratch/ask" title tcp
 }
 
@@ -561,6 +563,7 @@ unreadable() {
 		says "tcp $device"$'\n'"udp6 $device" "${outer[@]}" "$scratch/closed-$program" tcp udp6
 	done
 	says 'tcp EPERM' "${outer[@]}" "$vrfbind" exec default "$scratch/closed-ask-static" tcp
+	says 'tcp EPERM' "${outer[@]}" sh -c 'VRFBIND_VRF=default exec "$0" tcp' "$scratch/closed-ask-static"
 	says 'tcp unbound' "${outer[@]}" "$vrfbind" exec default "$scratch/closed-ask" tcp
 	says 'tcp EPERM' "${nobody[@]}" "$vrfbind" exec --any-device lo \
 		unshare --user --map-root-user --net "$scratch/closed-ask-static" tcp
@@ -591,6 +594,25 @@ hidden_answer() {
 	says "tcp $device"$'\ntcp EPERM' "${start[@]}" --no-supervise "$device" \
 		"$scratch/ask" families run "$scratch/ask" tcp run "$ask" tcp
 }
+
+# A filter of the program's own that does not know SO_BINDTODEVICE, which is 25.
+own_filter() {
+	local how names outer=("${start[@]}" "$device")
+	for how in "2 25 1" "2 25 13" "2 25 38" "1 1 1"; do
+		read -ra names <<<"refuse $setsockopt $how"
+		says $'tcp unbound\nudp6 unbound' "$scratch/ask" "${names[@]}" tcp udp6
+		says "tcp $device"$'\n'"udp6 $device"$'\n'"tcp $device" "${outer[@]}" "$scratch/ask" tcp "${names[@]}" udp6 run "$scratch/ask" tcp
+		says "tcp $device"$'\n'"libc $device" "${outer[@]}" "$scratch/ask" "${names[@]}" tcp libc
+		says 'tcp unbound' "${outer[@]}" "$vrfbind" exec default "$scratch/ask" "${names[@]}" tcp
+		[ -z "$other" ] || says "tcp $other" "${outer[@]}" "${start[@]}" "$other" "$scratch/ask" "${names[@]}" tcp
+		# What the library was told counts, whatever has become of the environment.
+		says "tcp $device" "${outer[@]}" "$scratch/ask" title "${names[@]}" tcp
+		says "tcp $(error "${how##* }")" "${start[@]}" --no-supervise "$device" "$scratch/ask" "${names[@]}" tcp
+	done
+	says 'tcp ENODEV' "${outer[@]}" env VRFBIND_VRF=nosuchvrf "$scratch/ask" "${names[@]}" tcp
+	says $'raw EPERM\n'"tcp $device" "${nobody[@]}" "${outer[@]}" "$scratch/ask" "${names[@]}" raw tcp
+}
+error() { case $1 in 1) echo EPERM ;; 13) echo EACCES ;; 38) echo ENOSYS ;; esac; }
 
 # -- What it needs
 
@@ -661,7 +683,7 @@ for one in target/machines/busybox/bin/busybox target/machines/busybox/usr/bin/b
 done
 
 # Numbers of system calls.
-if [ "$(uname -m)" = x86_64 ]; then seccomp=317 ioctl=16; else seccomp=277 ioctl=29; fi
+if [ "$(uname -m)" = x86_64 ]; then seccomp=317 ioctl=16 setsockopt=54; else seccomp=277 ioctl=29 setsockopt=208; fi
 
 if before 5.14; then
 	echo 1..1
@@ -670,7 +692,7 @@ if before 5.14; then
 fi
 
 # The tier lo may be run before tests/machine.sh has unpacked one.
-if [ "$tier" = lo ]; then echo 1..32; else echo 1..33; fi
+if [ "$tier" = lo ]; then echo 1..33; else echo 1..34; fi
 point 'static programs of glibc and musl get their sockets on the device' static_programs
 root_point 'also those of nobody' static_nobody
 point 'a tree of dynamic and static programs does, whatever their environment' trees
@@ -715,6 +737,7 @@ else
 fi
 point 'an environment that names none leaves a program in the tree'\''s VRF, one that names nonsense without sockets' unnamed
 point 'a filter that hides the seal'\''s answer makes no other seal' hidden_answer
+root_point 'a filter of the program'\''s own that refuses setsockopt() leaves it its sockets' own_filter
 point 'what is in the way of a supervisor is said: the tree is only sealed, or refused' obstacles
 root_point 'so is a /proc that is missing, or of another process namespace' no_proc
 point 'two have at most 200 kB of anonymous memory each' memory

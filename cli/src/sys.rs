@@ -8,7 +8,7 @@ pub mod foreign;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use rules::filter::{IS_KNOWN, Instruction, LENGTH, QUESTIONS, SEALED_ERRNO, SUPERVISED_ERRNO};
-use rules::request::Vrf;
+use rules::request::{self, Vrf};
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -72,7 +72,7 @@ pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<OwnedFd, Er
 
 /// The same, of a supervisor, which is told the VRF ([`rules::request`]).
 pub fn socket_in(vrf: Vrf, domain: c_int, kind: c_int) -> Result<OwnedFd, Errno> {
-    socket_with(domain, kind, 0, vrf.arguments())
+    socket_with(domain, kind, 0, request::arguments(&vrf.name()))
 }
 
 fn socket_with(
@@ -267,7 +267,7 @@ pub fn receive(listener: &OwnedFd) -> Result<Call, Errno> {
         domain: argument(0),
         kind: argument(1),
         protocol: argument(2),
-        vrf: Vrf::asked([arguments[3], arguments[4], arguments[5]]),
+        vrf: Vrf::of_arguments([arguments[3], arguments[4], arguments[5]]),
     })
 }
 
