@@ -14,7 +14,9 @@
 //! the socket (SECCOMP_RET_USER_NOTIF, Linux 5.0; the command's `exec`). One tree has one of them: a refusal outranks a
 //! notification, and a second listener is EBUSY. A process finds out which by asking for a
 //! socket of the family [`ASK_FAMILY`], which does not exist: a sealed one is answered [`SEALED_ERRNO`], a
-//! supervised one [`SUPERVISED_ERRNO`], any other EAFNOSUPPORT.
+//! supervised one [`SUPERVISED_ERRNO`], any other EAFNOSUPPORT. A filter that was installed later and knows a list of
+//! families (RestrictAddressFamilies=, firejail) hides the answer, so it is asked again in families that such a list
+//! has, or else there are no IP sockets anyway: by a type that does not exist, [`ASK_TYPE`] ([`QUESTIONS`]).
 //!
 //! What else is refused, in both forms: with EPERM what carries IP under another name, socket(AF_SMC, AF_RXRPC, AF_RDS) and socket(AF_INET, AF_INET6) of IPPROTO_SMC
 //! (Linux 6.11), whose data RDMA takes past the device. With ENOSYS: io_uring, because IORING_OP_SOCKET
@@ -28,6 +30,12 @@ pub const MARKER: u64 = 0x7672_6662_696e_6421;
 
 /// The family to ask by. Families end at 46 (AF_MAX, Linux 6.18).
 pub const ASK_FAMILY: u32 = 0x7672;
+
+/// The type to ask by in AF_INET and AF_INET6: to the kernel it has unknown flags (EINVAL).
+pub const ASK_TYPE: u32 = 0x7672;
+
+/// The families and types to ask by, one after the other.
+pub const QUESTIONS: [(u32, u32); 3] = [(ASK_FAMILY, 0), (AF_INET, ASK_TYPE), (AF_INET6, ASK_TYPE)];
 
 /// The answer in a sealed process: no errno of any architecture (they end at 1133, mips's EDQUOT), and within
 /// what a filter may return (4095, MAX_ERRNO).
@@ -126,6 +134,7 @@ const RET_USER_NOTIF: u32 = 0x7fc0_0000;
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENT_0: u32 = 16;
+const ARGUMENT_1: u32 = 24;
 const ARGUMENT_2: u32 = 32;
 const ARGUMENT_5_LOW: u32 = 56;
 const ARGUMENT_5_HIGH: u32 = 60;
@@ -156,7 +165,7 @@ enum Label {
     OtherSocketcall,
     IsIoUring,
     Socket,
-    OwnProtocol,
+    Internet,
     Marker,
     Allow,
     Deny,
@@ -247,7 +256,7 @@ pub const fn filter(stranger: Stranger, io_uring: IoUring) -> [Instruction; LENG
     filter
 }
 
-const fn source(stranger: Stranger, io_uring: IoUring) -> [Line; 43] {
+const fn source(stranger: Stranger, io_uring: IoUring) -> [Line; 45] {
     use Label::*;
     use Line::*;
     let (of_stranger, answer) = match stranger {
@@ -281,13 +290,15 @@ const fn source(stranger: Stranger, io_uring: IoUring) -> [Line; 43] {
         // socket(2), by family.
         At(Socket),
         Load(ARGUMENT_0),
-        IfEqual(AF_INET, OwnProtocol, Next),
-        IfEqual(AF_INET6, OwnProtocol, Next),
+        IfEqual(AF_INET, Internet, Next),
+        IfEqual(AF_INET6, Internet, Next),
         IfEqual(AF_SMC, Deny, Next),
         IfEqual(AF_RXRPC, Deny, Next),
         IfEqual(AF_RDS, Deny, Next),
         IfEqual(ASK_FAMILY, Answer, Allow),
-        At(OwnProtocol),
+        At(Internet),
+        Load(ARGUMENT_1),
+        IfEqual(ASK_TYPE, Answer, Next),
         Load(ARGUMENT_2),
         IfEqual(IPPROTO_SMC, Deny, Marker),
         At(Marker),
@@ -381,9 +392,12 @@ mod tests {
 
     #[test]
     fn answers_who_asks() {
-        let answer = |filter| run_filter(filter, ARCH, SOCKET, [ASK_FAMILY.into(), 0, 0, 0, 0, 0]);
-        assert_eq!(answer(&SEAL), RET_ERRNO | SEALED_ERRNO as u32);
-        assert_eq!(answer(&SUPERVISED), RET_ERRNO | SUPERVISED_ERRNO as u32);
+        for (family, sock_type) in QUESTIONS {
+            let question = [family.into(), sock_type.into(), 0, 0, 0, 0];
+            let answer = |filter| run_filter(filter, ARCH, SOCKET, question);
+            assert_eq!(answer(&SEAL), RET_ERRNO | SEALED_ERRNO as u32);
+            assert_eq!(answer(&SUPERVISED), RET_ERRNO | SUPERVISED_ERRNO as u32);
+        }
         const { assert!(SUPERVISED_ERRNO <= 4095) };
     }
 

@@ -9,6 +9,7 @@ pub mod device;
 pub mod executable;
 pub mod filter;
 pub mod info;
+pub mod request;
 pub mod socket;
 
 pub use device::{BadName, DeviceName, NAME_SIZE};

@@ -34,11 +34,12 @@ use crate::log::{self, Line};
 use crate::next::{self, Strings};
 use crate::preloadable::{self, Program};
 use crate::{settings, sys};
-use core::ffi::{c_char, c_void};
+use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use rules::request::Vrf;
 use rules::socket::Setting;
-use rules::{DEFAULT, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
+use rules::{DEFAULT, DeviceName, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use syscalls::Errno;
 
 const PRELOAD: &[u8] = b"LD_PRELOAD";
@@ -140,6 +141,19 @@ pub fn with_environment<R>(
     Ok(result)
 }
 
+/// Tells the supervisor of another VRF than ours, in which a program is about to be, in case it cannot look at the program's
+/// environment itself: it makes a socket there, which nobody wants.
+fn announce(vrf: &[u8]) {
+    const ANY_SOCKET: [c_int; 3] = [libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0];
+    if settings::is_supervised()
+        && let Ok(vrf) = DeviceName::new(vrf)
+        && settings::vrf().device().unwrap_or(Vrf::Default.name()) != vrf
+        && let Ok(fd) = sys::supervised_socket(&vrf, ANY_SOCKET)
+    {
+        sys::close(fd);
+    }
+}
+
 /// The stack of [`preloadable::notice`], and of signal handlers that come meanwhile.
 const STACK: usize = 64 << 10;
 
@@ -175,15 +189,17 @@ impl<'a> Found<'a> {
             }
             let is_set =
                 |name: &str| sys::value(entry, name.as_bytes()).map(|value| !value.is_empty());
-            vrf = vrf.or_else(|| is_set(VRF_VARIABLE));
+            vrf = vrf.or_else(|| sys::value(entry, VRF_VARIABLE.as_bytes()));
             seal = seal.or_else(|| is_set(SEAL_VARIABLE));
             log = log.or_else(|| is_set(LOG_VARIABLE));
         });
+        let vrf = vrf.unwrap_or_default();
+        announce(vrf);
         Self {
             count,
             preload,
             has_library: preload.is_some() && all_hold,
-            has_vrf: vrf == Some(true),
+            has_vrf: !vrf.is_empty(),
             // What the library was not asked for at load, its children are not either.
             has_seal: seal == Some(true) || !settings::is_seal_asked(),
             has_log: log == Some(true) || !log::is_on(),

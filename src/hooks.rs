@@ -224,8 +224,10 @@ fn made_here(via: Via, domain: c_int, kind: c_int, protocol: c_int) -> c_int {
         Decision::Pass => return sys::socket(domain, kind, protocol).unwrap_or_else(failed),
         Decision::Fail(errno) => (None, Err(Errno::new(errno))),
         Decision::Bind(device) => {
-            let result = sys::socket(domain, kind, protocol)
-                .and_then(|fd| born(fd, sys::bind_or_is_bound(fd, &device)));
+            let result = sys::socket(domain, kind, protocol).and_then(|fd| {
+                let bound = sys::bind_or_is_bound(fd, &device);
+                born(fd, bound, &device, [domain, kind, protocol])
+            });
             (Some(device), result)
         }
     };
@@ -250,7 +252,8 @@ fn through_next(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
                 Ok(Some(found)) if found == device => Ok(()),
                 _ => sys::bind_or_is_bound(fd, &device),
             };
-            (Some(device), born(fd, result))
+            let result = born(fd, result, &device, [domain, kind, protocol]);
+            (Some(device), result)
         }
     };
     if log::is_on() {
@@ -260,11 +263,33 @@ fn through_next(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
 }
 
 /// Hands out a new socket with its device, or not at all.
-fn born(fd: c_int, bound: Result<(), Errno>) -> Result<c_int, Errno> {
-    if bound.is_err() {
-        sys::close(fd);
+fn born(
+    fd: c_int,
+    bound: Result<(), Errno>,
+    device: &DeviceName,
+    call: [c_int; 3],
+) -> Result<c_int, Errno> {
+    match bound {
+        Ok(()) => Ok(fd),
+        Err(errno) => not_bound(fd, errno, device, call),
     }
-    bound.map(|()| fd)
+}
+
+/// A filter of the program's own may refuse setsockopt(2). A supervisor does without, and makes another socket.
+#[cold]
+#[inline(never)]
+fn not_bound(
+    fd: c_int,
+    errno: Errno,
+    device: &DeviceName,
+    call: [c_int; 3],
+) -> Result<c_int, Errno> {
+    sys::close(fd);
+    if settings::is_supervised() {
+        sys::supervised_socket(device, call)
+    } else {
+        Err(errno)
+    }
 }
 
 /// Gives a socket that came from elsewhere (inherited, passed, created before we were there) its device, if it has none

@@ -52,7 +52,7 @@ pub fn notice(program: Program, library: *const c_char) {
         line.text(SEAL_VARIABLE.as_bytes());
         line.text(b")");
         if obstacle.is_supervisable {
-            line.text(b"; `vrfbind exec --supervise` serves it");
+            line.text(b"; a supervisor would serve it, see vrfbind(1)");
         }
         line.text(b"\n");
         line.write_to_stderr();

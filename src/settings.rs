@@ -128,6 +128,11 @@ pub fn is_seal_refused() -> bool {
     INFO.seal.load(Ordering::Relaxed) == SEAL_REFUSED
 }
 
+/// Whether a seal was asked for, and its supervisor was found.
+pub fn is_supervised() -> bool {
+    INFO.seal.load(Ordering::Relaxed) == SEAL_SUPERVISED
+}
+
 /// Whether only a system call of ours can make an IP socket.
 pub fn is_sealed() -> bool {
     is_seal_asked() || INFO.state.load(Ordering::Relaxed) == STATE_DEFAULT

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
 use rules::executable::{CAPABILITIES_SIZE, Process};
 use rules::socket::SOCKADDR_IN6;
-use rules::{DeviceName, NAME_SIZE, filter};
+use rules::{DeviceName, NAME_SIZE, filter, request};
 #[cfg(not(target_arch = "x86"))]
 use syscalls::Sysno::{
     fstat as FSTAT, getresgid as GETRESGID, getresuid as GETRESUID, mmap as MMAP,
@@ -495,6 +495,27 @@ pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<c_int,
     }
 }
 
+/// socket(2) of the supervisor, which is told the VRF. What is left in the registers asks for the same VRF again.
+pub fn supervised_socket(
+    vrf: &DeviceName,
+    [domain, sock_type, protocol]: [c_int; 3],
+) -> Result<c_int, Errno> {
+    let [fourth, fifth, sixth] = request::arguments(vrf);
+    // SAFETY: takes no pointers.
+    let fd = unsafe {
+        syscall!(
+            Sysno::socket,
+            domain,
+            sock_type,
+            protocol,
+            fourth,
+            fifth,
+            sixth
+        )
+    }?;
+    Ok(fd as c_int)
+}
+
 /// Whether a seal is around this process, in either form.
 pub fn is_sealed() -> bool {
     is_answered(filter::SEALED_ERRNO) || is_supervised()
@@ -505,11 +526,13 @@ pub fn is_supervised() -> bool {
     is_answered(filter::SUPERVISED_ERRNO)
 }
 
-/// Whether the seal answers its question with this errno.
+/// Whether the seal answers one of its questions with this errno.
 fn is_answered(errno: c_int) -> bool {
-    // SAFETY: takes no pointers.
-    let answer = unsafe { syscall!(Sysno::socket, filter::ASK_FAMILY, 0, 0) };
-    answer == Err(Errno::new(errno))
+    let answers = filter::QUESTIONS.map(|(family, sock_type)| {
+        // SAFETY: takes no pointers.
+        unsafe { syscall!(Sysno::socket, family, sock_type, 0) }
+    });
+    answers.contains(&Err(Errno::new(errno)))
 }
 
 /// Seals this process and all its children: since Linux 3.5 (seccomp filters), for good.

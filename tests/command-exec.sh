@@ -39,6 +39,7 @@ any=()
 . "$(dirname -- "$0")/tap.sh"
 
 start=("$vrfbind" exec "${any[@]}")
+sealed=("${start[@]}" --no-supervise)
 
 here=("$scratch/ask" tcp udp6)
 unbound=$'tcp unbound\nudp6 unbound'
@@ -203,34 +204,36 @@ keeps_preloads() {
 # What the loader drops, and what passes the library by.
 seals() {
 	says 'tcp unbound' sh -c 'exec "$0" tcp' "$scratch/ask-static"
-	ends 0 "${start[@]}" "$device" sh -c 'exec "$0" tcp' "$scratch/ask-static"
+	ends 0 "${sealed[@]}" "$device" sh -c 'exec "$0" tcp' "$scratch/ask-static"
 	grep -qx 'tcp EPERM' "$scratch/said"
-	says $'i386-socket EPERM\ni386-socketcall EPERM' "${start[@]}" "$device" "$scratch/ask" i386
+	says $'i386-socket EPERM\ni386-socketcall EPERM' "${sealed[@]}" "$device" "$scratch/ask" i386
+	before 5.14 || says "tcp $device" "${start[@]}" "$device" sh -c 'exec "$0" tcp' "$scratch/ask-static"
 }
 
 # A library that is there for root, and not for what root then becomes: ld.so goes on without it.
-seals_what_loses_the_library() {
+loses_the_library() {
 	local become_nobody=("${nobody[@]}" "${here[@]}")
 	install -d -m 0700 "$scratch/private"
 	cp "$library" "$scratch/private"
 	local options=(--library "$scratch/private/libvrfbind.so" "$device")
 	says "$unbound" "${start[@]}" --no-seal "${options[@]}" "${become_nobody[@]}"
-	says "$none" "${start[@]}" "${options[@]}" "${become_nobody[@]}"
+	says "$none" "${sealed[@]}" "${options[@]}" "${become_nobody[@]}"
+	before 5.14 || says "$bound" "${start[@]}" "${options[@]}" "${become_nobody[@]}"
 }
 
 # A program that the command cannot read to know what it is.
-unreadable_program() {
-	install -m 0711 "$scratch/ask-static" "$scratch/closed"
-	says "$unbound" "${nobody[@]}" "$scratch/closed" tcp udp6
-	refused 125 'closed is not readable: .*--no-supervise' \
-		"${nobody[@]}" "${start[@]}" --no-supervise "$device" "$scratch/closed" tcp
-	refused 125 'closed is not readable: .*this tree is sealed' \
-		"${start[@]}" "$device" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed" tcp
-	if before 5.14; then
-		refused 125 'takes Linux 5.14' "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed" tcp
-	else
-		says "$bound" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed" tcp udp6
-	fi
+cannot_be_looked_at() {
+	local program
+	for program in ask ask-static; do
+		install -m 0711 "$scratch/$program" "$scratch/closed-$program"
+		says "$unbound" "${nobody[@]}" "$scratch/closed-$program" tcp udp6
+		refused 125 "closed-$program is not readable: .*--no-supervise" \
+			"${nobody[@]}" "${sealed[@]}" "$device" "$scratch/closed-$program" tcp
+		refused 125 "closed-$program is not readable: .*within this tree" \
+			"${sealed[@]}" "$device" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed-$program" tcp
+		before 5.14 || says "$bound" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed-$program" tcp udp6
+	done
+	before 5.14 || says "$bound" "${start[@]}" "$device" "$scratch/closed-ask-static" tcp udp6
 }
 
 no_seal() {
@@ -243,17 +246,17 @@ no_seal() {
 line_in_a_shell() {
 	says 'tcp unbound' bash -c '"$0" tcp' "$scratch/ask-static"
 	echo "$scratch/ask-static tcp" >"$scratch/typed"
-	timeout "$limit" "${start[@]}" "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
+	timeout "$limit" "${sealed[@]}" "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
 	cat "$scratch/said.stderr"
 	diff "$scratch/said" <(echo tcp EPERM)
 	[ "$(grep -c . "$scratch/said.stderr")" -eq 1 ]
-	grep -q "^vrfbind: $scratch/ask-static .*statically linked.*EPERM.*vrfbind exec --supervise" "$scratch/said.stderr"
+	grep -q "^vrfbind: $scratch/ask-static .*statically linked.*EPERM.*supervisor" "$scratch/said.stderr"
 	if before 5.14; then
 		refused 125 'takes Linux 5.14' "${start[@]}" --supervise "$device" bash "$scratch/typed"
 		return
 	fi
-	# Which helps, and then there is nothing to say.
-	timeout "$limit" "${start[@]}" --supervise "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
+	# A supervisor helps, and then there is nothing to say.
+	timeout "$limit" "${start[@]}" "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
 	cat "$scratch/said.stderr"
 	diff "$scratch/said" <(echo "tcp $device")
 	[ ! -s "$scratch/said.stderr" ]
@@ -261,12 +264,12 @@ line_in_a_shell() {
 
 # The command is static itself, and needs no socket: the library says nothing of it, as it does of others.
 itself() {
-	local sealed=("${start[@]}" "$device" sh -c)
+	local shell=("${sealed[@]}" "$device" sh -c)
 	readelf -lW "$vrfbind" | not grep -q INTERP
-	"${sealed[@]}" "'$scratch/ask-static' unix; true" >"$scratch/said" 2>"$scratch/said.stderr"
+	"${shell[@]}" "'$scratch/ask-static' unix; true" >"$scratch/said" 2>"$scratch/said.stderr"
 	cat "$scratch/said.stderr"
 	grep -q 'is statically linked' "$scratch/said.stderr"
-	"${sealed[@]}" "'$vrfbind' --version; true" >"$scratch/said" 2>"$scratch/said.stderr"
+	"${shell[@]}" "'$vrfbind' --version; true" >"$scratch/said" 2>"$scratch/said.stderr"
 	cat "$scratch/said.stderr"
 	grep -q '^vrfbind [0-9]' "$scratch/said"
 	[ ! -s "$scratch/said.stderr" ]
@@ -394,15 +397,15 @@ static_program() {
 # ld.so preloads the library into it, and its sockets pass the library by.
 go_program() {
 	VRFBIND_VRF=$device LD_PRELOAD=$library says 'tcp unbound' "$scratch/ask-go-dynamic" tcp
-	refused 125 'ask-go-dynamic is a Go program: .*; without --no-supervise it is supervised' \
+	refused 125 'ask-go-dynamic is a Go program: .*; without --no-supervise a supervisor serves it' \
 		"${start[@]}" --no-supervise "$device" "$scratch/ask-go-dynamic" tcp
 	refused 125 'ask-go-dynamic is a Go program: .*--no-seal' \
 		"${start[@]}" --no-seal "$device" "$scratch/ask-go-dynamic" tcp
-	refused 125 'ask-go-dynamic is a Go program: .*this tree is sealed' \
-		"${start[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-go-dynamic" tcp
+	refused 125 'ask-go-dynamic is a Go program: .*within this tree' \
+		"${sealed[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-go-dynamic" tcp
 	# Where it is not asked, the library says so.
-	ends 1 "${start[@]}" "$device" sh -c '"$0" tcp' "$scratch/ask-go-dynamic"
-	grep -q "^vrfbind: $scratch/ask-go-dynamic is a Go program: .*EPERM.*vrfbind exec --supervise" "$scratch/said.stderr"
+	ends 1 "${sealed[@]}" "$device" sh -c '"$0" tcp' "$scratch/ask-go-dynamic"
+	grep -q "^vrfbind: $scratch/ask-go-dynamic is a Go program: .*EPERM.*a supervisor would serve it" "$scratch/said.stderr"
 }
 
 # A program of 32 bits without a libc, so that no other compiler is needed.
@@ -416,6 +419,7 @@ another_class() {
 set_id() {
 	install -m 4755 "$scratch/ask" "$scratch/set-user"
 	install -m 2755 "$scratch/ask" "$scratch/set-group"
+	install -m 4755 --owner=65534 "$scratch/ask" "$scratch/set-nobody"
 	says "$unbound" "${nobody[@]}" "$scratch/set-user" tcp udp6
 	local name
 	for name in set-user set-group; do
@@ -426,6 +430,15 @@ set_id() {
 		says "tcp $device" setpriv --no-new-privs "${nobody[@]}" "${start[@]}" "$device" "$scratch/$name" tcp
 		says "tcp $device" "${start[@]}" "$device" "$scratch/$name" tcp
 	done
+	# Root keeps the privileges of what it starts, and takes another user's as well.
+	says $'tcp unbound\nowner 65534 0' "$scratch/set-nobody" tcp owner
+	refused 125 'set-nobody is set-user-ID or set-group-ID: .*--no-supervise' \
+		"${sealed[@]}" "$device" "$scratch/set-nobody" tcp
+	refused 125 'set-nobody is set-user-ID or set-group-ID: .*--no-seal' \
+		"${start[@]}" --no-seal "$device" "$scratch/set-nobody" tcp
+	refused 125 'set-nobody is set-user-ID or set-group-ID: .*it gets no IP socket within this tree' \
+		"${sealed[@]}" "$device" "${start[@]}" "$device" "$scratch/set-nobody" tcp
+	before 5.14 || says "tcp $device"$'\nowner 65534 0' "${start[@]}" "$device" "$scratch/set-nobody" tcp owner
 }
 
 file_capabilities() {
@@ -447,40 +460,44 @@ file_capabilities() {
 
 nested_sealed() {
 	local other=${VRFBIND_TEST_OTHER:-}
-	says "$bound" "${start[@]}" "$device" "${start[@]}" "$device" "${here[@]}"
+	says "$bound" "${sealed[@]}" "$device" "${start[@]}" "$device" "${here[@]}"
 	# Nothing is stacked: one filter, within as without.
 	if grep -q ^Seccomp_filters: /proc/self/status; then
 		local filters
-		filters=$("${start[@]}" "$device" grep ^Seccomp_filters: /proc/self/status)
-		says "$filters" "${start[@]}" "$device" "${start[@]}" "$device" grep ^Seccomp_filters: /proc/self/status
+		filters=$("${sealed[@]}" "$device" grep ^Seccomp_filters: /proc/self/status)
+		says "$filters" "${sealed[@]}" "$device" "${start[@]}" "$device" grep ^Seccomp_filters: /proc/self/status
 	fi
 	if [ -n "$other" ]; then
-		says "tcp $other" "${start[@]}" "$device" "${start[@]}" "$other" "$scratch/ask" tcp
+		says "tcp $other" "${sealed[@]}" "$device" "${start[@]}" "$other" "$scratch/ask" tcp
 	fi
-	refused 125 'ask-static is statically linked: .*; this tree is sealed .*--supervise' \
-		"${start[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-static" tcp
+	refused 125 'ask-static is statically linked: .*; it gets no IP socket within this tree, .*without --no-supervise' \
+		"${sealed[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-static" tcp
 	refused 125 'sealed and cannot be supervised' \
-		"${start[@]}" "$device" "${start[@]}" --supervise "$device" "${here[@]}"
+		"${sealed[@]}" "$device" "${start[@]}" --supervise "$device" "${here[@]}"
 }
 
 leaves() {
-	says "$bound" "${start[@]}" "$device" "${here[@]}"
+	says "$bound" "${sealed[@]}" "$device" "${here[@]}"
 	says "$unbound" "$vrfbind" exec default "${here[@]}"
 	VRFBIND_VRF=$device LD_PRELOAD=$library VRFBIND_SEAL=0 says "$unbound" "$vrfbind" exec default "${here[@]}"
-	says "$unbound" "${start[@]}" "$device" "$vrfbind" exec default "${here[@]}"
-	says "$unbound" "${start[@]}" "$device" "$vrfbind" exec default sh -c 'exec "$@"' sh "${here[@]}"
-	refused 125 'cannot leave the VRF from within a tree' \
-		"${start[@]}" "$device" "$vrfbind" exec default "$scratch/ask-static" tcp
+	says "$unbound" "${sealed[@]}" "$device" "$vrfbind" exec default "${here[@]}"
+	says "$unbound" "${sealed[@]}" "$device" "$vrfbind" exec default sh -c 'exec "$@"' sh "${here[@]}"
+	refused 125 'ask-static is statically linked: .*it gets no IP socket within this tree' \
+		"${sealed[@]}" "$device" "$vrfbind" exec default "$scratch/ask-static" tcp
 	says 'tcp unbound' "$vrfbind" exec default "$scratch/ask-static" tcp
 }
 
-# A kernel that has no filters, as another filter pretends: prctl(PR_SET_SECCOMP) fails with EINVAL.
+# A kernel that has no filters, as another filter pretends: seccomp(SECCOMP_SET_MODE_FILTER) and prctl(PR_SET_SECCOMP) fail
+# with EINVAL.
 no_filters() {
-	# prctl() is 157 on x86_64 and 167 on aarch64, PR_SET_SECCOMP is 22.
-	local without_filters=("$scratch/ask" refuse 157 0 22)
-	[ "$(uname -m)" = x86_64 ] || without_filters[2]=167
+	local prctl=157 seccomp=317
+	[ "$(uname -m)" = x86_64 ] || { prctl=167 seccomp=277; }
+	# PR_SET_SECCOMP is 22.
+	local without_filters=("$scratch/ask" refuse "$seccomp" 0 1 22 refuse "$prctl" 0 22)
 	refused 125 'cannot seal: prctl.PR_SET_SECCOMP.: Invalid argument; --no-seal' \
 		"${without_filters[@]}" 22 run "${start[@]}" "$device" "${here[@]}"
+	refused 125 'cannot seal: prctl.PR_SET_SECCOMP.: Invalid argument; --no-seal' \
+		"${without_filters[@]}" 22 run "${sealed[@]}" "$device" "${here[@]}"
 	refused 125 'succeeds and has no effect' "${without_filters[@]}" 0 run "${start[@]}" "$device" "${here[@]}"
 	says "$bound" "${without_filters[@]}" 22 run "${start[@]}" --no-seal "$device" env VRFBIND_SEAL=0 "${here[@]}"
 }
@@ -499,7 +516,7 @@ point 'and no further than the kernel does' scripts_of_scripts
 point 'a program or an interpreter that is no regular file is refused as by the kernel' irregular_files
 point 'an LD_PRELOAD that is there is kept' keeps_preloads
 point 'what passes the library by gets no socket' seals
-root_point 'nor does a program that ld.so finds no library for' seals_what_loses_the_library
+root_point 'nor does a program that ld.so finds no library for' loses_the_library
 point '--no-seal leaves the seal off' no_seal
 point 'a static program typed into a shell is told why it gets no socket' line_in_a_shell
 point 'the command itself is not said to get no sockets' itself
@@ -515,10 +532,10 @@ root_point 'a library that cannot be read is refused' library_that_is_unreadable
 root_point 'a library on a noexec mount is refused' library_on_noexec
 point 'a static program is refused without supervision' static_program
 point_with "$scratch/ask-go-dynamic" 'so is a Go program that is linked dynamically' go_program
-root_point 'a program that may not be read is supervised, or refused' unreadable_program
+root_point 'a program that may not be read is supervised, or refused' cannot_be_looked_at
 point 'of a file that is large little is read' large_files
 point 'a program of another ELF class is refused' another_class
-root_point 'a set-user-ID or set-group-ID program is refused, and not its owner'\''s' set_id
+root_point 'a set-user-ID or set-group-ID program is refused where it would lose its privilege' set_id
 root_point 'a program with file capabilities is supervised, or refused' file_capabilities
 point 'within a sealed tree nothing is stacked' nested_sealed
 point '"default" leaves the VRF, also within a sealed tree' leaves

@@ -19,11 +19,16 @@
  *   stdio            which of the descriptors 0 to 2 are open
  *   ignored          the signals that are ignored
  *   pid              the number of this process, and of its parent
+ *   wait             waits for its children until there is none, and says how many there were
+ *   subreaper        orphans of its children become its children
+ *   scrub            empties the environment of what it becomes
+ *   title            writes over its arguments and its environment, as setproctitle(3) does
  *   pause            says "paused", and waits for a line on standard input
  *   refuse CALL ARGUMENT VALUE ERRNO
  *                    from now on, this system call fails if this argument (from 0) has this value; errno 0:
  *                    it does nothing and succeeds
  *   kill CALL        from now on, it ends the process
+ *   families         from now on, sockets of other families than AF_UNIX, AF_INET and AF_INET6 fail
  *   listen           from now on, somebody listens to this process's calls of acct(), which nobody calls
  *   exit N           ends with this status
  *   signal N         ends by this signal
@@ -111,10 +116,10 @@ static void say_many(const char *name, long threads)
 {
 	socklen_t length = sizeof(first_device);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	pthread_t thread[64];
+	static pthread_t thread[2000];
 	struct timespec from, to;
 
-	MUST(threads <= 64);
+	MUST(threads <= (long)(sizeof(thread) / sizeof(*thread)));
 	bound = unbound = failed = 0;
 	first_device[0] = '\0';
 	if (fd >= 0)
@@ -209,6 +214,22 @@ static void refuse(char **words)
 		   fails_with((int)argument[3]));
 }
 
+static void refuse_families(void)
+{
+	const struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+	};
+
+	MUST(install_filter(code, sizeof(code) / sizeof(*code)) == 0);
+}
+
 /* The descriptor is inherited by what this process becomes. */
 static void listen_to_acct(void)
 {
@@ -223,6 +244,30 @@ static void listen_to_acct(void)
 			      SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
 
 	MUST(fd >= 0 && fcntl(fd, F_SETFD, 0) == 0);
+}
+
+static void say_waited(void)
+{
+	int count = 0;
+
+	while (wait(NULL) > 0)
+		count++;
+	MUST(errno == ECHILD);
+	printf("waited %d\n", count);
+}
+
+/* What the kernel has laid out in a row; `words` are kept elsewhere. */
+static void overwrite(char *first, char **words)
+{
+	char *end = first;
+
+	for (char **entry = environ; *entry; entry++)
+		end = *entry + strlen(*entry) + 1;
+	for (; *words; words++)
+		MUST((*words = strdup(*words)) != NULL);
+	MUST(clearenv() == 0 && end > first);
+	memset(first, 0, (size_t)(end - first));
+	stpcpy(first, "a title");
 }
 
 static void say_ignored(void)
@@ -290,6 +335,16 @@ int main(int argc, char **argv)
 			say_ignored();
 		} else if (strcmp(*word, "pid") == 0) {
 			printf("pid %d %d\n", getpid(), getppid());
+		} else if (strcmp(*word, "wait") == 0) {
+			say_waited();
+		} else if (strcmp(*word, "subreaper") == 0) {
+			MUST(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
+		} else if (strcmp(*word, "scrub") == 0) {
+			clearenv();
+		} else if (strcmp(*word, "title") == 0) {
+			overwrite(argv[0], word + 1);
+		} else if (strcmp(*word, "families") == 0) {
+			refuse_families();
 		} else if (strcmp(*word, "pause") == 0) {
 			printf("paused\n");
 			MUST(getchar() != EOF);

@@ -17,8 +17,8 @@
 //! takes as long as it takes, and so it does when all of us have been stopped for a while. The work that a process can make
 //! is bounded by what is read of it.
 
-use crate::exec::refuse;
-use crate::{Failure, sys};
+use crate::failure::{Failure, refuse};
+use crate::sys;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
@@ -231,12 +231,11 @@ impl Busy {
 fn serve<T: Serialize>(channel: OwnedFd, look: &mut impl FnMut(u32) -> T) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     // In the place of all three, so that nothing else ever has their numbers: what is written there is no answer.
-    let channel = sys::move_to(channel, 0)?;
-    for standard in 1..=2 {
-        std::mem::forget(sys::move_to(channel.try_clone()?, standard)?);
+    for standard in 0..=2 {
+        sys::occupy(&channel, standard)?;
     }
     // Before Linux 5.9 there is no close_range(2), and the rest stays open.
-    let _ = sys::close_from(3);
+    let _ = sys::close_all_but([&channel], 3);
     let mut channel = UnixStream::from(channel);
     let mut pid = [0; 4];
     loop {

@@ -8,8 +8,8 @@
 //!
 //! Nothing is changed, and no packet is sent.
 
-use crate::Failure;
-use crate::exec::{needs_supervisor, refuse};
+use crate::exec::needs_supervisor;
+use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::netns::{Links, Netns};
 use crate::program::{self, Program};

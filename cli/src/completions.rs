@@ -2,8 +2,7 @@
 //! definitions that the command line is read by, so that it cannot differ from them. Neither `--help` nor
 //! the completions show it, for nobody types it.
 
-use crate::Failure;
-use crate::exec::refuse;
+use crate::failure::{Failure, refuse};
 use clap::Command;
 use clap_complete::Shell;
 use std::io::{self, Write};

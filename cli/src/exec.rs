@@ -1,48 +1,36 @@
 //! `vrfbind exec`: becomes a program whose sockets are in the VRF, or says in one sentence why it cannot be.
 //!
-//! In order: look at the VRF; at the program ([`program`]); at the library ([`library`]); at what is around
-//! us already ([`sys::around`]). From these four comes the way, without any further question:
+//! In order: look at the VRF; at the program ([`program`]); at the library ([`library`]); at the filter that this process
+//! has inherited ([`sys::around`]). From these comes the [`Plan`], without any further question:
 //!
-//! | around        | the library binds the program's sockets | it does not, or may not                    |
-//! |---------------|-----------------------------------------|--------------------------------------------|
-//! | nothing       | seal it                                 | supervise it, sealed with a supervisor     |
-//! | a seal        | go on                                   | refuse: no supervisor can be added         |
-//! | a supervisor  | go on                                   | go on if it serves this VRF, refuse if not |
+//! | inherited     | the program can be preloaded                 | it cannot                                        |
+//! |---------------|----------------------------------------------|--------------------------------------------------|
+//! | nothing       | start a supervisor; if that cannot be, seal  | start a supervisor; if that cannot be, refuse    |
+//! | a seal        | go on                                        | refuse: no supervisor can be added               |
+//! | a supervisor  | go on                                        | go on if it serves this VRF, refuse if not       |
 //!
-//! Then the environment names the VRF and the library, the seal is installed, and execve(2) follows. The
-//! process, its descriptors, signals and terminal are the program's from then on. The seal is installed
-//! *before* execve: if ld.so drops the library after all, the program gets no IP socket instead of an unbound
-//! one.
+//! Then the environment names the VRF and the library, and execve(2) follows. The environment is what tells the library *and*
+//! the supervisor which VRF the program's sockets are in, so that a tree has one supervisor and as many VRFs as are
+//! named in it. The process, its descriptors, signals and terminal are the program's from then on. The filter is
+//! installed *before* execve: if ld.so drops the library after all, the program gets no unbound socket.
 
+use crate::failure::{Failure, refuse};
+use crate::library;
 use crate::program::{self, Program};
-use crate::supervise;
+use crate::supervisor;
 use crate::sys::{self, Around};
-use crate::{Failure, library};
 use nix::errno::Errno;
 use rules::executable::Verdict;
 use rules::filter::{IoUring, Stranger};
+use rules::request::Vrf;
 use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// What env(1), nohup(1) and timeout(1) return when they themselves fail.
-pub const OURS: u8 = 125;
-/// What shells return for a command that is there and cannot be started.
-pub const NOT_EXECUTABLE: u8 = 126;
-/// What they return for one that is not there.
-pub const NOT_FOUND: u8 = 127;
-
-/// A failure of ours, before there is a program.
-pub fn refuse(sentence: impl Into<String>) -> Failure {
-    Failure {
-        status: OURS,
-        sentence: sentence.into(),
-    }
-}
 
 /// Start a program whose IPv4 and IPv6 sockets are in a VRF
 #[derive(clap::Args)]
@@ -54,11 +42,11 @@ pub struct Args {
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 
-    /// Let a supervisor make the sockets of all programs that the library is not in
+    /// Fail where the tree cannot be supervised, instead of only sealing it
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
     supervise: bool,
 
-    /// Refuse a program that would have to be supervised
+    /// Only seal: what the library does not bind gets no IPv4 and IPv6 socket
     #[arg(long)]
     no_supervise: bool,
 
@@ -92,36 +80,34 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 fn enter(args: &Args) -> Result<Infallible, Failure> {
     let device = device(&args.vrf, args.any_device)?;
     let program = find(args)?;
-    program::refuse_hopeless(&program)?;
-    let library = library::find(args.library.as_deref())?;
     let around = sys::around();
-    let way = way(args, &program, around, || supervise::vrf_around(&device))?;
+    reject_unsupported(&program, around)?;
+    let library = library::find(args.library.as_deref())?;
+    let plan = plan(args, &program, around, || {
+        supervisor::serves(Vrf::Device(device))
+    })?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
         return Err(refuse(
             "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
              the tree with `vrfbind exec --allow-io-uring`",
         ));
     }
-    let supervisor = match way {
-        Way::GoOn => supervisor_around(around),
-        Way::Seal => seal(args).map(|()| None)?,
-        Way::Supervise => Some(
-            supervise::start(&device, io_uring(args))?
-                .to_string()
-                .into(),
-        ),
+    let supervisor = match plan {
+        Plan::Exec => supervisor_around(around),
+        Plan::Seal => seal(args).map(|()| None)?,
+        Plan::Supervise => supervise(args, &program, &device)?.map(|pid| pid.to_string().into()),
     };
     let settings = Settings {
         vrf: device.as_bytes(),
         library: Some(&library),
         // --no-seal takes none away, and the library has to know of it.
-        seal: way != Way::GoOn || around != Around::Nothing,
+        seal: plan != Plan::Exec || around != Around::Nothing,
         supervisor,
     };
     become_program(args, &program, settings.environment())
 }
 
-/// Out of the VRF. Where only the library can make sockets, it still has to.
+/// Out of the VRF. Where only the library and a supervisor can make sockets, they still have to.
 fn leave(args: &Args) -> Result<Infallible, Failure> {
     let program = find(args)?;
     let around = sys::around();
@@ -134,22 +120,16 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     if around == Around::Nothing {
         return become_program(args, &program, settings.environment());
     }
-    program::refuse_hopeless(&program)?;
-    if needs_supervisor(&program) {
-        return Err(refuse(format!(
-            "{} is {}; it cannot leave the VRF from within a tree that vrfbind started; start it outside",
-            program.runs.display(),
-            program.verdict.sentence()
-        )));
-    }
+    reject_unsupported(&program, around)?;
     let library = library::find(args.library.as_deref())?;
+    plan(args, &program, around, || supervisor::serves(Vrf::Default))?;
     settings.library = Some(&library);
     become_program(args, &program, settings.environment())
 }
 
 /// What the tree says of its supervisor.
 fn supervisor_around(around: Around) -> Option<OsString> {
-    env::var_os(supervise::VARIABLE).filter(|_| around == Around::Supervisor)
+    env::var_os(supervisor::VARIABLE).filter(|_| around == Around::Supervisor)
 }
 
 fn find(args: &Args) -> Result<Program, Failure> {
@@ -184,61 +164,110 @@ fn device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
 
 /// What there is to do before the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
-    GoOn,
+enum Plan {
+    Exec,
     Seal,
     Supervise,
 }
 
-/// Whether the library does not bind its sockets, or may not.
+/// Whether the library does not bind its sockets, or may not, and a supervisor can make them.
 pub fn needs_supervisor(program: &Program) -> bool {
     matches!(
         program.verdict,
         Verdict::Static
             | Verdict::Go
+            | Verdict::SetId
             | Verdict::FileCapabilities
             | Verdict::OtherIds
             | Verdict::Unreadable
     )
 }
 
+/// Rejects what neither the library nor a supervisor can serve. A set-user-ID program is served if it stays one: if nobody
+/// had to promise the kernel that no privileges will be gained (no_new_privs), as those must who have no CAP_SYS_ADMIN.
+fn reject_unsupported(program: &Program, around: Around) -> Result<(), Failure> {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let keeps_set_id = nix::sys::prctl::get_no_new_privs() == Ok(false)
+        && (around != Around::Nothing || sys::has_capability(CAP_SYS_ADMIN));
+    if program.verdict == Verdict::SetId && keeps_set_id {
+        return Ok(());
+    }
+    program::refuse_hopeless(program)
+}
+
 /// The table above. `served` says whether the supervisor around us serves the VRF that is asked for.
-fn way(
+fn plan(
     args: &Args,
     program: &Program,
     around: Around,
     served: impl Fn() -> Result<(), Failure>,
-) -> Result<Way, Failure> {
+) -> Result<Plan, Failure> {
     let what = format!(
         "{} is {}",
         program.runs.display(),
         program.verdict.sentence()
     );
-    let alone = needs_supervisor(program);
-    if alone && args.no_supervise {
+    let needs_supervisor = needs_supervisor(program);
+    if needs_supervisor && args.no_supervise {
         return Err(refuse(format!(
-            "{what}; without --no-supervise it is supervised"
+            "{what}; without --no-supervise a supervisor serves it"
         )));
     }
-    if alone && args.no_seal {
+    if needs_supervisor && args.no_seal {
         return Err(refuse(format!(
             "{what}; without the seal it cannot be supervised: leave --no-seal out"
         )));
     }
     match around {
-        Around::Nothing if alone || args.supervise => Ok(Way::Supervise),
-        Around::Nothing if args.no_seal => Ok(Way::GoOn),
-        Around::Nothing => Ok(Way::Seal),
-        Around::Seal if alone => Err(refuse(format!(
-            "{what}; this tree is sealed and cannot be supervised any more: start the tree with `vrfbind exec --supervise`"
+        Around::Nothing if args.no_seal => Ok(Plan::Exec),
+        Around::Nothing if args.no_supervise => Ok(Plan::Seal),
+        Around::Nothing => Ok(Plan::Supervise),
+        Around::Seal if needs_supervisor => Err(refuse(format!(
+            "{what}; it gets no IP socket within this tree, which is sealed and cannot be supervised any more: start \
+             the tree with `vrfbind exec`, without --no-supervise"
         ))),
         Around::Seal if args.supervise => Err(refuse(
             "--supervise: this tree is sealed and cannot be supervised any more; start the tree with `vrfbind exec \
              --supervise`",
         )),
-        Around::Supervisor if alone || args.supervise => served().map(|()| Way::GoOn),
-        Around::Seal | Around::Supervisor => Ok(Way::GoOn),
+        Around::Supervisor if needs_supervisor || args.supervise => served().map(|()| Plan::Exec),
+        Around::Supervisor => {
+            // Nothing depends on it but that the supervisor hears of this VRF.
+            let _ = served();
+            Ok(Plan::Exec)
+        }
+        Around::Seal => Ok(Plan::Exec),
     }
+}
+
+/// Puts the tree under a supervisor. What is in the way is a failure only if a supervisor is indispensable; else the tree
+/// is sealed, and one line says what it lacks.
+fn supervise(args: &Args, program: &Program, device: &DeviceName) -> Result<Option<u32>, Failure> {
+    let obstacle = match supervisor::start(device, io_uring(args)) {
+        Ok(pid) => return Ok(Some(pid)),
+        Err(obstacle) => obstacle,
+    };
+    if needs_supervisor(program) {
+        return Err(refuse(format!(
+            "{} is {}, so that it has to be supervised, and it cannot be: {obstacle}",
+            program.runs.display(),
+            program.verdict.sentence()
+        )));
+    }
+    if args.supervise {
+        return Err(refuse(format!("cannot supervise: {obstacle}")));
+    }
+    seal(args)?;
+    warn(&format!(
+        "cannot supervise: {obstacle}. The tree is only sealed: programs that libvrfbind.so cannot be preloaded into get no \
+         IPv4 and IPv6 sockets"
+    ));
+    Ok(None)
+}
+
+/// Where standard error cannot be written to, there is nobody to warn.
+fn warn(sentence: &str) {
+    let _ = writeln!(io::stderr(), "vrfbind: {sentence}");
 }
 
 fn io_uring(args: &Args) -> IoUring {
@@ -283,16 +312,17 @@ impl Settings<'_> {
             variables.retain(|(other, _)| other != name);
             variables.extend(value.map(|value| (name.into(), value)));
         };
-        set(VRF_VARIABLE, Some(OsStr::from_bytes(self.vrf).into()));
         set(
             SEAL_VARIABLE,
             Some(if self.seal { "1" } else { "0" }.into()),
         );
-        set(supervise::VARIABLE, self.supervisor.clone());
+        set(supervisor::VARIABLE, self.supervisor.clone());
         if let Some(library) = self.library {
             let preload = library::preload(library, env::var_os(PRELOAD));
             set(PRELOAD, Some(preload));
         }
+        set(VRF_VARIABLE, Some(OsStr::from_bytes(self.vrf).into()));
+        variables.rotate_right(1);
         variables
             .into_iter()
             .filter_map(|(name, value)| {
@@ -333,54 +363,59 @@ mod tests {
         <Line as clap::Parser>::parse_from(line).args
     }
 
-    fn ways(options: &[&str], verdict: Verdict) -> [Option<Way>; 3] {
-        let program = Program {
+    fn program(verdict: Verdict) -> Program {
+        Program {
             path: "/cmd".into(),
             runs: "/cmd".into(),
             verdict,
-        };
+        }
+    }
+
+    fn plans(options: &[&str], verdict: Verdict) -> [Option<Plan>; 3] {
         [Around::Nothing, Around::Seal, Around::Supervisor]
-            .map(|around| way(&args(options), &program, around, || Ok(())).ok())
+            .map(|around| plan(&args(options), &program(verdict), around, || Ok(())).ok())
     }
 
     #[test]
     fn a_tree_has_one_seal() {
-        use Way::{GoOn, Seal, Supervise};
-        let preloadable = ways(&[], Verdict::Preloaded);
-        assert_eq!(preloadable, [Some(Seal), Some(GoOn), Some(GoOn)]);
-        let other = ways(&[], Verdict::Other);
-        assert_eq!(other, preloadable);
+        use Plan::{Exec, Seal, Supervise};
+        let preloadable = plans(&[], Verdict::Preloaded);
+        assert_eq!(preloadable, [Some(Supervise), Some(Exec), Some(Exec)]);
+        assert_eq!(plans(&[], Verdict::Other), preloadable);
         for verdict in [
             Verdict::Static,
             Verdict::Go,
+            Verdict::SetId,
             Verdict::FileCapabilities,
             Verdict::OtherIds,
             Verdict::Unreadable,
         ] {
-            assert_eq!(ways(&[], verdict), [Some(Supervise), None, Some(GoOn)]);
-            assert_eq!(ways(&["--no-supervise"], verdict), [None; 3]);
-            assert_eq!(ways(&["--no-seal"], verdict), [None; 3]);
+            assert_eq!(plans(&[], verdict), [Some(Supervise), None, Some(Exec)]);
+            assert_eq!(plans(&["--no-supervise"], verdict), [None; 3]);
+            assert_eq!(plans(&["--no-seal"], verdict), [None; 3]);
         }
-        let supervised = ways(&["--supervise"], Verdict::Preloaded);
-        assert_eq!(supervised, [Some(Supervise), None, Some(GoOn)]);
-        let unsealed = ways(&["--no-seal"], Verdict::Preloaded);
-        assert_eq!(unsealed, [Some(GoOn); 3]);
+        let sealed = plans(&["--no-supervise"], Verdict::Preloaded);
+        assert_eq!(sealed, [Some(Seal), Some(Exec), Some(Exec)]);
+        let supervised = plans(&["--supervise"], Verdict::Preloaded);
+        assert_eq!(supervised, [Some(Supervise), None, Some(Exec)]);
+        let unsealed = plans(&["--no-seal"], Verdict::Preloaded);
+        assert_eq!(unsealed, [Some(Exec); 3]);
     }
 
     #[test]
-    fn a_supervisor_of_another_vrf_serves_no_static_program() {
-        let program = |verdict| Program {
-            path: "/cmd".into(),
-            runs: "/cmd".into(),
-            verdict,
-        };
-        let way = |verdict| {
-            way(&args(&[]), &program(verdict), Around::Supervisor, || {
-                Err(refuse("other"))
-            })
+    fn a_supervisor_that_does_not_serve_is_none() {
+        let plan = |options: &[&str], verdict| {
+            let served = || Err(refuse("it does not serve"));
+            plan(
+                &args(options),
+                &program(verdict),
+                Around::Supervisor,
+                served,
+            )
             .ok()
         };
-        assert_eq!(way(Verdict::Static), None);
-        assert_eq!(way(Verdict::Preloaded), Some(Way::GoOn));
+        assert_eq!(plan(&[], Verdict::Static), None);
+        assert_eq!(plan(&["--supervise"], Verdict::Preloaded), None);
+        assert_eq!(plan(&[], Verdict::Preloaded), Some(Plan::Exec));
     }
 }

@@ -4,9 +4,8 @@
 //! A process is in each VRF that one of its sockets is in, and in the one that its library is set to; also
 //! in `default`, if a socket is in no VRF.
 
-use crate::Failure;
 use crate::apart::look_at_each;
-use crate::exec::refuse;
+use crate::failure::{Failure, refuse};
 use crate::netns::Netns;
 use crate::output::{self, line, word};
 use crate::process::{self, DEFAULT, Process};

@@ -7,8 +7,7 @@
 //!
 //! The version is read from the file. To load it would be to run it.
 
-use crate::Failure;
-use crate::exec::refuse;
+use crate::failure::{Failure, refuse};
 use crate::sys;
 use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, SHT_DYNSYM};

@@ -1,7 +1,7 @@
 //! The command `vrfbind`: starts programs in a VRF, and shows which sockets are in one.
 //!
 //! This file is the table of subcommands and nothing else. Each subcommand is a module with its
-//! arguments and a function `run`, which returns the exit status, or a [`Failure`]: one sentence for
+//! arguments and a function `run`, which returns the exit status, or a [`failure::Failure`]: one sentence for
 //! standard error and the status that goes with it.
 //!
 //! The command does not link the library and makes no socket that the library could bind. What both must
@@ -15,6 +15,7 @@ mod apart;
 mod check;
 mod completions;
 mod exec;
+mod failure;
 mod identify;
 mod library;
 mod maps;
@@ -24,7 +25,7 @@ mod process;
 mod program;
 mod sockets;
 mod status;
-mod supervise;
+mod supervisor;
 #[allow(unsafe_code)]
 mod sys;
 mod unit;
@@ -53,15 +54,6 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// Why a subcommand did not do its work.
-#[derive(Debug)]
-pub struct Failure {
-    /// The exit status.
-    pub status: u8,
-    /// What follows "vrfbind: " on standard error, without a full stop at its end.
-    pub sentence: String,
-}
-
 /// What `main` does.
 pub fn run(arguments: Vec<OsString>) -> ! {
     let is_exec = arguments.get(1).is_some_and(|argument| argument == "exec");
@@ -69,7 +61,7 @@ pub fn run(arguments: Vec<OsString>) -> ! {
         let _ = error.print();
         // In place of a program, misuse is told apart from what the program could return.
         exit(match error.exit_code() {
-            2 if is_exec => exec::OURS.into(),
+            2 if is_exec => failure::OURS.into(),
             status => status,
         })
     });
@@ -89,5 +81,5 @@ pub fn run(arguments: Vec<OsString>) -> ! {
     });
     // An ExitCode says its number to Rust's `main` alone (rust-lang/rust#97100).
     let status = (0..=u8::MAX).find(|&status| ExitCode::from(status) == code);
-    exit(status.unwrap_or(exec::OURS).into())
+    exit(status.unwrap_or(failure::OURS).into())
 }

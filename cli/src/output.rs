@@ -10,8 +10,7 @@
 //!
 //! Nothing here panics. println!() and eprintln!() do, on a full disk or a closed pipe, and are not to be used.
 
-use crate::Failure;
-use crate::exec::refuse;
+use crate::failure::{Failure, refuse};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

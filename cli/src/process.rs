@@ -18,7 +18,7 @@
 use crate::maps::{Mapping, Refusal};
 use crate::output::{text, word};
 use crate::sys::{Around, foreign};
-use crate::{library, supervise};
+use crate::{library, supervisor};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -176,7 +176,7 @@ impl Process {
 /// What is around a process with a filter and without a library that could say: a supervisor, if the one that its
 /// environment names is one. Otherwise, why that is not known.
 fn supervisor(environ: &[u8]) -> Result<Around, String> {
-    let Some(named) = variable(environ, supervise::VARIABLE) else {
+    let Some(named) = variable(environ, supervisor::VARIABLE) else {
         return Err(
             "a seccomp filter is around it; whether it is the seal only the library could say"
                 .to_owned(),
@@ -185,7 +185,7 @@ fn supervisor(environ: &[u8]) -> Result<Around, String> {
     let listens = named
         .parse()
         .map_err(|_| io::Error::from(io::ErrorKind::NotFound))
-        .and_then(supervise::is_listening);
+        .and_then(supervisor::is_listening);
     let shown = word(&named);
     match listens {
         Ok(true) => Ok(Around::Supervisor),

@@ -6,8 +6,7 @@
 //! Who looks and who starts are two system calls: a file that is replaced in between is judged wrongly.
 //! The seal does not depend on it; the sentence does.
 
-use crate::Failure;
-use crate::exec::{NOT_EXECUTABLE, NOT_FOUND, refuse};
+use crate::failure::{Failure, NOT_EXECUTABLE, NOT_FOUND, refuse};
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};

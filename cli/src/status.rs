@@ -4,9 +4,8 @@
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
-use crate::Failure;
 use crate::apart::{LIMIT, look_at_each};
-use crate::exec::{OURS, refuse};
+use crate::failure::{Failure, OURS, refuse};
 use crate::output::{self, escape, word};
 use crate::process::{self, DEFAULT, Process};
 use crate::sockets::{Address, Device, Reader, Socket, Vrf};

@@ -8,11 +8,12 @@ pub mod foreign;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use rules::executable::CAPABILITIES_SIZE;
-use rules::filter::{ASK_FAMILY, IS_KNOWN, Instruction, LENGTH, SEALED_ERRNO, SUPERVISED_ERRNO};
+use rules::filter::{IS_KNOWN, Instruction, LENGTH, QUESTIONS, SEALED_ERRNO, SUPERVISED_ERRNO};
+use rules::request::{self, Vrf};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use syscalls::{Sysno, syscall};
@@ -67,10 +68,24 @@ pub fn own_path() -> Option<PathBuf> {
 /// socket(2) by the instruction itself: libc's may lead to a library that is preloaded into this very
 /// process, and to its VRF.
 pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<OwnedFd, Errno> {
+    socket_with(domain, kind, protocol, [0; 3])
+}
+
+/// The same, of a supervisor, which is told the VRF ([`rules::request`]).
+pub fn socket_in(vrf: Vrf, domain: c_int, kind: c_int) -> Result<OwnedFd, Errno> {
+    socket_with(domain, kind, 0, request::arguments(&vrf.name()))
+}
+
+fn socket_with(
+    domain: c_int,
+    kind: c_int,
+    protocol: c_int,
+    [fourth, fifth, sixth]: [u64; 3],
+) -> Result<OwnedFd, Errno> {
     // SAFETY: takes no pointers.
-    let fd = unsafe { syscall!(Sysno::socket, domain, kind, protocol, 0, 0, 0) }.map_err(errno)?;
+    let fd = unsafe { syscall!(Sysno::socket, domain, kind, protocol, fourth, fifth, sixth) };
     // SAFETY: the descriptor is new, and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+    Ok(unsafe { OwnedFd::from_raw_fd(fd.map_err(errno)? as c_int) })
 }
 
 fn errno(error: syscalls::Errno) -> Errno {
@@ -88,14 +103,21 @@ pub enum Around {
     Supervisor,
 }
 
-/// Asks the seal, by the question that it answers ([`rules::filter`]).
+/// Asks the seal, by the questions that it answers ([`rules::filter`]).
 pub fn around() -> Around {
-    // SAFETY: takes no pointers.
-    match unsafe { syscall!(Sysno::socket, ASK_FAMILY, 0, 0) }.map_err(syscalls::Errno::into_raw) {
-        Err(SEALED_ERRNO) => Around::Seal,
-        Err(SUPERVISED_ERRNO) => Around::Supervisor,
-        _ => Around::Nothing,
-    }
+    let answer = |(family, sock_type): (u32, u32)| {
+        // SAFETY: takes no pointers.
+        let answer = unsafe { syscall!(Sysno::socket, family, sock_type, 0) };
+        match answer.map_err(syscalls::Errno::into_raw) {
+            Err(SEALED_ERRNO) => Some(Around::Seal),
+            Err(SUPERVISED_ERRNO) => Some(Around::Supervisor),
+            _ => None,
+        }
+    };
+    QUESTIONS
+        .into_iter()
+        .find_map(answer)
+        .unwrap_or(Around::Nothing)
 }
 
 /// Whether io_uring_setup(2) is there: ENOSYS is the seal's answer, and that of a kernel without it.
@@ -175,9 +197,9 @@ fn with_program<R>(
     }
 }
 
-/// Whether the kernel has notifications, in the layout that we know: Linux 5.0. A filter around us may end
-/// the process for asking.
-pub fn has_notifications() -> bool {
+/// Whether the kernel has notifications, in the layout that we know: Linux 5.0. A filter around us may refuse the
+/// question (the error), or end the process for it.
+pub fn has_notifications() -> Result<bool, Errno> {
     let mut sizes = MaybeUninit::<libc::seccomp_notif_sizes>::zeroed();
     // SAFETY: the kernel writes the structure.
     let result = unsafe {
@@ -188,11 +210,18 @@ pub fn has_notifications() -> bool {
             sizes.as_mut_ptr(),
         )
     };
+    match Errno::result(result) {
+        // EINVAL: seccomp(2) does not know the operation; it is there since Linux 3.17.
+        Err(Errno::EINVAL | Errno::ENOSYS) => return Ok(false),
+        Err(errno) => return Err(errno),
+        Ok(_) => {}
+    }
     // SAFETY: zeroes are a value, and so is what the kernel wrote.
     let sizes = unsafe { sizes.assume_init() };
-    result == 0
-        && usize::from(sizes.seccomp_notif) == size_of::<libc::seccomp_notif>()
-        && usize::from(sizes.seccomp_notif_resp) == size_of::<libc::seccomp_notif_resp>()
+    Ok(
+        usize::from(sizes.seccomp_notif) == size_of::<libc::seccomp_notif>()
+            && usize::from(sizes.seccomp_notif_resp) == size_of::<libc::seccomp_notif_resp>(),
+    )
 }
 
 // ---- The notification protocol ----
@@ -218,33 +247,38 @@ pub struct Call {
     pub kind: c_int,
     /// The protocol.
     pub protocol: c_int,
+    /// The VRF, if the caller names one in the call.
+    pub vrf: Option<Vrf>,
 }
 
-/// Takes the next call. ENOENT and EINTR: there is none any more.
-pub fn receive(listener: BorrowedFd) -> Result<Call, Errno> {
+/// Waits for the next call. ENOENT: its thread was killed meanwhile, or (since Linux 6.11) there is nobody left who could
+/// call.
+pub fn receive(listener: &OwnedFd) -> Result<Call, Errno> {
     let mut notification = MaybeUninit::<libc::seccomp_notif>::zeroed();
     // SAFETY: the kernel wants zeroes, and fills them in.
     let notification = unsafe {
         ioctls::receive(listener.as_raw_fd(), notification.as_mut_ptr())?;
         notification.assume_init()
     };
-    let argument = |index: usize| notification.data.args[index] as c_int;
+    let arguments = notification.data.args;
+    let argument = |index: usize| arguments[index] as c_int;
     Ok(Call {
         id: notification.id,
         thread: notification.pid,
         domain: argument(0),
         kind: argument(1),
         protocol: argument(2),
+        vrf: Vrf::of_arguments([arguments[3], arguments[4], arguments[5]]),
     })
 }
 
 /// Puts `socket` into the caller's table of descriptors and lets its call return it, in one step. ENOENT: the
 /// caller has gone. EMFILE: its table is full, and it still waits.
-pub fn give(listener: BorrowedFd, call: &Call, socket: impl AsFd) -> Result<(), Errno> {
+pub fn give(listener: &OwnedFd, call: &Call, socket: impl AsFd) -> Result<(), Errno> {
     add(listener, call.id, socket.as_fd().as_raw_fd(), call.kind)
 }
 
-fn add(listener: BorrowedFd, id: u64, fd: c_int, kind: c_int) -> Result<(), Errno> {
+fn add(listener: &OwnedFd, id: u64, fd: c_int, kind: c_int) -> Result<(), Errno> {
     let addfd = libc::seccomp_notif_addfd {
         id,
         flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
@@ -259,12 +293,12 @@ fn add(listener: BorrowedFd, id: u64, fd: c_int, kind: c_int) -> Result<(), Errn
 
 /// Whether the kernel can answer with a descriptor in one step: Linux 5.14. Before it the flag is EINVAL, and
 /// since then what is wrong is the descriptor.
-pub fn can_give(listener: BorrowedFd) -> bool {
+pub fn can_give(listener: &OwnedFd) -> bool {
     add(listener, 0, -1, 0) == Err(Errno::EBADF)
 }
 
 /// Lets the call fail.
-pub fn fail(listener: BorrowedFd, call: &Call, errno: Errno) -> Result<(), Errno> {
+pub fn fail(listener: &OwnedFd, call: &Call, errno: Errno) -> Result<(), Errno> {
     let mut response = libc::seccomp_notif_resp {
         id: call.id,
         val: 0,
@@ -277,7 +311,7 @@ pub fn fail(listener: BorrowedFd, call: &Call, errno: Errno) -> Result<(), Errno
 
 /// Wakes the other side on the processor of this side, which is about to wait. Since Linux
 /// 6.6, and only a matter of speed.
-pub fn wake_synchronously(listener: BorrowedFd) {
+pub fn wake_synchronously(listener: &OwnedFd) {
     const SYNC_WAKE_UP: c_int = 1; // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
     // SAFETY: takes a number.
     let _ = unsafe { ioctls::set_flags(listener.as_raw_fd(), SYNC_WAKE_UP) };
@@ -285,10 +319,13 @@ pub fn wake_synchronously(listener: BorrowedFd) {
 
 // ---- Processes, namespaces, files, devices ----
 
-/// fork(2) whose child ends without a SIGCHLD, so that the program we become never gets it; to be
-/// waited for with __WALL. None in the child, which may call async-signal-safe functions and fork().
+/// fork(2) of a child that ends without a signal, and which no wait() finds but one with __WALL (wait(2)): neither we
+/// nor the program that we become, be it process 1 or a subreaper. Both are so until the child executes a program, which
+/// it may not, or is given to another parent, after us. None in the child.
 pub fn fork_silently() -> Result<Option<Pid>, Errno> {
-    // SAFETY: no flag, no signal, no new stack: a copy of this process. It has one thread.
+    // SAFETY: no flag, no signal, no new stack: a copy of this process, which has one thread, hence no lock that nobody
+    // holds in the child. libc has not noticed: in the child it takes the main thread for one of the parent's number,
+    // which matters to raise(3), abort(3) and recursive locks, none of which we use.
     let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
     let pid = Errno::result(pid)?;
     Ok((pid != 0).then(|| Pid::from_raw(pid as c_int)))
@@ -303,21 +340,42 @@ pub fn fork() -> Result<Option<Pid>, Errno> {
     }
 }
 
-/// Closes all descriptors from this one on.
-pub fn close_from(first: c_int) -> Result<(), Errno> {
-    // SAFETY: the caller owns no descriptor from there on that it will use again.
-    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) }).map(drop)
+/// Whether a capability of this process is in effect (capget(2)).
+pub fn has_capability(number: u32) -> bool {
+    const VERSION_3: u32 = 0x2008_0522;
+    // struct __user_cap_header_struct and two of __user_cap_data_struct, linux/capability.h: the process, which is this
+    // one; effective, permitted and inheritable capabilities, 32 and 32.
+    let mut header: [u32; 2] = [VERSION_3, 0];
+    let mut sets = [[0_u32; 3]; 2];
+    // SAFETY: the kernel reads and writes the header, and writes the sets.
+    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    let [[low, ..], [high, ..]] = sets;
+    let effective = u64::from(high) << 32 | u64::from(low);
+    result == 0 && effective >> number & 1 == 1
 }
 
-/// Makes `fd` the descriptor `number`, which is closed before if it is open.
-pub fn move_to(fd: OwnedFd, number: c_int) -> Result<OwnedFd, Errno> {
-    if fd.as_raw_fd() == number {
-        return Ok(fd);
+/// Closes all descriptors from `first` on, but for these.
+pub fn close_all_but<const N: usize>(mut kept: [&OwnedFd; N], first: c_int) -> Result<(), Errno> {
+    let close = |from: c_int, to: c_int| {
+        if from > to {
+            return Ok(());
+        }
+        // SAFETY: the caller owns none of these that it will use again.
+        Errno::result(unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) }).map(drop)
+    };
+    kept.sort_by_key(|fd| fd.as_raw_fd());
+    let mut from = first;
+    for fd in kept {
+        close(from, fd.as_raw_fd() - 1)?;
+        from = fd.as_raw_fd() + 1;
     }
+    close(from, c_int::MAX)
+}
+
+/// Opens `fd` a second time, for good, as the descriptor `number`, which is closed before if it is open.
+pub fn occupy(fd: &OwnedFd, number: c_int) -> Result<(), Errno> {
     // SAFETY: the caller owns no descriptor of this number.
-    Errno::result(unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) })?;
-    // SAFETY: it is new.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    Errno::result(unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) }).map(drop)
 }
 
 mod namespaces {
@@ -420,10 +478,30 @@ pub fn set_owner(user: u32, group: u32) -> Result<(), Errno> {
     }
 }
 
-/// A descriptor that has come in a message (SCM_RIGHTS).
-pub fn received(fd: c_int) -> OwnedFd {
-    // SAFETY: the kernel has made it for the receiver of the message, which is the caller.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+/// The same open file once more, close-on-exec, by the first free number from `first` on.
+pub fn duplicate(fd: &OwnedFd, first: c_int) -> Result<OwnedFd, Errno> {
+    let fd = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(first))?;
+    // SAFETY: the descriptor is new.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Receives a message with one descriptor (SCM_RIGHTS). None: it has none, or there is no other end any more.
+pub fn receive_descriptor(socket: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    let mut text = [0; 16];
+    let mut parts = [std::io::IoSliceMut::new(&mut text)];
+    let mut space = nix::cmsg_space!(c_int);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = part
+            && let [fd] = fds[..]
+        {
+            // SAFETY: the kernel has made it for this message.
+            return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok(None)
 }
 
 /// Makes the last of `groups` the effective group of this thread, and the others its supplementary ones. By the

@@ -16,8 +16,7 @@
 //!
 //! systemd is not spoken to: a drop-in can be made in an image, below `--root`.
 
-use crate::Failure;
-use crate::exec::refuse;
+use crate::failure::{Failure, refuse};
 use crate::library;
 use rules::{DeviceName, VRF_VARIABLE};
 use std::ffi::OsString;

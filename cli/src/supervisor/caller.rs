@@ -1,0 +1,380 @@
+//! Who asks: which VRF it names, and the rights that it has. What /proc says of a thread.
+//!
+//! All of it is read anew for each call. A thread may have other rights since its last call, or be in another network
+//! namespace; its process may have executed another program, which the kernel shows by no number; and its number may be
+//! another thread's.
+
+use crate::sys::{self, Call};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::unistd::{getegid, geteuid};
+use rules::VRF_VARIABLE;
+use rules::request::Vrf;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+
+/// Which user and group a socket belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) user: u32,
+    group: u32,
+}
+
+impl Owner {
+    pub(super) fn ours() -> Self {
+        Self {
+            user: geteuid().as_raw(),
+            group: getegid().as_raw(),
+        }
+    }
+}
+
+/// Does something by the user and group of another (setfsuid(2)). EPERM: we may not.
+pub(super) fn as_owner<R>(
+    owner: Owner,
+    ours: Owner,
+    act: impl FnOnce() -> Result<R, Errno>,
+) -> Result<R, Errno> {
+    if owner == ours {
+        return act();
+    }
+    let result = sys::set_owner(owner.user, owner.group).and_then(|()| act());
+    // What we are can always be set again.
+    sys::set_owner(ours.user, ours.group)?;
+    result
+}
+
+const CAP_NET_RAW: u64 = 1 << 13;
+const SOCK_DCCP: i32 = 6;
+
+/// The types that everybody may have.
+pub(super) const PLAIN: [i32; 4] = [
+    libc::SOCK_STREAM,
+    libc::SOCK_DGRAM,
+    libc::SOCK_SEQPACKET,
+    SOCK_DCCP,
+];
+
+impl Call {
+    /// The type without its flags.
+    pub(super) fn plain_kind(&self) -> i32 {
+        self.kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+    }
+
+    pub(super) fn is_ping(&self) -> bool {
+        self.plain_kind() == libc::SOCK_DGRAM
+            && matches!(self.protocol, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6)
+    }
+}
+
+/// The thread that asks for a socket.
+pub(super) struct Caller<'a> {
+    pub(super) proc: BorrowedFd<'a>,
+    pub(super) thread: u32,
+    /// Who we are.
+    pub(super) reader: Owner,
+}
+
+impl Caller<'_> {
+    /// `name` in its directory in /proc.
+    fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.thread)
+    }
+
+    /// Looks at something in /proc by our own rights, or by those of the caller's user, which suffice to look at his
+    /// processes: so they are served without CAP_SYS_PTRACE. EPERM: it cannot be seen. The thread may be of another
+    /// process namespace, or hidden by hidepid=; or much of its process is hidden, because it has changed its user and
+    /// not executed a program since, or may not read its own program (PR_SET_DUMPABLE in prctl(2)).
+    fn look<R>(&self, look: impl Fn() -> Result<R, Errno>) -> Result<R, Errno> {
+        let seen = match look() {
+            Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?, self.reader, look),
+            result => result,
+        };
+        seen.map_err(|errno| match errno {
+            // Our table of descriptors is not the caller's.
+            Errno::EMFILE | Errno::ENFILE => Errno::ENFILE,
+            Errno::ENOMEM => errno,
+            _ => Errno::EPERM,
+        })
+    }
+
+    pub(super) fn open(&self, name: &str) -> Result<File, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let path = self.path(name);
+        self.look(|| openat(self.proc, path.as_str(), flags, Mode::empty()).map(File::from))
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
+        let mut bytes = Vec::with_capacity(4096);
+        let mut file = self.open(name)?;
+        file.read_to_end(&mut bytes).map_err(|_| Errno::EPERM)?;
+        Ok(bytes)
+    }
+
+    fn inode(&self, name: &str) -> Result<Inode, Errno> {
+        let path = self.path(name);
+        let file = self.look(|| fstatat(self.proc, path.as_str(), AtFlags::empty()))?;
+        Ok(inode(&file))
+    }
+
+    /// What its network namespace is known by (namespaces(7)).
+    pub(super) fn netns(&self) -> Result<OsString, Errno> {
+        let path = self.path("ns/net");
+        self.look(|| readlinkat(self.proc, path.as_str()))
+    }
+
+    /// A file that each network namespace has one of, and which everybody may see (fs/proc/proc_net.c).
+    pub(super) fn net_dev(&self) -> Result<Inode, Errno> {
+        self.inode("net/dev")
+    }
+
+    /// Its effective user and group: those of its directory, however little it may be looked into (task_dump_owner,
+    /// fs/proc/base.c).
+    pub(super) fn owner(&self) -> Result<Owner, Errno> {
+        let path = self.path("");
+        let directory = fstatat(self.proc, path.as_str(), AtFlags::empty());
+        let directory = directory.map_err(|_| Errno::EPERM)?;
+        Ok(Owner {
+            user: directory.st_uid,
+            group: directory.st_gid,
+        })
+    }
+
+    /// The VRF that the environment names which its program was executed with. Reads no more of it than it must:
+    /// `vrfbind exec` puts the variable first.
+    pub(super) fn named(&self) -> Result<Named, Errno> {
+        let mut file = match self.open("environ") {
+            Err(Errno::EPERM) => return Ok(Named::Unknown),
+            result => result?,
+        };
+        let mut environ = Vec::new();
+        loop {
+            let (length, room) = (environ.len(), environ.len().max(2048));
+            environ.resize(length + room, 0);
+            let rest = environ.get_mut(length..).unwrap_or_default();
+            let read = file.read(rest).map_err(|_| Errno::EPERM)?;
+            environ.truncate(length + read);
+            if let Some(value) = value(&environ) {
+                return Ok(Named::read(value));
+            }
+            if read == 0 {
+                return Ok(Named::without(&environ));
+            }
+        }
+    }
+
+    /// Whether its program has more privileges than who has executed it (AT_SECURE in getauxval(3)).
+    pub(super) fn is_secure(&self) -> Result<bool, Errno> {
+        self.read("auxv").map(|auxv| is_secure(&auxv))
+    }
+
+    /// CAP_NET_RAW counts in the user namespace that owns the network namespace: the caller's own, or one
+    /// below it (user_namespaces(7)).
+    pub(super) fn has_net_raw(&self) -> Result<bool, Errno> {
+        if Status::of(self)?.capabilities & CAP_NET_RAW == 0 {
+            return Ok(false);
+        }
+        let its_own = self.inode("ns/user")?;
+        let mut namespace = sys::owner_of_namespace(&self.open("ns/net")?);
+        while let Ok(one) = namespace {
+            if inode(&fstat(&one)?) == its_own {
+                return Ok(true);
+            }
+            namespace = sys::parent_of_namespace(&one);
+        }
+        Ok(false)
+    }
+}
+
+pub(super) type Inode = (libc::dev_t, libc::ino_t);
+
+fn inode(file: &FileStat) -> Inode {
+    (file.st_dev, file.st_ino)
+}
+
+/// What an environment says of the VRF.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Named {
+    /// Nothing: the variable is not there, or empty.
+    Nothing,
+    Vrf(Vrf),
+    /// What cannot be a VRF.
+    Invalid,
+    /// It cannot be read, or the program has written over it, as setproctitle(3) does.
+    Unknown,
+}
+
+impl Named {
+    fn read(value: &[u8]) -> Self {
+        match value {
+            b"" => Self::Nothing,
+            name => Vrf::of(name).map_or(Self::Invalid, Self::Vrf),
+        }
+    }
+
+    /// What an environment says without the variable. What execve(2) was given are strings of the form NAME=VALUE, one after
+    /// the other.
+    fn without(environ: &[u8]) -> Self {
+        let mut strings = environ.split_inclusive(|&byte| byte == 0);
+        if strings.all(|string| string.contains(&b'=') && string.ends_with(&[0])) {
+            Self::Nothing
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+/// The value of the variable in as much of an environment, if all of it is there. Of a variable that is there twice, the
+/// first counts, as in the library.
+fn value(environ: &[u8]) -> Option<&[u8]> {
+    environ
+        .split_inclusive(|&byte| byte == 0)
+        .find_map(|string| {
+            let value = string.strip_prefix(VRF_VARIABLE.as_bytes())?;
+            value.strip_prefix(b"=")?.strip_suffix(&[0])
+        })
+}
+
+/// AT_SECURE in an auxiliary vector. One without it is not trusted.
+fn is_secure(auxv: &[u8]) -> bool {
+    let words = |size| {
+        auxv.chunks_exact(size).map(|word| {
+            let bytes = word.iter().rev();
+            bytes.fold(0, |number, &byte| number << 8 | u64::from(byte))
+        })
+    };
+    // Pairs of a small number and a value; that of 32 bits has a value where the other has the number's upper half.
+    let is_wide = words(8).next().is_some_and(|word| word <= u32::MAX.into());
+    let words: Vec<u64> = words(if is_wide { 8 } else { 4 }).collect();
+    let value = words
+        .chunks_exact(2)
+        .find(|pair| pair.first() == Some(&libc::AT_SECURE));
+    value.and_then(<[u64]>::last) != Some(&0)
+}
+
+/// What /proc/TID/status says (proc(5)).
+pub(super) struct Status {
+    /// The real user.
+    pub(super) user: u32,
+    /// The supplementary groups and, as the last one, the effective group.
+    pub(super) groups: Vec<u32>,
+    /// The effective capabilities.
+    capabilities: u64,
+}
+
+impl Status {
+    pub(super) fn of(caller: &Caller) -> Result<Self, Errno> {
+        Self::read(&caller.read("status")?).ok_or(Errno::EPERM)
+    }
+
+    fn read(text: &[u8]) -> Option<Self> {
+        // The name of a thread may be any bytes.
+        let text = String::from_utf8_lossy(text);
+        let line = |name| text.lines().find_map(|line| line.strip_prefix(name));
+        // Real, effective, saved, of the file system.
+        let user = *numbers(line("Uid:")?).first()?;
+        let mut groups = numbers(line("Groups:")?);
+        groups.push(*numbers(line("Gid:")?).get(1)?);
+        let capabilities = u64::from_str_radix(line("CapEff:")?.trim(), 16).ok()?;
+        Some(Self {
+            user,
+            groups,
+            capabilities,
+        })
+    }
+}
+
+fn numbers(text: &str) -> Vec<u32> {
+    text.split_whitespace()
+        .filter_map(|number| number.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::process;
+
+    fn caller(proc: &File, thread: u32) -> Caller<'_> {
+        Caller {
+            proc: proc.as_fd(),
+            thread,
+            reader: Owner::ours(),
+        }
+    }
+
+    #[test]
+    fn reads_what_the_kernel_says_of_a_thread() {
+        let status = b"Name:\t\xc3\nUid:\t4\t5\t6\t7\nGid:\t1\t2\t3\t4\nGroups:\t7 8 \nCapEff:\t0000000000002001\n";
+        let status = Status::read(status).unwrap();
+        assert_eq!((status.user, status.groups), (4, vec![7, 8, 2]));
+        assert_eq!(status.capabilities, CAP_NET_RAW | 1);
+        assert!(Status::read(b"Name:\tx\n").is_none());
+        let proc = File::open("/proc").unwrap();
+        let myself = caller(&proc, process::id());
+        let groups = Status::of(&myself).unwrap().groups;
+        assert_eq!(groups.last(), Some(&getegid().as_raw()));
+        assert!(myself.owner().unwrap() == Owner::ours());
+        assert!(!myself.is_secure().unwrap());
+    }
+
+    #[test]
+    fn a_thread_that_is_not_visible_is_not_served() {
+        let proc = File::open("/proc").unwrap();
+        let nobody = caller(&proc, 0);
+        assert_eq!(nobody.netns(), Err(Errno::EPERM));
+        assert_eq!(nobody.net_dev(), Err(Errno::EPERM));
+        assert_eq!(nobody.named(), Ok(Named::Unknown));
+        assert!(nobody.owner().is_err_and(|errno| errno == Errno::EPERM));
+    }
+
+    #[test]
+    fn reads_the_vrf_of_an_environment() {
+        let blue = Named::Vrf(Vrf::of(b"blue").unwrap());
+        for (environ, named) in [
+            (&b""[..], Named::Nothing),
+            (b"A=1\0B=\0", Named::Nothing),
+            (b"VRFBIND_VRF=\0VRFBIND_VRF=blue\0", Named::Nothing),
+            (b"VRFBIND_VRF=blue\0VRFBIND_VRF=red\0", blue),
+            (b"A=1\0VRFBIND_VRF=blue\0", blue),
+            (b"XVRFBIND_VRF=blue\0", Named::Nothing),
+            (b"VRFBIND_VRF=default\0", Named::Vrf(Vrf::Default)),
+            (b"VRFBIND_VRF=a/b\0", Named::Invalid),
+            (b"VRFBIND_VRF=abcdefghijklmnop\0", Named::Invalid),
+            // What is left of it after a title was written over it.
+            (b"\0\0\0", Named::Unknown),
+            (b"er process\0\0A=1\0", Named::Unknown),
+            (b"er process", Named::Unknown),
+            (b"A=1\0VRFBIND_VRF=bl", Named::Unknown),
+        ] {
+            let read = value(environ).map_or_else(|| Named::without(environ), Named::read);
+            assert_eq!(read, named, "{}", environ.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_vector_says_whether_a_program_gains_privileges() {
+        let wide = |pairs: &[u64]| {
+            pairs
+                .iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect::<Vec<_>>()
+        };
+        let narrow = |pairs: &[u32]| {
+            pairs
+                .iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect::<Vec<_>>()
+        };
+        assert!(is_secure(&wide(&[6, 4096, 23, 1, 0, 0])));
+        assert!(!is_secure(&wide(&[6, 4096, 23, 0, 0, 0])));
+        assert!(is_secure(&narrow(&[6, 4096, 23, 1, 0, 0])));
+        assert!(!is_secure(&narrow(&[6, 4096, 23, 0, 9, 1, 0, 0])));
+        assert!(!is_secure(&narrow(&[6, 4096, 9, 1, 23, 0, 0, 0])));
+        assert!(is_secure(b""));
+    }
+}

@@ -1,0 +1,212 @@
+//! The supervisor at work: it takes a call, makes the socket, and answers.
+
+use super::caller::{Caller, Inode, Named, Owner, PLAIN, Status, as_owner};
+use crate::sys::{self, Call};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use rules::DeviceName;
+use rules::request::Vrf;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{process, thread};
+
+/// What is in the way of a supervisor: a clause to be put after "cannot supervise: ".
+pub type Obstacle = String;
+
+pub(super) fn cannot(call: &str, errno: Errno) -> Obstacle {
+    format!("{call}: {}", errno.desc())
+}
+
+/// What makes the sockets, and what it needs for that.
+pub(super) struct Supervisor {
+    /// /proc, of our process namespace, wherever the tree mounts what.
+    proc: OwnedFd,
+    /// The VRF of programs that name none.
+    own: Vrf,
+    /// Whether a program of the tree has named another one.
+    is_mixed: AtomicBool,
+    netns: OsString,
+    net_dev: Inode,
+    owner: Owner,
+    groups: Vec<u32>,
+}
+
+impl Supervisor {
+    pub(super) fn new(proc: OwnedFd, device: &DeviceName) -> Result<Self, Obstacle> {
+        let myself = process::id();
+        if nix::fcntl::readlinkat(&proc, "self") != Ok(myself.to_string().into()) {
+            return Err(
+                "/proc is not mounted, or shows another process namespace than ours".to_owned(),
+            );
+        }
+        let owner = Owner::ours();
+        let ours = Caller {
+            proc: proc.as_fd(),
+            thread: myself,
+            reader: owner,
+        };
+        let seen = || Ok((ours.netns()?, ours.net_dev()?, Status::of(&ours)?.groups));
+        let (netns, net_dev, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
+        Ok(Self {
+            proc,
+            own: Vrf::Device(*device),
+            is_mixed: AtomicBool::new(false),
+            netns,
+            net_dev,
+            owner,
+            groups,
+        })
+    }
+
+    /// Answers until there is nobody left who could ask.
+    pub(super) fn serve(&self, listener: &OwnedFd) {
+        loop {
+            match sys::receive(listener) {
+                Ok(call) => self.answer(listener, &call),
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOENT) if !has_ended(listener, PollTimeout::ZERO) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn answer(&self, listener: &OwnedFd, call: &Call) {
+        let given = self
+            .create(call)
+            .and_then(|socket| sys::give(listener, call, &socket));
+        if let Err(errno) = given {
+            // ENOENT: who asked is gone.
+            let _ = sys::fail(listener, call, errno);
+        }
+    }
+
+    /// A socket as the caller would have got it, in the VRF that was asked for.
+    fn create(&self, call: &Call) -> Result<OwnedFd, Errno> {
+        let caller = Caller {
+            proc: self.proc.as_fd(),
+            thread: call.thread,
+            reader: self.owner,
+        };
+        let is_elsewhere = self.is_elsewhere(&caller)?;
+        let vrf = self.vrf(call, &caller)?;
+        let groups = if call.is_ping() {
+            Some(Status::of(&caller)?.groups).filter(|groups| *groups != self.groups)
+        } else {
+            None
+        };
+        if !is_elsewhere && groups.is_none() {
+            return self.create_here(call, &caller, vrf);
+        }
+        let change_and_create = || {
+            if is_elsewhere {
+                setns(caller.open("ns/net")?, CloneFlags::CLONE_NEWNET)
+                    .map_err(|_| Errno::EPERM)?;
+            }
+            if let Some(groups) = &groups {
+                sys::set_groups_of_thread(groups)?;
+            }
+            self.create_here(call, &caller, vrf)
+        };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(SMALL_STACK);
+            let thread = thread.spawn_scoped(scope, change_and_create);
+            let result = thread.map_err(|_| Errno::ENOMEM)?.join();
+            result.unwrap_or(Err(Errno::EPERM))
+        })
+    }
+
+    /// Whether the caller is in another network namespace than we. Of a process that hides which one it is in, that it is
+    /// ours can be seen all the same.
+    fn is_elsewhere(&self, caller: &Caller) -> Result<bool, Errno> {
+        match caller.netns() {
+            Err(_) if caller.net_dev()? == self.net_dev => Ok(false),
+            netns => Ok(netns? != self.netns),
+        }
+    }
+
+    /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's.
+    fn vrf(&self, call: &Call, caller: &Caller) -> Result<Vrf, Errno> {
+        if let Some(vrf) = call.vrf {
+            self.note(vrf);
+            return Ok(vrf);
+        }
+        match caller.named()? {
+            Named::Nothing => Ok(self.own),
+            Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
+            // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
+            Named::Vrf(vrf)
+                if !caller.is_secure()? || Status::of(caller)?.user == self.owner.user =>
+            {
+                self.note(vrf);
+                Ok(vrf)
+            }
+            Named::Unknown if !self.is_mixed.load(Relaxed) => Ok(self.own),
+            Named::Vrf(_) | Named::Unknown | Named::Invalid => Err(Errno::EPERM),
+        }
+    }
+
+    fn note(&self, vrf: Vrf) {
+        if vrf != self.own {
+            self.is_mixed.store(true, Relaxed);
+        }
+    }
+
+    /// In the network namespace that this thread is in.
+    fn create_here(&self, call: &Call, caller: &Caller, vrf: Vrf) -> Result<OwnedFd, Errno> {
+        if !PLAIN.contains(&call.plain_kind()) && !caller.has_net_raw()? {
+            return Err(Errno::EPERM);
+        }
+        let socket = as_owner(caller.owner()?, self.owner, || {
+            sys::socket(call.domain, call.kind | libc::SOCK_CLOEXEC, call.protocol)
+        })?;
+        if let Vrf::Device(device) = vrf {
+            bind(&socket, &device)?;
+        }
+        Ok(socket)
+    }
+}
+
+/// Ends this process when the last process of the tree has gone.
+///
+/// Before Linux 6.11 the call that waits for the next notification does not end then, and poll(2) says it. To poll before
+/// each would cost more than all the rest where many threads wait, since it looks at all of them (seccomp_notify_poll,
+/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once.
+pub(super) fn end_with_tree(listener: &'static OwnedFd) -> Result<(), Obstacle> {
+    let watch = || {
+        while !has_ended(listener, PollTimeout::NONE) {}
+        process::exit(0)
+    };
+    let thread = thread::Builder::new().stack_size(SMALL_STACK).spawn(watch);
+    thread
+        .map(drop)
+        .map_err(|error| format!("a second thread: {error}"))
+}
+
+/// Enough for what the supervisor's threads do; the least that pthread_attr_setstacksize(3) takes is 16 KiB.
+const SMALL_STACK: usize = 64 << 10;
+
+/// Whether the last process of the tree has gone: POLLHUP, since Linux 5.9.
+fn has_ended(listener: &OwnedFd, timeout: PollTimeout) -> bool {
+    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::empty())];
+    let [polled] = match poll(&mut polled, timeout) {
+        Ok(_) => polled,
+        Err(_) => return false,
+    };
+    polled
+        .revents()
+        .is_some_and(|events| events.contains(PollFlags::POLLHUP))
+}
+
+/// SO_BINDTODEVICE. EPERM: somebody has bound the socket already, by a BPF program on our cgroup (`ip vrf exec`
+/// around us); if to this device, all is well.
+fn bind(socket: &OwnedFd, device: &DeviceName) -> Result<(), Errno> {
+    let name = OsStr::from_bytes(device.as_bytes()).to_owned();
+    match setsockopt(socket, sockopt::BindToDevice, &name) {
+        Err(Errno::EPERM) if getsockopt(socket, sockopt::BindToDevice)? == name => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,91 @@
+//! How a program names the VRF of a socket to the supervisor.
+//!
+//! The supervisor puts a socket into the VRF that its caller's environment names. A program of ours that has to be sure,
+//! or that knows better, names the VRF in the call itself: in the last three argument registers, which the kernel ignores in
+//! socket(2) and shows to a listener. [`MARK`] is in the fourth, the name in the other two. The sixth register
+//! never holds [`MARKER`](crate::filter::MARKER), which would keep the call from the supervisor: a name ends with a NUL
+//! there, and the marker does not.
+//!
+//! Any program may do this, and gains nothing by it: it could have named the VRF in its environment.
+
+use crate::{DEFAULT, DeviceName};
+
+/// What the fourth register holds.
+const MARK: u64 = 0x7672_6662_696e_643f;
+
+/// Where a socket shall be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vrf {
+    /// In no VRF: it gets no device.
+    Default,
+    /// On this device.
+    Device(DeviceName),
+}
+
+impl Vrf {
+    /// What a name stands for. None: it is no name.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        if name == DEFAULT {
+            return Some(Self::Default);
+        }
+        DeviceName::new(name).ok().map(Self::Device)
+    }
+
+    /// The name that stands for it.
+    pub const fn name(self) -> DeviceName {
+        match self {
+            Self::Device(device) => device,
+            Self::Default => DeviceName::from_padded(*b"default\0\0\0\0\0\0\0\0\0"),
+        }
+    }
+
+    /// What these arguments ask for. None: nothing, or what cannot be a name.
+    pub fn of_arguments(arguments: [u64; 3]) -> Option<Self> {
+        let [MARK, low, high] = arguments else {
+            return None;
+        };
+        let name = (u128::from(high) << 64 | u128::from(low)).to_ne_bytes();
+        Self::of(DeviceName::from_padded(name).as_bytes())
+    }
+}
+
+/// The fourth, fifth and sixth argument of a socket(2) that asks for the VRF of this name.
+pub const fn arguments(name: &DeviceName) -> [u64; 3] {
+    let name = u128::from_ne_bytes(*name.padded());
+    [MARK, name as u64, (name >> 64) as u64]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::MARKER;
+
+    #[test]
+    fn a_name_survives_the_registers() {
+        for name in [&b"default"[..], b"b", b"blue", b"abcdefghijklmno"] {
+            let vrf = Vrf::of(name).unwrap();
+            assert_eq!(vrf.name().as_bytes(), name);
+            assert_eq!(Vrf::of_arguments(arguments(&vrf.name())), Some(vrf));
+        }
+        assert_eq!(Vrf::of(b"default"), Some(Vrf::Default));
+        assert_eq!(Vrf::of(b""), None);
+        assert_eq!(Vrf::of(b"abcdefghijklmnop"), None);
+    }
+
+    #[test]
+    fn other_registers_name_nothing() {
+        let [mark, low, high] = arguments(&Vrf::Default.name());
+        assert_eq!(Vrf::of_arguments([mark ^ 1, low, high]), None);
+        assert_eq!(Vrf::of_arguments([mark, 0, 0]), None);
+        assert_eq!(Vrf::of_arguments([mark, u64::MAX, u64::MAX]), None);
+        assert_eq!(Vrf::of_arguments([0; 3]), None);
+    }
+
+    #[test]
+    fn no_name_is_the_marker() {
+        let longest = DeviceName::new(b"!!!!!!!!abcdefg").unwrap();
+        // The last byte of a padded name, and the same byte of the marker.
+        assert_eq!(arguments(&longest)[2].to_ne_bytes()[7], 0);
+        assert_ne!(MARKER.to_ne_bytes()[7], 0);
+    }
+}
