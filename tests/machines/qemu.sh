@@ -58,8 +58,7 @@ qemu_get_kernel() {
 }
 
 machine_settings() {
-	# The first port of the first virtio device.
-	printf 'modules=%q commands=/dev/vport0p1\n' "$(echo "$qemu_image"/lib/modules/*)"
+	printf 'modules=%q\n' "$(echo "$qemu_image"/lib/modules/*)"
 	echo 'target=(-t 9p -o trans=virtio,version=9p2000.L,access=any,msize=524288 target)'
 }
 
@@ -73,7 +72,7 @@ qemu_initramfs() {
 	version=${version#vmlinuz-}
 	mkdir -p "$into/modules"
 	cp "$(find "$qemu_busybox" -path '*/bin/busybox')" "$into/busybox"
-	for module in virtio_pci virtio_console 9pnet_virtio 9p; do
+	for module in virtio_pci 9pnet_virtio 9p; do
 		modprobe --dirname "$qemu_image" --set-version "$version" --show-depends "$module"
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while IFS= read -r module; do
 		name=$(basename "$module")
@@ -105,7 +104,6 @@ machine_boot() {
 		-kernel "$qemu_image"/boot/vmlinuz-* -initrd "$run/initramfs.cpio" \
 		-append "console=$qemu_console quiet panic=-1 -- $project/tests/machines/guest.sh $run" \
 		-serial file:/proc/self/fd/1 \
-		-device virtio-serial-pci -chardev stdio,id=commands,signal=off -device virtserialport,chardev=commands \
 		-fsdev "local,id=root,path=$qemu_root,security_model=none,readonly=on,multidevs=remap" \
 		-device virtio-9p-pci,fsdev=root,mount_tag=root \
 		-fsdev "local,id=target,path=$project/target,security_model=none,multidevs=remap" \
