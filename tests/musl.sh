@@ -17,7 +17,7 @@ dnsmasq=$work/sbin/dnsmasq
 busybox=$work/bin/busybox
 
 fetch() {
-	debian_lists "$work/apt" '' '' deb-src
+	debian_lists '' '' deb-src
 	(cd "$work" && apt-get "${apt[@]}" source --download-only dnsmasq busybox)
 }
 

@@ -19,7 +19,7 @@ unset LD_PRELOAD
 # shellcheck disable=SC2317  # called by provide(), which takes its name
 get_glibc() {
 	say 'downloading glibc 2.31'
-	debian_lists "$root/target/apt-bullseye" bullseye && debian_unpack "$1" libc6
+	debian_lists bullseye && debian_unpack "$1" libc6
 }
 
 provide "$directory" get_glibc || { say 'there is no glibc 2.31 here'; exit 77; }

@@ -25,17 +25,10 @@ qemu_prepare() {
 		command -v "$tool" >/dev/null || { say "$tool is missing: run tests/packages.sh vm arch-vm"; return 1; }
 	done
 	qemu_image=$cache/$kernel
-	qemu_busybox=$cache/busybox${qemu_architecture:+-$qemu_architecture}
-	provide "$qemu_busybox" qemu_get_busybox && provide "$qemu_image" qemu_get_kernel
+	qemu_busybox=$(qemu_static_busybox) && provide "$qemu_image" qemu_get_kernel
 }
 
-qemu_get_busybox() {
-	say 'downloading busybox-static'
-	qemu_lists && debian_unpack "$1" busybox-static
-}
-
-# qemu_lists [SUITE]
-qemu_lists() { debian_lists "$cache/apt${1:+-$1}${qemu_architecture:+-$qemu_architecture}" "${1-}" "$qemu_architecture"; }
+qemu_static_busybox() { tests/busybox.sh static; }
 
 # The kernel package that $1 is or depends on, and on Ubuntu the packages of its modules, one a line.
 qemu_packages() {
@@ -46,7 +39,7 @@ qemu_packages() {
 qemu_get_kernel() {
 	local into=$1 suite='' packages version
 	[[ $kernel != */* ]] || suite=${kernel%/*}
-	qemu_lists "$suite" || return
+	debian_lists "$suite" "$qemu_architecture" || return
 	packages=$(qemu_packages "${kernel#*/}") || { say "apt-get knows no kernel package '$kernel'"; return 1; }
 	say "downloading the kernel, 70 MB or more: ${packages//$'\n'/ }"
 	# shellcheck disable=SC2086  # package names are words
@@ -71,7 +64,7 @@ qemu_initramfs() {
 	version=$(cd "$qemu_image/boot" && echo vmlinuz-*)
 	version=${version#vmlinuz-}
 	mkdir -p "$into/modules"
-	cp "$(find "$qemu_busybox" -path '*/bin/busybox')" "$into/busybox"
+	cp "$qemu_busybox" "$into/busybox"
 	for module in virtio_pci 9pnet_virtio 9p; do
 		modprobe --dirname "$qemu_image" --set-version "$version" --show-depends "$module"
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while IFS= read -r module; do

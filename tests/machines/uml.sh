@@ -14,7 +14,7 @@ machine_prepare() {
 
 uml_get() {
 	say "downloading user-mode Linux, 40 MB"
-	debian_lists "$cache/apt" && debian_unpack "$1" user-mode-linux || return
+	debian_lists "" && debian_unpack "$1" user-mode-linux || return
 	mkdir "$1/lib" && ln -s ../usr/lib/uml/modules "$1/lib/modules"
 }
 
