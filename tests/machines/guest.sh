@@ -89,7 +89,7 @@ if [ -n "$modules" ]; then
 	prepare
 	pipes=/run
 	limit=$((10 * $(cut -d. -f1 /proc/uptime)))
-	[ "$limit" -le "${VRFBIND_TEST_LIMIT:-0}" ] || export VRFBIND_TEST_LIMIT=$limit
+	[ "$limit" -le "${VRFBIND_TEST_LIMIT:-120}" ] || export VRFBIND_TEST_LIMIT=$limit
 fi
 mkfifo --mode=666 "$pipes/out" "$pipes/err"
 cd "$project" || exit
