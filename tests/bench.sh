@@ -17,9 +17,9 @@ export VRFBIND_BENCH_SMOKE=1
 . tests/tap.sh
 
 # Where a table is not whole, report.py says so.
-measured() { timeout 500 benches/bench.sh "$tier" "$out/$tier"; }
-scales() { VRFBIND_SCALE=4 timeout 300 benches/scale.sh "$out/scale"; }
-churns() { VRFBIND_CHURN=60 timeout 300 benches/churn.sh "$out/churn"; }
+measured() { timeout $((4 * limit)) benches/bench.sh "$tier" "$out/$tier"; }
+scales() { VRFBIND_SCALE=4 timeout $((3 * limit)) benches/scale.sh "$out/scale"; }
+churns() { VRFBIND_CHURN=60 timeout $((3 * limit)) benches/churn.sh "$out/churn"; }
 has_the_rows() { benches/report.py check BENCHMARKS.md "$out" "$@"; }
 
 if [ "$tier" = lo ]; then echo 1..2; else echo 1..4; fi

@@ -849,7 +849,7 @@ root_only() {
 }
 vrf_only() { if [ "$tier" = vrf ]; then point "$@"; fi; }
 
-plan=29
+plan=30
 if [ "$tier" = vrf ]; then plan=$((plan + 4)); else plan=$((plan + 3)); fi
 echo "1..$plan"
 point 'without the library, every socket is "default", and the exit status 1' unbound

@@ -21,7 +21,7 @@
 # The runner's `network` resource is off. Tests of AF_VSOCK are left out: they are none of INET, and without any preload
 # test_socket's hang on Linux 6.18 in a virtual machine (ThreadedVSOCKSocketStreamTest).
 #
-# python3 is Debian's, because libpython3.11-testsuite goes with it. LIMIT is in seconds, for one suite in one world.
+# python3 is Debian's, because libpython3.11-testsuite goes with it.
 #
 # Exit status: 0 all ok, 1 not, 2 when something is missing.
 #
@@ -31,7 +31,8 @@ cd -- "$(dirname -- "$0")/.."
 
 python=/usr/bin/python3
 library=${VRFBIND_TEST_LIB:-$PWD/target/release/libvrfbind.so}
-limit=${LIMIT:-1200}
+# For one suite in one world.
+limit=$((10 * ${VRFBIND_TEST_LIMIT:-120}))
 device=lo
 suites=(test_socket test_asyncio test_subprocess)
 reference=without

@@ -1,20 +1,22 @@
 # shellcheck shell=bash
 # debian.sh - packages of Debian's archive, downloaded and unpacked, not installed; scripts source it
 #
-# Nothing here needs root, and nothing of this machine's apt is changed: lists and caches are in a directory of the caller.
-# In order: debian_lists chooses a suite and an architecture and downloads the lists; then debian_unpack, or apt-get and
+# Nothing here needs root, and nothing of this machine's apt is changed: lists and caches are below target/debian. In order:
+# debian_lists chooses a suite and an architecture and downloads the lists; then debian_unpack, or apt-get and
 # apt-cache with the options in `apt`. Packages are checked against the keys of this machine's apt sources, those of
-# another suite or architecture against Debian's archive keyring.
+# another suite or architecture against Debian's archive keyring. What is made of them is made by provide, one at a time.
 
 say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }
+
+debian=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)/target/debian
 
 # What apt-get and apt-cache are called with.
 apt=()
 
-# debian_lists DIRECTORY [SUITE [ARCHITECTURE [deb-src]]] - without SUITE that of this machine, and without all three its sources
+# debian_lists [SUITE [ARCHITECTURE [deb-src]]] - an empty one is this machine's, and without all three its sources are
 debian_lists() {
-	local state=$1 suite=${2-} architecture=${3-} type=${4-deb}
-	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg archive codename
+	local suite=${1-} architecture=${2-} type=${3-deb}
+	local state=$debian/${suite:-own}-${architecture:-own}-$type keyring=/usr/share/keyrings/debian-archive-keyring.gpg archive codename
 	command -v apt-get >/dev/null || { say 'there is no apt-get to download Debian packages with'; return 1; }
 	mkdir -p "$state/lists/partial" "$state/cache/archives/partial" || return
 	# As if nothing were installed.
@@ -45,14 +47,24 @@ debian_unpack() {
 	done
 }
 
+# debian_unpack_all DIRECTORY PACKAGE... - the same with all that they depend on, as if nothing were installed
+debian_unpack_all() {
+	local into=$1
+	shift
+	mkdir -p "$into/packages/partial" || return
+	apt-get "${apt[@]}" -o "Dir::Cache::archives=$into/packages" install --yes --no-install-recommends --download-only "$@" >&2 ||
+		return
+	find "$into/packages" -name '*.deb' -exec dpkg-deb --extract {} "$into" \; && rm -r "$into/packages"
+}
+
 # provide DIRECTORY COMMAND... - makes DIRECTORY, if it is missing, by COMMAND with the path of an empty one added; a failure leaves
 # nothing. Of several that want it at the same time one makes it.
 provide() {
 	local directory=$1 lock
 	shift
 	[ ! -d "$directory" ] || return 0
-	mkdir -p "$(dirname "$directory")" || return
-	exec {lock}>"$(dirname "$directory")/lock"
+	mkdir -p "$debian" "$(dirname "$directory")" || return
+	exec {lock}>"$debian/lock"
 	flock --nonblock "$lock" || { say 'waiting for another run to finish its downloads'; flock "$lock"; }
 	if [ ! -d "$directory" ]; then
 		rm -rf "$directory.partial"

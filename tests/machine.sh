@@ -16,9 +16,9 @@
 # `rm -r target/machines` makes the next one take the newest kernel.
 #
 # How it works, in order: prepare what target/machines/ does not have yet; write the guest's settings in a directory of this run;
-# boot; wait until the guest's first process (tests/machines/guest.sh) is ready; write each command to it, and wait for the
-# file with its status. While waiting, see that there is progress: output, or use of the CPU. At the end of the commands
-# the guest powers off. If this script dies, the kernel ends the guest.
+# boot; wait until the guest's first process (tests/machines/guest.sh) is ready; give it each command in a file, and wait for the
+# file with its status. While waiting, see that there is progress: output, or work. At the end of the commands the guest
+# powers off. If this script dies, the kernel ends the guest.
 #
 # What COMMAND finds: this machine's files at the same paths (arm64: that architecture's, and the project). target/ is writable.
 # /etc, /home, /lib, /opt, /srv, /tmp, /usr and /var are writable too, but what is written there is gone with the guest
@@ -38,8 +38,8 @@
 #                      virtual machines are nested, a guest of one sector may run and this kernel hang all the same.
 #   VRFBIND_VM_VERBOSE=1   show the guest's console on standard error
 #
-# Exit status: COMMAND's (with --serve 0), or 124 when there was no progress, or 125 when there was no guest to run it in, or
-# it ended too early.
+# Exit status: COMMAND's (with --serve 0), or 124 when there was no progress, 125 when no guest came up to run it in, 126 when
+# the guest ended before COMMAND did.
 # Run on Debian 12. On Ubuntu, whose kernel comes in several packages, it was not run.
 #
 # shellcheck disable=SC2317  # functions that trap calls by name
@@ -96,7 +96,7 @@ esac
 
 run='' guest=''
 finish() {
-	# The end of its commands has ended it already, unless something went wrong.
+	# It has ended already, unless something went wrong.
 	[ -z "$guest" ] || { kill -s "$ends_by" -- "-$guest" && wait "$guest"; } 2>/dev/null || true
 	[ -z "$run" ] || rm -rf "$run"
 }
@@ -106,7 +106,6 @@ trap 'exit 143' TERM
 trap 'exit 129' HUP
 mkdir -p "$cache"
 run=$(mktemp -d "$cache/run.XXXXXX")
-mkfifo "$run/commands"
 : >"$run/console"
 {
 	printf 'project=%q\n' "$project"
@@ -126,63 +125,63 @@ if [ "$machine" = native ]; then
 	machine_boot() { exec "${alone[@]}" bash tests/machines/guest.sh "$run"; }
 fi
 
-# Opened for both directions: an open for one would wait for the other end.
-exec {to_guest}<>"$run/commands"
 [ "$machine" = native ] || say "booting the machine $machine"
-(machine_boot) <"$run/commands" >"$run/console" 2>&1 {to_guest}>&- &
+(machine_boot) </dev/null >"$run/console" 2>&1 &
 guest=$!
 if [ "${VRFBIND_VM_VERBOSE-}" = 1 ]; then
-	tail -n +1 -f --pid="$guest" "$run/console" >&2 {to_guest}>&- &
+	tail -n +1 -f --pid="$guest" "$run/console" >&2 &
 fi
 
 # --- wait ---
 
-# The hundredths of a second of CPU time that the guest has used, with all that it has started.
-cpu() {
-	{ cat /proc/[0-9]*/stat 2>/dev/null || true; } | awk -v guest="$guest" '
-		{ pid = $1; sub(/^.*\) /, ""); parent[pid] = $2; used[pid] = $12 + $13 + $14 + $15 }
+# Looks at the guest, with all that it has started: `used` is the CPU time so far, in hundredths of a second, `wants` whether
+# something wants to run now, which it may not get where others work.
+look() {
+	local pids
+	read -r used pids < <(cat /proc/[0-9]*/stat 2>/dev/null | awk -v guest="$guest" '
+		{ pid = $1; sub(/^.*\) /, ""); parent[pid] = $2; time[pid] = $12 + $13 + $14 + $15 }
 		END {
-			for (pid in used) {
+			for (pid in time) {
 				# No further than 20: while this is read, processes come and go.
 				of = pid
 				for (step = 0; step < 20 && of != guest; step++)
 					of = parent[of]
-				if (of == guest)
-					sum += used[pid]
+				if (of == guest) {
+					sum += time[pid]
+					pids = pids " " pid
+				}
 			}
-			print sum + 0
-		}'
+			print sum + 0 pids
+		}')
+	wants=''
+	# shellcheck disable=SC2046,SC2086  # process ids, and files
+	! grep -qs '^State:.*[RD]' $(printf '/proc/%s/task/*/status ' $pids) || wants=1
 }
 
-size() { { cat -- "$@" 2>/dev/null || true; } | wc -c; }
-
-# wait_for FILE OUTPUT... - until FILE is there: 0; 124 if nothing moves, neither the size of the OUTPUTs nor the CPU; 125 if the guest
-# has ended
+# wait_for FILE OUTPUT... - until FILE is there: 0; 124 if there is no progress; 125 if the guest has ended
 wait_for() {
-	local file=$1 since=$SECONDS looked=$SECONDS used last_used last_size busy_since
+	local file=$1 size used wants last_size='' last_used=0 said_at=0 worked_at=$SECONDS looked_at=-10
 	shift
-	last_used=$(cpu)
-	busy_since=$last_used
-	last_size=$(size "$@")
 	until [ -e "$file" ]; do
 		kill -0 "$guest" 2>/dev/null || { [ -e "$file" ] && return 0; return 125; }
 		sleep 0.1
-		[ $((SECONDS - looked)) -ge 10 ] || continue
-		used=$(cpu)
-		if [ "$(size "$@")" -ne "$last_size" ]; then
-			last_size=$(size "$@")
-			busy_since=$used
-			since=$SECONDS
-		elif [ $((used - last_used)) -gt $(((SECONDS - looked) * 2)) ]; then
-			since=$SECONDS
+		[ $((SECONDS - looked_at)) -ge 10 ] || continue
+		looked_at=$SECONDS
+		look
+		size=$(cat -- "$@" 2>/dev/null | wc -c || true)
+		if [ "$size" != "$last_size" ]; then
+			said_at=$used
+			worked_at=$SECONDS
+		elif [ -n "$wants" ] || [ $((used - last_used)) -gt 20 ]; then
+			worked_at=$SECONDS
 		fi
+		last_size=$size
 		last_used=$used
-		looked=$SECONDS
-		if [ $((SECONDS - since)) -ge "$idle_limit" ]; then
-			say "no output and no work for $((SECONDS - since)) s: the guest is ended"
+		if [ $((SECONDS - worked_at)) -ge "$idle_limit" ]; then
+			say "no output and no work for $idle_limit s: the guest is ended"
 			return 124
-		elif [ $((used - busy_since)) -ge $((busy_limit * 100)) ]; then
-			say "no output in $(((used - busy_since) / 100)) s of CPU time: the guest is ended"
+		elif [ $((used - said_at)) -ge "$busy_limit" ]; then
+			say "no output in $((busy_limit / 100)) s of CPU time: the guest is ended"
 			return 124
 		fi
 	done
@@ -194,12 +193,12 @@ ended_early() {
 	exit "$2"
 }
 
-busy_limit=$busy_least
+busy_limit=$((busy_least * 100))
 ended=0
 wait_for "$run/ready" "$run/console" || ended=$?
 [ "$ended" -eq 0 ] || ended_early "the machine $machine does not come up; its console said:" 125
-busy_limit=$(($(cpu) * busy_boots / 100))
-[ "$busy_limit" -ge "$busy_least" ] || busy_limit=$busy_least
+look
+[ "$busy_limit" -ge $((used * busy_boots)) ] || busy_limit=$((used * busy_boots))
 
 # --- the commands ---
 
@@ -211,8 +210,10 @@ run_line() {
 	rm -f "$out.status"
 	: >"$out.out"
 	: >"$out.err"
-	printf '%s\n' "$1" >&"$to_guest"
+	printf '%s\n' "$1" >"$run/next.partial"
+	mv "$run/next.partial" "$run/next"
 	wait_for "$out.status" "$out.out" "$out.err" || ended=$?
+	[ "$ended" -ne 125 ] || ended=126
 	[ "$ended" -eq 0 ] || ended_early 'the guest ended before the command did; its console said:' "$ended"
 	status=$(<"$out.status")
 }
@@ -226,16 +227,14 @@ if [ "$1" = --serve ]; then
 else
 	touch "$run/command."{out,err}
 	relays=()
-	tail -n +1 -f -s 0.2 --pid="$guest" "$run/command.out" {to_guest}>&- &
+	tail -n +1 -f -s 0.2 --pid="$guest" "$run/command.out" &
 	relays+=($!)
-	tail -n +1 -f -s 0.2 --pid="$guest" "$run/command.err" >&2 {to_guest}>&- &
+	tail -n +1 -f -s 0.2 --pid="$guest" "$run/command.err" >&2 &
 	relays+=($!)
 	run_line "$(printf '%q ' "$run/command" "$@")"
 fi
 
-# The end of its standard input is the end of the guest.
-exec {to_guest}>&-
-wait "$guest" || true
-guest=''
+touch "$run/end"
+wait_for "$run/never" "$run/console" || true
 [ -z "${relays-}" ] || wait "${relays[@]}"
 exit "$status"

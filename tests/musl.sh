@@ -9,24 +9,16 @@
 # clients get.
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
+# shellcheck source=tests/debian.sh
+. tests/debian.sh
 
 work=$PWD/target/musl
 dnsmasq=$work/sbin/dnsmasq
 busybox=$work/bin/busybox
 
-# Makes apt-get look for sources only, in a folder of its own: this machine's lists may have none.
 fetch() {
-	local state=$work/apt archive codename
-	# shellcheck disable=SC2016  # apt's own variables
-	read -r archive codename < <(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' \
-		'Origin: Debian' 'Label: Debian' | sort -u)
-	[ -n "$codename" ] || { echo 'vrfbind-tests: apt names no Debian archive: run apt-get update' >&2; return 1; }
-	mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
-	echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $codename main" >"$state/sources"
-	local apt=(apt-get -o "Dir::Etc::SourceList=$state/sources" -o Dir::Etc::SourceParts=/dev/null
-		-o "Dir::State::Lists=$state/lists" -o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root --quiet)
-	"${apt[@]}" update
-	(cd "$work" && "${apt[@]}" source --download-only dnsmasq busybox)
+	debian_lists '' '' deb-src
+	(cd "$work" && apt-get "${apt[@]}" source --download-only dnsmasq busybox)
 }
 
 is_musl() {

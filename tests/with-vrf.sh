@@ -44,6 +44,8 @@ case ${1-} in
 	exit 2
 	;;
 --prepare)
+	tests/busybox.sh static >/dev/null
+	tests/busybox.sh dynamic >/dev/null
 	! has_vrf || exit 0
 	tests/packages.sh vm
 	[ -n "${VRFBIND_VM_KERNEL-}" ] || tests/machine.sh uml --prepare

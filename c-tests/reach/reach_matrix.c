@@ -28,17 +28,13 @@
 #include "tmpfs_sandbox.h"
 #include "bypass.h"
 #include <arpa/inet.h>
+#include "traced.h"
 #include <dlfcn.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/io_uring.h>
 #include <netdb.h>
 #include <resolv.h>
-#include <sys/ptrace.h>
-
-#ifndef PTRACE_GET_SYSCALL_INFO
-#define PTRACE_GET_SYSCALL_INFO 0x420e	/* Linux 5.3 */
-#endif
 
 enum { KNOWN = 50, KNOWN_TOO, FIRST_PASSED = 3 };	/* descriptors on both sides of an exec */
 
@@ -300,8 +296,8 @@ static void report_for(void (*ask)(void))
 			return;
 		if (WSTOPSIG(status) != (SIGTRAP | 0x80))
 			continue;
-		NEED(ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) > 0);
-		if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+		info = where_it_stands(pid);
+		if (info.op == CALLS) {
 			number = info.entry.nr;
 			if (!sends(number))
 				continue;

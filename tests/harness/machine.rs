@@ -24,9 +24,12 @@ pub enum Gone {
 
 impl Machine {
     pub fn boot(place: &Place, name: &str) -> Result<Self, Gone> {
-        let mut command = Command::new(place.script("machine.sh"));
+        // It ends when this thread does, however that comes.
+        let mut command = Command::new("setpriv");
         place.set(&mut command);
         command
+            .args(["--pdeathsig", "TERM"])
+            .arg(place.script("machine.sh"))
             .args([name, "--serve"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());

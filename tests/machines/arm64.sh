@@ -18,16 +18,17 @@ machine_prepare() {
 	qemu_prepare && provide "$qemu_root" arm64_get_root && mkdir -p "$qemu_root$project"
 }
 
+qemu_static_busybox() {
+	provide "$cache/busybox-arm64" arm64_get_busybox && find "$cache/busybox-arm64" -path '*/bin/busybox'
+}
+
+arm64_get_busybox() { debian_lists '' arm64 && debian_unpack "$1" busybox-static; }
+
 arm64_get_root() {
-	local into=$1 deb
+	local into=$1
 	say "downloading Debian's tools for arm64"
-	qemu_lists || return
-	# With all that they depend on, as nothing is installed.
-	apt-get "${apt[@]}" install --yes --no-install-recommends --download-only bash dash coreutils mount util-linux kmod grep sed \
-		findutils iproute2 libcap2-bin >&2 || return
-	for deb in "$cache/apt-arm64/cache/archives/"*.deb; do
-		dpkg-deb --extract "$deb" "$into" && rm "$deb" || return
-	done
+	debian_lists '' arm64 || return
+	debian_unpack_all "$into" bash dash coreutils mount util-linux kmod grep sed findutils iproute2 libcap2-bin || return
 	rm -rf "$into"/usr/share/{doc,man,locale}
 	mkdir -p "$into"/{dev,etc,home,mnt,opt,proc,root,run,srv,sys,tmp,var/tmp}
 	chmod 1777 "$into"/{tmp,var/tmp}

@@ -2,13 +2,13 @@
 # guest.sh RUN - the first process of a guest: prepares it, and runs commands
 #
 # machine.sh has written RUN/settings, where this finds `project`, `modules` (the directory lib/modules/VERSION of the kernel is
-# in), `commands` (what to read commands from) and `target` (options of mount(8) for target/). It is called by the kernel
-# or by the initramfs, with the root file system mounted and read-only. On the machine `native` there is no guest and
-# nothing to prepare: `modules` is empty.
+# in) and `target` (options of mount(8) for target/). It is called by the kernel or by the initramfs, with the root file
+# system mounted and read-only. On the machine `native` there is no guest and nothing to prepare: `modules` is empty.
 #
-# Then each line that arrives is words for the shell: OUT COMMAND ARGUMENT... The command runs in the project's root
-# directory. What it prints is in OUT.out and OUT.err while it is written, its exit status in OUT.status when it and
-# its output have ended. At the end of the lines the guest ends.
+# When it has made RUN/ready, it takes each RUN/next: words for the shell, OUT COMMAND ARGUMENT... The command runs in the project's
+# root directory. What it prints is in OUT.out and OUT.err while it is written, its exit status in OUT.status when it
+# and its output have ended. Files, for everything else that leads into a guest is another thing in each machine. RUN/end
+# ends the guest.
 set -uo pipefail
 
 run=$1
@@ -71,8 +71,8 @@ run_command() {
 	local out=$1 status
 	shift
 	rm -f "$out.status"
-	relay "$out" 3<&-
-	"$@" </dev/null >"$pipes/out" 2>"$pipes/err" 3<&-
+	relay "$out"
+	"$@" </dev/null >"$pipes/out" 2>"$pipes/err"
 	status=$?
 	relayed
 	# Nothing of a command is there for the next one.
@@ -81,7 +81,7 @@ run_command() {
 	mv "$out.partial" "$out.status"
 }
 
-project='' modules='' commands=/dev/stdin target=()
+project='' modules='' target=()
 # shellcheck source=/dev/null  # machine.sh writes it
 . "$run/settings"
 pipes=$run
@@ -89,16 +89,19 @@ if [ -n "$modules" ]; then
 	prepare
 	pipes=/run
 	limit=$((10 * $(cut -d. -f1 /proc/uptime)))
-	[ "$limit" -le "${VRFBIND_TEST_LIMIT:-0}" ] || export VRFBIND_TEST_LIMIT=$limit
+	[ "$limit" -le "${VRFBIND_TEST_LIMIT:-120}" ] || export VRFBIND_TEST_LIMIT=$limit
 fi
 mkfifo --mode=666 "$pipes/out" "$pipes/err"
-until [ -e "$commands" ]; do sleep 0.1; done
-exec 3<"$commands"
-[ ! -t 3 ] || stty raw -echo <&3
 cd "$project" || exit
 touch "$run/ready"
-while IFS= read -r line <&3; do
-	eval "run_command $line"
+until [ -e "$run/end" ]; do
+	if [ -e "$run/next" ]; then
+		line=$(<"$run/next")
+		rm "$run/next"
+		eval "run_command $line"
+	else
+		sleep 0.1
+	fi
 done
 if [ -n "$modules" ]; then
 	sync

@@ -25,17 +25,10 @@ qemu_prepare() {
 		command -v "$tool" >/dev/null || { say "$tool is missing: run tests/packages.sh vm arch-vm"; return 1; }
 	done
 	qemu_image=$cache/$kernel
-	qemu_busybox=$cache/busybox${qemu_architecture:+-$qemu_architecture}
-	provide "$qemu_busybox" qemu_get_busybox && provide "$qemu_image" qemu_get_kernel
+	qemu_busybox=$(qemu_static_busybox) && provide "$qemu_image" qemu_get_kernel
 }
 
-qemu_get_busybox() {
-	say 'downloading busybox-static'
-	qemu_lists && debian_unpack "$1" busybox-static
-}
-
-# qemu_lists [SUITE]
-qemu_lists() { debian_lists "$cache/apt${1:+-$1}${qemu_architecture:+-$qemu_architecture}" "${1-}" "$qemu_architecture"; }
+qemu_static_busybox() { tests/busybox.sh static; }
 
 # The kernel package that $1 is or depends on, and on Ubuntu the packages of its modules, one a line.
 qemu_packages() {
@@ -46,7 +39,7 @@ qemu_packages() {
 qemu_get_kernel() {
 	local into=$1 suite='' packages version
 	[[ $kernel != */* ]] || suite=${kernel%/*}
-	qemu_lists "$suite" || return
+	debian_lists "$suite" "$qemu_architecture" || return
 	packages=$(qemu_packages "${kernel#*/}") || { say "apt-get knows no kernel package '$kernel'"; return 1; }
 	say "downloading the kernel, 70 MB or more: ${packages//$'\n'/ }"
 	# shellcheck disable=SC2086  # package names are words
@@ -58,8 +51,7 @@ qemu_get_kernel() {
 }
 
 machine_settings() {
-	# The first port of the first virtio device.
-	printf 'modules=%q commands=/dev/vport0p1\n' "$(echo "$qemu_image"/lib/modules/*)"
+	printf 'modules=%q\n' "$(echo "$qemu_image"/lib/modules/*)"
 	echo 'target=(-t 9p -o trans=virtio,version=9p2000.L,access=any,msize=524288 target)'
 }
 
@@ -72,8 +64,8 @@ qemu_initramfs() {
 	version=$(cd "$qemu_image/boot" && echo vmlinuz-*)
 	version=${version#vmlinuz-}
 	mkdir -p "$into/modules"
-	cp "$(find "$qemu_busybox" -path '*/bin/busybox')" "$into/busybox"
-	for module in virtio_pci virtio_console 9pnet_virtio 9p; do
+	cp "$qemu_busybox" "$into/busybox"
+	for module in virtio_pci 9pnet_virtio 9p; do
 		modprobe --dirname "$qemu_image" --set-version "$version" --show-depends "$module"
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while IFS= read -r module; do
 		name=$(basename "$module")
@@ -105,7 +97,6 @@ machine_boot() {
 		-kernel "$qemu_image"/boot/vmlinuz-* -initrd "$run/initramfs.cpio" \
 		-append "console=$qemu_console quiet panic=-1 -- $project/tests/machines/guest.sh $run" \
 		-serial file:/proc/self/fd/1 \
-		-device virtio-serial-pci -chardev stdio,id=commands,signal=off -device virtserialport,chardev=commands \
 		-fsdev "local,id=root,path=$qemu_root,security_model=none,readonly=on,multidevs=remap" \
 		-device virtio-9p-pci,fsdev=root,mount_tag=root \
 		-fsdev "local,id=target,path=$project/target,security_model=none,multidevs=remap" \

@@ -14,7 +14,7 @@ machine_prepare() {
 
 uml_get() {
 	say "downloading user-mode Linux, 40 MB"
-	debian_lists "$cache/apt" && debian_unpack "$1" user-mode-linux || return
+	debian_lists "" && debian_unpack "$1" user-mode-linux || return
 	mkdir "$1/lib" && ln -s ../usr/lib/uml/modules "$1/lib/modules"
 }
 
@@ -22,7 +22,7 @@ uml_get() {
 machine_settings() {
 	local modules
 	modules=$(echo "$uml_image"/lib/modules/*)
-	printf 'modules=%q commands=/dev/ttyS0\n' "$modules"
+	printf 'modules=%q\n' "$modules"
 	printf 'target=(-t hostfs -o %q none)\n' "$project/target"
 }
 
@@ -43,6 +43,6 @@ machine_boot() {
 		done
 		exec "$@"
 	' sh "$project/target" "$uml_image/usr/bin/linux.uml" "mem=$memory" uml_dir=/dev/shm root=none rootfstype=hostfs ro quiet \
-		noreboot panic=-1 console=tty0 con=null con0=null,fd:1 ssl=null ssl0=fd:0 \
+		noreboot panic=-1 console=tty0 con=null con0=null,fd:1 ssl=null security=apparmor \
 		"init=$project/tests/machines/guest.sh" -- "$run"
 }

@@ -7,13 +7,8 @@
  */
 #include "device.h"
 #include "bypass.h"
+#include "traced.h"
 #include <stddef.h>
-#include <sys/ptrace.h>
-
-#ifndef PTRACE_GET_SYSCALL_INFO
-#define PTRACE_GET_SYSCALL_INFO 0x420e	/* Linux 5.3 */
-#endif
-enum { ENTRY = 1 };			/* PTRACE_SYSCALL_INFO_ENTRY */
 
 static const struct { long number; const char *name; } NAMES[] = {
 	{ SYS_socket, "socket" }, { SYS_bind, "bind" }, { SYS_connect, "connect" },
@@ -54,16 +49,15 @@ static const char *calls_of(void (*act)(void))
 	NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
 	NEED(ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(long)PTRACE_O_TRACESYSGOOD) == 0);
 	while (WIFSTOPPED(status)) {
-		struct __ptrace_syscall_info info = { 0 };
+		struct __ptrace_syscall_info info = where_it_stands(pid);
 		long signal = WSTOPSIG(status);
 
 		/* These two stops are for us; any other signal is the child's. */
 		if (signal == SIGSTOP || signal == (SIGTRAP | 0x80))
 			signal = 0;
-		NEED(ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) > 0);
-		if (info.op == ENTRY && info.entry.nr == SYS_close && (int)info.entry.args[0] == -1)
+		if (info.op == CALLS && info.entry.nr == SYS_close && (int)info.entry.args[0] == -1)
 			between = !between;
-		else if (info.op == ENTRY && between)
+		else if (info.op == CALLS && between)
 			append_name(calls, sizeof(calls), (long)info.entry.nr);
 		NEED(ptrace(PTRACE_SYSCALL, pid, NULL, (void *)signal) == 0);
 		NEED(waitpid(pid, &status, 0) == pid);

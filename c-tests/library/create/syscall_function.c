@@ -76,7 +76,7 @@ static void six_arguments(void)
 	STR(page, "second");
 	WORKS(syscall(SYS_munmap, page, PAGE));
 	CONTEXT("mmap: a result of more than 32 bits");
-	page = (char *)WORKS(syscall(SYS_mmap, (void *)0x123450000000, PAGE, PROT_READ,
+	page = (char *)WORKS(syscall(SYS_mmap, (void *)0x1234500000, PAGE, PROT_READ,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	TRUE((unsigned long)page > 0xffffffff);
 	FAILS(syscall(SYS_mmap, NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), EINVAL);

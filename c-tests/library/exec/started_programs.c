@@ -11,12 +11,8 @@
  * of vfork(2) or posix_spawn(3) works in its parent's memory, on a stack that may be small.
  */
 #include "ways_to_exec.h"
-#include <sys/ptrace.h>
+#include "traced.h"
 #include <sys/time.h>
-
-#ifndef PTRACE_GET_SYSCALL_INFO
-#define PTRACE_GET_SYSCALL_INFO 0x420e	/* Linux 5.3 */
-#endif
 
 enum { MANY = 10000 };			/* variables */
 
@@ -125,7 +121,7 @@ static void complete(void)
 /* The list that the kernel is passed for `list`, looked at before execve(2) begins. */
 static char **list_at_execve(char **list)
 {
-	struct __ptrace_syscall_info info = { .op = PTRACE_SYSCALL_INFO_NONE };
+	struct __ptrace_syscall_info info;
 	pid_t pid = fork();
 	int status;
 
@@ -140,8 +136,8 @@ static char **list_at_execve(char **list)
 	do {
 		NEED(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
 		NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
-		NEED(ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) > 0);
-	} while (info.op != PTRACE_SYSCALL_INFO_ENTRY || info.entry.nr != SYS_execve);
+		info = where_it_stands(pid);
+	} while (info.op != CALLS || info.entry.nr != SYS_execve);
 	kill(pid, SIGKILL);
 	NEED(waitpid(pid, &status, 0) == pid);
 	return (char **)info.entry.args[2];

@@ -291,17 +291,36 @@ static void *waits_in_connect(void *unused)
 	}
 }
 
-/* By its state, a thread that sleeps in the system call. */
+static bool read_of(pid_t thread, const char *name, char *line, size_t size)
+{
+	char path[60];
+	ssize_t length;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/%s", thread, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	length = read(fd, line, size - 1);
+	close(fd);
+	NEED(length > 0);
+	line[length] = '\0';
+	return true;
+}
+
+/*
+ * By its state, a thread that sleeps in the system call. Where the kernel does not show the call
+ * (user-mode Linux), a thread that sleeps: it does so nowhere else.
+ */
 static bool is_in_connect(pid_t thread)
 {
-	char path[60], line[20] = "";
-	int fd, number = -1;
+	char line[400];
+	int number = -1;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", thread);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	NEED(fd >= 0 && read(fd, line, sizeof(line) - 1) > 0);
-	close(fd);
-	return sscanf(line, "%d", &number) == 1 && number == SYS_connect;
+	if (read_of(thread, "syscall", line, sizeof(line)))
+		return sscanf(line, "%d", &number) == 1 && number == SYS_connect;
+	NEED(read_of(thread, "stat", line, sizeof(line)));
+	return strstr(line, ") S ") != NULL;
 }
 
 static pid_t first_thread_but_this(void)

@@ -12,13 +12,9 @@
  * finds AT_SECURE set: its parent sets it, by ptrace(2), before the first instruction.
  */
 #include "tmpfs_sandbox.h"
+#include "traced.h"
 #include <dlfcn.h>
 #include <sys/auxv.h>
-#include <sys/ptrace.h>
-
-#ifndef PTRACE_GET_SYSCALL_INFO
-#define PTRACE_GET_SYSCALL_INFO 0x420e	/* Linux 5.3 */
-#endif
 
 static const char *requires_glibc(void)
 {
@@ -49,7 +45,6 @@ static unsigned long next_word(pid_t pid, unsigned long *at)
 /* The phase, with AT_SECURE set. The stack after exec: argc, argv, NULL, environ, NULL, auxv. */
 static int as_if_privileged(const char *as_phase)
 {
-	struct __ptrace_syscall_info info;
 	unsigned long at, type;
 	pid_t pid = fork();
 	int status;
@@ -59,8 +54,7 @@ static int as_if_privileged(const char *as_phase)
 		exec_phase(NULL, as_phase);
 	}
 	NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
-	NEED(ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) > 0);
-	at = info.stack_pointer;
+	at = where_it_stands(pid).stack_pointer;
 	next_word(pid, &at);
 	for (int lists = 0; lists < 2; lists++)
 		while (next_word(pid, &at) != 0)
