@@ -16,7 +16,7 @@
 //! not given back stays. And it cannot be given back, because a successful execve does not return. So each
 //! thread has a block of memory of its own that is used over and over: a vfork child has its parent's
 //! thread pointer (and so its errno's address, by which we know it), and the parent waits until the child
-//! is gone. Nothing here may put a buffer on the stack; what needs one ([`preloadable`]) gets its stack in
+//! is gone. Nothing here may put a buffer on the stack; what needs one ([`program`]) gets its stack in
 //! the block. The tables of blocks, and they, are the only memory of ours that is written after the
 //! constructor, and nothing of the program's ever is. What they cost a process: 32 bytes and its largest
 //! array for each thread address that has ever started a program.
@@ -29,14 +29,17 @@
 //! Answered by E2BIG: more than [`LARGEST`] bytes of pointers and new strings, or no memory for them.
 //! Answered by EINVAL: the library lies where LD_PRELOAD cannot name it ([`is_nameable`]).
 
+#[deny(unsafe_code)]
+pub mod program;
+
 use crate::arch;
+use crate::libc::original::{self, Strings};
 use crate::log::{self, Line};
-use crate::next::{self, Strings};
-use crate::preloadable::{self, Program};
 use crate::{settings, sys};
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use program::Program;
 use rules::socket::Setting;
 use rules::{DEFAULT, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use syscalls::Errno;
@@ -78,7 +81,7 @@ fn complain(path: &[u8]) {
 #[cold]
 #[inline(never)]
 fn prepare_early() {
-    prepare(next::find().path);
+    prepare(original::find().path);
 }
 
 /// Whether an entry of LD_PRELOAD can be this path and no other. glibc parts entries at blanks and
@@ -107,7 +110,7 @@ pub fn with_environment<R>(
         return Err(Errno::EINVAL);
     }
     let found = Found::look(envp, library);
-    let is_noticed = preloadable::is_noticed();
+    let is_noticed = program::is_noticed();
     if found.is_complete() && !is_noticed {
         return Ok(exec(envp));
     }
@@ -140,13 +143,13 @@ pub fn with_environment<R>(
     Ok(result)
 }
 
-/// The stack of [`preloadable::notice`], and of signal handlers that come meanwhile.
+/// The stack of [`program::notice`], and of signal handlers that come meanwhile.
 const STACK: usize = 64 << 10;
 
 extern "C" fn notice(subject: *mut c_void) {
     // SAFETY: `with_environment` passes such a pair.
     let (program, library) = unsafe { *subject.cast::<(Program, *const c_char)>() };
-    preloadable::notice(program, library);
+    program::notice(program, library);
 }
 
 /// What there is of ours in an environment.

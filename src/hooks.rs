@@ -20,9 +20,10 @@
 //! leave theirs as they found it, and the call they stand for has not been made.
 #![allow(unsafe_code)]
 
-use crate::next::Strings;
-use crate::preloadable::Program;
-use crate::{exec, libc_patch, log, next, settings, sys};
+use crate::exec::program::Program;
+use crate::libc::original::{self, Strings};
+use crate::libc::patch;
+use crate::{exec, log, settings, sys};
 use core::ffi::{c_char, c_int, c_long};
 use libc::{sockaddr, socklen_t};
 use rules::DeviceName;
@@ -33,12 +34,12 @@ use syscalls::Errno;
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     if settings::vrf() == Setting::Inert {
-        return next::socket(domain, kind, protocol);
+        return original::socket(domain, kind, protocol);
     }
     // libc's function would do no more than the system call, which the seal wants with its marker.
     // Another preload is asked where what it calls leads back to us, or where there is no seal.
-    if next::socket_is_libcs()
-        || (settings::is_sealed() && !libc_patch::is_led(&settings::INFO.socket))
+    if original::socket_is_libcs()
+        || (settings::is_sealed() && !patch::is_led(&settings::INFO.socket))
     {
         return made_here(Via::Export, domain, kind, protocol);
     }
@@ -59,7 +60,7 @@ pub extern "C" fn syscall_socket(
 ) -> c_long {
     let (domain, kind, protocol) = (domain as c_int, kind as c_int, protocol as c_int);
     if settings::vrf() == Setting::Inert {
-        return next::syscall(
+        return original::syscall(
             libc::SYS_socket,
             [domain.into(), kind.into(), protocol.into(), 0, 0, 0],
         );
@@ -78,7 +79,7 @@ pub extern "C" fn syscall_early(
     e: c_long,
     f: c_long,
 ) -> c_long {
-    next::syscall(number, [a, b, c, d, e, f])
+    original::syscall(number, [a, b, c, d, e, f])
 }
 
 /// bind(2) of a socket that has a device, or gets it first, and that stays in the VRF.
@@ -89,7 +90,7 @@ pub extern "C" fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -
         None => Ok(()),
     });
     match prepared {
-        Ok(()) => next::bind(fd, address, length),
+        Ok(()) => original::bind(fd, address, length),
         Err(errno) => failed(errno),
     }
 }
@@ -119,7 +120,7 @@ fn stay(fd: c_int, address: *const sockaddr, length: socklen_t) -> Result<(), Er
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     match adopt("connect", fd) {
-        Ok(device) => match (next::connect(fd, address, length), device) {
+        Ok(device) => match (original::connect(fd, address, length), device) {
             (0, Some(device)) if sys::family(address) == libc::AF_UNSPEC => {
                 disconnected(fd, &device)
             }
@@ -146,7 +147,7 @@ fn disconnected(fd: c_int, device: &DeviceName) -> c_int {
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     match adopt("listen", fd) {
-        Ok(_) => next::listen(fd, backlog),
+        Ok(_) => original::listen(fd, backlog),
         Err(errno) => failed(errno),
     }
 }
@@ -154,11 +155,11 @@ pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
 /// execve(2), with an environment in which nothing of ours is missing.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
-    if libc_patch::is_led(&settings::INFO.execve) {
-        return next::execve(path, argv, envp);
+    if patch::is_led(&settings::INFO.execve) {
+        return original::execve(path, argv, envp);
     }
     let program = Program::Path(libc::AT_FDCWD, path);
-    exec::with_environment(program, envp, |envp| next::execve(path, argv, envp))
+    exec::with_environment(program, envp, |envp| original::execve(path, argv, envp))
         .unwrap_or_else(failed)
 }
 
@@ -179,7 +180,7 @@ pub extern "C" fn execveat(
     flags: c_int,
 ) -> c_int {
     if settings::vrf() == Setting::Inert {
-        return next::execveat(folder, path, argv, envp, flags);
+        return original::execveat(folder, path, argv, envp, flags);
     }
     let program = if flags & libc::AT_EMPTY_PATH != 0 && sys::is_empty(path) {
         Program::Open(folder)
@@ -187,7 +188,7 @@ pub extern "C" fn execveat(
         Program::Path(folder, path)
     };
     exec::with_environment(program, envp, |envp| {
-        next::execveat(folder, path, argv, envp, flags)
+        original::execveat(folder, path, argv, envp, flags)
     })
     .unwrap_or_else(failed)
 }
@@ -196,7 +197,7 @@ pub extern "C" fn execveat(
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int {
     let program = Program::Open(fd);
-    exec::with_environment(program, envp, |envp| next::fexecve(fd, argv, envp))
+    exec::with_environment(program, envp, |envp| original::fexecve(fd, argv, envp))
         .unwrap_or_else(failed)
 }
 
@@ -239,10 +240,10 @@ fn made_here(via: Via, domain: c_int, kind: c_int, protocol: c_int) -> c_int {
 /// leads to us, the socket comes back with its device; so it is looked at before anything is done.
 fn through_next(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     let (device, result) = match rule::at_creation(settings::vrf(), domain, kind) {
-        Decision::Pass => return next::socket(domain, kind, protocol),
+        Decision::Pass => return original::socket(domain, kind, protocol),
         Decision::Fail(errno) => (None, Err(Errno::new(errno))),
         Decision::Bind(device) => {
-            let fd = next::socket(domain, kind, protocol);
+            let fd = original::socket(domain, kind, protocol);
             if fd < 0 {
                 return fd;
             }

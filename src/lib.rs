@@ -4,9 +4,9 @@
 //!
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST),
-//!    in the ordinary order on musl. It finds the functions that our exports hide ([`next`]), reads
+//!    in the ordinary order on musl. It finds the functions that our exports hide ([`libc::original`]), reads
 //!    the environment once ([`settings`]), and says on stderr if that cannot be understood. If a VRF is
-//!    asked for, it leads libc's own `socket` and `execve` to us ([`libc_patch`]), and seals the process
+//!    asked for, it leads libc's own `socket` and `execve` to us ([`libc::patch`]), and seals the process
 //!    if that is asked for too ([`rules::filter`]). Then it makes its page of data read-only (glibc only).
 //!    Only here may anything be searched for or stored. libc may not be initialised yet: no
 //!    stdio, no malloc, and on glibc `environ` is still NULL.
@@ -25,7 +25,7 @@
 //!
 //! The layers are kept apart: symbol (`hooks`), pure decision (`rules`), system call (`sys`). The
 //! environment is read in `settings` only. Unsafe code is allowed where memory is not ours: `sys` (the
-//! kernel's and libc's), `elf` and `next` (ld.so's), `exec` (a program's environment), `arch` (code), and in
+//! kernel's and libc's), `libc` (ld.so's), `exec` (a program's environment), `arch` (code), and in
 //! the exports' signatures.
 #![cfg_attr(not(test), no_std)]
 // The unit tests run without the constructor and the exports, from which all else is reached; on a
@@ -36,15 +36,10 @@
 #[allow(unsafe_code)]
 mod arch;
 #[allow(unsafe_code)]
-mod elf;
-#[allow(unsafe_code)]
 mod exec;
 mod hooks;
-mod libc_patch;
+mod libc;
 mod log;
-#[allow(unsafe_code)]
-mod next;
-mod preloadable;
 mod settings;
 #[allow(unsafe_code)]
 mod sys;
@@ -55,7 +50,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// Runs at load. glibc passes what main() will get; musl passes nothing, so that `envp` is whatever was
 /// in the register: [`sys::Environment`] looks at it only where libc has no `environ` yet.
 extern "C" fn load(_argc: c_int, _argv: *const *const c_char, envp: *const *const c_char) {
-    let around = next::find();
+    let around = libc::original::find();
     log::note_stderr();
     let environment = sys::Environment::at_load(envp);
     let asked = settings::read(&environment);
@@ -73,7 +68,7 @@ extern "C" fn load(_argc: c_int, _argv: *const *const c_char, envp: *const *cons
     }
 }
 
-fn start(around: &next::Surroundings, asked: Option<settings::Asked<'_>>) {
+fn start(around: &libc::original::Surroundings, asked: Option<settings::Asked<'_>>) {
     if let Some(path) = asked.as_ref().and_then(|asked| asked.log) {
         log::open(path);
     }
@@ -81,9 +76,9 @@ fn start(around: &next::Surroundings, asked: Option<settings::Asked<'_>>) {
     exec::prepare(around.path);
     let writer = sys::CodeWriter::new();
     let lead = |name, function, number, target: usize, result: &AtomicU32| {
-        let led = libc_patch::lead(function, number, target, &writer);
+        let led = libc::patch::lead(function, number, target, &writer);
         result.store(led, Relaxed);
-        if log::is_on() && !libc_patch::is_led(result) {
+        if log::is_on() && !libc::patch::is_led(result) {
             log::not_led(name, led);
         }
     };
@@ -93,14 +88,14 @@ fn start(around: &next::Surroundings, asked: Option<settings::Asked<'_>>) {
     lead(
         "socket",
         around.libc_socket,
-        libc::SYS_socket,
+        ::libc::SYS_socket,
         socket,
         &info.socket,
     );
     lead(
         "execve",
         around.libc_execve,
-        libc::SYS_execve,
+        ::libc::SYS_execve,
         execve,
         &info.execve,
     );

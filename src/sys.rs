@@ -5,7 +5,7 @@
 //! Callable from signal handlers and vfork children, except where a function says otherwise.
 
 use crate::arch;
-use crate::next::Strings;
+use crate::libc::original::Strings;
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
 use core::ops::Range;

@@ -72,7 +72,7 @@ impl Place {
             &root,
             &library,
             &["build.rs"],
-            &["rules", "src", "src/arch"],
+            &["rules", "src", "src/arch", "src/exec", "src/libc"],
         )?;
         refuse_stale(
             &root,

@@ -2,8 +2,8 @@
 
 use super::SIGNATURE;
 use crate::hooks;
-use crate::libc_patch::Wrapper;
-use crate::next;
+use crate::libc::original;
+use crate::libc::patch::Wrapper;
 use core::arch::{asm, naked_asm};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::AtomicUsize;
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn syscall() {
         "2: b {early}",
         number = const libc::SYS_socket,
         socket = sym hooks::syscall_socket,
-        next = sym next::SYSCALL,
+        next = sym original::SYSCALL,
         early = sym hooks::syscall_early,
     )
 }
@@ -226,12 +226,12 @@ mod tests {
 
     #[test]
     fn knows_its_own_libc() {
-        let around = next::find();
+        let around = original::find();
         for (function, number) in [
             (around.libc_socket, libc::SYS_socket),
             (around.libc_execve, libc::SYS_execve),
         ] {
-            let crate::elf::Function { address, size } = function.expect("libc has it");
+            let crate::libc::objects::Function { address, size } = function.expect("libc has it");
             let found = wrapper(crate::sys::code(address, size), number as u32);
             let Wrapper::Known { offset } = found else {
                 panic!("{found:?}");

@@ -3,8 +3,8 @@
 use super::SIGNATURE;
 pub use super::unmarked_socket as marked_socket;
 use crate::hooks;
-use crate::libc_patch::Wrapper;
-use crate::next;
+use crate::libc::original;
+use crate::libc::patch::Wrapper;
 use core::arch::{asm, naked_asm};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn syscall() {
         "3: tail {early}",
         number = const libc::SYS_socket,
         socket = sym hooks::syscall_socket,
-        next = sym next::SYSCALL,
+        next = sym original::SYSCALL,
         early = sym hooks::syscall_early,
     )
 }

@@ -1,8 +1,9 @@
 //! A machine whose code we do not know.
 
 pub use super::unmarked_socket as marked_socket;
-use crate::libc_patch::Wrapper;
-use crate::{hooks, next};
+use crate::hooks;
+use crate::libc::original;
+use crate::libc::patch::Wrapper;
 use core::ffi::{c_int, c_long, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,6 +47,6 @@ pub extern "C" fn syscall(
     if number as c_int == libc::SYS_socket as c_int {
         hooks::syscall_socket(number, a, b, c)
     } else {
-        next::syscall(number, [a, b, c, d, e, f])
+        original::syscall(number, [a, b, c, d, e, f])
     }
 }

@@ -4,8 +4,8 @@
 use super::SIGNATURE;
 pub use super::unmarked_socket as marked_socket;
 use crate::hooks;
-use crate::libc_patch::Wrapper;
-use crate::next;
+use crate::libc::original;
+use crate::libc::patch::Wrapper;
 use core::arch::{asm, naked_asm};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn syscall() {
         "jmp *%eax",
         number = const libc::SYS_socket,
         socket = sym hooks::syscall_socket,
-        next = sym next::SYSCALL,
+        next = sym original::SYSCALL,
         early = sym hooks::syscall_early,
         // The other syntax has no difference of two symbols.
         options(att_syntax),

@@ -2,8 +2,8 @@
 
 use super::SIGNATURE;
 use crate::hooks;
-use crate::libc_patch::Wrapper;
-use crate::next;
+use crate::libc::original;
+use crate::libc::patch::Wrapper;
 use core::arch::{asm, naked_asm};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -120,7 +120,7 @@ pub unsafe extern "C" fn syscall() {
         "jmp rax",
         number = const libc::SYS_socket,
         socket = sym hooks::syscall_socket,
-        next = sym next::SYSCALL,
+        next = sym original::SYSCALL,
         early = sym hooks::syscall_early,
     )
 }

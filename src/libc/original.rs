@@ -1,11 +1,11 @@
 //! The functions that our exports hide: the next `socket`, `bind`, ... after ours. They are libc's, or
 //! those of another preload, so that preloads stack in either order. This is dlsym(RTLD_NEXT) done by
-//! hand ([`elf`](crate::elf) says why).
+//! hand ([`objects`](crate::libc::objects) says why).
 //!
 //! [`find`] belongs into the constructor, since it looks at the loader's list of objects. After it, a
 //! call costs one load and an indirect jump.
 
-use crate::elf::{self, Function, Name};
+use crate::libc::objects::{self, Function, Name};
 use crate::sys;
 use core::ffi::{c_char, c_int, c_long, c_void};
 use core::mem::transmute;
@@ -152,7 +152,7 @@ pub fn find() -> Surroundings {
         libc_socket: None,
         libc_execve: None,
     };
-    elf::each_object(|object| {
+    objects::each_object(|object| {
         // Of all segments of all objects, the one that has this static is our writable one.
         if around.path.is_null() {
             if let Some(segment) = object.segment_with((&raw const SOCKET).addr()) {

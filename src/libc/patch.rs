@@ -5,7 +5,7 @@
 //! and popen that of `execve`. But each of the two is one body of code in glibc and in musl, under all
 //! its names. So, in the constructor, where there is one thread and nobody is in these functions:
 //!
-//! 1. [`next::find`](crate::next::find) has found the functions in libc's own symbol table.
+//! 1. [`original::find`](crate::libc::original::find) has found the functions in libc's own symbol table.
 //! 2. [`wrapper`](crate::arch::wrapper) looks at the code. Only the system call wrapper we know is
 //!    touched, and a jump that another copy of ours has written is left as it is.
 //! 3. The jump is written through /proc/self/mem, else through mprotect(2). The former works under
@@ -17,7 +17,7 @@
 //! remain. Costs a page of private memory for each body.
 
 use crate::arch::{JUMP, jump, wrapper};
-use crate::elf::Function;
+use crate::libc::objects::Function;
 use crate::sys;
 use core::ffi::c_long;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn knows_its_own_libc() {
-        let around = crate::next::find();
+        let around = crate::libc::original::find();
         for (function, number) in [
             (around.libc_socket, libc::SYS_socket),
             (around.libc_execve, libc::SYS_execve),
