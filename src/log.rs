@@ -249,8 +249,8 @@ pub fn prepare() {
 /// Logs one of libc's functions that could not be led to us, with what to change.
 pub fn not_led(function: &str, reason: u32) {
     let why: &[u8] = match reason {
-        rules::info::LED_NOT_FOUND => b"libc has no such function",
-        rules::info::LED_UNKNOWN_CODE => b"its code is none that vrfbind knows",
+        rules::info::NOT_FOUND => b"libc has no such function",
+        rules::info::UNKNOWN_CODE => b"its code is none that vrfbind knows",
         _ => b"its code cannot be written; allow /proc (ProtectProc=, ProcSubset=) or MemoryDenyWriteExecute=no",
     };
     let mut line = Line::new();

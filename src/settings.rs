@@ -10,8 +10,8 @@ use crate::log::{LOG_SIZE, Line, STDERR};
 use crate::sys::{self, Environment};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rules::info::{
-    INFO_MAGIC, Info, LED_NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED,
-    SEAL_SUPERVISED, STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
+    INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
+    STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
 };
 use rules::socket::Setting;
 use rules::{DEFAULT, DeviceName, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
@@ -28,8 +28,8 @@ pub static INFO: Info = Info {
         number(env!("CARGO_PKG_VERSION_PATCH")),
         0,
     ],
-    socket: AtomicU32::new(LED_NOT_TRIED),
-    execve: AtomicU32::new(LED_NOT_TRIED),
+    socket: AtomicU32::new(NOT_TRIED),
+    execve: AtomicU32::new(NOT_TRIED),
     seal: AtomicU32::new(SEAL_NONE),
     state: AtomicU32::new(STATE_UNREAD),
     device: [const { AtomicU64::new(0) }; 2],

@@ -235,7 +235,7 @@ impl Entry {
             vrf: wanted.map(str::to_owned),
             vrf_from: wants.map(|(_, from)| from),
             tier: says.map(|says| match says.socket {
-                rules::info::LED | rules::info::LED_BY_ANOTHER => "libc",
+                rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY => "libc",
                 _ => "exports",
             }),
             seal: process.seal.map(|around| match around {
@@ -271,11 +271,11 @@ impl Entry {
 
 fn led(word: u32) -> &'static str {
     match word {
-        rules::info::LED_NOT_TRIED => "not-tried",
-        rules::info::LED => "led",
-        rules::info::LED_BY_ANOTHER => "led-by-another",
-        rules::info::LED_NOT_FOUND => "not-found",
-        rules::info::LED_UNKNOWN_CODE => "unknown-code",
+        rules::info::NOT_TRIED => "not-tried",
+        rules::info::PATCHED => "led",
+        rules::info::PATCHED_BY_OTHER_COPY => "led-by-another",
+        rules::info::NOT_FOUND => "not-found",
+        rules::info::UNKNOWN_CODE => "unknown-code",
         _ => "refused",
     }
 }

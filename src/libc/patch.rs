@@ -21,7 +21,7 @@ use crate::libc::objects::Function;
 use crate::sys;
 use core::ffi::c_long;
 use core::sync::atomic::{AtomicU32, Ordering};
-use rules::info::{LED, LED_BY_ANOTHER, LED_NOT_FOUND, LED_REFUSED, LED_UNKNOWN_CODE};
+use rules::info::{NOT_FOUND, NOT_WRITABLE, PATCHED, PATCHED_BY_OTHER_COPY, UNKNOWN_CODE};
 
 /// What the code of a libc function turns out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +37,7 @@ pub enum Wrapper {
     Unknown,
 }
 
-/// Leads a wrapper of system call `number` to `target`. Returns one of the `LED_` values.
+/// Leads a wrapper of system call `number` to `target`. Returns one of the values of `rules::info`.
 pub fn lead(
     function: Option<Function>,
     number: c_long,
@@ -45,24 +45,27 @@ pub fn lead(
     writer: &sys::CodeWriter,
 ) -> u32 {
     let Some(Function { address, size }) = function else {
-        return LED_NOT_FOUND;
+        return NOT_FOUND;
     };
     match wrapper(sys::code(address, size), number as u32) {
         Wrapper::Known { offset } if offset + JUMP <= size => {
             match writer.write(address + offset, &jump(target)) {
-                Ok(()) => LED,
-                Err(_) => LED_REFUSED,
+                Ok(()) => PATCHED,
+                Err(_) => NOT_WRITABLE,
             }
         }
-        Wrapper::LedByAnother => LED_BY_ANOTHER,
-        _ => LED_UNKNOWN_CODE,
+        Wrapper::LedByAnother => PATCHED_BY_OTHER_COPY,
+        _ => UNKNOWN_CODE,
     }
 }
 
 /// Whether one of the results in `vrfbind_info` says that the function leads to us, or to another copy
 /// of us.
 pub fn is_led(result: &AtomicU32) -> bool {
-    matches!(result.load(Ordering::Relaxed), LED | LED_BY_ANOTHER)
+    matches!(
+        result.load(Ordering::Relaxed),
+        PATCHED | PATCHED_BY_OTHER_COPY
+    )
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
