@@ -26,7 +26,10 @@ pub fn is_noticed() -> bool {
 }
 
 /// Says, if it is so, that ld.so will not preload `library` into `program`, and why.
-pub fn notice(program: Program, library: *const c_char) {
+///
+/// # Safety
+/// The path of `program`, if it has one, is a string.
+pub unsafe fn notice(program: Program, library: *const c_char) {
     let is_sealed = settings::is_sealed();
     let Some(reason) = obstacle(program, library) else {
         return;
@@ -38,7 +41,8 @@ pub fn notice(program: Program, library: *const c_char) {
     let mut line = Line::new();
     line.text(b"vrfbind: ");
     match program {
-        Program::Path(_, path) => line.foreign(sys::string(path)),
+        // SAFETY: as callers promise.
+        Program::Path(_, path) => line.foreign(unsafe { sys::string(path) }),
         Program::Open(fd) => {
             line.text(b"descriptor ");
             line.number(fd);

@@ -1,44 +1,36 @@
-//! libc's own `socket` and `execve` led to us, at the bodies of the functions.
+//! libc's own `socket` and `execve`, patched at the bodies of the functions so that they jump to us.
 //!
-//! An exported symbol is asked only by those who call through the PLT. libc itself does not:
-//! getaddrinfo and res_* call its internal name of `socket`, and execv, execvp, execl, posix_spawn, system
-//! and popen that of `execve`. But each of the two is one body of code in glibc and in musl, under all
-//! its names. So, in the constructor, where there is one thread and nobody is in these functions:
+//! An exported symbol is reached only by those who call through the PLT. libc itself does not: getaddrinfo and res_* call its
+//! internal name of `socket`, and execv, execvp, execl, posix_spawn, system and popen that of `execve`. But each of the two is
+//! one body of code in glibc and in musl, under all its names. So, in the constructor:
 //!
 //! 1. [`original::find`](crate::libc::original::find) has found the functions in libc's own symbol table.
-//! 2. [`wrapper`](crate::arch::wrapper) looks at the code. Only the system call wrapper we know is
-//!    touched, and a jump that another copy of ours has written is left as it is.
-//! 3. The jump is written through /proc/self/mem, else through mprotect(2). The former works under
-//!    PR_SET_MDWE and systemd's MemoryDenyWriteExecute=, the latter without /proc and in a process that may not be dumped.
-//!    Pages go from executable to writable and executable and back, never to writable alone: where
-//!    W^X is enforced, the way back would be refused, and libc's code gone.
+//! 2. [`recognise_stub`] looks at the code. Only the stub that we know is touched, and a jump that another copy of ours has
+//!    written is left as it is.
+//! 3. The jump is written through /proc/self/mem, else through mprotect(2). The former works under PR_SET_MDWE and systemd's
+//!    MemoryDenyWriteExecute=, the latter without /proc and in a process that may not be dumped. Pages go from executable to
+//!    writable and executable and back, never to writable alone: where W^X is enforced, the way back would be refused, and
+//!    libc's code gone.
 //!
-//! What cannot be led is left alone and said in `vrfbind_info` and in the log; the exported symbols
-//! remain. Costs a page of private memory for each body.
+//! What cannot be patched is left alone and said in `vrfbind_info` and in the log; the exported symbols remain. Costs a page
+//! of private memory for each body.
+//!
+//! Nobody may be in a body while it is written. On glibc no code of any object has run before the constructor. On musl, and
+//! where another object has taken DF_1_INITFIRST, the constructors of others may have: a thread that one of them has started
+//! and that is in socket() or execve() at this moment is not provided for.
 
-use crate::arch::{JUMP, jump, wrapper};
+use crate::arch::{JUMP, Stub, jump, recognise_stub};
 use crate::libc::objects::Function;
 use crate::sys;
 use core::ffi::c_long;
 use core::sync::atomic::{AtomicU32, Ordering};
 use rules::info::{NOT_FOUND, NOT_WRITABLE, PATCHED, PATCHED_BY_OTHER_COPY, UNKNOWN_CODE};
 
-/// What the code of a libc function turns out to be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wrapper {
-    /// The wrapper of the system call; a jump may be written at this offset.
-    Known {
-        /// In bytes, from the beginning.
-        offset: usize,
-    },
-    /// A jump of ours, written by another copy.
-    LedByAnother,
-    /// Something else.
-    Unknown,
-}
-
-/// Leads a wrapper of system call `number` to `target`. Returns one of the values of `rules::info`.
-pub fn lead(
+/// Patches the stub of system call `number`. Returns what became of it, as [`rules::info`] has it.
+///
+/// # Safety
+/// `function` is libc's, and nobody is in it. `target` is the address of a function that may be called in its place.
+pub unsafe fn redirect(
     function: Option<Function>,
     number: c_long,
     target: usize,
@@ -47,71 +39,56 @@ pub fn lead(
     let Some(Function { address, size }) = function else {
         return NOT_FOUND;
     };
-    match wrapper(sys::code(address, size), number as u32) {
-        Wrapper::Known { offset } if offset + JUMP <= size => {
-            match writer.write(address + offset, &jump(target)) {
+    // SAFETY: address and size are those of libc's symbol table, and libc stays loaded.
+    let stub = recognise_stub(unsafe { sys::code(address, size) }, number as u32);
+    match stub {
+        Stub::Known { offset } if offset + JUMP <= size => {
+            // SAFETY: these bytes are the function's, and nobody is in there or holds a reference to it any more.
+            match unsafe { writer.write(address + offset, &jump(target)) } {
                 Ok(()) => PATCHED,
                 Err(_) => NOT_WRITABLE,
             }
         }
-        Wrapper::LedByAnother => PATCHED_BY_OTHER_COPY,
+        Stub::PatchedByOtherCopy => PATCHED_BY_OTHER_COPY,
         _ => UNKNOWN_CODE,
     }
 }
 
-/// Whether one of the results in `vrfbind_info` says that the function leads to us, or to another copy
-/// of us.
-pub fn is_led(result: &AtomicU32) -> bool {
+/// Whether one of the results in `vrfbind_info` says that the function jumps to us, or to another copy of us.
+pub fn is_patched(result: &AtomicU32) -> bool {
     matches!(
         result.load(Ordering::Relaxed),
         PATCHED | PATCHED_BY_OTHER_COPY
     )
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(
+    test,
+    not(unknown_machine),
+    any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+))]
 mod tests {
     use super::*;
 
-    const GLIBC: &[u8] = &[
-        0xb8, 0x29, 0, 0, 0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x73, 0x01, 0xc3,
-    ];
-
     #[test]
     fn knows_its_own_libc() {
-        let around = crate::libc::original::find();
+        let objects = crate::libc::original::find();
         for (function, number) in [
-            (around.libc_socket, libc::SYS_socket),
-            (around.libc_execve, libc::SYS_execve),
+            (objects.libc_socket, libc::SYS_socket),
+            (objects.libc_execve, libc::SYS_execve),
         ] {
             let Function { address, size } = function.expect("libc has it");
-            let found = wrapper(sys::code(address, size), number as u32);
-            assert!(matches!(found, Wrapper::Known { .. }), "{found:?}");
+            // SAFETY: as above.
+            let stub = recognise_stub(unsafe { sys::code(address, size) }, number as u32);
+            let Stub::Known { offset } = stub else {
+                panic!("{stub:?}");
+            };
+            assert!(offset + JUMP <= size, "{offset} + {JUMP} > {size}");
         }
-    }
-
-    #[test]
-    fn knows_the_wrapper_with_and_without_endbr64() {
-        assert_eq!(wrapper(GLIBC, 41), Wrapper::Known { offset: 0 });
-        let with_endbr64 = [&[0xf3, 0x0f, 0x1e, 0xfa], GLIBC].concat();
-        assert_eq!(wrapper(&with_endbr64, 41), Wrapper::Known { offset: 4 });
-    }
-
-    #[test]
-    fn leaves_other_code_alone() {
-        assert_eq!(wrapper(GLIBC, 42), Wrapper::Unknown);
-        assert_eq!(wrapper(&[], 41), Wrapper::Unknown);
-        assert_eq!(wrapper(&[0xb8, 0x29, 0, 0, 0, 0xc3], 41), Wrapper::Unknown);
-        let late = [&[0x90; 40], GLIBC].concat();
-        assert_eq!(wrapper(&late, 41), Wrapper::Unknown);
-        // Another tool's jump.
-        let hooked = [
-            0xff, 0x25, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9, 9, 9, 9, 9,
-        ];
-        assert_eq!(wrapper(&hooked, 41), Wrapper::Unknown);
-    }
-
-    #[test]
-    fn knows_its_own_jump() {
-        assert_eq!(wrapper(&jump(0x1234), 41), Wrapper::LedByAnother);
     }
 }
