@@ -6,9 +6,9 @@
 //! passed to its macro.
 //!
 //! An architecture's file has
-//! - [`BEFORE`](current::BEFORE) and [`AFTER`](current::AFTER): the instructions of a jump before and after the address;
-//! - [`LANDING`](current::LANDING): the instruction that a function may begin with and that stays there;
-//! - [`is_stub`](current::is_stub): what a stub looks like;
+//! - [`BEFORE`] and [`AFTER`]: the instructions of a jump before and after the address;
+//! - [`LANDING`]: the instruction that a function may begin with and that stays there;
+//! - [`is_stub`]: what a stub looks like;
 //! - and what is passed on from here as it is.
 
 #[cfg(any(unknown_machine, not(target_arch = "aarch64")))]
@@ -82,14 +82,13 @@ pub const JUMP: usize = BEFORE.len() + size_of::<usize>() + AFTER.len() + SIGNAT
 /// A jump to `target`, wherever it is written.
 pub fn jump(target: usize) -> [u8; JUMP] {
     let mut code = [0; JUMP];
-    let parts = BEFORE
-        .into_iter()
-        .chain(target.to_ne_bytes())
-        .chain(AFTER)
-        .chain(SIGNATURE);
-    for (to, from) in code.iter_mut().zip(parts) {
-        *to = from;
-    }
+    let (before, rest) = code.split_at_mut(BEFORE.len());
+    let (address, rest) = rest.split_at_mut(size_of::<usize>());
+    let (after, signature) = rest.split_at_mut(AFTER.len());
+    before.copy_from_slice(&BEFORE);
+    address.copy_from_slice(&target.to_ne_bytes());
+    after.copy_from_slice(&AFTER);
+    signature.copy_from_slice(&SIGNATURE);
     code
 }
 

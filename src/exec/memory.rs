@@ -55,6 +55,8 @@ pub fn prepare() {
 impl Arena {
     /// At least so many bytes of this thread's, with anything in them.
     pub fn of_this_thread(size: usize) -> Option<Self> {
+        // The kernel maps whole pages, of which these are the smallest.
+        let size = size.next_multiple_of(4096);
         let slot = ThreadSlot::of_this_thread()?;
         let me = sys::getpid();
         let user = slot.user.load(Ordering::Relaxed);
