@@ -12,7 +12,7 @@ pub struct Info {
     pub size: u32,
     /// Version of the library: major, minor, patch, 0.
     pub version: [u8; 4],
-    /// What became of libc's `socket`: one of the `LED_` values.
+    /// What became of libc's `socket`: [`NOT_TRIED`] to [`NOT_WRITABLE`].
     pub socket: AtomicU32,
     /// What became of libc's `execve`.
     pub execve: AtomicU32,
@@ -39,17 +39,17 @@ pub const STATE_INVALID: u32 = 3;
 pub const STATE_DEFAULT: u32 = 4;
 
 /// Nothing was tried, because nothing is asked of the library.
-pub const LED_NOT_TRIED: u32 = 0;
-/// libc's function leads to the library.
-pub const LED: u32 = 1;
-/// It leads to another copy of the library.
-pub const LED_BY_ANOTHER: u32 = 2;
-/// Not led: libc was not found, or has no such function.
-pub const LED_NOT_FOUND: u32 = 3;
-/// Not led: its code is none that the library knows.
-pub const LED_UNKNOWN_CODE: u32 = 4;
-/// Not led: neither /proc/self/mem nor mprotect(2) let its code be written.
-pub const LED_REFUSED: u32 = 5;
+pub const NOT_TRIED: u32 = 0;
+/// libc's function is patched: it jumps to the library.
+pub const PATCHED: u32 = 1;
+/// It is patched by another copy of the library, and jumps there.
+pub const PATCHED_BY_OTHER_COPY: u32 = 2;
+/// Not patched: libc was not found, or has no such function.
+pub const NOT_FOUND: u32 = 3;
+/// Not patched: its code is none that the library knows.
+pub const UNKNOWN_CODE: u32 = 4;
+/// Not patched: neither /proc/self/mem nor mprotect(2) let its code be written.
+pub const NOT_WRITABLE: u32 = 5;
 
 /// Not asked for.
 pub const SEAL_NONE: u32 = 0;

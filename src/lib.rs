@@ -3,108 +3,137 @@
 //! What happens, in order:
 //!
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
-//! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST),
-//!    in the ordinary order on musl. It finds the functions that our exports hide ([`next`]), reads
-//!    the environment once ([`settings`]), and says on stderr if that cannot be understood. If a VRF is
-//!    asked for, it leads libc's own `socket` and `execve` to us ([`libc_patch`]), and seals the process
-//!    if that is asked for too ([`rules::filter`]). Then it makes its page of data read-only (glibc only).
-//!    Only here may anything be searched for or stored. libc may not be initialised yet: no
-//!    stdio, no malloc, and on glibc `environ` is still NULL.
-//! 3. The program runs. Each way into the library ([`hooks`]) asks [`rules::socket`] what to do, asks [`sys`] to
-//!    do it, and calls the function it hides. Nothing here allocates, locks, prints (but for the log,
-//!    which is off by default), reads the environment or can panic: socket() and bind() are
-//!    async-signal-safe by POSIX, and threads, signal handlers and vfork children are all welcome at
+//! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST), in the ordinary order on
+//!    musl. It finds the functions that our exports hide ([`libc::original`]), reads the environment once ([`settings`]),
+//!    and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed environment will need
+//!    ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us ([`libc::patch`]), and seals
+//!    the process if that is asked for too ([`rules::filter`]). Then it makes our data read-only (glibc only). What is looked
+//!    up is looked up here, and what our data says is written here. libc may not be initialised yet: no stdio, no malloc, and
+//!    on glibc `environ` is still NULL.
+//! 3. The program runs. Each way into the library ([`hooks`]) asks [`rules::socket`] what to do, asks [`sys`] to do it, and
+//!    calls the function it hides. Nothing here locks, uses the heap, reads the environment, looks symbols up or can panic:
+//!    socket() and bind() are async-signal-safe by POSIX, and threads, signal handlers and vfork children are all welcome at
 //!    any point.
-//! 4. The program becomes another one: execve, by whatever name, sees to it that the library and
-//!    our variables go with it ([`exec`]).
+//! 4. The program becomes another one: execve, by whatever name, sees to it that the library and our variables go with it
+//!    ([`exec`]).
 //! 5. Nothing happens at exit. There is no destructor, so hooks work in other objects' destructors.
 //!
-//! A hook that is called before step 2 (glibc honours one DF_1_INITFIRST per process; another object
-//! may own it and open sockets in a constructor) finds and reads for itself. Doing that twice is
-//! harmless: the results are the same and each is published by atomic stores.
+//! What a hook may do besides getting a socket onto its device, completely:
 //!
-//! The layers are kept apart: symbol (`hooks`), pure decision (`rules`), system call (`sys`). The
-//! environment is read in `settings` only. Unsafe code is allowed where memory is not ours: `sys` (the
-//! kernel's and libc's), `elf` and `next` (ld.so's), `exec` (a program's environment), `arch` (code), and in
-//! the exports' signatures.
+//! - execve and its like map memory, if the environment lacks something of ours or somebody may hear of the program: for each
+//!   thread once, and again when it needs more ([`exec::memory`]). They look into the program's file, if there is a seal or a
+//!   log ([`exec::program`]).
+//! - bind() to a link-local address of a device that is not the socket's own opens a socket of its own, to ask the kernel
+//!   whether the device is in the VRF, and closes it again ([`sys::may_send_by`]).
+//! - A line goes to stderr, where that neither blocks nor kills ([`log::Line::write_to_stderr`]): the first time that a bind()
+//!   is refused because of its address's device ([`log::outside`]); and each time that a sealed process executes a program
+//!   which the library will not serve ([`exec::program`]).
+//! - A line goes to the log, if there is one: for each socket that gets a device or fails, and for what stderr is told. Its
+//!   file is opened and closed again.
+//!
+//! What is written after the constructor lies in mappings of their own: the memory for execve, and the word that says that
+//! stderr has been told of a bind().
+//!
+//! A hook that is called before step 2 (glibc honours one DF_1_INITFIRST per process; another object may own it and open
+//! sockets in a constructor) finds and reads for itself, and an execve prepares for itself. Doing that twice is harmless:
+//! the results are the same, and each is published by atomic stores.
+//!
+//! The layers are kept apart: symbol (`hooks`), pure decision (`rules`), system call (`sys`), and imports run one way: `make
+//! lint` looks for circles. The environment is read in `settings` only. A safe function is sound whatever it is passed; what
+//! is not is an `unsafe fn`. Unsafe code is allowed where memory is not ours: in `sys` (the kernel's, libc's and the
+//! program's), `libc` (ld.so's, and code), `exec` (the environment of a program, and memory of no type), `arch` (registers,
+//! the stack), and `hooks` (pointers of the program's). Elsewhere it is in [`load`] and what it calls here, in
+//! `settings::early` and in `log::path`, and in the names of exported symbols.
 #![cfg_attr(not(test), no_std)]
-// The unit tests run without the constructor and the exports, from which all else is reached; on a
-// machine that is not known nothing is led.
+// The unit tests run without the constructor and the exports, from which all else is reached; on an
+// architecture that is not known nothing is patched.
 #![cfg_attr(any(test, unknown_machine), allow(dead_code))]
 #![deny(unsafe_code)]
+#![deny(
+    clippy::missing_safety_doc,
+    clippy::multiple_unsafe_ops_per_block,
+    clippy::undocumented_unsafe_blocks
+)]
 
 #[allow(unsafe_code)]
 mod arch;
 #[allow(unsafe_code)]
-mod elf;
-#[allow(unsafe_code)]
 mod exec;
-mod hooks;
-mod libc_patch;
-mod log;
 #[allow(unsafe_code)]
-mod next;
-mod preloadable;
+mod hooks;
+#[allow(unsafe_code)]
+mod libc;
+mod log;
 mod settings;
 #[allow(unsafe_code)]
 mod sys;
 
-use core::ffi::{c_char, c_int};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::ffi::c_int;
+use core::sync::atomic::Ordering::Relaxed;
+use settings::Options;
+use sys::Strings;
 
 /// Runs at load. glibc passes what main() will get; musl passes nothing, so that `envp` is whatever was
 /// in the register: [`sys::Environment`] looks at it only where libc has no `environ` yet.
-extern "C" fn load(_argc: c_int, _argv: *const *const c_char, envp: *const *const c_char) {
-    let around = next::find();
-    log::note_stderr();
-    let environment = sys::Environment::at_load(envp);
-    let asked = settings::read(&environment);
-    if let Err(refusal) = &asked {
-        refusal.print();
+///
+/// # Safety
+/// ld.so calls this, once.
+#[allow(unsafe_code)]
+unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
+    let objects = libc::original::find();
+    log::record_stderr();
+    // SAFETY: the program has not started, and no constructor has reason to change the environment in another thread.
+    // Without `environ` it is glibc that calls.
+    let environment = unsafe { sys::Environment::at_load(envp) };
+    let options = settings::read(&environment);
+    if let Err(error) = &options {
+        error.print();
     }
     if settings::vrf() != rules::socket::Setting::Inert {
-        // A setting that is not understood refuses sockets, to libc's own callers and to children too.
-        start(&around, asked.ok());
+        // An invalid setting refuses sockets, to libc's own callers and to children too.
+        start(&objects, &options.unwrap_or_default());
     }
     // musl gives the unused ends of a writable segment's pages to malloc (reclaim_gaps,
     // ldso/dynlink.c): on these pages there may be data that is not ours.
-    if around.is_glibc {
-        sys::make_read_only(around.writable);
+    if objects.is_glibc {
+        // SAFETY: it is our own data, which only the constructor writes.
+        unsafe { sys::make_read_only(objects.writable) };
     }
 }
 
-fn start(around: &next::Surroundings, asked: Option<settings::Asked<'_>>) {
-    if let Some(path) = asked.as_ref().and_then(|asked| asked.log) {
-        log::open(path);
-    }
-    log::prepare();
-    exec::prepare(around.path);
+#[allow(unsafe_code)]
+fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) {
+    // SAFETY: the constructor runs once, and ld.so keeps the path.
+    let log = unsafe { exec::prepare(objects.path, options) };
+    log::prepare(log);
     let writer = sys::CodeWriter::new();
-    let lead = |name, function, number, target: usize, result: &AtomicU32| {
-        let led = libc_patch::lead(function, number, target, &writer);
-        result.store(led, Relaxed);
-        if log::is_on() && !libc_patch::is_led(result) {
-            log::not_led(name, led);
-        }
-    };
     let info = &settings::INFO;
-    let socket = hooks::libc_socket as extern "C" fn(_, _, _) -> _ as usize;
-    let execve = hooks::libc_execve as extern "C" fn(_, _, _) -> _ as usize;
-    lead(
-        "socket",
-        around.libc_socket,
-        libc::SYS_socket,
-        socket,
-        &info.socket,
-    );
-    lead(
-        "execve",
-        around.libc_execve,
-        libc::SYS_execve,
-        execve,
-        &info.execve,
-    );
-    if asked.is_some_and(|asked| asked.seal) {
+    let socket = hooks::libc_socket as *const () as usize;
+    let execve = hooks::libc_execve as *const () as usize;
+    for (name, function, number, hook, result) in [
+        (
+            "socket",
+            objects.libc_socket,
+            ::libc::SYS_socket,
+            socket,
+            &info.socket,
+        ),
+        (
+            "execve",
+            objects.libc_execve,
+            ::libc::SYS_execve,
+            execve,
+            &info.execve,
+        ),
+    ] {
+        // SAFETY: the function is libc's, and the hook takes the same arguments. Who could be in it, `patch` says.
+        let outcome = unsafe { libc::patch::redirect(function, number, hook, &writer) };
+        result.store(outcome, Relaxed);
+        if log::is_on() && !libc::patch::is_patched(result) {
+            log::not_patched(name, outcome);
+        }
+    }
+    if options.seal {
         settings::seal();
     }
 }
@@ -114,7 +143,7 @@ fn start(around: &next::Surroundings, asked: Option<settings::Asked<'_>>) {
 // SAFETY: the section is an array of pointers to functions, which ld.so calls with these arguments.
 #[unsafe(link_section = ".init_array")]
 #[used]
-static LOAD: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = load;
+static LOAD: unsafe extern "C" fn(c_int, Strings, Strings) = load;
 
 /// Never linked in: no code of ours can panic, and a test sees that `abort` is not imported.
 #[cfg(not(test))]

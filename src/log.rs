@@ -6,42 +6,47 @@
 //! and its number given to a socket.
 
 use crate::sys;
-use core::ffi::c_int;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::ffi::{CStr, c_char, c_int};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use rules::{DeviceName, LOG_VARIABLE, VRF_VARIABLE};
 use syscalls::Errno;
 
 /// The value of `VRFBIND_LOG` that is no path.
 pub const STDERR: &[u8] = b"stderr";
 
-/// Size of the log's path with its NUL. The library has no memory but its own data.
+/// Size of the longest path of a log, with its NUL.
 pub const LOG_SIZE: usize = 256;
 
-/// The path, or `stderr`, or nothing; written in the constructor.
-static LOG: [AtomicU8; LOG_SIZE] = [const { AtomicU8::new(0) }; LOG_SIZE];
+/// The path, or `stderr`. Null: there is no log.
+static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Lets the log go to `path`, which fits.
-pub fn open(path: &[u8]) {
-    for (to, &from) in LOG.iter().zip(path) {
-        to.store(from, Ordering::Relaxed);
+/// Whether the line of [`outside`] has been written to stderr.
+static FIRST_OUTSIDE: sys::Once = sys::Once::new();
+
+/// In the constructor, where a VRF is asked for.
+pub fn prepare(path: Option<&'static CStr>) {
+    if let Some(path) = path {
+        LOG.store(path.as_ptr().cast_mut(), Ordering::Release);
     }
+    FIRST_OUTSIDE.map();
 }
 
-/// Where the log goes, or nothing.
-pub fn path() -> &'static [u8] {
-    // Not copied: of the stack there may be little. Nobody writes it after the constructor.
-    sys::string(LOG.as_ptr().cast())
+#[allow(unsafe_code)]
+fn path() -> Option<&'static CStr> {
+    let path = LOG.load(Ordering::Acquire);
+    // SAFETY: null, or what `prepare` was passed.
+    (!path.is_null()).then(|| unsafe { CStr::from_ptr(path) })
 }
 
 /// Whether there is a log.
 pub fn is_on() -> bool {
-    let [first, ..] = &LOG;
-    first.load(Ordering::Relaxed) != 0
+    !LOG.load(Ordering::Relaxed).is_null()
 }
 
 /// Whether the log goes to stderr.
 pub fn is_stderr() -> bool {
-    path() == STDERR
+    path().is_some_and(|path| path.to_bytes() == STDERR)
 }
 
 /// A line, built on the stack. What does not fit is cut, but never the end of the line.
@@ -60,6 +65,7 @@ impl Line {
     }
 
     /// Adds text of ours.
+    #[inline(never)]
     pub fn text(&mut self, text: &[u8]) {
         for &byte in text {
             // The last byte is for the newline.
@@ -84,30 +90,17 @@ impl Line {
 
     /// Adds a number.
     pub fn number(&mut self, number: c_int) {
-        let mut digits = [0; 11];
-        let mut rest = number.unsigned_abs();
-        let mut used = 0;
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            used += 1;
-            if rest == 0 {
-                break;
-            }
-        }
         if number < 0 {
             self.text(b"-");
         }
-        for digit in digits.iter().skip(digits.len() - used) {
-            self.text(&[*digit]);
-        }
+        self.digits(number.unsigned_abs());
     }
 
-    /// Adds ` word=`.
-    pub fn word(&mut self, word: &str) {
-        self.text(b" ");
-        self.text(word.as_bytes());
-        self.text(b"=");
+    fn digits(&mut self, number: u32) {
+        if number > 9 {
+            self.digits(number / 10);
+        }
+        self.text(&[b'0' + (number % 10) as u8]);
     }
 
     fn bytes(&self) -> &[u8] {
@@ -133,10 +126,12 @@ impl Line {
 
     /// Writes the line to the log.
     pub fn write_to_log(&self) {
-        if is_stderr() {
-            return self.write_to_stderr();
-        }
-        if let Ok(fd) = sys::open_to_append(LOG.as_ptr().cast()) {
+        let Some(path) = path() else {
+            return;
+        };
+        if path.to_bytes() == STDERR {
+            self.write_to_stderr();
+        } else if let Ok(fd) = sys::open_to_append(path.as_ptr()) {
             let _ = sys::write(fd, self.bytes());
             sys::close(fd);
         }
@@ -146,8 +141,8 @@ impl Line {
 /// The file that stderr was when the library was loaded: device and inode.
 static STDERR_AT_LOAD: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// Notes, in the constructor, which file stderr is.
-pub fn note_stderr() {
+/// Records, in the constructor, which file stderr is.
+pub fn record_stderr() {
     if let Ok(file) = sys::stat(libc::STDERR_FILENO) {
         let [device, inode] = &STDERR_AT_LOAD;
         device.store(file.device, Ordering::Relaxed);
@@ -170,28 +165,27 @@ fn is_as_at_load() -> bool {
 pub fn socket(
     call: &str,
     via: &str,
-    (family, kind): (c_int, c_int),
+    (family, sock_type): (c_int, c_int),
     device: Option<DeviceName>,
     result: Result<c_int, Errno>,
 ) {
     let mut line = Line::new();
-    line.text(b"vrfbind:");
-    line.word("pid");
+    line.text(b"vrfbind: pid=");
     line.number(sys::getpid());
-    line.word("call");
+    line.text(b" call=");
     line.text(call.as_bytes());
-    line.word("via");
+    line.text(b" via=");
     line.text(via.as_bytes());
-    line.word("family");
+    line.text(b" family=");
     line.number(family);
-    line.word("type");
     // Without SOCK_NONBLOCK and SOCK_CLOEXEC.
-    line.number(kind & 0xf);
-    line.word("fd");
+    line.text(b" type=");
+    line.number(sock_type & 0xf);
+    line.text(b" fd=");
     line.number(result.unwrap_or(-1));
-    line.word("device");
+    line.text(b" device=");
     line.foreign(device.as_ref().map_or(b"", DeviceName::as_bytes));
-    line.word("errno");
+    line.text(b" errno=");
     line.number(result.err().map_or(0, Errno::into_raw));
     line.text(b"\n");
     line.write_to_log();
@@ -238,19 +232,11 @@ pub fn outside(vrf: &DeviceName, fd: c_int, scope: u32, errno: Errno) {
     }
 }
 
-/// Whether the line of [`outside`] has been written to stderr.
-static FIRST_OUTSIDE: sys::Once = sys::Once::new();
-
-/// In the constructor, where a VRF is asked for.
-pub fn prepare() {
-    FIRST_OUTSIDE.map();
-}
-
-/// Logs one of libc's functions that could not be led to us, with what to change.
-pub fn not_led(function: &str, reason: u32) {
+/// Logs one of libc's functions that could not be patched, with what to change.
+pub fn not_patched(function: &str, reason: u32) {
     let why: &[u8] = match reason {
-        rules::info::LED_NOT_FOUND => b"libc has no such function",
-        rules::info::LED_UNKNOWN_CODE => b"its code is none that vrfbind knows",
+        rules::info::NOT_FOUND => b"libc has no such function",
+        rules::info::UNKNOWN_CODE => b"its code is none that vrfbind knows",
         _ => b"its code cannot be written; allow /proc (ProtectProc=, ProcSubset=) or MemoryDenyWriteExecute=no",
     };
     let mut line = Line::new();

@@ -10,8 +10,8 @@ use crate::log::{LOG_SIZE, Line, STDERR};
 use crate::sys::{self, Environment};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rules::info::{
-    INFO_MAGIC, Info, LED_NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED,
-    SEAL_SUPERVISED, STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
+    INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
+    STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
 };
 use rules::socket::Setting;
 use rules::{DEFAULT, DeviceName, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
@@ -28,8 +28,8 @@ pub static INFO: Info = Info {
         number(env!("CARGO_PKG_VERSION_PATCH")),
         0,
     ],
-    socket: AtomicU32::new(LED_NOT_TRIED),
-    execve: AtomicU32::new(LED_NOT_TRIED),
+    socket: AtomicU32::new(NOT_TRIED),
+    execve: AtomicU32::new(NOT_TRIED),
     seal: AtomicU32::new(SEAL_NONE),
     state: AtomicU32::new(STATE_UNREAD),
     device: [const { AtomicU64::new(0) }; 2],
@@ -58,8 +58,11 @@ pub fn vrf() -> Setting {
 
 /// Before the constructor. Where not even `environ` can be had, no IP socket can be had either.
 #[cold]
+#[allow(unsafe_code)]
 fn early() -> Setting {
-    let Some(environment) = Environment::now() else {
+    // SAFETY: constructors run, and not yet main(). One that changes the environment while another thread is here would
+    // break getenv(3) there as well.
+    let Some(environment) = (unsafe { Environment::now() }) else {
         return Setting::Invalid;
     };
     if read(&environment).is_err() {
@@ -68,18 +71,19 @@ fn early() -> Setting {
     vrf()
 }
 
-/// What the constructor has to do.
-pub struct Asked<'a> {
-    /// Whether a seal is asked for.
+/// What is asked for besides a VRF.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Whether a seal is.
     pub seal: bool,
     /// Where the log shall go, if anywhere.
     pub log: Option<&'a [u8]>,
 }
 
 /// Reads the environment and publishes the VRF.
-pub fn read(environment: &Environment) -> Result<Asked<'_>, Refusal<'_>> {
-    let understood = understand(environment);
-    let state = match understood {
+pub fn read(environment: &Environment) -> Result<Options<'_>, SettingError<'_>> {
+    let settings = parse(environment);
+    let state = match settings {
         Ok((Setting::Inert, _)) => STATE_INERT,
         Ok((Setting::Default, _)) => STATE_DEFAULT,
         Ok((Setting::Device(name), _)) => {
@@ -89,7 +93,7 @@ pub fn read(environment: &Environment) -> Result<Asked<'_>, Refusal<'_>> {
         Ok((Setting::Invalid, _)) | Err(_) => STATE_INVALID,
     };
     INFO.state.store(state, Ordering::Release);
-    understood.map(|(_, asked)| asked)
+    settings.map(|(_, options)| options)
 }
 
 /// Seals the process, if it is not sealed already. Without the seal that was asked for, no IP socket may
@@ -138,23 +142,19 @@ pub fn is_sealed() -> bool {
     is_seal_asked() || INFO.state.load(Ordering::Relaxed) == STATE_DEFAULT
 }
 
-fn understand(environment: &Environment) -> Result<(Setting, Asked<'_>), Refusal<'_>> {
-    let nothing = Asked {
-        seal: false,
-        log: None,
-    };
+fn parse(environment: &Environment) -> Result<(Setting, Options<'_>), SettingError<'_>> {
     // A set-user-ID program does not take orders from its caller's environment. ld.so drops most
     // LD_PRELOADs then (ld.so(8), secure-execution mode), but not a name from a trusted directory,
     // and not /etc/ld.so.preload.
     if sys::is_secure_execution() {
-        return Ok((Setting::Inert, nothing));
+        return Ok((Setting::Inert, Options::default()));
     }
     let value = |variable: &str| {
         environment
             .variable(variable.as_bytes())
             .filter(|value| !value.is_empty())
     };
-    let refusal = |variable, value, why| Refusal {
+    let error = |variable, value, why| SettingError {
         variable,
         value,
         why,
@@ -165,23 +165,23 @@ fn understand(environment: &Environment) -> Result<(Setting, Asked<'_>), Refusal
         Some(DEFAULT) if sys::is_sealed() => Setting::Default,
         Some(DEFAULT) => Setting::Inert,
         Some(name) => Setting::Device(
-            DeviceName::new(name).map_err(|why| refusal(VRF_VARIABLE, name, why.reason()))?,
+            DeviceName::new(name).map_err(|why| error(VRF_VARIABLE, name, why.reason()))?,
         ),
     };
     if vrf == Setting::Inert {
-        return Ok((vrf, nothing));
+        return Ok((vrf, Options::default()));
     }
     let seal = match value(SEAL_VARIABLE) {
         None | Some(b"0") => false,
         Some(b"1") => true,
-        Some(other) => return Err(refusal(SEAL_VARIABLE, other, "it is neither 0 nor 1")),
+        Some(other) => return Err(error(SEAL_VARIABLE, other, "it is neither 0 nor 1")),
     };
     let log = match value(LOG_VARIABLE) {
         Some(path) if path.len() >= LOG_SIZE => {
-            return Err(refusal(LOG_VARIABLE, path, "it is longer than 255 bytes"));
+            return Err(error(LOG_VARIABLE, path, "it is longer than 255 bytes"));
         }
         Some(path) if path != STDERR && path.first() != Some(&b'/') => {
-            return Err(refusal(
+            return Err(error(
                 LOG_VARIABLE,
                 path,
                 "it is neither \"stderr\" nor an absolute path",
@@ -189,7 +189,7 @@ fn understand(environment: &Environment) -> Result<(Setting, Asked<'_>), Refusal
         }
         log => log,
     };
-    Ok((vrf, Asked { seal, log }))
+    Ok((vrf, Options { seal, log }))
 }
 
 fn store(name: DeviceName) {
@@ -205,14 +205,14 @@ fn device() -> DeviceName {
     DeviceName::from_padded((u128::from(high) << 64 | u128::from(low)).to_ne_bytes())
 }
 
-/// A setting that is not understood.
-pub struct Refusal<'a> {
+/// A setting that is invalid.
+pub struct SettingError<'a> {
     variable: &'static str,
     value: &'a [u8],
     why: &'static str,
 }
 
-impl Refusal<'_> {
+impl SettingError<'_> {
     /// One line on stderr, if stderr takes it.
     pub fn print(&self) {
         let mut line = Line::new();

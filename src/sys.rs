@@ -3,9 +3,10 @@
 //! System calls are made directly: another preload cannot get between us and the kernel here, and
 //! errno, which belongs to the program, is only ever written by [`set_errno`]. Errors are values.
 //! Callable from signal handlers and vfork children, except where a function says otherwise.
+//!
+//! A pointer that only the kernel follows may be any: it answers EFAULT. Who follows a pointer here is an `unsafe fn`.
 
 use crate::arch;
-use crate::next::Strings;
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
 use core::ops::Range;
@@ -30,6 +31,9 @@ use syscalls::{Errno, Sysno, syscall};
 type Stat = libc::stat64;
 #[cfg(not(target_arch = "x86"))]
 type Stat = libc::stat;
+
+/// Arrays of strings, as execve(2) takes them.
+pub type Strings = *const *const c_char;
 
 /// Puts the socket into `device`.
 ///
@@ -113,7 +117,10 @@ pub fn device_name(fd: c_int, index: u32) -> Result<DeviceName, Errno> {
 
 /// The first bytes of an address that is given to bind(2), if it has so many and they can be read. A bad pointer is for
 /// the kernel to refuse (EFAULT), so what is there is asked for first.
-pub fn sockaddr_in6(
+///
+/// # Safety
+/// If there is memory at `address`, no other thread takes it away or writes to it meanwhile.
+pub unsafe fn sockaddr_in6(
     address: *const libc::sockaddr,
     length: libc::socklen_t,
 ) -> Option<[u8; SOCKADDR_IN6]> {
@@ -126,8 +133,8 @@ pub fn sockaddr_in6(
     if !(is_readable(address.cast()) && is_readable(address.cast::<u8>().wrapping_add(LAST))) {
         return None;
     }
-    // SAFETY: the first and the last bytes can be read, and a page is larger than what is between. The program leaves
-    // the memory alone while it calls us.
+    // SAFETY: the first and the last bytes can be read, and a page is larger than what is between. It stays so, as callers
+    // promise.
     Some(unsafe { address.read_unaligned() })
 }
 
@@ -183,16 +190,19 @@ pub fn shutdown(fd: c_int) {
     let _ = unsafe { syscall!(Sysno::shutdown, fd, libc::SHUT_RDWR) };
 }
 
-/// The family of an address with which connect(2) has just succeeded, so that the kernel has read it.
-pub fn family(address: *const libc::sockaddr) -> c_int {
-    // SAFETY: see above. It need not be aligned.
+/// The family of an address.
+///
+/// # Safety
+/// The kernel has read it just now, and no other thread takes it away or writes to it.
+pub unsafe fn family(address: *const libc::sockaddr) -> c_int {
+    // SAFETY: as callers promise. It need not be aligned.
     unsafe { address.cast::<libc::sa_family_t>().read_unaligned() }.into()
 }
 
 /// Closes a descriptor of ours. Nothing can be done about an error, and on Linux the descriptor is
 /// gone whatever close(2) returns.
 pub fn close(fd: c_int) {
-    // SAFETY: callers own `fd`; no one else was told its number.
+    // SAFETY: takes no pointers.
     let _ = unsafe { syscall!(Sysno::close, fd) };
 }
 
@@ -218,9 +228,12 @@ fn page_size() -> usize {
 
 /// Makes the pages of a segment of ours read-only for good. An error is no harm: a page that stays
 /// writable is what every other library has.
-pub fn make_read_only(segment: Range<usize>) {
+///
+/// # Safety
+/// Nothing in these pages is written any more.
+pub unsafe fn make_read_only(segment: Range<usize>) {
     let start = segment.start & page_size().wrapping_neg();
-    // SAFETY: callers know that nothing in these pages is written any more.
+    // SAFETY: as callers promise.
     let _ = unsafe { syscall!(Sysno::mprotect, start, segment.end - start, libc::PROT_READ) };
 }
 
@@ -232,32 +245,39 @@ pub fn abort() -> ! {
     unsafe { libc::abort() }
 }
 
-/// The environment, as it is while this value lives: nobody may change it until then. In the
-/// constructor that holds, because the program has not started.
-pub struct Environment(*const *const c_char);
+/// The environment of this process, as it is while this value lives: an array of strings with a NULL at its end.
+pub struct Environment(Strings);
 
 impl Environment {
     /// In the constructor, where glibc has not set `environ` yet if ours is the first, but passes
     /// `envp`. musl passes nothing, but has set `environ` long before (__dls3, ldso/dynlink.c).
-    pub fn at_load(envp: *const *const c_char) -> Self {
-        Self::now().unwrap_or(Self(envp))
+    ///
+    /// # Safety
+    /// As for [`Environment::now`]; and if libc has no `environ` yet, `envp` is the environment.
+    pub unsafe fn at_load(envp: Strings) -> Self {
+        // SAFETY: as callers promise.
+        unsafe { Self::now() }.unwrap_or(Self(envp))
     }
 
     /// By libc's `environ`, if libc has one already.
-    pub fn now() -> Option<Self> {
+    ///
+    /// # Safety
+    /// Nobody changes the environment as long as the result is used.
+    pub unsafe fn now() -> Option<Self> {
         unsafe extern "C" {
-            static environ: *const *const c_char;
+            static environ: Strings;
         }
-        // SAFETY: exported by both libcs, and of this type.
+        // SAFETY: exported by both libcs, and of this type; nobody writes it, as callers promise.
         let environment = unsafe { environ };
         (!environment.is_null()).then_some(Self(environment))
     }
 
     /// The value of the first variable of this name, which is the one getenv(3) returns.
+    #[inline(never)]
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
         let mut entry = self.0;
         loop {
-            // SAFETY: `entry` points into the array, at or before the NULL at its end.
+            // SAFETY: `entry` points into the array, at or before the NULL at its end, and the array is as it was.
             let string = unsafe { *entry };
             if string.is_null() {
                 return None;
@@ -270,8 +290,7 @@ impl Environment {
             {
                 return Some(value);
             }
-            // SAFETY: this entry was not the NULL, so there is a next one.
-            entry = unsafe { entry.add(1) };
+            entry = entry.wrapping_add(1);
         }
     }
 }
@@ -282,23 +301,29 @@ pub fn write(fd: c_int, bytes: &[u8]) -> Result<usize, Errno> {
     unsafe { syscall!(Sysno::write, fd, bytes.as_ptr(), bytes.len()) }
 }
 
-/// A string that the program or ld.so holds.
-pub fn string<'a>(string: *const c_char) -> &'a [u8] {
-    // SAFETY: callers have it from execve's caller or ld.so, and use it only while that waits.
+/// The bytes of a string.
+///
+/// # Safety
+/// It is a string, and stays as it is as long as the result is used.
+pub unsafe fn string<'a>(string: *const c_char) -> &'a [u8] {
+    // SAFETY: as callers promise.
     unsafe { CStr::from_ptr(string) }.to_bytes()
 }
 
 /// Whether it is no string, or has nothing in it.
-pub fn is_empty(string: *const c_char) -> bool {
-    // SAFETY: null, or a string that execve's caller holds; one byte is looked at.
+///
+/// # Safety
+/// It is null or a string.
+pub unsafe fn is_empty(string: *const c_char) -> bool {
+    // SAFETY: as callers promise; one byte is looked at.
     string.is_null() || unsafe { *string } == 0
 }
 
-/// Opens a file to read it, from `folder`. Not one that would block or do something when opened.
-pub fn open_to_read(folder: c_int, path: *const c_char) -> Result<c_int, Errno> {
+/// Opens a file to read it, from `directory`. Not one that would block or do something when opened.
+pub fn open_to_read(directory: c_int, path: *const c_char) -> Result<c_int, Errno> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
-    let fd = unsafe { syscall!(Sysno::openat, folder, path, flags, 0) }?;
+    let fd = unsafe { syscall!(Sysno::openat, directory, path, flags, 0) }?;
     Ok(fd as c_int)
 }
 
@@ -484,15 +509,13 @@ pub fn is_writable(fd: c_int) -> bool {
 
 /// socket(2), with the seal's marker if the seal asks for it of this family.
 pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<c_int, Errno> {
-    if !filter::needs_marker(domain) {
+    let fd = if filter::needs_marker(domain) {
+        arch::marked_socket(domain, sock_type, protocol)
+    } else {
         // SAFETY: takes no pointers.
-        let fd = unsafe { syscall!(Sysno::socket, domain, sock_type, protocol) }?;
-        return Ok(fd as c_int);
-    }
-    match arch::marked_socket(domain, sock_type, protocol) {
-        error @ ..0 => Err(Errno::new(-error as c_int)),
-        fd => Ok(fd as c_int),
-    }
+        unsafe { syscall!(Sysno::socket, domain, sock_type, protocol) }
+    };
+    fd.map(|fd| fd as c_int)
 }
 
 /// socket(2) of the supervisor, which is told the VRF. What is left in the registers asks for the same VRF again.
@@ -592,22 +615,25 @@ pub fn execve(path: *const c_char, argv: Strings, envp: Strings) -> Errno {
 
 /// execveat(2). Returns only with an error.
 pub fn execveat(
-    folder: c_int,
+    directory: c_int,
     path: *const c_char,
     argv: Strings,
     envp: Strings,
     flags: c_int,
 ) -> Errno {
     // SAFETY: the kernel reads the strings, or fails with EFAULT.
-    match unsafe { syscall!(Sysno::execveat, folder, path, argv, envp, flags) } {
+    match unsafe { syscall!(Sysno::execveat, directory, path, argv, envp, flags) } {
         Err(errno) => errno,
         Ok(_) => Errno::ENOEXEC,
     }
 }
 
 /// The code of a function.
-pub fn code(address: usize, size: usize) -> &'static [u8] {
-    // SAFETY: callers have both from the symbol table of libc, which stays loaded.
+///
+/// # Safety
+/// It has so many bytes at this address, that can be read and that nobody writes to as long as the result is used.
+pub unsafe fn code<'a>(address: usize, size: usize) -> &'a [u8] {
+    // SAFETY: as callers promise.
     unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(address), size) }
 }
 
@@ -626,14 +652,18 @@ impl CodeWriter {
     }
 
     /// Writes `code` to `address`.
-    pub fn write(&self, address: usize, code: &[u8]) -> Result<(), Errno> {
+    ///
+    /// # Safety
+    /// There is code there that nobody is in, as long as this one, and nobody holds a reference to it.
+    pub unsafe fn write(&self, address: usize, code: &[u8]) -> Result<(), Errno> {
         let through_file = self.0.and_then(|fd| {
-            // SAFETY: the kernel reads code.len() bytes of `code`.
+            // SAFETY: the kernel reads code.len() bytes of `code`, and writes as many as callers promise.
             unsafe { syscall!(Sysno::pwrite64, fd, code.as_ptr(), code.len(), address) }
         });
         match through_file {
             Ok(length) if length == code.len() => Ok(()),
-            _ => write_by_mprotect(address, code),
+            // SAFETY: as callers promise.
+            _ => unsafe { write_by_mprotect(address, code) },
         }
     }
 }
@@ -646,7 +676,9 @@ impl Drop for CodeWriter {
     }
 }
 
-fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
+/// # Safety
+/// As for [`CodeWriter::write`].
+unsafe fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
     let start = address & page_size().wrapping_neg();
     let length = address - start + code.len();
     let protect = |protection: c_int| {
@@ -656,21 +688,27 @@ fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
     let executable = libc::PROT_READ | libc::PROT_EXEC;
     protect(executable | libc::PROT_WRITE)?;
     let to = ptr::with_exposed_provenance_mut::<u8>(address);
-    // SAFETY: writable now, as long as `code`, and nobody is in there: callers see to it.
+    // SAFETY: writable now, and as callers promise as long as `code`, with nobody in there.
     unsafe { ptr::copy_nonoverlapping(code.as_ptr(), to, code.len()) };
-    flush_instructions(address, code.len());
+    // SAFETY: it can be read.
+    unsafe { flush_instructions(address, code.len()) };
     // The code is there, whether or not the page can be made what it was: nothing allows this and
     // refuses that.
     let _ = protect(executable);
     Ok(())
 }
 
-/// x86 keeps its instruction cache coherent. On a machine that we do not know no code is written.
+/// x86 keeps its instruction cache coherent. On an architecture that we do not know no code is written.
+///
+/// # Safety
+/// None.
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
-fn flush_instructions(_address: usize, _length: usize) {}
+unsafe fn flush_instructions(_address: usize, _length: usize) {}
 
+/// # Safety
+/// There is readable memory.
 #[cfg(target_arch = "aarch64")]
-fn flush_instructions(address: usize, length: usize) {
+unsafe fn flush_instructions(address: usize, length: usize) {
     // No cache line is shorter than four bytes.
     for line in (address..address + length).step_by(4) {
         // SAFETY: cleaning and invalidating cache lines of readable memory changes nothing else; Linux
@@ -682,63 +720,72 @@ fn flush_instructions(address: usize, length: usize) {
 }
 
 /// Of all harts: another one may run the thread next (riscv_flush_icache(2), Linux 4.15).
+///
+/// # Safety
+/// None.
 #[cfg(target_arch = "riscv64")]
-fn flush_instructions(address: usize, length: usize) {
+unsafe fn flush_instructions(address: usize, length: usize) {
     // SAFETY: reads and writes nothing.
     let _ = unsafe { syscall!(Sysno::riscv_flush_icache, address, address + length, 0) };
 }
 
-/// The value of a variable, if the string `entry` of an environment is that variable. Reads no further than it must.
-pub fn value<'a>(entry: *const c_char, name: &[u8]) -> Option<&'a [u8]> {
-    let mut at = entry.cast::<u8>();
-    for &byte in name.iter().chain(b"=") {
-        // SAFETY: `at` is in the string: no byte before it was the NUL at its end.
-        if unsafe { *at } != byte {
+/// The value of `entry`, if it is the same variable as `other`, NAME=VALUE. Reads no further than it must.
+///
+/// # Safety
+/// Both are strings, and stay as they are as long as the result is used.
+pub unsafe fn value_of_same<'a>(entry: *const c_char, other: *const c_char) -> Option<&'a [u8]> {
+    let (mut entry, mut other) = (entry.cast::<u8>(), other.cast::<u8>());
+    loop {
+        // SAFETY: no byte before this one was the NUL at the end of the string.
+        let byte = unsafe { *entry };
+        // SAFETY: as above; all bytes before this one were the same.
+        if byte != unsafe { *other } || byte == 0 {
             return None;
         }
-        // SAFETY: this byte was not the NUL.
-        at = unsafe { at.add(1) };
+        (entry, other) = (entry.wrapping_add(1), other.wrapping_add(1));
+        if byte == b'=' {
+            // SAFETY: the rest of a string.
+            return Some(unsafe { string(entry.cast()) });
+        }
     }
-    // SAFETY: the rest of the string, which the program leaves alone while it calls us.
-    Some(unsafe { CStr::from_ptr(at.cast()) }.to_bytes())
 }
 
 /// `path` from the root: itself, or a copy with the current directory before it in memory of its own
 /// that is never given back. As it is, if the current directory has none.
-pub fn absolute(path: *const c_char) -> *const c_char {
+///
+/// # Safety
+/// It is a string that stays as it is.
+pub unsafe fn absolute(path: *const c_char) -> &'static [u8] {
     const SIZE: usize = 4096; // PATH_MAX
-    // SAFETY: callers have the path from ld.so.
-    let bytes = unsafe { CStr::from_ptr(path) }.to_bytes_with_nul();
-    if bytes.first() == Some(&b'/') {
+    // SAFETY: as callers promise.
+    let path = unsafe { string(path) };
+    if path.first() == Some(&b'/') {
         return path;
     }
     let Ok(memory) = map(SIZE) else {
         return path;
     };
-    // SAFETY: new memory, which nobody else knows of.
-    let buffer = unsafe {
-        core::slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut::<u8>(memory), SIZE)
-    };
+    let buffer = ptr::with_exposed_provenance_mut::<u8>(memory);
+    // SAFETY: a new mapping of this size, which nobody else knows of.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, SIZE) };
     // SAFETY: the kernel writes at most SIZE bytes.
-    let length = unsafe { syscall!(Sysno::getcwd, memory, SIZE) };
+    let length = unsafe { syscall!(Sysno::getcwd, buffer.as_mut_ptr(), SIZE) };
     // The length counts the NUL, whose place the slash takes. A directory out of reach has no '/'.
     if let Ok(length) = length
         && buffer.first() == Some(&b'/')
         && let Some([slash, rest @ ..]) = buffer.get_mut(length - 1..)
-        && let Some(rest) = rest.get_mut(..bytes.len())
+        && let Some(rest) = rest.get_mut(..path.len())
     {
         *slash = b'/';
-        for (to, from) in rest.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        return buffer.as_ptr().cast();
+        rest.copy_from_slice(path);
+        return buffer.get(..length + path.len()).unwrap_or_default();
     }
-    unmap(memory, SIZE);
+    // SAFETY: as above, and nobody has it any more.
+    unsafe { unmap(memory, SIZE) };
     path
 }
 
-/// Something that tells a thread from the others, and is the same in its vfork children: where its
-/// errno is.
+/// Tells a thread from the others, and is the same in its vfork children: where its errno is.
 pub fn thread() -> usize {
     // SAFETY: glibc and musl return the address, from any context.
     unsafe { libc::__errno_location() }.addr()
@@ -765,7 +812,7 @@ impl Once {
     pub fn is_first(&self) -> bool {
         let word = ptr::with_exposed_provenance::<AtomicUsize>(self.0.load(Ordering::Relaxed));
         // SAFETY: null, or the mapping, which is never given back.
-        unsafe { word.as_ref() }.is_some_and(|word| arch::take(word, 1) == 0)
+        unsafe { word.as_ref() }.is_some_and(|word| arch::claim(word, 1) == 0)
     }
 }
 
@@ -779,7 +826,10 @@ pub fn map(size: usize) -> Result<usize, Errno> {
 }
 
 /// Gives it back.
-pub fn unmap(address: usize, size: usize) {
-    // SAFETY: callers have mapped it, and do not use it any more.
+///
+/// # Safety
+/// It is such memory, and nobody uses it any more.
+pub unsafe fn unmap(address: usize, size: usize) {
+    // SAFETY: as callers promise.
     let _ = unsafe { syscall!(Sysno::munmap, address, size) };
 }

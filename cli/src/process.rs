@@ -96,7 +96,7 @@ pub struct Library {
 /// What the library says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Says {
-    /// The `LED_` values of libc's functions.
+    /// What became of libc's functions, as [`rules::info`] has it.
     pub socket: u32,
     pub execve: u32,
     /// One of the `SEAL_` values.
@@ -322,13 +322,13 @@ mod tests {
     #[test]
     fn decodes_what_the_library_says() {
         let mut bytes = [0; size_of::<Info>()];
-        bytes[offset_of!(Info, socket)] = rules::info::LED as u8;
+        bytes[offset_of!(Info, socket)] = rules::info::PATCHED as u8;
         bytes[offset_of!(Info, state)] = rules::info::STATE_DEVICE as u8;
         bytes[offset_of!(Info, device)..][..4].copy_from_slice(b"blue");
         let says = Says::decode(&bytes);
         assert_eq!(
             (says.socket, says.state),
-            (rules::info::LED, rules::info::STATE_DEVICE)
+            (rules::info::PATCHED, rules::info::STATE_DEVICE)
         );
         assert_eq!(says.device.as_deref(), Some("blue"));
     }

@@ -308,7 +308,7 @@ impl Entry {
 
 fn tier(word: u32) -> String {
     match word {
-        rules::info::LED | rules::info::LED_BY_ANOTHER => "libc",
+        rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY => "libc",
         _ => "exports",
     }
     .to_owned()
@@ -325,11 +325,11 @@ fn seal(around: Around) -> String {
 
 fn led(word: u32) -> String {
     match word {
-        rules::info::LED_NOT_TRIED => "not-tried",
-        rules::info::LED => "led",
-        rules::info::LED_BY_ANOTHER => "led-by-another",
-        rules::info::LED_NOT_FOUND => "not-found",
-        rules::info::LED_UNKNOWN_CODE => "unknown-code",
+        rules::info::NOT_TRIED => "not-tried",
+        rules::info::PATCHED => "led",
+        rules::info::PATCHED_BY_OTHER_COPY => "led-by-another",
+        rules::info::NOT_FOUND => "not-found",
+        rules::info::UNKNOWN_CODE => "unknown-code",
         _ => "refused",
     }
     .to_owned()

@@ -1,63 +1,34 @@
 //! aarch64.
 
-use super::SIGNATURE;
-use crate::hooks;
-use crate::libc_patch::Wrapper;
-use crate::next;
-use core::arch::{asm, naked_asm};
+use core::arch::asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::AtomicUsize;
 use rules::filter::MARKER;
+use syscalls::Errno;
 
-/// Size of [`jump`]. glibc's wrappers are 24 bytes (2.31) and more, musl's 28 (execve) and more.
-pub const JUMP: usize = 24;
+/// `bti c; ldr x16, .+8; br x16`, 24 bytes with the address behind it. Of the stubs glibc's are 24 bytes (2.31) and more,
+/// musl's 28 (execve) and more. `bti c` is where indirect calls land in code that is guarded so, and nothing elsewhere; a
+/// libc that is guarded begins the function with it or with a `paciasp`, which is a landing too. x16 is free between
+/// functions.
+pub const BEFORE: [u8; 12] = [
+    0x5f, 0x24, 0x03, 0xd5, 0x50, 0, 0, 0x58, 0, 0x02, 0x1f, 0xd6,
+];
+/// Nothing.
+pub const AFTER: [u8; 0] = [];
+/// None: a jump brings its own.
+pub const LANDING: &[u8] = &[];
 
-/// `bti c; ldr x16, .+8; br x16` with the address behind it. `bti c` is where indirect calls land in code
-/// that is guarded so, and nothing elsewhere; a libc that is guarded begins the function with it or with a
-/// `paciasp`, which is a landing too. x16 is free between functions.
-pub fn jump(target: usize) -> [u8; JUMP] {
-    let mut code = [0; JUMP];
-    let parts = LAND_LOAD_BRANCH
-        .into_iter()
-        .flat_map(u32::to_le_bytes)
-        .chain(target.to_ne_bytes())
-        .chain(SIGNATURE);
-    for (to, from) in code.iter_mut().zip(parts) {
-        *to = from;
-    }
-    code
-}
-
-const LAND_LOAD_BRANCH: [u32; 3] = [0xd503_245f, 0x5800_0050, 0xd61f_0200];
-
-/// Whether this is libc's wrapper of a system call, and where a jump may be written.
-///
-/// The wrapper moves the number to x8 (or w8) and has `svc #0` soon behind: at once in glibc (2.31, 2.36,
-/// 2.41), after at most three instructions in musl (1.2.2, 1.2.3, 1.2.5), which zeroes the arguments that
-/// socket does not have.
-pub fn wrapper(code: &[u8], number: u32) -> Wrapper {
+/// The stub moves the number to x8 (or w8) and has `svc #0` soon behind: at once in glibc (2.31, 2.36, 2.41), after at most
+/// three instructions in musl (1.2.2, 1.2.3, 1.2.5), which zeroes the arguments that socket does not have.
+pub fn is_stub(code: &[u8], number: u32) -> bool {
     const SVC: u32 = 0xd400_0001;
     let move_x8 = 0xd280_0008 | number << 5;
     let move_w8 = 0x5280_0008 | number << 5;
     let (words, _) = code.as_chunks::<4>();
     let word = |index: usize| words.get(index).map(|word| u32::from_le_bytes(*word));
-    if code.len() >= JUMP
-        && words
-            .iter()
-            .zip(LAND_LOAD_BRANCH)
-            .all(|(word, ours)| u32::from_le_bytes(*word) == ours)
-        && code.get(JUMP - SIGNATURE.len()..JUMP) == Some(&SIGNATURE[..])
-    {
-        return Wrapper::LedByAnother;
-    }
-    let number_at =
-        (0..12).find(|&index| word(index) == Some(move_x8) || word(index) == Some(move_w8));
-    match number_at {
-        Some(at) if (at + 1..at + 8).any(|index| word(index) == Some(SVC)) => {
-            Wrapper::Known { offset: 0 }
-        }
-        _ => Wrapper::Unknown,
-    }
+    (0..12)
+        .find(|&index| word(index) == Some(move_x8) || word(index) == Some(move_w8))
+        .is_some_and(|at| (at + 1..at + 8).any(|index| word(index) == Some(SVC)))
 }
 
 /// Stores `value` where there is 0. Returns what there was. No ordering.
@@ -65,7 +36,7 @@ pub fn wrapper(code: &[u8], number: u32) -> Wrapper {
 /// By hand: for an atomic read and write, rustc calls compiler-rt here (outline atomics), and that
 /// brings constructors of its own, and in Debian's rustc a stack protector whose symbol is in glibc's
 /// ld.so, so that musl cannot load the library.
-pub fn take(place: &AtomicUsize, value: usize) -> usize {
+pub fn claim(place: &AtomicUsize, value: usize) -> usize {
     let found: usize;
     // SAFETY: `place` is valid and all access to it is atomic. This is compare_exchange by ARMv8.0.
     unsafe {
@@ -86,9 +57,9 @@ pub fn take(place: &AtomicUsize, value: usize) -> usize {
 }
 
 /// socket(2) with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
-/// instructions of our own, so that no other register and no stack ever holds it. Returns the fd, or -errno.
-pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> isize {
-    let result;
+/// instructions of our own, so that no other register and no stack ever holds it.
+pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<usize, Errno> {
+    let result: isize;
     // SAFETY: takes no pointers.
     unsafe {
         asm!(
@@ -110,12 +81,20 @@ pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> isize 
             options(nostack),
         )
     };
-    result
+    Errno::from_ret(result as usize)
 }
 
 /// Calls `function` on another stack.
-pub fn on_stack(top: usize, function: extern "C" fn(*mut c_void), argument: *mut c_void) {
-    // SAFETY: callers have a stack below `top`, which is aligned to 16 bytes. x20 survives the call.
+///
+/// # Safety
+/// `function` may be called with `argument`, and the memory below `top`, which is aligned to 16 bytes, is large enough a
+/// stack for it and used by nobody else.
+pub unsafe fn call_on_stack(
+    top: usize,
+    function: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+) {
+    // SAFETY: the stack and the call are as callers promise. x20 survives the call.
     unsafe {
         asm!(
             "mov x20, sp",
@@ -131,30 +110,37 @@ pub fn on_stack(top: usize, function: extern "C" fn(*mut c_void), argument: *mut
     };
 }
 
-/// syscall(2): socket goes to us, everything else on to the next `syscall` by a jump, as if we were not
-/// there. A frame of ours between the two would be wrong for what returns twice or on another stack.
-#[cfg_attr(not(test), unsafe(export_name = "syscall"))]
-#[unsafe(naked)]
-pub unsafe extern "C" fn syscall() {
-    naked_asm!(
-        // The kernel looks at 32 bits.
-        "cmp w0, #{number}",
-        "b.eq {socket}",
-        "adrp x16, {next}",
-        "ldr x16, [x16, :lo12:{next}]",
-        "cbz x16, 2f",
-        "br x16",
-        "2: b {early}",
-        number = const libc::SYS_socket,
-        socket = sym hooks::syscall_socket,
-        next = sym next::SYSCALL,
-        early = sym hooks::syscall_early,
-    )
+/// The export `syscall`, with what it calls: `socket` for SYS_socket; for everything else the function whose address `original`
+/// begins with, by a jump, as if we were not there (a frame of ours between the two would be wrong for what returns twice or
+/// on another stack); `early` as long as there is no such address.
+macro_rules! export_syscall {
+    ($(#[$attribute:meta])* $socket:path, $original:path, $early:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "syscall"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn syscall() {
+            core::arch::naked_asm!(
+                // The kernel looks at 32 bits.
+                "cmp w0, #{number}",
+                "b.eq {socket}",
+                "adrp x16, {original}",
+                "ldr x16, [x16, :lo12:{original}]",
+                "cbz x16, 2f",
+                "br x16",
+                "2: b {early}",
+                number = const ::libc::SYS_socket,
+                socket = sym $socket,
+                original = sym $original,
+                early = sym $early,
+            )
+        }
+    };
 }
+pub(crate) use export_syscall;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::arch::{Stub, recognise_stub};
 
     const BTI_C: u32 = 0xd503_245f;
     const NOP: u32 = 0xd503_201f;
@@ -184,59 +170,29 @@ mod tests {
         0x3101_741f,
     ];
 
-    fn found(words: &[&[u32]], number: u32) -> Wrapper {
+    fn found(words: &[&[u32]], number: u32) -> Stub {
         let code: Vec<u8> = words
             .concat()
             .into_iter()
             .flat_map(u32::to_le_bytes)
             .collect();
-        wrapper(&code, number)
+        recognise_stub(&code, number)
     }
 
     #[test]
-    fn knows_the_wrappers() {
-        assert_eq!(found(&[&GLIBC], 198), Wrapper::Known { offset: 0 });
-        assert_eq!(found(&[&[NOP], &GLIBC], 198), Wrapper::Known { offset: 0 });
-        assert_eq!(
-            found(&[&[BTI_C], &GLIBC], 198),
-            Wrapper::Known { offset: 0 }
-        );
-        assert_eq!(found(&[&MUSL], 198), Wrapper::Known { offset: 0 });
-        assert_eq!(
-            found(&[&[PACIASP], &MUSL], 198),
-            Wrapper::Known { offset: 0 }
-        );
+    fn knows_the_stubs() {
+        assert_eq!(found(&[&GLIBC], 198), Stub::Known { offset: 0 });
+        assert_eq!(found(&[&[NOP], &GLIBC], 198), Stub::Known { offset: 0 });
+        assert_eq!(found(&[&[BTI_C], &GLIBC], 198), Stub::Known { offset: 0 });
+        assert_eq!(found(&[&MUSL], 198), Stub::Known { offset: 0 });
+        assert_eq!(found(&[&[PACIASP], &MUSL], 198), Stub::Known { offset: 0 });
     }
 
     #[test]
     fn leaves_other_code_alone() {
-        assert_eq!(found(&[&GLIBC], 221), Wrapper::Unknown);
-        assert_eq!(found(&[], 198), Wrapper::Unknown);
-        assert_eq!(found(&[&GLIBC[..1]], 198), Wrapper::Unknown);
-        assert_eq!(found(&[&[NOP; 12], &GLIBC], 198), Wrapper::Unknown);
-    }
-
-    #[test]
-    fn knows_its_own_jump() {
-        assert_eq!(wrapper(&jump(0x1234), 198), Wrapper::LedByAnother);
-        let mut not_ours = jump(0x1234);
-        not_ours[JUMP - 1] ^= 1;
-        assert_eq!(wrapper(&not_ours, 198), Wrapper::Unknown);
-    }
-
-    #[test]
-    fn knows_its_own_libc() {
-        let around = next::find();
-        for (function, number) in [
-            (around.libc_socket, libc::SYS_socket),
-            (around.libc_execve, libc::SYS_execve),
-        ] {
-            let crate::elf::Function { address, size } = function.expect("libc has it");
-            let found = wrapper(crate::sys::code(address, size), number as u32);
-            let Wrapper::Known { offset } = found else {
-                panic!("{found:?}");
-            };
-            assert!(offset + JUMP <= size, "{offset} + {JUMP} > {size}");
-        }
+        assert_eq!(found(&[&GLIBC], 221), Stub::Unknown);
+        assert_eq!(found(&[], 198), Stub::Unknown);
+        assert_eq!(found(&[&GLIBC[..1]], 198), Stub::Unknown);
+        assert_eq!(found(&[&[NOP; 12], &GLIBC], 198), Stub::Unknown);
     }
 }

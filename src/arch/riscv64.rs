@@ -1,65 +1,40 @@
 //! riscv64, with compressed instructions (rv64gc).
 
-use super::SIGNATURE;
-pub use super::unmarked_socket as marked_socket;
-use crate::hooks;
-use crate::libc_patch::Wrapper;
-use crate::next;
-use core::arch::{asm, naked_asm};
+pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
+use core::arch::asm;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Size of [`jump`]. glibc's wrappers are 22 bytes (2.36).
-pub const JUMP: usize = 22;
+/// `auipc t1, 0; ld t1, 10(t1); c.jr t1`, 22 bytes with the address behind it, as are glibc's stubs (2.36). t1 is free between
+/// functions. The address need not be aligned: Linux does such loads for user space where the processor does not.
+pub const BEFORE: [u8; 10] = [0x17, 0x03, 0, 0, 0x03, 0x33, 0xa3, 0, 0x02, 0x83];
+/// Nothing.
+pub const AFTER: [u8; 0] = [];
+/// None.
+pub const LANDING: &[u8] = &[];
 
-/// `auipc t1, 0; ld t1, 10(t1); c.jr t1` with the address behind it. t1 is free between functions. The address
-/// need not be aligned: Linux does such loads for user space where the machine does not.
-pub fn jump(target: usize) -> [u8; JUMP] {
-    let mut code = [0; JUMP];
-    let parts = LOAD_AND_JUMP
-        .into_iter()
-        .chain(target.to_ne_bytes())
-        .chain(SIGNATURE);
-    for (to, from) in code.iter_mut().zip(parts) {
-        *to = from;
-    }
-    code
-}
-
-const LOAD_AND_JUMP: [u8; 10] = [0x17, 0x03, 0, 0, 0x03, 0x33, 0xa3, 0, 0x02, 0x83];
-
-/// Whether this is libc's wrapper of a system call, and where a jump may be written.
-///
-/// The wrapper moves the number to a7 (`li a7, number`) and has `ecall` soon behind: at once in glibc (2.36). Both
-/// are four bytes, on any even address.
-pub fn wrapper(code: &[u8], number: u32) -> Wrapper {
+/// The stub moves the number to a7 (`li a7, number`) and has `ecall` soon behind: at once in glibc (2.36). Both are four
+/// bytes, on any even address.
+pub fn is_stub(code: &[u8], number: u32) -> bool {
     const ECALL: [u8; 4] = 0x73_u32.to_le_bytes();
-    if code.starts_with(&LOAD_AND_JUMP)
-        && code.get(JUMP - SIGNATURE.len()..JUMP) == Some(&SIGNATURE[..])
-    {
-        return Wrapper::LedByAnother;
-    }
     let move_a7 = (0x893 | number << 20).to_le_bytes();
     let is_at = |at: usize, instruction: [u8; 4]| code.get(at..at + 4) == Some(&instruction[..]);
-    let number_at = (0..48).step_by(2).find(|&at| is_at(at, move_a7));
-    match number_at {
-        Some(at) if (at + 4..at + 24).step_by(2).any(|at| is_at(at, ECALL)) => {
-            Wrapper::Known { offset: 0 }
-        }
-        _ => Wrapper::Unknown,
-    }
-}
-
-/// Stores `value` where there is 0. Returns what there was. No ordering.
-pub fn take(place: &AtomicUsize, value: usize) -> usize {
-    match place.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(found) | Err(found) => found,
-    }
+    (0..48)
+        .step_by(2)
+        .find(|&at| is_at(at, move_a7))
+        .is_some_and(|at| (at + 4..at + 24).step_by(2).any(|at| is_at(at, ECALL)))
 }
 
 /// Calls `function` on another stack.
-pub fn on_stack(top: usize, function: extern "C" fn(*mut c_void), argument: *mut c_void) {
-    // SAFETY: callers have a stack below `top`, which is aligned to 16 bytes. s2 survives the call.
+///
+/// # Safety
+/// `function` may be called with `argument`, and the memory below `top`, which is aligned to 16 bytes, is large enough a
+/// stack for it and used by nobody else.
+pub unsafe fn call_on_stack(
+    top: usize,
+    function: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+) {
+    // SAFETY: the stack and the call are as callers promise. s2 survives the call.
     unsafe {
         asm!(
             "mv s2, sp",
@@ -75,32 +50,39 @@ pub fn on_stack(top: usize, function: extern "C" fn(*mut c_void), argument: *mut
     };
 }
 
-/// syscall(2): socket goes to us, everything else on to the next `syscall` by a jump, as if we were not
-/// there. A frame of ours between the two would be wrong for what returns twice or on another stack.
-#[cfg_attr(not(test), unsafe(export_name = "syscall"))]
-#[unsafe(naked)]
-pub unsafe extern "C" fn syscall() {
-    naked_asm!(
-        // The kernel looks at 32 bits.
-        "sext.w t1, a0",
-        "li t2, {number}",
-        "bne t1, t2, 2f",
-        "tail {socket}",
-        "2: lla t1, {next}",
-        "ld t1, 0(t1)",
-        "beqz t1, 3f",
-        "jr t1",
-        "3: tail {early}",
-        number = const libc::SYS_socket,
-        socket = sym hooks::syscall_socket,
-        next = sym next::SYSCALL,
-        early = sym hooks::syscall_early,
-    )
+/// The export `syscall`, with what it calls: `socket` for SYS_socket; for everything else the function whose address `original`
+/// begins with, by a jump, as if we were not there (a frame of ours between the two would be wrong for what returns twice or
+/// on another stack); `early` as long as there is no such address.
+macro_rules! export_syscall {
+    ($(#[$attribute:meta])* $socket:path, $original:path, $early:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "syscall"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn syscall() {
+            core::arch::naked_asm!(
+                // The kernel looks at 32 bits.
+                "sext.w t1, a0",
+                "li t2, {number}",
+                "bne t1, t2, 2f",
+                "tail {socket}",
+                "2: lla t1, {original}",
+                "ld t1, 0(t1)",
+                "beqz t1, 3f",
+                "jr t1",
+                "3: tail {early}",
+                number = const ::libc::SYS_socket,
+                socket = sym $socket,
+                original = sym $original,
+                early = sym $early,
+            )
+        }
+    };
 }
+pub(crate) use export_syscall;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::arch::{Stub, recognise_stub};
 
     /// `li a7, 198`, `ecall`, `lui a7, 0xfffff`, `bltu a7, a0`, `ret`, `j`, `ret`: glibc 2.36.
     const GLIBC: [u8; 22] = [
@@ -109,26 +91,18 @@ mod tests {
     ];
 
     #[test]
-    fn knows_the_wrapper() {
-        assert_eq!(wrapper(&GLIBC, 198), Wrapper::Known { offset: 0 });
+    fn knows_the_stub() {
+        assert_eq!(recognise_stub(&GLIBC, 198), Stub::Known { offset: 0 });
         let later = [&[0x01, 0x11], &GLIBC[..]].concat();
-        assert_eq!(wrapper(&later, 198), Wrapper::Known { offset: 0 });
+        assert_eq!(recognise_stub(&later, 198), Stub::Known { offset: 0 });
     }
 
     #[test]
     fn leaves_other_code_alone() {
-        assert_eq!(wrapper(&GLIBC, 221), Wrapper::Unknown);
-        assert_eq!(wrapper(&[], 198), Wrapper::Unknown);
-        assert_eq!(wrapper(&GLIBC[..4], 198), Wrapper::Unknown);
+        assert_eq!(recognise_stub(&GLIBC, 221), Stub::Unknown);
+        assert_eq!(recognise_stub(&[], 198), Stub::Unknown);
+        assert_eq!(recognise_stub(&GLIBC[..4], 198), Stub::Unknown);
         let late = [&[0x01, 0].repeat(24)[..], &GLIBC[..]].concat();
-        assert_eq!(wrapper(&late, 198), Wrapper::Unknown);
-    }
-
-    #[test]
-    fn knows_its_own_jump() {
-        assert_eq!(wrapper(&jump(0x1234), 198), Wrapper::LedByAnother);
-        let mut not_ours = jump(0x1234);
-        not_ours[JUMP - 1] ^= 1;
-        assert_eq!(wrapper(&not_ours, 198), Wrapper::Unknown);
+        assert_eq!(recognise_stub(&late, 198), Stub::Unknown);
     }
 }

@@ -1,51 +1,56 @@
-//! A machine whose code we do not know.
+//! An architecture whose code we do not know.
 
-pub use super::unmarked_socket as marked_socket;
-use crate::libc_patch::Wrapper;
-use crate::{hooks, next};
-use core::ffi::{c_int, c_long, c_void};
-use core::sync::atomic::{AtomicUsize, Ordering};
+pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
+use core::ffi::c_void;
 
-/// There is no jump.
-pub const JUMP: usize = 0;
-
-/// Never asked for, since no wrapper is known.
-pub fn jump(_target: usize) -> [u8; JUMP] {
-    []
-}
+/// Nothing: no stub is known, and so no jump is written.
+pub const BEFORE: [u8; 0] = [];
+/// Nothing.
+pub const AFTER: [u8; 0] = [];
+/// None.
+pub const LANDING: &[u8] = &[];
 
 /// No code is known.
-pub fn wrapper(_code: &[u8], _number: u32) -> Wrapper {
-    Wrapper::Unknown
+pub fn is_stub(_code: &[u8], _number: u32) -> bool {
+    false
 }
 
-/// Stores `value` where there is 0. Returns what there was. No ordering.
-pub fn take(place: &AtomicUsize, value: usize) -> usize {
-    match place.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(found) | Err(found) => found,
-    }
+/// Calls `function` on the stack that we are on: how to get to another one is not known.
+///
+/// # Safety
+/// `function` may be called with `argument`.
+pub unsafe fn call_on_stack(
+    _top: usize,
+    function: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+) {
+    // SAFETY: as callers promise.
+    unsafe { function(argument) };
 }
 
-/// On the stack that we are on: how to get to another one is not known.
-pub fn on_stack(_top: usize, function: extern "C" fn(*mut c_void), argument: *mut c_void) {
-    function(argument);
+/// The export `syscall`, with what it calls: `socket` for SYS_socket, and `early` for everything else. Our frame is between
+/// the two.
+macro_rules! export_syscall {
+    ($(#[$attribute:meta])* $socket:path, $original:path, $early:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "syscall"))]
+        pub unsafe extern "C" fn syscall(
+            number: c_long,
+            a: c_long,
+            b: c_long,
+            c: c_long,
+            d: c_long,
+            e: c_long,
+            f: c_long,
+        ) -> c_long {
+            // The kernel looks at 32 bits.
+            if number as c_int == ::libc::SYS_socket as c_int {
+                $socket(number, a, b, c)
+            } else {
+                // SAFETY: the arguments are the caller's.
+                unsafe { $early(number, a, b, c, d, e, f) }
+            }
+        }
+    };
 }
-
-/// syscall(2): socket goes to us, everything else on to the next `syscall`. Our frame is between the two.
-#[cfg_attr(not(test), unsafe(export_name = "syscall"))]
-pub extern "C" fn syscall(
-    number: c_long,
-    a: c_long,
-    b: c_long,
-    c: c_long,
-    d: c_long,
-    e: c_long,
-    f: c_long,
-) -> c_long {
-    // The kernel looks at 32 bits.
-    if number as c_int == libc::SYS_socket as c_int {
-        hooks::syscall_socket(number, a, b, c)
-    } else {
-        next::syscall(number, [a, b, c, d, e, f])
-    }
-}
+pub(crate) use export_syscall;

@@ -1,72 +1,33 @@
 //! x86_64.
 
-use super::SIGNATURE;
-use crate::hooks;
-use crate::libc_patch::Wrapper;
-use crate::next;
-use core::arch::{asm, naked_asm};
+pub use super::compare_exchange as claim;
+use core::arch::asm;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicUsize, Ordering};
 use rules::filter::MARKER;
+use syscalls::Errno;
 
-/// Size of [`jump`]. glibc's wrappers are 33 bytes, musl's 24 (execve) and more.
-pub const JUMP: usize = 18;
+/// `jmp *0(%rip)`: 14 bytes with the address behind it, reaches everywhere, needs no register. Of the stubs glibc's are 33
+/// bytes, musl's 24 (execve) and more.
+pub const BEFORE: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
+/// Nothing.
+pub const AFTER: [u8; 0] = [];
+/// `endbr64`, where indirect calls land under CET.
+pub const LANDING: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
 
-/// `jmp *0(%rip)` with the address behind it: 14 bytes, reaches everywhere, needs no register.
-pub fn jump(target: usize) -> [u8; JUMP] {
-    let mut code = [0; JUMP];
-    let parts = [0xff, 0x25, 0, 0, 0, 0]
-        .into_iter()
-        .chain(target.to_ne_bytes())
-        .chain(SIGNATURE);
-    for (to, from) in code.iter_mut().zip(parts) {
-        *to = from;
-    }
-    code
-}
-
-/// Whether this is libc's wrapper of a system call, and where a jump may be written.
-///
-/// The wrapper moves the number to %eax (`b8 imm32`) and has `syscall` (`0f 05`) soon behind: at once
-/// in glibc (2.31, 2.36, 2.41), after at most one instruction in musl (1.2.3, 1.2.5), whose
-/// functions also prepare their arguments first. An `endbr64` at the start is where indirect calls
-/// land under CET, so it stays.
-pub fn wrapper(code: &[u8], number: u32) -> Wrapper {
-    const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
-    let offset = if code.starts_with(ENDBR64) {
-        ENDBR64.len()
-    } else {
-        0
-    };
-    let body = code.get(offset..).unwrap_or_default();
-    if body.starts_with(&[0xff, 0x25, 0, 0, 0, 0]) && body.get(14..JUMP) == Some(&SIGNATURE[..]) {
-        return Wrapper::LedByAnother;
-    }
-    let mut load = [0xb8, 0, 0, 0, 0];
-    for (to, from) in load.iter_mut().skip(1).zip(number.to_le_bytes()) {
-        *to = from;
-    }
-    let number_at = body.windows(load.len()).position(|window| window == load);
-    let call = number_at.and_then(|at| body.get(at + load.len()..at + load.len() + 8));
-    match call {
-        Some(after) if number_at < Some(32) && after.windows(2).any(|two| two == [0x0f, 0x05]) => {
-            Wrapper::Known { offset }
-        }
-        _ => Wrapper::Unknown,
-    }
-}
-
-/// Stores `value` where there is 0. Returns what there was. No ordering.
-pub fn take(place: &AtomicUsize, value: usize) -> usize {
-    match place.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(found) | Err(found) => found,
-    }
+/// The stub moves the number to %eax (`b8 imm32`) and has `syscall` (`0f 05`) soon behind: at once in glibc (2.31, 2.36,
+/// 2.41), after at most one instruction in musl (1.2.3, 1.2.5), whose functions also prepare their arguments first.
+pub fn is_stub(code: &[u8], number: u32) -> bool {
+    let [a, b, c, d] = number.to_le_bytes();
+    let load = [0xb8, a, b, c, d];
+    let number_at = code.windows(load.len()).position(|window| window == load);
+    let call = number_at.and_then(|at| code.get(at + load.len()..at + load.len() + 8));
+    number_at < Some(32) && call.is_some_and(|call| call.windows(2).any(|two| two == [0x0f, 0x05]))
 }
 
 /// socket(2) with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
-/// instructions of our own, so that no other register and no stack ever holds it. Returns the fd, or -errno.
-pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> isize {
-    let result;
+/// instructions of our own, so that no other register and no stack ever holds it.
+pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<usize, Errno> {
+    let result: isize;
     // SAFETY: takes no pointers. The system call clobbers rcx and r11.
     unsafe {
         asm!(
@@ -74,7 +35,7 @@ pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> isize 
             "syscall",
             "xor r9d, r9d",
             marker = const MARKER,
-            inlateout("rax") libc::SYS_socket => result,
+            inlateout("rax") libc::SYS_socket as isize => result,
             in("rdi") domain,
             in("rsi") sock_type,
             in("rdx") protocol,
@@ -84,12 +45,20 @@ pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> isize 
             options(nostack),
         )
     };
-    result
+    Errno::from_ret(result as usize)
 }
 
 /// Calls `function` on another stack.
-pub fn on_stack(top: usize, function: extern "C" fn(*mut c_void), argument: *mut c_void) {
-    // SAFETY: callers have a stack below `top`, which is aligned to 16 bytes. r12 survives the call.
+///
+/// # Safety
+/// `function` may be called with `argument`, and the memory below `top`, which is aligned to 16 bytes, is large enough a
+/// stack for it and used by nobody else.
+pub unsafe fn call_on_stack(
+    top: usize,
+    function: unsafe extern "C" fn(*mut c_void),
+    argument: *mut c_void,
+) {
+    // SAFETY: the stack and the call are as callers promise. r12 survives the call.
     unsafe {
         asm!(
             "mov r12, rsp",
@@ -105,22 +74,60 @@ pub fn on_stack(top: usize, function: extern "C" fn(*mut c_void), argument: *mut
     };
 }
 
-/// syscall(2): socket goes to us, everything else on to the next `syscall` by a jump, as if we were not
-/// there. A frame of ours between the two would be wrong for what returns twice or on another stack.
-#[cfg_attr(not(test), unsafe(export_name = "syscall"))]
-#[unsafe(naked)]
-pub unsafe extern "C" fn syscall() {
-    naked_asm!(
-        // The kernel looks at 32 bits.
-        "cmp edi, {number}",
-        "je {socket}",
-        "mov rax, [rip + {next}]",
-        "test rax, rax",
-        "jz {early}",
-        "jmp rax",
-        number = const libc::SYS_socket,
-        socket = sym hooks::syscall_socket,
-        next = sym next::SYSCALL,
-        early = sym hooks::syscall_early,
-    )
+/// The export `syscall`, with what it calls: `socket` for SYS_socket; for everything else the function whose address `original`
+/// begins with, by a jump, as if we were not there (a frame of ours between the two would be wrong for what returns twice or
+/// on another stack); `early` as long as there is no such address.
+macro_rules! export_syscall {
+    ($(#[$attribute:meta])* $socket:path, $original:path, $early:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "syscall"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn syscall() {
+            core::arch::naked_asm!(
+                // The kernel looks at 32 bits.
+                "cmp edi, {number}",
+                "je {socket}",
+                "mov rax, [rip + {original}]",
+                "test rax, rax",
+                "jz {early}",
+                "jmp rax",
+                number = const ::libc::SYS_socket,
+                socket = sym $socket,
+                original = sym $original,
+                early = sym $early,
+            )
+        }
+    };
+}
+pub(crate) use export_syscall;
+
+#[cfg(test)]
+mod tests {
+    use crate::arch::{Stub, recognise_stub};
+
+    const GLIBC: &[u8] = &[
+        0xb8, 0x29, 0, 0, 0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x73, 0x01, 0xc3,
+    ];
+
+    #[test]
+    fn knows_the_stub_with_and_without_endbr64() {
+        assert_eq!(recognise_stub(GLIBC, 41), Stub::Known { offset: 0 });
+        let with_endbr64 = [&[0xf3, 0x0f, 0x1e, 0xfa], GLIBC].concat();
+        assert_eq!(recognise_stub(&with_endbr64, 41), Stub::Known { offset: 4 });
+    }
+
+    #[test]
+    fn leaves_other_code_alone() {
+        assert_eq!(recognise_stub(GLIBC, 42), Stub::Unknown);
+        assert_eq!(recognise_stub(&[], 41), Stub::Unknown);
+        let no_call = [0xb8, 0x29, 0, 0, 0, 0xc3];
+        assert_eq!(recognise_stub(&no_call, 41), Stub::Unknown);
+        let late = [&[0x90; 40], GLIBC].concat();
+        assert_eq!(recognise_stub(&late, 41), Stub::Unknown);
+        // Another tool's jump.
+        let hooked = [
+            0xff, 0x25, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9, 9, 9, 9, 9,
+        ];
+        assert_eq!(recognise_stub(&hooked, 41), Stub::Unknown);
+    }
 }

@@ -448,7 +448,7 @@ static void threads_at_once(void)
 }
 
 enum { STACK = 131072 };		/* the least that glibc lets a thread have on aarch64 */
-enum { SUCCESSION = 1500 };		/* more than the library has places for (THREADS, src/exec.rs) */
+enum { SUCCESSION = 1500 };		/* more than a table of the library has slots (src/exec/memory.rs) */
 
 static void *spawns_silent(void *program)
 {

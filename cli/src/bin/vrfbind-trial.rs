@@ -36,7 +36,7 @@ fn main() {
     }
     match library.map(|library| library.socket.load(Relaxed)) {
         None => {}
-        Some(rules::info::LED | rules::info::LED_BY_ANOTHER) => {
+        Some(rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY) => {
             println!("ok\tlibc's own sockets (getaddrinfo) are led to the library");
         }
         Some(_) => println!(

@@ -1,12 +1,12 @@
-//! The functions that our exports hide: the next `socket`, `bind`, ... after ours. They are libc's, or
+//! The functions that our exports hide: the `socket`, `bind`, ... that come next after ours. They are libc's, or
 //! those of another preload, so that preloads stack in either order. This is dlsym(RTLD_NEXT) done by
-//! hand ([`elf`](crate::elf) says why).
+//! hand ([`objects`] says why).
 //!
 //! [`find`] belongs into the constructor, since it looks at the loader's list of objects. After it, a
 //! call costs one load and an indirect jump.
 
-use crate::elf::{self, Function, Name};
-use crate::sys;
+use crate::libc::objects::{self, Function, Name};
+use crate::sys::{self, Strings};
 use core::ffi::{c_char, c_int, c_long, c_void};
 use core::mem::transmute;
 use core::ops::{ControlFlow, Range};
@@ -15,17 +15,17 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use libc::{sockaddr, socklen_t};
 use syscalls::Errno;
 
-static SOCKET: Next = Next::new(c"socket");
-static BIND: Next = Next::new(c"bind");
-static CONNECT: Next = Next::new(c"connect");
-static LISTEN: Next = Next::new(c"listen");
-/// Read by [`arch`](crate::arch) too, whose jump finds the address at the beginning.
-pub static SYSCALL: Next = Next::new(c"syscall");
-static EXECVE: Next = Next::new(c"execve");
-static EXECVEAT: Next = Next::new(c"execveat");
-static FEXECVE: Next = Next::new(c"fexecve");
+static SOCKET: Original = Original::new(c"socket");
+static BIND: Original = Original::new(c"bind");
+static CONNECT: Original = Original::new(c"connect");
+static LISTEN: Original = Original::new(c"listen");
+/// Public for the code of our own `syscall`, which finds the address at the beginning.
+pub static SYSCALL: Original = Original::new(c"syscall");
+static EXECVE: Original = Original::new(c"execve");
+static EXECVEAT: Original = Original::new(c"execveat");
+static FEXECVE: Original = Original::new(c"fexecve");
 
-static ALL: [&Next; 8] = [
+static ALL: [&Original; 8] = [
     &SOCKET, &BIND, &CONNECT, &LISTEN, &SYSCALL, &EXECVE, &EXECVEAT, &FEXECVE,
 ];
 
@@ -37,64 +37,73 @@ static FOUND: AtomicBool = AtomicBool::new(false);
 /// Whether the next `socket` is libc's own, and not another preload's.
 static SOCKET_IS_LIBCS: AtomicBool = AtomicBool::new(false);
 
-/// Arrays of strings, as execve(2) takes them.
-pub type Strings = *const *const c_char;
-
-/// Calls a next function with the arguments of ours, or fails with ENOSYS if there is none: the
+/// Calls an original function with the arguments of ours, or fails with ENOSYS if there is none: the
 /// library was then loaded in some other way than by LD_PRELOAD, or it is a function that this libc
 /// does not have. There is no unbound way round.
 macro_rules! call {
-    ($next:ident, $type:ty, $($argument:expr),*) => {
-        match $next.function() {
+    ($original:ident, $type:ty, $($argument:expr),*) => {
+        match $original.function() {
             Some(function) => {
                 // SAFETY: whoever defines this name after us means libc's signature for it.
                 let function = unsafe { transmute::<*const c_void, $type>(function) };
-                // SAFETY: the arguments are the program's, passed on as they are.
+                // SAFETY: numbers that any call of it may have, and pointers of which callers promise the same.
                 unsafe { function($($argument),*) }
             }
-            None => missing().into(),
+            None => no_such_function().into(),
         }
     };
 }
 
-/// The next socket(2).
-pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
+/// The original socket(2).
+pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
     type Socket = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
-    call!(SOCKET, Socket, domain, kind, protocol)
+    call!(SOCKET, Socket, domain, sock_type, protocol)
 }
 
-/// Whether calling the next socket(2) would be nothing but libc's system call.
+/// Whether calling the original socket(2) would be nothing but libc's system call.
 pub fn socket_is_libcs() -> bool {
     SOCKET_IS_LIBCS.load(Ordering::Relaxed)
 }
 
 type WithAddress = unsafe extern "C" fn(c_int, *const sockaddr, socklen_t) -> c_int;
 
-/// The next bind(2).
-pub fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+/// The original bind(2).
+///
+/// # Safety
+/// As for any call of it: the pointers are a program's that calls it.
+pub unsafe fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     call!(BIND, WithAddress, fd, address, length)
 }
 
-/// The next connect(2). libc's is a cancellation point, which a system call of ours would not be.
-pub fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+/// The original connect(2). libc's is a cancellation point, which a system call of ours would not be.
+///
+/// # Safety
+/// As for any call of it: the pointers are a program's that calls it.
+pub unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     call!(CONNECT, WithAddress, fd, address, length)
 }
 
-/// The next listen(2).
+/// The original listen(2).
 pub fn listen(fd: c_int, backlog: c_int) -> c_int {
     type Listen = unsafe extern "C" fn(c_int, c_int) -> c_int;
     call!(LISTEN, Listen, fd, backlog)
 }
 
-/// The next execve(2).
-pub fn execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
+/// The original execve(2).
+///
+/// # Safety
+/// As for any call of it: the pointers are a program's that calls it.
+pub unsafe fn execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
     type Execve = unsafe extern "C" fn(*const c_char, Strings, Strings) -> c_int;
     call!(EXECVE, Execve, path, argv, envp)
 }
 
-/// The next execveat(2), or the system call. glibc has it since 2.34.
-pub fn execveat(
-    folder: c_int,
+/// The original execveat(2), or the system call. glibc has it since 2.34.
+///
+/// # Safety
+/// As for any call of it: the pointers are a program's that calls it.
+pub unsafe fn execveat(
+    directory: c_int,
     path: *const c_char,
     argv: Strings,
     envp: Strings,
@@ -103,20 +112,26 @@ pub fn execveat(
     type Execveat = unsafe extern "C" fn(c_int, *const c_char, Strings, Strings, c_int) -> c_int;
     if EXECVEAT.function().is_none() {
         // A program that looks for the function finds ours, where there is none of libc's.
-        sys::set_errno(sys::execveat(folder, path, argv, envp, flags));
+        sys::set_errno(sys::execveat(directory, path, argv, envp, flags));
         return -1;
     }
-    call!(EXECVEAT, Execveat, folder, path, argv, envp, flags)
+    call!(EXECVEAT, Execveat, directory, path, argv, envp, flags)
 }
 
-/// The next fexecve(3).
-pub fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int {
+/// The original fexecve(3).
+///
+/// # Safety
+/// As for any call of it: the pointers are a program's that calls it.
+pub unsafe fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int {
     type Fexecve = unsafe extern "C" fn(c_int, Strings, Strings) -> c_int;
     call!(FEXECVE, Fexecve, fd, argv, envp)
 }
 
-/// The next syscall(2), with all the arguments a system call can have.
-pub fn syscall(number: c_long, arguments: [c_long; 6]) -> c_long {
+/// The original syscall(2), with all the arguments a system call can have.
+///
+/// # Safety
+/// As for this system call.
+pub unsafe fn syscall(number: c_long, arguments: [c_long; 6]) -> c_long {
     type Syscall =
         unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
     let [a, b, c, d, e, f] = arguments;
@@ -124,16 +139,16 @@ pub fn syscall(number: c_long, arguments: [c_long; 6]) -> c_long {
 }
 
 #[cold]
-fn missing() -> c_int {
+fn no_such_function() -> c_int {
     sys::set_errno(Errno::ENOSYS);
     -1
 }
 
-/// What there is around us, once the objects have been looked at.
-pub struct Surroundings {
+/// What the constructor has to know of the objects that are loaded.
+pub struct LoadedObjects {
     /// Our own segment of data.
     pub writable: Range<usize>,
-    /// The path that ld.so found us by.
+    /// The path that ld.so found us by, which stays in its memory.
     pub path: *const c_char,
     /// Whether libc is glibc, and not musl.
     pub is_glibc: bool,
@@ -143,32 +158,32 @@ pub struct Surroundings {
     pub libc_execve: Option<Function>,
 }
 
-/// Finds all next functions, and libc's own.
-pub fn find() -> Surroundings {
-    let mut around = Surroundings {
+/// Finds all originals, and libc's own functions.
+pub fn find() -> LoadedObjects {
+    let mut found = LoadedObjects {
         writable: 0..0,
-        path: ptr::null(),
+        path: c"".as_ptr(),
         is_glibc: false,
         libc_socket: None,
         libc_execve: None,
     };
-    elf::each_object(|object| {
+    objects::each_object(|object| {
         // Of all segments of all objects, the one that has this static is our writable one.
-        if around.path.is_null() {
+        if found.writable.is_empty() {
             if let Some(segment) = object.segment_with((&raw const SOCKET).addr()) {
-                around.writable = segment;
-                around.path = object.path();
+                found.writable = segment;
+                found.path = object.path();
             }
             return ControlFlow::Continue(());
         }
         let Some(symbols) = object.symbols() else {
             return ControlFlow::Continue(());
         };
-        for next in ALL {
-            if next.address.load(Ordering::Relaxed).is_null()
-                && let Some(function) = symbols.function(&next.name)
+        for original in ALL {
+            if original.address.load(Ordering::Relaxed).is_null()
+                && let Some(function) = symbols.function(&original.name)
             {
-                next.store(function);
+                original.store(function);
             }
         }
         // No preload has reason to have an errno of its own.
@@ -176,27 +191,27 @@ pub fn find() -> Surroundings {
         if object.segment_with(errno.addr()).is_none() {
             return ControlFlow::Continue(());
         }
-        around.is_glibc = symbols.function(&ONLY_IN_GLIBC).is_some();
-        around.libc_socket = symbols.function(&SOCKET.name);
-        around.libc_execve = symbols.function(&EXECVE.name);
-        let libc_socket = around.libc_socket.map_or(0, |function| function.address);
-        let next_socket = SOCKET.address.load(Ordering::Relaxed);
-        SOCKET_IS_LIBCS.store(next_socket.addr() == libc_socket, Ordering::Relaxed);
+        found.is_glibc = symbols.function(&ONLY_IN_GLIBC).is_some();
+        found.libc_socket = symbols.function(&SOCKET.name);
+        found.libc_execve = symbols.function(&EXECVE.name);
+        let libc_socket = found.libc_socket.map_or(0, |function| function.address);
+        let original = SOCKET.address.load(Ordering::Relaxed);
+        SOCKET_IS_LIBCS.store(original.addr() == libc_socket, Ordering::Relaxed);
         ControlFlow::Break(())
     });
     FOUND.store(true, Ordering::Relaxed);
-    around
+    found
 }
 
 /// One hidden function. The address is published alone, so no ordering is needed: what it points to
 /// was there before the program ran.
 #[repr(C)]
-pub struct Next {
+pub struct Original {
     address: AtomicPtr<c_void>,
     name: Name,
 }
 
-impl Next {
+impl Original {
     const fn new(name: &'static core::ffi::CStr) -> Self {
         Self {
             name: Name::new(name),
@@ -227,13 +242,13 @@ mod tests {
     /// The test binary comes before libc in the search order, as the library does.
     #[test]
     fn finds_libc_behind_us() {
-        let around = find();
-        assert!(around.writable.contains(&(&raw const SOCKET).addr()));
+        let found = find();
+        assert!(found.writable.contains(&(&raw const SOCKET).addr()));
         let socket = libc::socket as *const c_void;
         assert_eq!(SOCKET.function(), Some(socket));
         assert_eq!(LISTEN.function(), Some(libc::listen as *const c_void));
         assert_eq!(
-            around.libc_socket.map(|function| function.address),
+            found.libc_socket.map(|function| function.address),
             Some(socket.addr())
         );
         assert!(socket_is_libcs());

@@ -28,7 +28,10 @@ pub fn is_noticed() -> bool {
 }
 
 /// Says why `library` will not serve `program`, if it will not.
-pub fn notice(program: Program, library: *const c_char) {
+///
+/// # Safety
+/// The path of `program`, if it has one, is a string.
+pub unsafe fn notice(program: Program, library: *const c_char) {
     let is_sealed = settings::is_sealed();
     let Some(obstacle) = Obstacle::of(program, library) else {
         return;
@@ -39,7 +42,8 @@ pub fn notice(program: Program, library: *const c_char) {
     let mut line = Line::new();
     line.text(b"vrfbind: ");
     match program {
-        Program::Path(_, path) => line.foreign(sys::string(path)),
+        // SAFETY: as callers promise.
+        Program::Path(_, path) => line.foreign(unsafe { sys::string(path) }),
         Program::Open(fd) => {
             line.text(b"descriptor ");
             line.number(fd);

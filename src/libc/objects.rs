@@ -8,8 +8,12 @@
 //! has only the old one).
 //!
 //! For the constructor only: dl_iterate_phdr takes the loader's lock.
+//!
+//! What an [`Object`] and its [`Symbols`] say of memory is the loader's word, which holds as long as the object is loaded. So
+//! only [`each_object`] makes them, they live no longer than its callback, and nobody else sees what is in them.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
+use core::marker::PhantomData;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
 use libc::dl_phdr_info;
@@ -21,6 +25,8 @@ use libc::{Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbol};
 /// Shows all objects, in the order in which ld.so searches them for a symbol: the program, the
 /// preloads, then what they need, breadth first (glibc and musl).
 pub fn each_object<F: FnMut(&Object<'_>) -> ControlFlow<()>>(mut look: F) {
+    /// # Safety
+    /// dl_iterate_phdr calls this, for `each_object`.
     unsafe extern "C" fn callback<F: FnMut(&Object<'_>) -> ControlFlow<()>>(
         info: *mut dl_phdr_info,
         _: usize,
@@ -28,8 +34,10 @@ pub fn each_object<F: FnMut(&Object<'_>) -> ControlFlow<()>>(mut look: F) {
     ) -> c_int {
         // SAFETY: `each_object` passes its own `look`, which nobody else uses meanwhile.
         let look = unsafe { &mut *look.cast::<F>() };
-        // SAFETY: the loader's own record of a loaded object, valid during the callback.
-        let object = unsafe { Object::new(&*info) };
+        // SAFETY: dl_iterate_phdr passes a record that is valid during the callback.
+        let info = unsafe { &*info };
+        // SAFETY: it is the loader's own, of a loaded object.
+        let object = unsafe { Object::new(info) };
         // Anything but 0 ends the iteration.
         c_int::from(look(&object).is_break())
     }
@@ -81,7 +89,7 @@ pub struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// # Safety
-    /// `info` comes from dl_iterate_phdr.
+    /// `info` comes from dl_iterate_phdr, whose callback it does not outlive.
     unsafe fn new(info: &'a dl_phdr_info) -> Self {
         let (first, count) = (info.dlpi_phdr, usize::from(info.dlpi_phnum));
         let headers = if first.is_null() {
@@ -119,7 +127,7 @@ impl<'a> Object<'a> {
     }
 
     /// The dynamic symbols of the object, if it has any.
-    pub fn symbols(&self) -> Option<Symbols> {
+    pub fn symbols(&self) -> Option<Symbols<'a>> {
         #[repr(C)]
         #[derive(Clone, Copy)]
         struct Dynamic {
@@ -140,7 +148,8 @@ impl<'a> Object<'a> {
             ptr::with_exposed_provenance::<Dynamic>(self.address(dynamic.p_vaddr as usize));
         let (mut symbols, mut strings, mut gnu_hash, mut old_hash) = (0, 0, 0, 0);
         loop {
-            // SAFETY: `entry` is at or before the DT_NULL that ends the dynamic section.
+            // SAFETY: the object is loaded, so its dynamic section is where its program header says, and `entry` is at or
+            // before the DT_NULL that ends it.
             let Dynamic { tag, value } = unsafe { entry.read() };
             // glibc has replaced offsets by addresses in most objects, not in the vDSO; musl has not.
             let address = if value < self.base {
@@ -156,8 +165,7 @@ impl<'a> Object<'a> {
                 DT_GNU_HASH => gnu_hash = address,
                 _ => {}
             }
-            // SAFETY: this entry was not DT_NULL, so there is a next one.
-            entry = unsafe { entry.add(1) };
+            entry = entry.wrapping_add(1);
         }
         let hash = match (gnu_hash, old_hash) {
             (0, 0) => return None,
@@ -169,16 +177,18 @@ impl<'a> Object<'a> {
             symbols: ptr::with_exposed_provenance(symbols),
             strings: ptr::with_exposed_provenance(strings),
             hash,
+            object: PhantomData,
         })
     }
 }
 
 /// The dynamic symbol table of an object, and what there is to search it with.
-pub struct Symbols {
+pub struct Symbols<'a> {
     base: usize,
     symbols: *const Symbol,
     strings: *const c_char,
     hash: Hash,
+    object: PhantomData<&'a ProgramHeader>,
 }
 
 enum Hash {
@@ -190,32 +200,41 @@ enum Hash {
     Old(*const u32),
 }
 
-impl Symbols {
+impl Symbols<'_> {
     /// The function of this name that the object defines.
     pub fn function(&self, name: &Name) -> Option<Function> {
         match self.hash {
-            Hash::Gnu(table) => self.by_gnu_hash(table, name),
+            // SAFETY: it is the object's table of this kind.
+            Hash::Gnu(table) => unsafe { self.by_gnu_hash(table, name) },
             Hash::Old(table) => {
-                let count = word(table, 1);
-                (0..count).find_map(|index| self.if_it_is(index, name))
+                // SAFETY: the table begins with two words.
+                let count = unsafe { word(table, 1) };
+                // SAFETY: the second of them counts the symbols.
+                (0..count).find_map(|index| unsafe { self.if_it_is(index, name) })
             }
         }
     }
 
-    fn by_gnu_hash(&self, table: *const u32, name: &Name) -> Option<Function> {
-        let (count, first, filter) = (word(table, 0), word(table, 1), word(table, 2));
+    /// # Safety
+    /// `table` is the object's DT_GNU_HASH.
+    unsafe fn by_gnu_hash(&self, table: *const u32, name: &Name) -> Option<Function> {
+        // SAFETY: all words are asked for that the table's own counts say are there; ld.so relies on the same ones.
+        let word = |index| unsafe { word(table, index) };
+        let (count, first, filter) = (word(0), word(1), word(2));
         let words_of_filter = filter as usize * (size_of::<usize>() / size_of::<u32>());
         let buckets = 4 + words_of_filter;
         let bucket = name.hash.checked_rem(count)? as usize;
-        let mut index = word(table, buckets + bucket);
+        let mut index = word(buckets + bucket);
         // 0 is an empty bucket; `first` is at least 1.
         while index >= first {
             let chain = buckets + count as usize + (index - first) as usize;
-            let hash = word(table, chain);
-            if hash | 1 == name.hash | 1
-                && let Some(function) = self.if_it_is(index, name)
-            {
-                return Some(function);
+            let hash = word(chain);
+            if hash | 1 == name.hash | 1 {
+                // SAFETY: the table has a hash of this symbol.
+                let function = unsafe { self.if_it_is(index, name) };
+                if function.is_some() {
+                    return function;
+                }
             }
             if hash & 1 == 1 {
                 break;
@@ -225,12 +244,15 @@ impl Symbols {
         None
     }
 
-    fn if_it_is(&self, index: u32, wanted: &Name) -> Option<Function> {
+    /// # Safety
+    /// The object's hash table says that there is a symbol of this index.
+    unsafe fn if_it_is(&self, index: u32, wanted: &Name) -> Option<Function> {
         const STT_FUNC: u8 = 2;
-        // SAFETY: `index` comes from the object's hash table, so the symbol table has it.
-        let symbol = unsafe { &*self.symbols.add(index as usize) };
-        // SAFETY: the symbol's name is in the string table.
-        let name = unsafe { CStr::from_ptr(self.strings.add(symbol.st_name as usize)) };
+        // SAFETY: so the symbol table has it, which stays as it is while `self` lives.
+        let symbol = unsafe { &*self.symbols.wrapping_add(index as usize) };
+        let name = self.strings.wrapping_add(symbol.st_name as usize);
+        // SAFETY: there the string table has the symbol's name, with a NUL at its end.
+        let name = unsafe { CStr::from_ptr(name) };
         let is_function = symbol.st_info & 0xf == STT_FUNC && symbol.st_shndx != 0;
         (is_function && name == wanted.name).then(|| Function {
             address: self.base.wrapping_add(symbol.st_value as usize),
@@ -240,9 +262,12 @@ impl Symbols {
 }
 
 /// A word of a hash table.
-fn word(table: *const u32, index: usize) -> u32 {
-    // SAFETY: callers follow the table's own counts; ld.so relies on the same ones.
-    unsafe { table.add(index).read() }
+///
+/// # Safety
+/// The table has so many words.
+unsafe fn word(table: *const u32, index: usize) -> u32 {
+    // SAFETY: as callers promise.
+    unsafe { table.wrapping_add(index).read() }
 }
 
 #[cfg(test)]

@@ -1,0 +1,194 @@
+//! Memory for a new environment: per thread, never given back, safe after vfork.
+//!
+//! Where it lives is the difficulty. In a child of vfork or posix_spawn the heap's lock may be held by a thread that does not
+//! exist there, and memory is the parent's, where everything that is not given back stays. And it cannot be given back,
+//! because a successful execve does not return. So each thread has an arena of its own that is used over and over: a vfork
+//! child has its parent's thread pointer (and so its errno's address, by which we know it), and the parent waits until the
+//! child is gone. A process pays 32 bytes and its largest environment for each thread address that has ever started a program.
+//!
+//! Not provided for: children of clone(CLONE_VM) without CLONE_VFORK that exec at the same time and have one thread pointer
+//! (and so one errno, which no libc provides for either); and a child of vfork that is number 1 of a new PID namespace after
+//! another such child looks as if it were the same, so that each of them leaves its arena behind.
+
+use crate::arch;
+use crate::sys;
+use core::ptr;
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+/// A piece of memory, in use.
+pub struct Arena {
+    address: usize,
+    size: usize,
+    /// Whose it is. None: it is given back.
+    slot: Option<&'static ThreadSlot>,
+}
+
+/// A thread's place in a table.
+struct ThreadSlot {
+    /// The thread, or 0. Once claimed, never given back.
+    owner: AtomicUsize,
+    /// The process that is using the arena, or 0. A vfork child that has become another program has
+    /// left its number here.
+    user: AtomicI32,
+    address: AtomicUsize,
+    size: AtomicUsize,
+}
+
+/// Places of some threads. Untouched, it costs address space and nothing else.
+struct SlotTable {
+    slots: [ThreadSlot; 1023],
+    /// For the threads that have no place in this one.
+    next: TableLink,
+}
+
+/// Leads to a table: null, or the address of a mapping that is a table and is never given back.
+struct TableLink(AtomicUsize);
+
+/// The first table, mapped in the constructor: all other data becomes read-only then.
+static FIRST: TableLink = TableLink(AtomicUsize::new(0));
+
+/// Maps the first table, before anything else here is used.
+pub fn prepare() {
+    FIRST.map();
+}
+
+impl Arena {
+    /// At least so many bytes of this thread's, with anything in them.
+    pub fn of_this_thread(size: usize) -> Option<Self> {
+        // The kernel maps whole pages, of which these are the smallest.
+        let size = size.next_multiple_of(4096);
+        let slot = ThreadSlot::of_this_thread()?;
+        let me = sys::getpid();
+        let user = slot.user.load(Ordering::Relaxed);
+        if user != 0 && (user == me || user == sys::getppid()) {
+            // A signal handler that execs, or calls vfork, while this thread is about to exec.
+            return Some(Self {
+                address: sys::map(size).ok()?,
+                size,
+                slot: None,
+            });
+        }
+        // From here on nobody else is in this slot.
+        slot.user.store(me, Ordering::Relaxed);
+        let mut arena = Self {
+            address: slot.address.load(Ordering::Relaxed),
+            size: slot.size.load(Ordering::Relaxed),
+            slot: Some(slot),
+        };
+        if arena.size < size {
+            let address = sys::map(size).ok()?;
+            slot.address.store(address, Ordering::Relaxed);
+            slot.size.store(size, Ordering::Relaxed);
+            if arena.size > 0 {
+                // SAFETY: this was the slot's mapping, and whoever has used it is done.
+                unsafe { sys::unmap(arena.address, arena.size) };
+            }
+            (arena.address, arena.size) = (address, size);
+        }
+        Some(arena)
+    }
+
+    /// The memory. It begins with a page.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        let bytes = ptr::with_exposed_provenance_mut(self.address);
+        // SAFETY: a mapping of this size, which nobody else uses as long as `self` lives.
+        unsafe { core::slice::from_raw_parts_mut(bytes, self.size) }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        match self.slot {
+            Some(slot) => slot.user.store(0, Ordering::Relaxed),
+            // SAFETY: a mapping of its own, whose last user this was.
+            None => unsafe { sys::unmap(self.address, self.size) },
+        }
+    }
+}
+
+impl ThreadSlot {
+    fn of_this_thread() -> Option<&'static Self> {
+        let thread = sys::thread();
+        let mut table = FIRST.table()?;
+        loop {
+            if let Some(slot) = table.slot(thread) {
+                return Some(slot);
+            }
+            // Each of its places belongs to another thread, and will.
+            table = table.next.map()?;
+        }
+    }
+}
+
+impl TableLink {
+    fn table(&self) -> Option<&'static SlotTable> {
+        let table = ptr::with_exposed_provenance::<SlotTable>(self.0.load(Ordering::Relaxed));
+        // SAFETY: null, or a table. All zeroes, as it is mapped, are free slots.
+        unsafe { table.as_ref() }
+    }
+
+    /// The table, made if there is none.
+    fn map(&self) -> Option<&'static SlotTable> {
+        if self.0.load(Ordering::Relaxed) == 0 {
+            let new = sys::map(size_of::<SlotTable>()).ok()?;
+            if arch::claim(&self.0, new) != 0 {
+                // Another thread was faster.
+                // SAFETY: nobody else has heard of this mapping.
+                unsafe { sys::unmap(new, size_of::<SlotTable>()) };
+            }
+        }
+        self.table()
+    }
+}
+
+impl SlotTable {
+    /// By open addressing: from the thread's own place on, the first that is its own or free.
+    fn slot(&self, thread: usize) -> Option<&ThreadSlot> {
+        let (before, from) = self
+            .slots
+            .split_at_checked((thread >> 6) % self.slots.len())?;
+        from.iter().chain(before).find(|slot| {
+            let owner = arch::claim(&slot.owner, thread);
+            owner == 0 || owner == thread
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_keeps_its_place_however_many_there_are() {
+        let first = TableLink(AtomicUsize::new(0));
+        let table = first.map().unwrap();
+        for thread in 1..=table.slots.len() {
+            assert!(table.slot(thread << 6).is_some());
+        }
+        assert!(table.slot(1 << 20).is_none());
+        let place = table.slot(7 << 6).unwrap();
+        assert!(ptr::eq(place, table.slot(7 << 6).unwrap()));
+        let second = table.next.map().unwrap();
+        assert!(!ptr::eq(table, second) && second.slot(1 << 20).is_some());
+        assert!(ptr::eq(second, table.next.map().unwrap()));
+    }
+
+    #[test]
+    fn an_arena_is_used_again_unless_it_is_in_use() {
+        prepare();
+        let mut first = Arena::of_this_thread(100).unwrap();
+        first.bytes().fill(1);
+        let mut second = Arena::of_this_thread(100).unwrap();
+        assert!(!ptr::eq(first.bytes(), second.bytes()));
+        let address = first.bytes().as_ptr().addr();
+        drop(first);
+        assert_eq!(
+            Arena::of_this_thread(50).unwrap().bytes().as_ptr().addr(),
+            address
+        );
+        assert_eq!(
+            Arena::of_this_thread(1 << 20).unwrap().bytes().len(),
+            1 << 20
+        );
+    }
+}

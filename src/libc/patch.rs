@@ -1,0 +1,94 @@
+//! libc's own `socket` and `execve`, patched at the bodies of the functions so that they jump to us.
+//!
+//! An exported symbol is reached only by those who call through the PLT. libc itself does not: getaddrinfo and res_* call its
+//! internal name of `socket`, and execv, execvp, execl, posix_spawn, system and popen that of `execve`. But each of the two is
+//! one body of code in glibc and in musl, under all its names. So, in the constructor:
+//!
+//! 1. [`original::find`](crate::libc::original::find) has found the functions in libc's own symbol table.
+//! 2. [`recognise_stub`] looks at the code. Only the stub that we know is touched, and a jump that another copy of ours has
+//!    written is left as it is.
+//! 3. The jump is written through /proc/self/mem, else through mprotect(2). The former works under PR_SET_MDWE and systemd's
+//!    MemoryDenyWriteExecute=, the latter without /proc and in a process that may not be dumped. Pages go from executable to
+//!    writable and executable and back, never to writable alone: where W^X is enforced, the way back would be refused, and
+//!    libc's code gone.
+//!
+//! What cannot be patched is left alone and said in `vrfbind_info` and in the log; the exported symbols remain. Costs a page
+//! of private memory for each body.
+//!
+//! Nobody may be in a body while it is written. On glibc no code of any object has run before the constructor. On musl, and
+//! where another object has taken DF_1_INITFIRST, the constructors of others may have: a thread that one of them has started
+//! and that is in socket() or execve() at this moment is not provided for.
+
+use crate::arch::{JUMP, Stub, jump, recognise_stub};
+use crate::libc::objects::Function;
+use crate::sys;
+use core::ffi::c_long;
+use core::sync::atomic::{AtomicU32, Ordering};
+use rules::info::{NOT_FOUND, NOT_WRITABLE, PATCHED, PATCHED_BY_OTHER_COPY, UNKNOWN_CODE};
+
+/// Patches the stub of system call `number`. Returns what became of it, as [`rules::info`] has it.
+///
+/// # Safety
+/// `function` is libc's, and nobody is in it. `target` is the address of a function that may be called in its place.
+pub unsafe fn redirect(
+    function: Option<Function>,
+    number: c_long,
+    target: usize,
+    writer: &sys::CodeWriter,
+) -> u32 {
+    let Some(Function { address, size }) = function else {
+        return NOT_FOUND;
+    };
+    // SAFETY: address and size are those of libc's symbol table, and libc stays loaded.
+    let stub = recognise_stub(unsafe { sys::code(address, size) }, number as u32);
+    match stub {
+        Stub::Known { offset } if offset + JUMP <= size => {
+            // SAFETY: these bytes are the function's, and nobody is in there or holds a reference to it any more.
+            match unsafe { writer.write(address + offset, &jump(target)) } {
+                Ok(()) => PATCHED,
+                Err(_) => NOT_WRITABLE,
+            }
+        }
+        Stub::PatchedByOtherCopy => PATCHED_BY_OTHER_COPY,
+        _ => UNKNOWN_CODE,
+    }
+}
+
+/// Whether one of the results in `vrfbind_info` says that the function jumps to us, or to another copy of us.
+pub fn is_patched(result: &AtomicU32) -> bool {
+    matches!(
+        result.load(Ordering::Relaxed),
+        PATCHED | PATCHED_BY_OTHER_COPY
+    )
+}
+
+#[cfg(all(
+    test,
+    not(unknown_machine),
+    any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_its_own_libc() {
+        let objects = crate::libc::original::find();
+        for (function, number) in [
+            (objects.libc_socket, libc::SYS_socket),
+            (objects.libc_execve, libc::SYS_execve),
+        ] {
+            let Function { address, size } = function.expect("libc has it");
+            // SAFETY: as above.
+            let stub = recognise_stub(unsafe { sys::code(address, size) }, number as u32);
+            let Stub::Known { offset } = stub else {
+                panic!("{stub:?}");
+            };
+            assert!(offset + JUMP <= size, "{offset} + {JUMP} > {size}");
+        }
+    }
+}
