@@ -13,8 +13,11 @@
 //! no ID in our user namespace, where the kernel ignores the bit; a library in Go that a program in C loads; and whether
 //! ld.so finds the library.
 
-use crate::NOTE;
 use core::ffi::CStr;
+
+/// The ELF note (elf(5), PT_NOTE) of a static program that makes no IP sockets of its own: nothing is missing in it if
+/// the library is not there. Such a program is the command `vrfbind`. Owner "vrfbind", type 1, empty.
+pub const NOTE: [u8; 20] = *b"\x08\0\0\0\0\0\0\0\x01\0\0\0vrfbind\0";
 
 /// What becomes of the library in a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,7 +8,8 @@
 //!
 //! Any program may do this, and gains nothing by it: it could have named the VRF in its environment.
 
-use crate::{DEFAULT, DeviceName};
+use crate::device::DeviceName;
+use crate::settings::DEFAULT;
 
 /// What the fourth register holds.
 const MARK: u64 = 0x7672_6662_696e_643f;

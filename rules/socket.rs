@@ -7,7 +7,7 @@
 //!
 //! Errors are errno values.
 
-use crate::DeviceName;
+use crate::device::DeviceName;
 use libc::{AF_INET, AF_INET6, EADDRNOTAVAIL, EBADF, EINVAL, ENODEV, ENOTSOCK, EPERM, c_int};
 
 /// What `VRFBIND_VRF` says.

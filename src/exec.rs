@@ -9,7 +9,7 @@
 //! a long PATH). Nothing here may put a buffer on the stack; what needs one ([`program`]) gets its stack in the arena.
 //!
 //! Answered by E2BIG: more than [`LARGEST`] bytes of pointers and new strings, or no memory for them.
-//! Answered by EINVAL: the library lies where LD_PRELOAD cannot name it ([`environment::is_nameable`]).
+//! Answered by EINVAL: the library lies where LD_PRELOAD cannot name it ([`rules::preload`]).
 
 pub mod environment;
 mod memory;
@@ -18,7 +18,7 @@ pub mod program;
 
 use crate::arch;
 use crate::libc::original;
-use crate::settings::{self, Options};
+use crate::settings;
 use crate::sys::{self, Strings};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use environment::Scan;
@@ -26,6 +26,7 @@ use memory::Arena;
 use program::Program;
 use rules::DeviceName;
 use rules::request::Vrf;
+use rules::settings::Options;
 use rules::socket::Setting;
 use syscalls::Errno;
 
@@ -86,7 +87,7 @@ pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno>
         .or_else(prepare_early)
         .ok_or(Errno::E2BIG)?;
     // A child that could not be sealed either, or that we could not get into, is none.
-    if !environment::is_nameable(library.to_bytes()) || settings::is_seal_refused() {
+    if !rules::preload::is_nameable(library.to_bytes()) || settings::is_seal_refused() {
         return Err(Errno::EINVAL);
     }
     // SAFETY: as callers promise.

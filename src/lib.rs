@@ -70,7 +70,7 @@ mod sys;
 
 use core::ffi::c_int;
 use core::sync::atomic::Ordering::Relaxed;
-use settings::Options;
+use rules::settings::Options;
 use sys::Strings;
 
 /// Runs at load. glibc passes what main() will get; musl passes nothing, so that `envp` is whatever was
@@ -87,7 +87,7 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     let environment = unsafe { sys::Environment::at_load(envp) };
     let options = settings::read(&environment);
     if let Err(error) = &options {
-        error.print();
+        settings::complain(error);
     }
     if settings::vrf() != rules::socket::Setting::Inert {
         // An invalid setting refuses sockets, to libc's own callers and to children too.

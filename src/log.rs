@@ -9,14 +9,9 @@ use crate::sys;
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use rules::settings::STDERR;
 use rules::{DeviceName, LOG_VARIABLE, VRF_VARIABLE};
 use syscalls::Errno;
-
-/// The value of `VRFBIND_LOG` that is no path.
-pub const STDERR: &[u8] = b"stderr";
-
-/// Size of the longest path of a log, with its NUL.
-pub const LOG_SIZE: usize = 256;
 
 /// The path, or `stderr`. Null: there is no log.
 static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());

@@ -6,15 +6,16 @@
 //! first and the state, with release ordering, last. Two threads that read the environment at once
 //! store the same values.
 
-use crate::log::{LOG_SIZE, Line, STDERR};
+use crate::log::Line;
 use crate::sys::{self, Environment};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rules::info::{
     INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
     STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
 };
+use rules::settings::{self, Invalid, Options};
 use rules::socket::Setting;
-use rules::{DEFAULT, DeviceName, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
+use rules::{DeviceName, SEAL_VARIABLE};
 
 /// What the library says of itself, and where it keeps it.
 #[cfg_attr(not(test), unsafe(export_name = "vrfbind_info"))]
@@ -71,17 +72,8 @@ fn early() -> Setting {
     vrf()
 }
 
-/// What is asked for besides a VRF.
-#[derive(Clone, Copy, Default)]
-pub struct Options<'a> {
-    /// Whether a seal is.
-    pub seal: bool,
-    /// Where the log shall go, if anywhere.
-    pub log: Option<&'a [u8]>,
-}
-
 /// Reads the environment and publishes the VRF.
-pub fn read(environment: &Environment) -> Result<Options<'_>, SettingError<'_>> {
+pub fn read(environment: &Environment) -> Result<Options<'_>, Invalid<'_>> {
     let settings = parse(environment);
     let state = match settings {
         Ok((Setting::Inert, _)) => STATE_INERT,
@@ -142,54 +134,15 @@ pub fn is_sealed() -> bool {
     is_seal_asked() || INFO.state.load(Ordering::Relaxed) == STATE_DEFAULT
 }
 
-fn parse(environment: &Environment) -> Result<(Setting, Options<'_>), SettingError<'_>> {
+fn parse(environment: &Environment) -> Result<(Setting, Options<'_>), Invalid<'_>> {
     // A set-user-ID program does not take orders from its caller's environment. ld.so drops most
     // LD_PRELOADs then (ld.so(8), secure-execution mode), but not a name from a trusted directory,
     // and not /etc/ld.so.preload.
     if sys::is_secure_execution() {
         return Ok((Setting::Inert, Options::default()));
     }
-    let value = |variable: &str| {
-        environment
-            .variable(variable.as_bytes())
-            .filter(|value| !value.is_empty())
-    };
-    let error = |variable, value, why| SettingError {
-        variable,
-        value,
-        why,
-    };
-    let vrf = match value(VRF_VARIABLE) {
-        None => Setting::Inert,
-        // A program that left its VRF on purpose still needs us where only we can make sockets.
-        Some(DEFAULT) if sys::is_sealed() => Setting::Default,
-        Some(DEFAULT) => Setting::Inert,
-        Some(name) => Setting::Device(
-            DeviceName::new(name).map_err(|why| error(VRF_VARIABLE, name, why.reason()))?,
-        ),
-    };
-    if vrf == Setting::Inert {
-        return Ok((vrf, Options::default()));
-    }
-    let seal = match value(SEAL_VARIABLE) {
-        None | Some(b"0") => false,
-        Some(b"1") => true,
-        Some(other) => return Err(error(SEAL_VARIABLE, other, "it is neither 0 nor 1")),
-    };
-    let log = match value(LOG_VARIABLE) {
-        Some(path) if path.len() >= LOG_SIZE => {
-            return Err(error(LOG_VARIABLE, path, "it is longer than 255 bytes"));
-        }
-        Some(path) if path != STDERR && path.first() != Some(&b'/') => {
-            return Err(error(
-                LOG_VARIABLE,
-                path,
-                "it is neither \"stderr\" nor an absolute path",
-            ));
-        }
-        log => log,
-    };
-    Ok((vrf, Options { seal, log }))
+    let value = |variable: &str| environment.variable(variable.as_bytes());
+    settings::parse(value, sys::is_sealed)
 }
 
 fn store(name: DeviceName) {
@@ -205,24 +158,15 @@ fn device() -> DeviceName {
     DeviceName::from_padded((u128::from(high) << 64 | u128::from(low)).to_ne_bytes())
 }
 
-/// A setting that is invalid.
-pub struct SettingError<'a> {
-    variable: &'static str,
-    value: &'a [u8],
-    why: &'static str,
-}
-
-impl SettingError<'_> {
-    /// One line on stderr, if stderr takes it.
-    pub fn print(&self) {
-        let mut line = Line::new();
-        line.text(b"vrfbind: ");
-        line.text(self.variable.as_bytes());
-        line.text(b"=\"");
-        line.foreign(self.value);
-        line.text(b"\" is not understood: ");
-        line.text(self.why.as_bytes());
-        line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");
-        line.write_to_stderr();
-    }
+/// Says on stderr that a value is invalid, in one line, if stderr takes it.
+pub fn complain(invalid: &Invalid<'_>) {
+    let mut line = Line::new();
+    line.text(b"vrfbind: ");
+    line.text(invalid.variable.as_bytes());
+    line.text(b"=\"");
+    line.foreign(invalid.value);
+    line.text(b"\" is not understood: ");
+    line.text(invalid.why.as_bytes());
+    line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");
+    line.write_to_stderr();
 }

@@ -11,26 +11,19 @@
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code))]
 
-mod apart;
-mod check;
-mod completions;
-mod exec;
+mod command;
 mod failure;
-mod identify;
 mod library;
-mod maps;
-mod netns;
 mod output;
+mod proc_status;
 mod process;
 mod program;
-mod sockets;
-mod status;
 mod supervisor;
 #[allow(unsafe_code)]
 mod sys;
-mod unit;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use command::{check, completions, exec, identify, status, unit};
 use std::ffi::OsString;
 use std::process::{ExitCode, exit};
 
@@ -54,8 +47,11 @@ enum Command {
     Completions(completions::Args),
 }
 
+#[cfg(not(test))]
+sys::starts!(run);
+
 /// What `main` does.
-pub fn run(arguments: Vec<OsString>) -> ! {
+fn run(arguments: Vec<OsString>) -> ! {
     let is_exec = arguments.get(1).is_some_and(|argument| argument == "exec");
     let arguments = Arguments::try_parse_from(arguments).unwrap_or_else(|error| {
         let _ = error.print();

@@ -152,6 +152,19 @@ pub fn cannot_start(command: &OsStr, errno: Errno) -> Failure {
     }
 }
 
+/// Whether the library does not bind its sockets, or may not, and a supervisor can make them.
+pub fn needs_supervisor(program: &Program) -> bool {
+    matches!(
+        program.verdict,
+        Verdict::Static
+            | Verdict::Go
+            | Verdict::SetId
+            | Verdict::FileCapabilities
+            | Verdict::OtherIds
+            | Verdict::Unreadable
+    )
+}
+
 /// Refuses what neither the library nor a supervisor can serve.
 pub fn refuse_hopeless(program: &Program) -> Result<(), Failure> {
     let runs = program.runs.display();

@@ -20,22 +20,31 @@ use syscalls::{Sysno, syscall};
 
 /// Where C starts us. What Rust does before its own `main` would be inherited by a program that we
 /// become: it ignores SIGPIPE, and opens /dev/null for a descriptor of 0 to 2 that is closed (std::rt).
-#[cfg(not(test))]
-mod start {
-    use std::ffi::{CStr, OsStr, c_char, c_int};
-    use std::os::unix::ffi::OsStrExt;
+///
+/// `$run` gets the arguments.
+#[cfg_attr(test, allow(unused_macros))]
+macro_rules! starts {
+    ($run:ident) => {
+        #[allow(unsafe_code)]
+        mod start {
+            use std::ffi::{CStr, OsStr, c_char, c_int};
+            use std::os::unix::ffi::OsStrExt;
 
-    // SAFETY: no other object has a `main`, and the C runtime calls this one with these arguments.
-    #[unsafe(no_mangle)]
-    extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
-        let arguments = (0..argc.unsigned_abs() as usize).map(|index| {
-            // SAFETY: `argv` has `argc` entries, each a string that stays where it is.
-            let argument = unsafe { CStr::from_ptr(*argv.add(index)) };
-            OsStr::from_bytes(argument.to_bytes()).to_owned()
-        });
-        crate::run(arguments.collect())
-    }
+            // SAFETY: no other object has a `main`, and the C runtime calls this one with these arguments.
+            #[unsafe(no_mangle)]
+            extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+                let arguments = (0..argc.unsigned_abs() as usize).map(|index| {
+                    // SAFETY: `argv` has `argc` entries, each a string that stays where it is.
+                    let argument = unsafe { CStr::from_ptr(*argv.add(index)) };
+                    OsStr::from_bytes(argument.to_bytes()).to_owned()
+                });
+                super::$run(arguments.collect())
+            }
+        }
+    };
 }
+#[cfg_attr(test, allow(unused_imports))]
+pub(crate) use starts;
 
 /// Says to the library, and to `vrfbind exec`, that nothing is amiss if this program is not preloaded into.
 #[cfg(not(test))]

@@ -12,11 +12,13 @@
 //! in it is put together when it is needed.
 
 use crate::log::Line;
-use crate::settings::{self, Options};
+use crate::settings;
 use crate::sys::{self, Strings};
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use core::{mem, ptr, slice};
+use rules::preload;
+use rules::settings::Options;
 use rules::socket::Setting;
 use rules::{DEFAULT, LOG_VARIABLE, NAME_SIZE, SEAL_VARIABLE, VRF_VARIABLE};
 
@@ -46,7 +48,7 @@ pub unsafe fn prepare(
 ) -> Option<&'static CStr> {
     // SAFETY: as callers promise.
     let path = unsafe { sys::absolute(path) };
-    if !is_nameable(path) {
+    if !preload::is_nameable(path) {
         complain(path);
     }
     let device;
@@ -112,21 +114,6 @@ fn complain(path: &[u8]) {
     line.write_to_stderr();
 }
 
-/// Whether an entry of LD_PRELOAD can be this path and no other. glibc parts entries at blanks and
-/// colons, musl at all white space, and glibc puts something else for `$LIB` and the like.
-pub fn is_nameable(path: &[u8]) -> bool {
-    let is_special = |byte: &u8| matches!(byte, b':' | b'$' | b' ' | 0x09..=0x0d);
-    path.first() == Some(&b'/') && !path.iter().any(is_special)
-}
-
-/// Whether a value of LD_PRELOAD has the library's path in it.
-#[inline(never)]
-fn preload_contains(value: &[u8], library: &[u8]) -> bool {
-    value
-        .split(|&byte| byte == b':' || byte == b' ')
-        .any(|entry| entry == library)
-}
-
 /// What there is of ours in an environment.
 pub struct Scan<'a> {
     envp: Strings,
@@ -176,7 +163,7 @@ impl<'a> Scan<'a> {
                     self.preload = value;
                     // Each of them, since musl's ld.so takes the first.
                     *is_right =
-                        Some(*is_right != Some(false) && preload_contains(value, self.library));
+                        Some(*is_right != Some(false) && preload::contains(value, self.library));
                 } else if is_right.is_none() {
                     *is_right = Some(!value.is_empty());
                     if index == 1 {
@@ -404,44 +391,5 @@ mod tests {
             repaired(&["LD_PRELOAD=/lib/us.so", "LD_PRELOAD=us.so", vrf, seal, log]).unwrap(),
             [vrf, seal, log, "LD_PRELOAD=/lib/us.so:us.so"]
         );
-    }
-
-    #[test]
-    fn knows_itself_in_a_preload_list() {
-        let library = b"/usr/lib/libvrfbind.so";
-        for list in [
-            &b"/usr/lib/libvrfbind.so"[..],
-            b"libother.so:/usr/lib/libvrfbind.so",
-            b"libother.so /usr/lib/libvrfbind.so libthird.so",
-            b":/usr/lib/libvrfbind.so::",
-        ] {
-            assert!(preload_contains(list, library), "{}", list.escape_ascii());
-        }
-        for list in [
-            &b""[..],
-            b"libother.so",
-            b"libvrfbind.so",
-            b"/elsewhere/libvrfbind.so",
-            b"/usr/$LIB/libvrfbind.so",
-            b"./libvrfbind.so",
-            b"/usr/lib/libvrfbind.so.1",
-        ] {
-            assert!(!preload_contains(list, library), "{}", list.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn knows_what_a_preload_list_cannot_name() {
-        assert!(is_nameable(b"/usr/lib/libvrfbind.so"));
-        for path in [
-            &b""[..],
-            b"libvrfbind.so",
-            b"/usr/my lib/libvrfbind.so",
-            b"/usr/my\tlib/libvrfbind.so",
-            b"/usr/a:b/libvrfbind.so",
-            b"/usr/$LIB/libvrfbind.so",
-        ] {
-            assert!(!is_nameable(path), "{}", path.escape_ascii());
-        }
     }
 }

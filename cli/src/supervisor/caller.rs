@@ -4,6 +4,7 @@
 //! namespace; its process may have executed another program, which the kernel shows by no number; and its number may be
 //! another thread's.
 
+use crate::proc_status::Status;
 use crate::sys::{self, Call};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
@@ -171,10 +172,14 @@ impl Caller<'_> {
         self.read("auxv").map(|auxv| is_secure(&auxv))
     }
 
+    pub(super) fn status(&self) -> Result<Status, Errno> {
+        Status::parse(&self.read("status")?).ok_or(Errno::EPERM)
+    }
+
     /// CAP_NET_RAW counts in the user namespace that owns the network namespace: the caller's own, or one
     /// below it (user_namespaces(7)).
     pub(super) fn has_net_raw(&self) -> Result<bool, Errno> {
-        if Status::of(self)?.capabilities & CAP_NET_RAW == 0 {
+        if self.status()?.capabilities & CAP_NET_RAW == 0 {
             return Ok(false);
         }
         let its_own = self.inode("ns/user")?;
@@ -255,44 +260,6 @@ fn is_secure(auxv: &[u8]) -> bool {
     value.and_then(<[u64]>::last) != Some(&0)
 }
 
-/// What /proc/TID/status says (proc(5)).
-pub(super) struct Status {
-    /// The real user.
-    pub(super) user: u32,
-    /// The supplementary groups and, as the last one, the effective group.
-    pub(super) groups: Vec<u32>,
-    /// The effective capabilities.
-    capabilities: u64,
-}
-
-impl Status {
-    pub(super) fn of(caller: &Caller) -> Result<Self, Errno> {
-        Self::read(&caller.read("status")?).ok_or(Errno::EPERM)
-    }
-
-    fn read(text: &[u8]) -> Option<Self> {
-        // The name of a thread may be any bytes.
-        let text = String::from_utf8_lossy(text);
-        let line = |name| text.lines().find_map(|line| line.strip_prefix(name));
-        // Real, effective, saved, of the file system.
-        let user = *numbers(line("Uid:")?).first()?;
-        let mut groups = numbers(line("Groups:")?);
-        groups.push(*numbers(line("Gid:")?).get(1)?);
-        let capabilities = u64::from_str_radix(line("CapEff:")?.trim(), 16).ok()?;
-        Some(Self {
-            user,
-            groups,
-            capabilities,
-        })
-    }
-}
-
-fn numbers(text: &str) -> Vec<u32> {
-    text.split_whitespace()
-        .filter_map(|number| number.parse().ok())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,14 +276,9 @@ mod tests {
 
     #[test]
     fn reads_what_the_kernel_says_of_a_thread() {
-        let status = b"Name:\t\xc3\nUid:\t4\t5\t6\t7\nGid:\t1\t2\t3\t4\nGroups:\t7 8 \nCapEff:\t0000000000002001\n";
-        let status = Status::read(status).unwrap();
-        assert_eq!((status.user, status.groups), (4, vec![7, 8, 2]));
-        assert_eq!(status.capabilities, CAP_NET_RAW | 1);
-        assert!(Status::read(b"Name:\tx\n").is_none());
         let proc = File::open("/proc").unwrap();
         let myself = caller(&proc, process::id());
-        let groups = Status::of(&myself).unwrap().groups;
+        let groups = myself.status().unwrap().groups;
         assert_eq!(groups.last(), Some(&getegid().as_raw()));
         assert!(myself.owner().unwrap() == Owner::ours());
         assert!(!myself.is_secure().unwrap());

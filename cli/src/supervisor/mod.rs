@@ -68,7 +68,7 @@ pub use start::{serves, start};
 use std::path::PathBuf;
 use std::{fs, io};
 
-/// Names the supervisor's process to the tree, for [`status`](crate::status). A program may change or lose it.
+/// Names the supervisor's process to the tree, for [`status`](crate::command::status). A program may change or lose it.
 pub const VARIABLE: &str = "VRFBIND_SUPERVISOR";
 
 /// What /proc/PID/fd says of a listener.

@@ -1,6 +1,6 @@
 //! The supervisor at work: it takes a call, makes the socket, and answers.
 
-use super::caller::{Caller, Inode, Named, Owner, PLAIN, Status, as_owner};
+use super::caller::{Caller, Inode, Named, Owner, PLAIN, as_owner};
 use crate::sys::{self, Call};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -49,7 +49,7 @@ impl Supervisor {
             thread: myself,
             reader: owner,
         };
-        let seen = || Ok((ours.netns()?, ours.net_dev()?, Status::of(&ours)?.groups));
+        let seen = || Ok((ours.netns()?, ours.net_dev()?, ours.status()?.groups));
         let (netns, net_dev, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
         Ok(Self {
             proc,
@@ -94,7 +94,7 @@ impl Supervisor {
         let is_elsewhere = self.is_elsewhere(&caller)?;
         let vrf = self.vrf(call, &caller)?;
         let groups = if call.is_ping() {
-            Some(Status::of(&caller)?.groups).filter(|groups| *groups != self.groups)
+            Some(caller.status()?.groups).filter(|groups| *groups != self.groups)
         } else {
             None
         };
@@ -138,9 +138,7 @@ impl Supervisor {
             Named::Nothing => Ok(self.own),
             Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
             // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
-            Named::Vrf(vrf)
-                if !caller.is_secure()? || Status::of(caller)?.user == self.owner.user =>
-            {
+            Named::Vrf(vrf) if !caller.is_secure()? || caller.status()?.user == self.owner.user => {
                 self.note(vrf);
                 Ok(vrf)
             }

@@ -4,11 +4,11 @@
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
-use crate::apart::{LIMIT, look_at_each};
 use crate::failure::{Failure, OURS, refuse};
 use crate::output::{self, escape, word};
+use crate::process::apart::{LIMIT, look_at_each};
+use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::process::{self, DEFAULT, Process};
-use crate::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::sys::Around;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};

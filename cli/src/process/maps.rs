@@ -9,7 +9,7 @@
 //! btrfs the devices differ. So the candidate is mapped into this process, and its line in /proc/self/maps is compared.
 //! That memory is never looked at: it may have no file behind it, or a hostile one.
 
-use crate::process::{Directory, MOST};
+use super::directory::{Directory, MOST};
 use crate::sys::foreign::Page;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};

@@ -14,9 +14,9 @@
 //! A descriptor that is closed while this goes on is left out. Nothing else is: what is not to be known is
 //! said to be unknown.
 
-use crate::netns::{Links, Netns, Shown};
+use super::directory::Directory;
+use super::netns::{Links, Netns, Shown};
 use crate::output::text;
-use crate::process::Directory;
 use crate::sys::foreign;
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};

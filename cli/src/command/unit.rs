@@ -344,7 +344,9 @@ fn of_service(service: &Service) -> String {
          [Unit]\nBindsTo={device}\nAfter={device}\n\n[Service]\n"
     );
     let preload = match service.preload {
-        Some(there) if there.split([':', ' ']).any(|one| one == service.library) => there.clone(),
+        Some(there) if rules::preload::contains(there.as_bytes(), service.library.as_bytes()) => {
+            there.clone()
+        }
         Some(there) => format!("{}:{there}", service.library),
         None => service.library.to_owned(),
     };

@@ -12,64 +12,27 @@
 //! Nothing is guessed: what is not to be had is None, and [`Process::notes`] says why.
 //!
 //! The process is untrusted. All that is read of it is read through one [`Directory`], by a reader that may
-//! wait for ever ([`crate::apart`]), and [`MOST`] bytes of it at the most; text of it leaves by
+//! wait for ever ([`crate::process::apart`]), and [`MOST`] bytes of it at the most; text of it leaves by
 //! [`crate::output`].
 
-use crate::maps::{Mapping, Refusal};
+pub mod apart;
+mod directory;
+mod maps;
+pub mod netns;
+pub mod sockets;
+
 use crate::output::{text, word};
-use crate::sys::{Around, foreign};
+use crate::proc_status::Status;
+use crate::sys::Around;
 use crate::{library, supervisor};
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+pub use directory::{Directory, MOST};
+use maps::{Mapping, Refusal};
 use rules::Info;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::mem::offset_of;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-
-/// The most that is read of a file of another process, in bytes.
-pub const MOST: u64 = 1 << 20;
-
-/// /proc/PID. What is read through it is of one process: when that has ended, everything fails, also when
-/// another process has been given the PID.
-pub struct Directory {
-    pub pid: u32,
-    fd: OwnedFd,
-}
-
-impl Directory {
-    fn open(pid: u32) -> io::Result<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = open(&*format!("/proc/{pid}"), flags, Mode::empty())?;
-        Ok(Self { pid, fd })
-    }
-
-    /// The path of something in it, which leads through the descriptor.
-    pub fn path(&self, name: &str) -> PathBuf {
-        format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()).into()
-    }
-
-    /// Reads a file of which no more than [`MOST`] bytes are expected: one byte more if there are more.
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(self.path(name))?
-            .take(MOST + 1)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// A pidfd of the process.
-    pub fn pidfd(&self) -> Result<OwnedFd, Errno> {
-        let pidfd = foreign::pidfd_open(self.pid)?;
-        // If ours still is there now, the PID was its own before.
-        fs::metadata(self.path("stat")).map_err(|_| Errno::ESRCH)?;
-        Ok(pidfd)
-    }
-}
 
 /// A process.
 pub struct Process {
@@ -113,7 +76,8 @@ impl Process {
         let directory = Directory::open(pid)?;
         let mapping = Mapping::find(File::open(directory.path("maps"))?)?;
         let environ = directory.read("environ")?;
-        let status = text(&directory.read("status")?);
+        let status = Status::parse(&directory.read("status")?);
+        let has_filter = status.and_then(|status| status.has_filter);
         let name = directory.read("comm")?;
         let mut notes = Vec::new();
         let library = mapping.map(|mapping| Library::read(&directory, &mapping, &mut notes));
@@ -125,11 +89,11 @@ impl Process {
             ));
         }
         let says = library.as_ref().and_then(|library| library.says.as_ref());
-        let seal = match (says.map(|says| says.seal), field(&status, "Seccomp:")) {
+        let seal = match (says.map(|says| says.seal), has_filter) {
             (Some(rules::info::SEAL_MADE | rules::info::SEAL_FOUND), _) => Some(Around::Seal),
             (Some(rules::info::SEAL_SUPERVISED), _) => Some(Around::Supervisor),
             // Without any filter there is no seal.
-            (_, Some("0")) => Some(Around::Nothing),
+            (_, Some(false)) => Some(Around::Nothing),
             _ => match supervisor(&environ) {
                 Ok(around) => Some(around),
                 Err(note) => {
@@ -289,12 +253,6 @@ fn version(info: &[u8]) -> String {
         Some([major, minor, patch, ..]) => format!("{major}.{minor}.{patch}"),
         _ => String::new(),
     }
-}
-
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|line| Some(line.strip_prefix(name)?.trim()))
 }
 
 /// The value of the first variable of this name, if it is not empty. A last one without its end is none.

@@ -8,10 +8,9 @@
 //!
 //! Nothing is changed, and no packet is sent.
 
-use crate::exec::needs_supervisor;
 use crate::failure::{Failure, refuse};
 use crate::library;
-use crate::netns::{Links, Netns};
+use crate::process::netns::{Links, Netns};
 use crate::program::{self, Program};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
@@ -185,7 +184,7 @@ fn kernel_rule(findings: &mut Findings, kernel: &Kernel) {
             "kernel",
             format!("Linux {release}: binding a socket takes no privilege (since 5.7)"),
         );
-    } else if has_capability(CAP_NET_RAW) {
+    } else if sys::has_capability(CAP_NET_RAW) {
         findings.warn(
             "kernel",
             format!(
@@ -552,7 +551,7 @@ fn the_program_under_preload(findings: &mut Findings, command: &[OsString]) {
             return findings.ok("program", format!("{runs} is {sentence}"));
         }
         Verdict::SetId => "; start it as the user that it becomes (User=)",
-        _ if needs_supervisor(&program) => {
+        _ if program::needs_supervisor(&program) => {
             "; start it by `vrfbind exec VRF` in the unit's ExecStart="
         }
         _ => "",
@@ -581,14 +580,14 @@ fn the_program(
             };
             findings.ok("program", format!("{runs} is {sentence}; {tier}"));
         }
-        _ if needs_supervisor(&program) && can_supervise => findings.warn(
+        _ if program::needs_supervisor(&program) && can_supervise => findings.warn(
             "program",
             format!(
                 "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
                  ExecStart="
             ),
         ),
-        _ if needs_supervisor(&program) => findings.fail(
+        _ if program::needs_supervisor(&program) => findings.fail(
             "program",
             format!("{runs} is {sentence}, and it cannot be supervised here; ip vrf exec may serve it"),
         ),
@@ -755,21 +754,14 @@ const CAP_NET_RAW: u32 = 13;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_BPF: u32 = 39;
 
-fn has_capability(number: u32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = u64::from_str_radix(effective.unwrap_or("0").trim(), 16).unwrap_or(0);
-    effective >> number & 1 == 1
-}
-
 /// For comparison only: what the kernel's own way would take.
 fn ip_vrf_exec(findings: &mut Findings) {
     let mut lacks = Vec::new();
-    let may_load =
-        has_capability(CAP_SYS_ADMIN) || has_capability(CAP_BPF) && has_capability(CAP_NET_ADMIN);
+    let may_load = sys::has_capability(CAP_SYS_ADMIN)
+        || sys::has_capability(CAP_BPF) && sys::has_capability(CAP_NET_ADMIN);
     if !may_load {
         lacks.push("root (or CAP_BPF, CAP_NET_ADMIN and CAP_DAC_OVERRIDE)");
-    } else if !has_capability(CAP_DAC_OVERRIDE) {
+    } else if !sys::has_capability(CAP_DAC_OVERRIDE) {
         lacks.push("CAP_DAC_OVERRIDE");
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

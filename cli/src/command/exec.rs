@@ -170,19 +170,6 @@ enum Plan {
     Supervise,
 }
 
-/// Whether the library does not bind its sockets, or may not, and a supervisor can make them.
-pub fn needs_supervisor(program: &Program) -> bool {
-    matches!(
-        program.verdict,
-        Verdict::Static
-            | Verdict::Go
-            | Verdict::SetId
-            | Verdict::FileCapabilities
-            | Verdict::OtherIds
-            | Verdict::Unreadable
-    )
-}
-
 /// Rejects what neither the library nor a supervisor can serve. A set-user-ID program is served if it stays one: if nobody
 /// had to promise the kernel that no privileges will be gained (no_new_privs), as those must who have no CAP_SYS_ADMIN.
 fn reject_unsupported(program: &Program, around: Around) -> Result<(), Failure> {
@@ -207,7 +194,7 @@ fn plan(
         program.runs.display(),
         program.verdict.sentence()
     );
-    let needs_supervisor = needs_supervisor(program);
+    let needs_supervisor = program::needs_supervisor(program);
     if needs_supervisor && args.no_supervise {
         return Err(refuse(format!(
             "{what}; without --no-supervise a supervisor serves it"
@@ -247,7 +234,7 @@ fn supervise(args: &Args, program: &Program, device: &DeviceName) -> Result<Opti
         Ok(pid) => return Ok(Some(pid)),
         Err(obstacle) => obstacle,
     };
-    if needs_supervisor(program) {
+    if program::needs_supervisor(program) {
         return Err(refuse(format!(
             "{} is {}, so that it has to be supervised, and it cannot be: {obstacle}",
             program.runs.display(),

@@ -4,13 +4,13 @@
 //! A process is in each VRF that one of its sockets is in, and in the one that its library is set to; also
 //! in `default`, if a socket is in no VRF.
 
-use crate::apart::look_at_each;
+use crate::command::status::{Entry, Unread, Verdict};
 use crate::failure::{Failure, refuse};
-use crate::netns::Netns;
 use crate::output::{self, line, word};
+use crate::process::apart::look_at_each;
+use crate::process::netns::Netns;
+use crate::process::sockets::{Reader, Vrf};
 use crate::process::{self, DEFAULT, Process};
-use crate::sockets::{Reader, Vrf};
-use crate::status::{Entry, Unread, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;

@@ -1,0 +1,9 @@
+//! The subcommands, a file each: arguments, and a function that returns the exit status or a
+//! [`Failure`](crate::failure::Failure).
+
+pub mod check;
+pub mod completions;
+pub mod exec;
+pub mod identify;
+pub mod status;
+pub mod unit;

@@ -1,0 +1,50 @@
+//! /proc/PID by one descriptor, and how much is read there.
+
+use crate::sys::foreign;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// The most that is read of a file of another process, in bytes.
+pub const MOST: u64 = 1 << 20;
+
+/// /proc/PID. What is read through it is of one process: when that has ended, everything fails, also when
+/// another process has been given the PID.
+pub struct Directory {
+    pub pid: u32,
+    fd: OwnedFd,
+}
+
+impl Directory {
+    pub fn open(pid: u32) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = open(&*format!("/proc/{pid}"), flags, Mode::empty())?;
+        Ok(Self { pid, fd })
+    }
+
+    /// The path of something in it, which leads through the descriptor.
+    pub fn path(&self, name: &str) -> PathBuf {
+        format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()).into()
+    }
+
+    /// Reads a file of which no more than [`MOST`] bytes are expected: one byte more if there are more.
+    pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(self.path(name))?
+            .take(MOST + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A pidfd of the process.
+    pub fn pidfd(&self) -> Result<OwnedFd, Errno> {
+        let pidfd = foreign::pidfd_open(self.pid)?;
+        // If ours still is there now, the PID was its own before.
+        fs::metadata(self.path("stat")).map_err(|_| Errno::ESRCH)?;
+        Ok(pidfd)
+    }
+}

@@ -1,0 +1,61 @@
+//! LD_PRELOAD as a list: whether it has the library in it, and which paths can stand in it.
+//!
+//! glibc parts its entries at blanks and colons, musl at all white space, and glibc puts something else for `$LIB` and the
+//! like (ld.so(8)).
+
+/// Whether an entry can be this path and no other: absolute, for a relative one depends on where the program goes.
+pub fn is_nameable(path: &[u8]) -> bool {
+    let is_special = |byte: &u8| matches!(byte, b':' | b'$' | b' ' | 0x09..=0x0d);
+    path.first() == Some(&b'/') && !path.iter().any(is_special)
+}
+
+/// Whether a value of LD_PRELOAD has this path in it.
+pub fn contains(value: &[u8], path: &[u8]) -> bool {
+    value
+        .split(|&byte| byte == b':' || byte == b' ')
+        .any(|entry| entry == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_a_path_in_a_list() {
+        let library = b"/usr/lib/libvrfbind.so";
+        for value in [
+            &b"/usr/lib/libvrfbind.so"[..],
+            b"libother.so:/usr/lib/libvrfbind.so",
+            b"libother.so /usr/lib/libvrfbind.so libthird.so",
+            b":/usr/lib/libvrfbind.so::",
+        ] {
+            assert!(contains(value, library), "{}", value.escape_ascii());
+        }
+        for value in [
+            &b""[..],
+            b"libother.so",
+            b"libvrfbind.so",
+            b"/elsewhere/libvrfbind.so",
+            b"/usr/$LIB/libvrfbind.so",
+            b"./libvrfbind.so",
+            b"/usr/lib/libvrfbind.so.1",
+        ] {
+            assert!(!contains(value, library), "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn knows_what_a_list_cannot_name() {
+        assert!(is_nameable(b"/usr/lib/libvrfbind.so"));
+        for path in [
+            &b""[..],
+            b"libvrfbind.so",
+            b"/usr/my lib/libvrfbind.so",
+            b"/usr/my\tlib/libvrfbind.so",
+            b"/usr/a:b/libvrfbind.so",
+            b"/usr/$LIB/libvrfbind.so",
+        ] {
+            assert!(!is_nameable(path), "{}", path.escape_ascii());
+        }
+    }
+}
