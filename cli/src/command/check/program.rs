@@ -1,0 +1,179 @@
+//! The program: what becomes of the library in it, and AppArmor profiles.
+
+use super::Findings;
+use super::trial::trial_program;
+use crate::program::{self, Program};
+use rules::executable::Verdict;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::{env, fs};
+pub(super) fn find(findings: &mut Findings, command: &OsStr) -> Option<Program> {
+    match Program::find(command, env::var_os("PATH")) {
+        Ok(program) => Some(program),
+        Err(failure) => {
+            findings.fail("program", failure.sentence);
+            None
+        }
+    }
+}
+
+/// With a preload and nothing else, as in a unit.
+pub(super) fn the_program_under_preload(findings: &mut Findings, command: &[OsString]) {
+    let Some(program) = command.first().and_then(|command| find(findings, command)) else {
+        return;
+    };
+    let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
+    let remedy = match program.verdict {
+        Verdict::Preloaded | Verdict::Exempt => {
+            return findings.ok("program", format!("{runs} is {sentence}"));
+        }
+        Verdict::SetId => "; start it as the user that it becomes (User=)",
+        _ if program::needs_supervisor(&program) => {
+            "; start it by `vrfbind exec VRF` in the unit's ExecStart="
+        }
+        _ => "",
+    };
+    findings.fail("program", format!("{runs} is {sentence}{remedy}"));
+}
+
+pub(super) fn the_program(
+    findings: &mut Findings,
+    command: &OsStr,
+    library: Option<&Path>,
+    can_supervise: bool,
+) {
+    let Some(program) = find(findings, command) else {
+        return;
+    };
+    let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
+    match program.verdict {
+        Verdict::Preloaded => {
+            let ours = trial_program().and_then(|trial| program::loader(&trial));
+            let theirs = program::loader(&program.runs);
+            let tier = if ours == theirs {
+                "it has the libc of the trial, and fares as it does"
+            } else {
+                "it has another libc than the trial: what is led in there only vrfbind status can say"
+            };
+            findings.ok("program", format!("{runs} is {sentence}; {tier}"));
+        }
+        _ if program::needs_supervisor(&program) && can_supervise => findings.warn(
+            "program",
+            format!(
+                "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
+                 ExecStart="
+            ),
+        ),
+        _ if program::needs_supervisor(&program) => findings.fail(
+            "program",
+            format!("{runs} is {sentence}, and it cannot be supervised here; ip vrf exec may serve it"),
+        ),
+        Verdict::SetId => findings.fail(
+            "program",
+            format!("{runs} is {sentence}; start it as the user that it becomes"),
+        ),
+        Verdict::Exempt => findings.ok("program", format!("{runs} is {sentence}")),
+        Verdict::Other => findings.warn("program", format!("{runs} is {sentence}")),
+        _ => findings.fail("program", format!("{runs} is {sentence}")),
+    }
+    if let Some(library) = library {
+        apparmor(findings, &program.runs, library, Path::new("/"));
+    }
+}
+
+/// Profiles below /etc/apparmor.d that are for the program and do not let it map the library.
+pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, root: &Path) {
+    let is_on = fs::read_to_string(root.join("sys/module/apparmor/parameters/enabled"));
+    if !is_on.is_ok_and(|is_on| is_on.trim() == "Y") {
+        return findings.ok("AppArmor", "is not active");
+    }
+    let real = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
+    let profiles = fs::read_dir(root.join("etc/apparmor.d"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut found = false;
+    for profile in profiles.map(|entry| entry.path()) {
+        let Ok(text) = fs::read_to_string(&profile) else {
+            continue;
+        };
+        if !is_profile_of(&text, &real) {
+            continue;
+        }
+        found = true;
+        let name = profile
+            .file_name()
+            .unwrap_or_default()
+            .display()
+            .to_string();
+        let local = root.join("etc/apparmor.d/local").join(&name);
+        let text = text + &fs::read_to_string(local).unwrap_or_default();
+        if allows(&text, library) {
+            findings.ok(
+                "AppArmor",
+                format!("{} lets it map the library", profile.display()),
+            );
+        } else {
+            findings.warn(
+                "AppArmor",
+                format!(
+                    "{} may deny it the library, and ld.so would only warn; add \"{} mr,\" to \
+                     /etc/apparmor.d/local/{name}",
+                    profile.display(),
+                    library.display()
+                ),
+            );
+        }
+    }
+    if !found {
+        findings.ok(
+            "AppArmor",
+            format!("no profile below /etc/apparmor.d is for {}", real.display()),
+        );
+    }
+}
+
+/// `profile NAME /path {` or `/path {`; patterns in paths are not read.
+pub(super) fn is_profile_of(text: &str, program: &Path) -> bool {
+    let program = program.to_string_lossy();
+    let usual = program.strip_prefix("/usr").unwrap_or(&program);
+    text.lines()
+        .filter(|line| line.trim_end().ends_with('{'))
+        .any(|line| {
+            line.split_whitespace().any(|word| {
+                let word = word
+                    .trim_matches('"')
+                    .replace("/{,usr/}", "/")
+                    .replace("/{usr/,}", "/");
+                word == program || word == usual
+            })
+        })
+}
+
+/// abstractions/base lets a program map what lies below /lib and /usr/lib, and nothing below /usr/local.
+pub(super) fn allows(text: &str, library: &Path) -> bool {
+    let in_base = library.starts_with("/usr/lib") || library.starts_with("/lib");
+    text.contains("libvrfbind") || in_base && text.contains("abstractions/base")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_profile_of_a_program() {
+        let profile = "profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include <abstractions/base>\n}\n";
+        assert!(is_profile_of(profile, Path::new("/usr/sbin/dnsmasq")));
+        assert!(!is_profile_of(profile, Path::new("/usr/sbin/radvd")));
+        assert!(is_profile_of(
+            "/usr/sbin/ntpd {\n",
+            Path::new("/usr/sbin/ntpd")
+        ));
+        assert!(allows(profile, Path::new("/usr/lib/libvrfbind.so")));
+        assert!(!allows(profile, Path::new("/usr/local/lib/libvrfbind.so")));
+        assert!(allows(
+            "/usr/local/lib/libvrfbind.so mr,",
+            Path::new("/usr/local/lib/libvrfbind.so")
+        ));
+    }
+}

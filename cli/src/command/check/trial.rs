@@ -1,0 +1,76 @@
+//! The trial: a program with the library makes a socket.
+
+use super::Findings;
+use crate::library;
+use crate::sys;
+use nix::errno::Errno;
+use rules::DeviceName;
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+/// Starts the trial program with the library, as a unit would.
+pub(super) fn try_it(findings: &mut Findings, library: &Path, device: &DeviceName) {
+    if sys::driver(device) == Err(Errno::ENODEV) {
+        return;
+    }
+    let preload = library::preload(library, env::var_os("LD_PRELOAD"));
+    let variables = [
+        ("LD_PRELOAD", preload.as_os_str()),
+        (rules::VRF_VARIABLE, OsStr::from_bytes(device.as_bytes())),
+    ];
+    trial(findings, device, &variables);
+}
+
+/// Lets the trial program make a socket, with these variables in its environment besides ours.
+pub(super) fn trial(findings: &mut Findings, device: &DeviceName, variables: &[(&str, &OsStr)]) {
+    let Some(program) = trial_program() else {
+        return findings.fail(
+            "trial",
+            format!("{TRIAL} is neither beside this command nor in ../libexec/vrfbind: nothing can be tried"),
+        );
+    };
+    let tried = std::process::Command::new(&program)
+        .arg(OsStr::from_bytes(device.as_bytes()))
+        .envs(variables.iter().copied())
+        .env_remove(rules::LOG_VARIABLE)
+        .output();
+    let output = match tried {
+        Ok(output) => output,
+        Err(error) => {
+            let program = program.display();
+            return findings.fail("trial", format!("cannot execute {program}: {error}"));
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    for (level, found) in said.lines().filter_map(|line| line.split_once('\t')) {
+        match level {
+            "ok" => findings.ok("trial", found),
+            "warn" => findings.warn("trial", found),
+            _ => findings.fail("trial", found),
+        }
+    }
+    if said.is_empty() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim();
+        findings.fail(
+            "trial",
+            format!("{TRIAL} does not come up, {}: {said}", output.status),
+        );
+    }
+}
+
+/// The program that is tried (src/bin).
+const TRIAL: &str = "vrfbind-trial";
+
+/// Beside the command, as in target/release, or where `make install` puts it.
+pub(super) fn trial_program() -> Option<PathBuf> {
+    let command = sys::own_path()?;
+    let folder = command.parent()?;
+    let installed = folder.parent().map(|prefix| prefix.join("libexec/vrfbind"));
+    [Some(folder.to_owned()), installed]
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join(TRIAL))
+        .find(|program| program.exists())
+}
