@@ -125,16 +125,19 @@ pub unsafe fn sockaddr_in6(
     length: libc::socklen_t,
 ) -> Option<[u8; SOCKADDR_IN6]> {
     const LAST: usize = SOCKADDR_IN6 - SIGNALS;
+    // Of the smallest pages that there are.
+    const PAGE: usize = 4096;
     // The kernel takes the length for signed.
     if (length as c_int) < SOCKADDR_IN6 as c_int {
         return None;
     }
     let address = address.cast::<[u8; SOCKADDR_IN6]>();
-    if !(is_readable(address.cast()) && is_readable(address.cast::<u8>().wrapping_add(LAST))) {
+    let is_in_one_page = address.addr() % PAGE <= PAGE - SOCKADDR_IN6;
+    let last = address.cast::<u8>().wrapping_add(LAST);
+    if !is_readable(address.cast()) || !is_in_one_page && !is_readable(last) {
         return None;
     }
-    // SAFETY: the first and the last bytes can be read, and a page is larger than what is between. It stays so, as callers
-    // promise.
+    // SAFETY: bytes of each page that it is in can be read. It stays so, as callers promise.
     Some(unsafe { address.read_unaligned() })
 }
 

@@ -14,6 +14,7 @@ static const struct { long number; const char *name; } NAMES[] = {
 	{ SYS_socket, "socket" }, { SYS_bind, "bind" }, { SYS_connect, "connect" },
 	{ SYS_listen, "listen" }, { SYS_setsockopt, "setsockopt" },
 	{ SYS_getsockopt, "getsockopt" }, { SYS_close, "close" },
+	{ SYS_rt_sigprocmask, "rt_sigprocmask" },
 };
 
 static void append_name(char *calls, size_t size, long number)
@@ -67,7 +68,8 @@ static const char *calls_of(void (*act)(void))
 }
 
 static int domain, type, fd;
-static struct sockaddr_storage address;
+static struct sockaddr_storage address __attribute__((aligned(4096)));
+static socklen_t length;
 
 static void opens(void)
 {
@@ -76,7 +78,7 @@ static void opens(void)
 
 static void binds(void)
 {
-	bind(fd, (struct sockaddr *)&address, sizeof(address));
+	bind(fd, (struct sockaddr *)&address, length);
 }
 
 static void connects(void)
@@ -169,7 +171,11 @@ static void on_a_device(void)
 	fd = raw_socket(AF_INET, SOCK_STREAM, 0);
 	NEED(fd >= 0 && set_device(fd, setting("VRFBIND_TEST_DEVICE")) == 0);
 	address.ss_family = AF_INET;
+	length = sizeof(struct sockaddr_in);
 	STR(calls_of(binds), under("getsockopt bind", "bind"));
+	/* In so many bytes there may be an IPv6 address, which is looked at: whether it can be read is asked first. */
+	length = sizeof(address);
+	STR(calls_of(binds), under("getsockopt rt_sigprocmask bind", "bind"));
 	STR(calls_of(connects), under("getsockopt connect", "connect"));
 	STR(calls_of(listens), under("getsockopt listen", "listen"));
 }
