@@ -54,6 +54,7 @@ pub fn prepare() {
 
 impl Arena {
     /// At least so many bytes of this thread's, with anything in them.
+    #[inline(never)]
     pub fn of_this_thread(size: usize) -> Option<Self> {
         // The kernel maps whole pages, of which these are the smallest.
         let size = size.next_multiple_of(4096);
@@ -97,6 +98,7 @@ impl Arena {
 }
 
 impl Drop for Arena {
+    #[inline(never)]
     fn drop(&mut self) {
         match self.slot {
             Some(slot) => slot.user.store(0, Ordering::Relaxed),
