@@ -289,6 +289,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_the_whole_of_it() {
+        let name = Name::new(c"socket");
+        assert!(name.is(c"socket"));
+        for other in [c"", c"sock", c"socketpair", c"Socket"] {
+            assert!(!name.is(other), "{other:?}");
+        }
+    }
+
+    #[test]
     fn finds_what_libc_defines_and_nothing_else() {
         static PRESENT: Name = Name::new(c"socket");
         static ABSENT: Name = Name::new(c"no_such_function");
