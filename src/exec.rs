@@ -13,7 +13,6 @@
 
 pub mod environment;
 mod memory;
-#[allow(unsafe_code)]
 pub mod program;
 
 use crate::arch;
@@ -40,6 +39,7 @@ const LARGEST: usize = 8 << 20;
 /// # Safety
 /// Called once. `path` is a string that stays.
 pub unsafe fn prepare(path: *const c_char, options: &Options<'_>) -> Option<&'static CStr> {
+    // In our page of data, where it costs nothing.
     static mut ROOM: [u8; 384] = [0; 384];
     memory::prepare();
     let room = &raw mut ROOM;
