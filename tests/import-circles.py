@@ -69,10 +69,12 @@ NOT_CODE = re.compile(r"""//[^\n]*|/\*.*?\*/|r(\#*)".*?"\1|"(?:\\.|[^"\\])*"|'(?
 
 def code_of(path):
     """Without what is not code, and without unit tests; each line stays at its number."""
-    blank = lambda match: re.sub(r"[^\n]", " ", match[0])
-    text = NOT_CODE.sub(blank, path.read_text())
-    tests = re.search(r"#\[cfg\(test\)\]\s*mod\s", text)
-    return text[: tests.start()] if tests else text
+    blank = lambda text: re.sub(r"[^\n]", " ", text)
+    text = NOT_CODE.sub(lambda match: blank(match[0]), path.read_text())
+    while tests := re.search(r"#\[cfg\(test\)\]\s*mod\s+\w+\s*\{", text):
+        end = closing(text, tests.end() - 1)
+        text = text[: tests.start()] + blank(text[tests.start() : end]) + text[end:]
+    return text
 
 
 def closing(text, at):
