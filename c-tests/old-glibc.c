@@ -1,7 +1,7 @@
 /*
  * old-glibc - prints the device of a new socket, for a glibc older than the one it was built with
  *
- * Run by tiers.rs through tests/old-glibc.sh. Linked without start files, because those of a current glibc want a
+ * Run by the harness through tests/old-glibc.sh. Linked without start files, because those of a current glibc want a
  * __libc_start_main of version 2.34; everything else that is called here is as old as x86_64. A glibc
  * that is linked dynamically has initialised itself before _start.
  */
