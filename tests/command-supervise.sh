@@ -733,7 +733,7 @@ memory() {
 }
 
 static_busybox=busybox-static
-[ "$tier" = lo ] || static_busybox=$("$(dirname -- "$0")/busybox.sh" static)
+[ "$tier" = lo ] || static_busybox=$("$(dirname -- "$0")/busybox.sh" static) || static_busybox=busybox-static
 
 # Numbers of system calls.
 if [ "$(uname -m)" = x86_64 ]; then seccomp=317 ioctl=16 setsockopt=54; else seccomp=277 ioctl=29 setsockopt=208; fi
