@@ -20,7 +20,6 @@ use crate::program::{self, Program};
 use crate::supervisor;
 use crate::sys::{self, Around};
 use nix::errno::Errno;
-use rules::executable::Verdict;
 use rules::filter::{IoUring, Stranger};
 use rules::request::Vrf;
 use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
@@ -327,6 +326,7 @@ fn become_program(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rules::executable::Verdict;
 
     fn args(options: &[&str]) -> Args {
         #[derive(clap::Parser)]
