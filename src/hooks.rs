@@ -20,11 +20,13 @@
 //! leave theirs as they found it, and the call they stand for has not been made.
 use crate::exec::program::Program;
 use crate::libc::{original, patch};
+use crate::moving::{self, Prepared};
 use crate::sys::Strings;
 use crate::{arch, exec, log, settings, sys};
 use core::ffi::{c_char, c_int, c_long};
 use libc::{sockaddr, socklen_t};
 use rules::DeviceName;
+use rules::list::{Call, List};
 use rules::socket::{self as rule, Decision, Existing, Setting};
 use syscalls::Errno;
 
@@ -97,10 +99,14 @@ unsafe extern "C" fn syscall_early(
 /// As for bind(2): no other thread unmaps the address meanwhile.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
-    let prepared = bind_existing("bind", fd).and_then(|device| match device {
+    if let Some(list) = settings::rules() {
         // SAFETY: as callers promise.
-        Some(_) => unsafe { stay_in_vrf(fd, address, length) },
-        None => Ok(()),
+        return unsafe { bind_by_rules(list, fd, address, length) };
+    }
+    let prepared = bind_existing("bind", fd).and_then(|device| {
+        let vrf = device.and(settings::vrf().device());
+        // SAFETY: as callers promise.
+        unsafe { stay_in_vrf(vrf, fd, address, length) }
     });
     match prepared {
         // SAFETY: the caller's own arguments.
@@ -109,16 +115,52 @@ pub unsafe extern "C" fn bind(fd: c_int, address: *const sockaddr, length: sockl
     }
 }
 
-/// Refuses an address whose scope would take an IPv6 socket out of the VRF ([`rule::scope`]). What cannot be read is left
-/// for the kernel to refuse.
+/// Where there are rules, the socket is put where its address belongs first, and back if the call fails.
+///
+/// # Safety
+/// As for [`bind`].
+#[cold]
+unsafe fn bind_by_rules(
+    list: &List,
+    fd: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> c_int {
+    // SAFETY: as callers promise.
+    let moved = match unsafe { moving::prepare(list, Call::Bind, fd, address, length) } {
+        Ok(Prepared::Call(moved)) => moved,
+        Ok(Prepared::Done) => return 0,
+        Err(errno) => return fail_with(errno),
+    };
+    // SAFETY: as callers promise.
+    let result = match unsafe { stay_in_vrf(moved.device, fd, address, length) } {
+        // SAFETY: the caller's own arguments.
+        Ok(()) => unsafe { original::bind(fd, address, length) },
+        Err(errno) => fail_with(errno),
+    };
+    if result != 0 {
+        moved.undo(fd);
+    }
+    result
+}
+
+/// Refuses an address whose scope would take an IPv6 socket out of the VRF, if it is in one ([`rule::scope`]). What cannot be
+/// read is left for the kernel to refuse.
 ///
 /// # Safety
 /// No other thread unmaps the address meanwhile.
-unsafe fn stay_in_vrf(fd: c_int, address: *const sockaddr, length: socklen_t) -> Result<(), Errno> {
+unsafe fn stay_in_vrf(
+    vrf: Option<DeviceName>,
+    fd: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> Result<(), Errno> {
+    let Some(vrf) = vrf else {
+        return Ok(());
+    };
     // SAFETY: as callers promise.
     let address = unsafe { sys::sockaddr_in6(address, length) };
-    let scope = address.and_then(|address| rule::scope(&address));
-    let (Some(scope), Some(vrf)) = (scope, settings::vrf().device()) else {
+    let Some(scope) = address.and_then(|address| rule::scope(&address)) else {
         return Ok(());
     };
     if sys::domain(fd) != Ok(libc::AF_INET6) {
@@ -141,6 +183,10 @@ unsafe fn stay_in_vrf(fd: c_int, address: *const sockaddr, length: socklen_t) ->
 /// As for connect(2): no other thread unmaps the address meanwhile.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+    if let Some(list) = settings::rules() {
+        // SAFETY: as callers promise.
+        return unsafe { connect_by_rules(list, fd, address, length) };
+    }
     let device = match bind_existing("connect", fd) {
         Ok(device) => device,
         Err(errno) => return fail_with(errno),
@@ -153,6 +199,36 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: so
         && unsafe { sys::family(address) } == libc::AF_UNSPEC
     {
         return disconnected(fd, &device);
+    }
+    result
+}
+
+/// Where there are rules: as [`bind_by_rules`]. A connection that is being made goes on.
+///
+/// # Safety
+/// As for [`connect`].
+#[cold]
+unsafe fn connect_by_rules(
+    list: &List,
+    fd: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> c_int {
+    // SAFETY: as callers promise.
+    let moved = match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
+        Ok(Prepared::Call(moved)) => moved,
+        Ok(Prepared::Done) => return 0,
+        Err(errno) => return fail_with(errno),
+    };
+    // SAFETY: the caller's own arguments.
+    let result = unsafe { original::connect(fd, address, length) };
+    if result != 0
+        && !matches!(
+            sys::errno(),
+            Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR | Errno::EISCONN
+        )
+    {
+        moved.undo(fd);
     }
     result
 }
@@ -173,10 +249,26 @@ fn disconnected(fd: c_int, device: &DeviceName) -> c_int {
 /// listen(2) on a socket that has a device, or gets it first.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
+    if let Some(list) = settings::rules() {
+        return listen_by_rules(list, fd, backlog);
+    }
     match bind_existing("listen", fd) {
         Ok(_) => original::listen(fd, backlog),
         Err(errno) => fail_with(errno),
     }
+}
+
+#[cold]
+fn listen_by_rules(list: &List, fd: c_int, backlog: c_int) -> c_int {
+    let moved = match moving::prepare_listener(list, fd) {
+        Ok(moved) => moved,
+        Err(errno) => return fail_with(errno),
+    };
+    let result = original::listen(fd, backlog);
+    if result != 0 {
+        moved.undo(fd);
+    }
+    result
 }
 
 /// execve(2), with an environment in which nothing of ours is missing.

@@ -64,7 +64,10 @@ mod exec;
 mod hooks;
 #[allow(unsafe_code)]
 mod libc;
+mod list;
 mod log;
+#[allow(unsafe_code)]
+mod moving;
 mod settings;
 #[allow(unsafe_code)]
 mod sys;
@@ -86,13 +89,13 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     // SAFETY: the program has not started, and no constructor has reason to change the environment in another thread.
     // Without `environ` it is glibc that calls.
     let environment = unsafe { sys::Environment::at_load(envp) };
-    let options = settings::read(&environment);
-    if let Err(error) = &options {
-        settings::complain(error);
-    }
+    let options = settings::read(&environment).unwrap_or_else(|line| {
+        settings::complain(line);
+        Options::default()
+    });
     if settings::vrf() != rules::socket::Setting::Inert {
         // An invalid setting refuses sockets, to libc's own callers and to children too.
-        start(&objects, &options.unwrap_or_default());
+        start(&objects, &options);
     }
     // musl gives the unused ends of a writable segment's pages to malloc (reclaim_gaps,
     // ldso/dynlink.c): on these pages there may be data that is not ours.
@@ -106,7 +109,7 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
 fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) {
     // SAFETY: the constructor runs once, and ld.so keeps the path.
     let log = unsafe { exec::prepare(objects.path, options) };
-    log::prepare(log);
+    log::prepare(log, list::get().is_some());
     let writer = sys::CodeWriter::new();
     let info = &settings::INFO;
     let socket = hooks::libc_socket as *const () as usize;

@@ -6,6 +6,7 @@
 //! first and the state, with release ordering, last. Two threads that read the environment at once
 //! store the same values.
 
+use crate::list;
 use crate::log::Line;
 use crate::sys::{self, Environment};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use rules::info::{
     INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
     STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
 };
+use rules::list::List;
 use rules::settings::{self, Invalid, Options};
 use rules::socket::Setting;
 use rules::{DeviceName, SEAL_VARIABLE};
@@ -72,9 +74,13 @@ fn early() -> Setting {
     vrf()
 }
 
-/// Reads the environment and publishes the VRF.
-pub fn read(environment: &Environment) -> Result<Options<'_>, Invalid<'_>> {
-    let settings = parse(environment);
+/// Reads the environment and publishes the VRF and its rules. An error is the line that says what is invalid.
+pub fn read(environment: &Environment) -> Result<Options<'_>, Line> {
+    let settings = parse(environment).map_err(|invalid| complaint(&invalid));
+    let settings = settings.and_then(|(vrf, options)| match (vrf, options.rules) {
+        (Setting::Device(_), Some(rules)) => list::read(rules).map(|()| (vrf, options)),
+        _ => Ok((vrf, options)),
+    });
     let state = match settings {
         Ok((Setting::Inert, _)) => STATE_INERT,
         Ok((Setting::Default, _)) => STATE_DEFAULT,
@@ -86,6 +92,14 @@ pub fn read(environment: &Environment) -> Result<Options<'_>, Invalid<'_>> {
     };
     INFO.state.store(state, Ordering::Release);
     settings.map(|(_, options)| options)
+}
+
+/// The rules that sockets come under, if there are any.
+pub fn rules() -> Option<&'static List> {
+    match vrf() {
+        Setting::Device(_) => list::get(),
+        _ => None,
+    }
 }
 
 /// Seals the process, if it is not sealed already. Without the seal that was asked for, no IP socket may
@@ -158,8 +172,13 @@ fn device() -> DeviceName {
     DeviceName::from_padded((u128::from(high) << 64 | u128::from(low)).to_ne_bytes())
 }
 
-/// Says on stderr that a value is invalid, in one line, if stderr takes it.
-pub fn complain(invalid: &Invalid<'_>) {
+/// Says on stderr what is invalid, in one line, if stderr takes it.
+pub fn complain(mut line: Line) {
+    line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");
+    line.write_to_stderr();
+}
+
+fn complaint(invalid: &Invalid<'_>) -> Line {
     let mut line = Line::new();
     line.text(b"vrfbind: ");
     line.text(invalid.variable.as_bytes());
@@ -167,6 +186,5 @@ pub fn complain(invalid: &Invalid<'_>) {
     line.untrusted(invalid.value);
     line.text(b"\" is not understood: ");
     line.text(invalid.why.as_bytes());
-    line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");
-    line.write_to_stderr();
+    line
 }

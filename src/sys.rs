@@ -6,6 +6,8 @@
 //!
 //! A pointer that only the kernel follows may be any: it answers EFAULT. Who follows a pointer here is an `unsafe fn`.
 
+pub mod state;
+
 use crate::arch;
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
@@ -215,6 +217,14 @@ pub fn set_errno(errno: Errno) {
     let location = unsafe { libc::__errno_location() };
     // SAFETY: see above; it is valid as long as the thread is.
     unsafe { *location = errno.into_raw() };
+}
+
+/// errno, as a call that has failed has left it.
+pub fn errno() -> Errno {
+    // SAFETY: as in `set_errno`.
+    let location = unsafe { libc::__errno_location() };
+    // SAFETY: see above.
+    Errno::new(unsafe { *location })
 }
 
 /// Whether the kernel said at exec that the process is more privileged than whoever started it:
@@ -826,6 +836,31 @@ pub fn map(size: usize) -> Result<usize, Errno> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping, where the kernel likes.
     unsafe { syscall!(MMAP, 0, size, protection, flags, NO_FILE, 0) }
+}
+
+/// Such memory, given back when this is dropped.
+pub struct Mapping {
+    address: usize,
+    size: usize,
+}
+
+impl Mapping {
+    pub fn new(size: usize) -> Result<Self, Errno> {
+        map(size).map(|address| Self { address, size })
+    }
+
+    pub fn bytes(&mut self) -> &mut [u8] {
+        let memory = ptr::with_exposed_provenance_mut::<u8>(self.address);
+        // SAFETY: a mapping of this size, of which nobody else knows.
+        unsafe { core::slice::from_raw_parts_mut(memory, self.size) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it is mapped, and no slice of it outlives this value.
+        unsafe { unmap(self.address, self.size) };
+    }
 }
 
 /// Gives it back.

@@ -10,8 +10,8 @@
 use crate::log::{self, Line};
 use crate::{settings, sys};
 use core::ffi::{CStr, c_char, c_int};
-use rules::SEAL_VARIABLE;
 use rules::executable::{self, Inode, Verdict};
+use rules::{RULES_VARIABLE, SEAL_VARIABLE};
 
 /// A program, as execve and its like name it.
 #[derive(Clone, Copy)]
@@ -36,7 +36,8 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     let Some(obstacle) = Obstacle::of(program, library) else {
         return;
     };
-    if is_sealed && obstacle.is_supervisable && sys::is_supervised() {
+    let is_ruled = settings::rules().is_some();
+    if is_sealed && obstacle.is_supervisable && sys::is_supervised() && !is_ruled {
         return;
     }
     let mut line = Line::new();
@@ -55,7 +56,11 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
         line.text(b". Its IPv4 and IPv6 sockets fail with EPERM (");
         line.text(SEAL_VARIABLE.as_bytes());
         line.text(b")");
-        if obstacle.is_supervisable {
+        if is_ruled {
+            line.text(b"; no supervisor can follow rules (");
+            line.text(RULES_VARIABLE.as_bytes());
+            line.text(b")");
+        } else if obstacle.is_supervisable {
             line.text(b"; a supervisor would serve it, see vrfbind(1)");
         }
         line.text(b"\n");

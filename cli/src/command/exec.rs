@@ -21,8 +21,9 @@ use crate::supervisor;
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
+use rules::list::parse::parse;
 use rules::request::Vrf;
-use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
+use rules::{DEFAULT, DeviceName, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -40,6 +41,14 @@ pub struct Args {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
+
+    /// A rule of VRFBIND_RULES, as libvrfbind(7) has them; may be given several times
+    #[arg(long = "rule", value_name = "RULE")]
+    rules: Vec<OsString>,
+
+    /// 127.0.0.1 and ::1 are those of a device, of "lo" if none is given: the rule "loopback DEVICE", after all others
+    #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true, default_missing_value = "lo")]
+    loopback: Option<OsString>,
 
     /// Fail where the tree cannot be supervised, instead of only sealing it
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
@@ -78,10 +87,20 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 
 fn enter(args: &Args) -> Result<Infallible, Failure> {
     let device = device(&args.vrf, args.any_device)?;
+    let rules = rules(args)?;
     let program = find(args)?;
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
     let library = library::find(args.library.as_deref())?;
+    let has_rules =
+        rules.is_some() || env::var_os(RULES_VARIABLE).is_some_and(|rules| !rules.is_empty());
+    if has_rules && program::needs_supervisor(&program) {
+        return Err(refuse(format!(
+            "{} is {}; the library serves rules ({RULES_VARIABLE}), and no supervisor can: start it without, in one VRF",
+            program.runs.display(),
+            program.verdict.sentence()
+        )));
+    }
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
     })?;
@@ -94,10 +113,13 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let supervisor = match plan {
         Plan::Exec => supervisor_around(around),
         Plan::Seal => seal(args).map(|()| None)?,
-        Plan::Supervise => supervise(args, &program, &device)?.map(|pid| pid.to_string().into()),
+        Plan::Supervise => {
+            supervise(args, &program, &device, has_rules)?.map(|pid| pid.to_string().into())
+        }
     };
     let settings = Settings {
         vrf: device.as_bytes(),
+        rules,
         library: Some(&library),
         // --no-seal takes none away, and the library has to know of it.
         seal: plan != Plan::Exec || around != Around::Nothing,
@@ -108,10 +130,16 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
 
 /// Out of the VRF. Where only the library and a supervisor can make sockets, they still have to.
 fn leave(args: &Args) -> Result<Infallible, Failure> {
+    if rules(args)?.is_some() {
+        return Err(refuse(
+            "--rule and --loopback are for a program in a VRF, and this one leaves its own",
+        ));
+    }
     let program = find(args)?;
     let around = sys::around();
     let mut settings = Settings {
         vrf: DEFAULT,
+        rules: None,
         library: None,
         seal: around != Around::Nothing,
         supervisor: supervisor_around(around),
@@ -124,6 +152,30 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     plan(args, &program, around, || supervisor::serves(Vrf::Default))?;
     settings.library = Some(&library);
     become_program(args, &program, settings.environment())
+}
+
+/// What VRFBIND_RULES shall be, if the options say so. Else it stays what it is.
+fn rules(args: &Args) -> Result<Option<OsString>, Failure> {
+    let mut rules = args.rules.clone();
+    if let Some(device) = &args.loopback {
+        let mut rule = OsString::from("loopback ");
+        rule.push(device);
+        rules.push(rule);
+    }
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    let text = rules.join(OsStr::new("; "));
+    let list = parse(text.as_bytes());
+    list.map_err(|invalid| {
+        let place = match invalid.place {
+            b"" => "at its end".to_owned(),
+            place => format!("at \"{}\"", place.escape_ascii()),
+        };
+        let (number, rule, why) = (invalid.number, invalid.rule.escape_ascii(), invalid.why);
+        refuse(format!("rule {number}, \"{rule}\", {place}: {why}"))
+    })?;
+    Ok(Some(text))
 }
 
 /// What the tree says of its supervisor.
@@ -216,8 +268,13 @@ fn plan(
 
 /// Puts the tree under a supervisor. What is in the way is a failure only if a supervisor is indispensable; else the tree
 /// is sealed, and one line says what it lacks.
-fn supervise(args: &Args, program: &Program, device: &DeviceName) -> Result<Option<u32>, Failure> {
-    let obstacle = match supervisor::start(device, io_uring(args)) {
+fn supervise(
+    args: &Args,
+    program: &Program,
+    device: &DeviceName,
+    has_rules: bool,
+) -> Result<Option<u32>, Failure> {
+    let obstacle = match supervisor::start(device, io_uring(args), has_rules) {
         Ok(pid) => return Ok(Some(pid)),
         Err(obstacle) => obstacle,
     };
@@ -272,6 +329,8 @@ fn seal(args: &Args) -> Result<(), Failure> {
 /// What the environment tells the program.
 struct Settings<'a> {
     vrf: &'a [u8],
+    /// None: those that there are.
+    rules: Option<OsString>,
     library: Option<&'a Path>,
     seal: bool,
     supervisor: Option<OsString>,
@@ -291,6 +350,9 @@ impl Settings<'_> {
             Some(if self.seal { "1" } else { "0" }.into()),
         );
         set(supervisor::VARIABLE, self.supervisor.clone());
+        if let Some(rules) = &self.rules {
+            set(RULES_VARIABLE, Some(rules.clone()));
+        }
         if let Some(library) = self.library {
             let preload = library::preload(library, env::var_os(PRELOAD));
             set(PRELOAD, Some(preload));

@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{getegid, geteuid};
-use rules::VRF_VARIABLE;
 use rules::request::Vrf;
+use rules::{RULES_VARIABLE, VRF_VARIABLE};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -144,27 +144,26 @@ impl Caller<'_> {
         })
     }
 
-    /// The VRF that the environment names which its program was executed with. Reads no more of it than it must:
-    /// `vrfbind exec` puts the variable first.
-    pub(super) fn named(&self) -> Result<Named, Errno> {
+    /// What the environment says that its program was executed with: the VRF, and whether there are rules.
+    pub(super) fn named(&self) -> Result<(Named, bool), Errno> {
         let mut file = match self.open("environ") {
-            Err(Errno::EPERM) => return Ok(Named::Unknown),
+            Err(Errno::EPERM) => return Ok((Named::Unknown, false)),
             result => result?,
         };
-        let mut environ = Vec::new();
-        loop {
-            let (length, room) = (environ.len(), environ.len().max(2048));
-            environ.resize(length + room, 0);
-            let rest = environ.get_mut(length..).unwrap_or_default();
-            let read = file.read(rest).map_err(|_| Errno::EPERM)?;
-            environ.truncate(length + read);
-            if let Some(value) = value(&environ) {
-                return Ok(Named::read(value));
-            }
-            if read == 0 {
-                return Ok(Named::without(&environ));
-            }
+        // All of most environments, in one call.
+        const ENOUGH: usize = 16 << 10;
+        let mut environ = vec![0; ENOUGH];
+        let read = file.read(&mut environ).map_err(|_| Errno::EPERM)?;
+        environ.truncate(read);
+        if read == ENOUGH {
+            file.read_to_end(&mut environ).map_err(|_| Errno::EPERM)?;
         }
+        let named = match value(&environ, VRF_VARIABLE) {
+            Some(value) => Named::read(value),
+            None => Named::without(&environ),
+        };
+        let rules = value(&environ, RULES_VARIABLE);
+        Ok((named, rules.is_some_and(|rules| !rules.is_empty())))
     }
 
     /// Whether its program has more privileges than who has executed it (AT_SECURE in getauxval(3)).
@@ -232,13 +231,12 @@ impl Named {
     }
 }
 
-/// The value of the variable in as much of an environment, if all of it is there. Of a variable that is there twice, the
-/// first counts, as in the library.
-fn value(environ: &[u8]) -> Option<&[u8]> {
+/// The value of a variable in an environment. Of a variable that is there twice, the first counts, as in the library.
+fn value<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
     environ
         .split_inclusive(|&byte| byte == 0)
         .find_map(|string| {
-            let value = string.strip_prefix(VRF_VARIABLE.as_bytes())?;
+            let value = string.strip_prefix(name.as_bytes())?;
             value.strip_prefix(b"=")?.strip_suffix(&[0])
         })
 }
@@ -290,7 +288,7 @@ mod tests {
         let nobody = caller(&proc, 0);
         assert_eq!(nobody.netns(), Err(Errno::EPERM));
         assert_eq!(nobody.net_dev(), Err(Errno::EPERM));
-        assert_eq!(nobody.named(), Ok(Named::Unknown));
+        assert_eq!(nobody.named(), Ok((Named::Unknown, false)));
         assert!(nobody.owner().is_err_and(|errno| errno == Errno::EPERM));
     }
 
@@ -313,7 +311,8 @@ mod tests {
             (b"er process", Named::Unknown),
             (b"A=1\0VRFBIND_VRF=bl", Named::Unknown),
         ] {
-            let read = value(environ).map_or_else(|| Named::without(environ), Named::read);
+            let read =
+                value(environ, VRF_VARIABLE).map_or_else(|| Named::without(environ), Named::read);
             assert_eq!(read, named, "{}", environ.escape_ascii());
         }
     }

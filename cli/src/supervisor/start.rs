@@ -22,17 +22,18 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process;
 
-/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF.
+/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF, or
+/// nobody but the library where there are rules.
 /// Returns its PID.
 ///
 /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
 /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
-pub fn start(device: &DeviceName, io_uring: IoUring) -> Result<u32, Obstacle> {
+pub fn start(device: &DeviceName, io_uring: IoUring, has_rules: bool) -> Result<u32, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     let child = sys::fork_silently().map_err(|errno| cannot("clone", errno))?;
     let Some(child) = child else {
         drop(ours);
-        supervise(theirs, device);
+        supervise(theirs, device, has_rules);
     };
     drop(theirs);
     match hand_over(ours, io_uring) {
@@ -114,8 +115,8 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 // ---- In the supervisor's process ----
 
-fn supervise(link: OwnedFd, device: &DeviceName) -> ! {
-    let prepared = prepare(&link, device);
+fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
+    let prepared = prepare(&link, device, has_rules);
     let said = say(
         &link,
         prepared.as_ref().map_or_else(String::as_bytes, |_| READY),
@@ -131,6 +132,7 @@ fn supervise(link: OwnedFd, device: &DeviceName) -> ! {
 fn prepare(
     link: &OwnedFd,
     device: &DeviceName,
+    has_rules: bool,
 ) -> Result<(Supervisor, &'static OwnedFd), Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
@@ -140,7 +142,7 @@ fn prepare(
     raise_limits();
     let proc = detach(link)?;
     leave_room(&proc)?;
-    let supervisor = Supervisor::new(proc, device)?;
+    let supervisor = Supervisor::new(proc, device, has_rules)?;
     say(link, READY)?;
     let listener = sys::receive_descriptor(link).map_err(|errno| cannot("recvmsg", errno))?;
     // `vrfbind` could not install the filter, and says so itself.
