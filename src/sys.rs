@@ -248,18 +248,19 @@ pub fn abort() -> ! {
     unsafe { libc::abort() }
 }
 
-/// The environment of this process, as it is while this value lives: an array of strings with a NULL at its end.
+/// The environment of this process, as it is while this value lives: an array of strings with a NULL at its end, or NULL.
 pub struct Environment(Strings);
 
 impl Environment {
     /// In the constructor, where glibc has not set `environ` yet if ours is the first, but passes
-    /// `envp`. musl passes nothing, but has set `environ` long before (__dls3, ldso/dynlink.c).
+    /// `envp`. musl passes nothing, but has set `environ` long before (__dls3, ldso/dynlink.c). Neither is there
+    /// after clearenv(3) and dlopen(3): an empty one.
     ///
     /// # Safety
-    /// As for [`Environment::now`]; and if libc has no `environ` yet, `envp` is the environment.
-    pub unsafe fn at_load(envp: Strings) -> Self {
+    /// As for [`Environment::now`]; and `envp`, if libc passes it, is the environment, or NULL.
+    pub unsafe fn at_load(envp: Option<Strings>) -> Self {
         // SAFETY: as callers promise.
-        unsafe { Self::now() }.unwrap_or(Self(envp))
+        unsafe { Self::now() }.unwrap_or(Self(envp.unwrap_or(ptr::null())))
     }
 
     /// By libc's `environ`, if libc has one already.
@@ -279,6 +280,9 @@ impl Environment {
     #[inline(never)]
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
         let mut entry = self.0;
+        if entry.is_null() {
+            return None;
+        }
         loop {
             // SAFETY: `entry` points into the array, at or before the NULL at its end, and the array is as it was.
             let string = unsafe { *entry };
