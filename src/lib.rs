@@ -4,8 +4,8 @@
 //!
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST), in the ordinary order on
-//!    musl. It finds the functions that our exports hide ([`libc::original`]), reads the environment once ([`settings`]),
-//!    and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed environment will need
+//!    musl. It finds the functions that our exports hide ([`libc::original`]), reads the environment once ([`settings`]) and
+//!    the rules ([`list`]), and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed environment will need
 //!    ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us ([`libc::patch`]), and seals
 //!    the process if that is asked for too ([`rules::filter`]). Then it makes our data read-only (glibc only). What is looked
 //!    up is looked up here, and what our data says is written here. libc may not be initialised yet: no stdio, no malloc, and
@@ -26,14 +26,18 @@
 //!   is closed again.
 //! - bind() to a link-local address of a device that is not the socket's own opens a socket of its own, to ask the kernel
 //!   whether the device is in the VRF, and closes it again ([`sys::may_send_by`]).
+//! - Under rules, bind(), connect() and listen() ask a socket that they move what it is doing ([`sys::state`]); connect() makes
+//!   one forget the address that a connection which has failed has left; and `loopback auto` opens a socket of its own, to
+//!   ask whether the VRF has an address, and closes it again.
 //! - A line goes to stderr, where that neither blocks nor kills ([`log::Line::write_to_stderr`]): the first time that a bind()
-//!   is refused because of its address's device ([`log::outside`]); and each time that a sealed process executes a program
+//!   is refused because of its address's device ([`log::outside`]); the first time that a call is because its socket cannot
+//!   be moved ([`log::not_moved`]); and each time that a sealed process executes a program
 //!   which the library will not serve ([`exec::program`]).
 //! - A line goes to the log, if there is one: for each socket that gets a device or fails, and for what stderr is told. Its
 //!   file is opened and closed again.
 //!
-//! What is written after the constructor lies in mappings of their own: the memory for execve, and the word that says that
-//! stderr has been told of a bind().
+//! What is written after the constructor lies in mappings of their own: the memory for execve, and the words that say what
+//! stderr has been told. The rules lie in one that is read-only ([`list`]).
 //!
 //! A hook that is called before step 2 (glibc honours one DF_1_INITFIRST per process; another object may own it and open
 //! sockets in a constructor) finds and reads for itself, and an execve prepares for itself. Doing that twice is harmless:
@@ -43,8 +47,8 @@
 //! lint` looks for circles. The environment is read in `settings` only. A safe function is sound whatever it is passed; what
 //! is not is an `unsafe fn`. Unsafe code is allowed where memory is not ours: in `sys` (the kernel's, libc's and the
 //! program's), `libc` (ld.so's, and code), `exec` (the environment of a program, and memory of no type), `arch` (registers,
-//! the stack), and `hooks` (pointers of the program's). Elsewhere it is in [`load`] and what it calls here, in
-//! `settings::early` and in `log::path`, and in the names of exported symbols.
+//! the stack), and `hooks` and `moving` (pointers of the program's). Elsewhere it is in [`load`] and what it calls here, in
+//! `settings::early`, in `log::path` and in `list`, and in the names of exported symbols.
 #![cfg_attr(not(test), no_std)]
 // The unit tests run without the constructor and the exports, from which all else is reached; on an
 // architecture that is not known nothing is patched.
@@ -90,10 +94,7 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     let envp = objects.is_glibc.then_some(envp);
     // SAFETY: what changes the environment in another thread while a library is loaded breaks getenv(3) there as well.
     let environment = unsafe { sys::Environment::at_load(envp) };
-    let options = settings::read(&environment).unwrap_or_else(|line| {
-        settings::complain(line);
-        Options::default()
-    });
+    let options = settings::read(&environment, settings::complain).unwrap_or_default();
     if settings::vrf() != rules::socket::Setting::Inert {
         // An invalid setting refuses sockets, to libc's own callers and to children too.
         // SAFETY: this is the one call, and the objects are those that `find` has found.

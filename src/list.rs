@@ -28,24 +28,32 @@ pub fn get() -> Option<&'static List> {
     unsafe { LIST.load(Ordering::Acquire).as_ref() }
 }
 
-/// Reads what the variable says. An error: the line to be said, without its end.
-pub fn read(value: &[u8]) -> Result<(), Line> {
+/// Reads what the variable says. None: it is invalid, of which `complain` gets the line, without its end.
+pub fn read(value: &[u8], complain: fn(Line)) -> Option<()> {
     if value.first() != Some(&b'/') {
-        return parse(value)
-            .map_err(|why| complaint(b"", &why))
-            .and_then(|list| publish(&list).map_err(|errno| failure(b"", b"mmap()", errno)));
+        return take(b"", value, complain);
     }
-    let unreadable = |errno| failure(value, b"reading it", errno);
-    let mut memory = sys::Mapping::new(LARGEST + 1).map_err(unreadable)?;
-    let length = read_file(value, memory.bytes()).map_err(unreadable)?;
+    let unreadable = |errno| complain(failure(value, b"reading it", errno));
+    let mut memory = sys::Mapping::new(LARGEST + 1).map_err(unreadable).ok()?;
+    let length = read_file(value, memory.bytes()).map_err(unreadable).ok()?;
     let text = memory.bytes().get(..length).unwrap_or_default();
     if text.len() > LARGEST {
         let mut line = begin(value);
         line.text(b": it has more than 16384 bytes");
-        return Err(line);
+        complain(line);
+        return None;
     }
-    let list = parse(text).map_err(|why| complaint(value, &why))?;
-    publish(&list).map_err(unreadable)
+    take(value, text, complain)
+}
+
+/// Publishes the list that the text is.
+fn take(path: &[u8], text: &[u8], complain: fn(Line)) -> Option<()> {
+    let list = parse(text)
+        .map_err(|why| complain(complaint(path, &why)))
+        .ok()?;
+    publish(&list)
+        .map_err(|errno| complain(failure(path, b"mmap()", errno)))
+        .ok()
 }
 
 /// Reads a file, as far as it fits. Returns how many bytes that are.

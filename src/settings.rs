@@ -68,27 +68,30 @@ fn early() -> Setting {
     let Some(environment) = (unsafe { Environment::now() }) else {
         return Setting::Invalid;
     };
-    if read(&environment).is_err() {
+    // The constructor complains.
+    if read(&environment, |_| ()).is_none() {
         return Setting::Invalid;
     }
     vrf()
 }
 
-/// Reads the environment and publishes the VRF and its rules. An error is the line that says what is invalid.
-pub fn read(environment: &Environment) -> Result<Options<'_>, Line> {
-    let settings = parse(environment).map_err(|invalid| complaint(&invalid));
-    let settings = settings.and_then(|(vrf, options)| match (vrf, options.rules) {
-        (Setting::Device(_), Some(rules)) => list::read(rules).map(|()| (vrf, options)),
-        _ => Ok((vrf, options)),
+/// Reads the environment and publishes the VRF and its rules. None: something is invalid, of which `complain` gets the line.
+pub fn read(environment: &Environment, complain: fn(Line)) -> Option<Options<'_>> {
+    let settings = parse(environment)
+        .map_err(|invalid| complain(complaint(&invalid)))
+        .ok();
+    let settings = settings.filter(|(vrf, options)| match (vrf, options.rules) {
+        (Setting::Device(_), Some(rules)) => list::read(rules, complain).is_some(),
+        _ => true,
     });
     let state = match settings {
-        Ok((Setting::Inert, _)) => STATE_INERT,
-        Ok((Setting::Default, _)) => STATE_DEFAULT,
-        Ok((Setting::Device(name), _)) => {
+        Some((Setting::Inert, _)) => STATE_INERT,
+        Some((Setting::Default, _)) => STATE_DEFAULT,
+        Some((Setting::Device(name), _)) => {
             store(name);
             STATE_DEVICE
         }
-        Ok((Setting::Invalid, _)) | Err(_) => STATE_INVALID,
+        Some((Setting::Invalid, _)) | None => STATE_INVALID,
     };
     INFO.state.store(state, Ordering::Release);
     settings.map(|(_, options)| options)

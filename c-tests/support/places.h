@@ -3,9 +3,11 @@
  *
  *   prod  10.1.1.1/24   fd01::1/64
  *   mgmt  10.99.0.1/24  fd99::1/64
+ *   home  10.22.1.1/24  fd22::1/64    in the default VRF
  *   lo    127.0.0.1/8   ::1
  *
- * On the vrf tier both are VRFs, on the others ends of veth pairs.
+ * On the vrf tier prod and mgmt are VRFs; on the others, and without the library, whose sockets would not get there, they
+ * are ends of veth pairs.
  */
 #ifndef PLACES_H
 #define PLACES_H
@@ -15,7 +17,7 @@
 
 static inline void add_place(const char *name, int number, const char *table)
 {
-	if (tier_is("vrf"))
+	if (table && tier_is("vrf") && world == PRELOADED)
 		command("ip link add %s type vrf table %s", name, table);
 	else
 		command("ip link add %s type veth peer name %s-peer && ip link set %s-peer up", name,
@@ -29,6 +31,7 @@ static inline void own_places(void)
 	own_netns();
 	add_place("prod", 1, "11");
 	add_place("mgmt", 99, "99");
+	add_place("home", 22, NULL);
 }
 
 /* Where a socket is in the world of the library; without it, on no device. */

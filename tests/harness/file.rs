@@ -39,7 +39,7 @@ const IMPORTS: [&str; 9] = [
 const OLDEST_GLIBC: (u32, u32) = (2, 31);
 
 /// The largest the file may be, in bytes.
-const LARGEST: u64 = 32 * 1024;
+const LARGEST: u64 = 48 * 1024;
 
 pub fn trials(place: &Arc<Place>) -> Vec<Trial> {
     type Check = fn(&Place) -> Result<(), Failed>;
@@ -50,7 +50,7 @@ pub fn trials(place: &Arc<Place>) -> Vec<Trial> {
             "needs no symbol newer than glibc 2.31 and no library but libc",
             needs,
         ),
-        ("is at most 32 KiB", size),
+        ("is at most 48 KiB", size),
     ];
     let mut trials: Vec<_> = checks
         .into_iter()

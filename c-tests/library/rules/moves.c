@@ -14,7 +14,7 @@
 #define RULES \
 	"VRFBIND_RULES=bind tcp *:5380 mgmt; bind 10.99.0.0/16 mgmt; bind udp *:5353-5354 lo\n" \
 	"connect 10.99.0.0/16 mgmt # and nothing else\n" \
-	"connect [fd99::]/16 mgmt; bind tcp *:22 default; connect 10.1.1.22 default; loopback lo"
+	"connect [fd99::]/16 mgmt; bind tcp *:22 default; connect 10.22.0.0/16 default; loopback lo"
 
 struct use {
 	const char *ip;
@@ -83,11 +83,11 @@ static void connect_moves(void)
 		{ "fd01::2", SOCK_DGRAM, 53, "prod" },
 		{ "127.0.0.53", SOCK_DGRAM, 53, "lo" },
 		{ "::1", SOCK_DGRAM, 53, "lo" },
-		{ "10.1.1.22", SOCK_DGRAM, 53, "" },
+		{ "10.22.1.2", SOCK_DGRAM, 53, "" },
 		{ "10.99.1.2", SOCK_STREAM, 53, "mgmt" },
 		{ "fd99::2", SOCK_STREAM, 53, "mgmt" },
 		{ "10.1.1.2", SOCK_STREAM, 53, "prod" },
-		{ "10.1.1.22", SOCK_STREAM, 53, "" },
+		{ "10.22.1.2", SOCK_STREAM, 53, "" },
 	};
 
 	own_places();
