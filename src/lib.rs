@@ -5,8 +5,8 @@
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST), in the ordinary order on
 //!    musl. It finds the functions that our exports hide ([`libc::original`]), reads the environment once ([`settings`]) and
-//!    the rules ([`list`]), and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed environment will need
-//!    ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us ([`libc::patch`]), and seals
+//!    the rules ([`list`]), and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed
+//!    environment will need ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us ([`libc::patch`]), and seals
 //!    the process if that is asked for too ([`rules::filter`]). Then it makes our data read-only (glibc only). What is looked
 //!    up is looked up here, and what our data says is written here. libc may not be initialised yet: no stdio, no malloc, and
 //!    on glibc `environ` is still NULL.
