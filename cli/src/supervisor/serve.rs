@@ -5,7 +5,7 @@ use crate::sys::{self, Call};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use rules::DeviceName;
 use rules::request::Vrf;
 use std::ffi::{OsStr, OsString};
@@ -203,8 +203,7 @@ fn has_ended(listener: &OwnedFd, timeout: PollTimeout) -> bool {
 /// around us); if to this device, all is well.
 fn bind(socket: &OwnedFd, device: &DeviceName) -> Result<(), Errno> {
     let name = OsStr::from_bytes(device.as_bytes()).to_owned();
-    match setsockopt(socket, sockopt::BindToDevice, &name) {
-        Err(Errno::EPERM) if getsockopt(socket, sockopt::BindToDevice)? == name => Ok(()),
-        result => result,
-    }
+    let result = setsockopt(socket, sockopt::BindToDevice, &name);
+    let result = result.map_err(|errno| errno as i32);
+    rules::socket::is_bound(result, || sys::is_on(socket, device)).map_err(Errno::from_raw)
 }
