@@ -107,6 +107,7 @@ per_call() {
 	for kind in socket bind connect; do
 		call_ways "$kind" "$count"
 		under_ip "$bin/calls" "$device" "$kind${address:+:$address}" "$count"
+		under_supervisor 'libvrfbind, under vrfbind exec' "$bin/calls" "$device" "$kind${address:+:$address}" "$count"
 		under_supervisor 'supervised (a static program)' "$bin/calls-static" "$device" "$kind${address:+:$address}" "$count"
 		measure "calls-$kind" "$bin/paired" -a "$(rounds "$number")"
 	done
@@ -208,13 +209,19 @@ ready_sleep() { [ "$(cat "/proc/$running/comm")" = sleep ] && sleeps "$running";
 ready_dnsmasq() { grep -qs 'started, version' "$log" && sleeps "$running"; }
 # Its one socket is there, and both of its processes are waiting.
 ready_radvd() {
-	local child
-	child=$(cat "/proc/$running/task/$running/children")
-	[ -n "$child" ] && [ "$(wc -l </proc/net/raw6)" -gt 1 ] && sleeps "$running" && sleeps "${child% }"
+	local child own=''
+	[ "$(wc -l </proc/net/raw6)" -gt 1 ] && sleeps "$running" || return
+	# shellcheck disable=SC2013  # one line of words
+	for child in $(cat "/proc/$running/task/$running/children"); do
+		sleeps "$child" || return
+		[ "$(cat "/proc/$child/comm")" != radvd ] || own=yes
+	done
+	[ -n "$own" ]
 }
 ready_charon-cmd() { grep -qs 'sending packet' "$scratch/charon.log" && sleeps "$running"; }
 
-# memory VARIABLE... PROGRAM... - kB of private dirty memory, and of PSS, of a program that runs, with its children
+# memory VARIABLE... PROGRAM... - kB of private dirty memory, and of PSS, of a program that runs, with its children, of which
+# the supervisor is one
 memory() {
 	local pid
 	rm -f "$log" "$scratch/charon.log"
@@ -257,7 +264,7 @@ all_memory() {
 		dnsmasq) words=("$bin/dnsmasq" --no-daemon --conf-file=/dev/null --interface=blue --bind-dynamic --no-resolv
 			--dhcp-range=10.10.1.100,10.10.1.199 "--dhcp-leasefile=$scratch/leases") ;;
 		radvd) words=("$bin/radvd" --nodaemon --logmethod stderr --config "$scratch/radvd.conf" --pidfile "$scratch/radvd.pid") ;;
-		charon-cmd) words=("STRONGSWAN_CONF=$scratch/strongswan.conf" "$bin/charon-cmd"
+		charon-cmd) words=(/usr/bin/env "STRONGSWAN_CONF=$scratch/strongswan.conf" "$bin/charon-cmd"
 			--host 10.10.1.77 --identity nobody --profile ikev2-eap) ;;
 		esac
 		nothing "${words[@]}"
@@ -266,6 +273,8 @@ all_memory() {
 		under_sealed "${words[@]}"
 		under_exports "${words[@]}"
 		under_others "${words[@]}"
+		under_seal_alone "${words[@]}"
+		under_supervisor 'vrfbind exec (supervised)' "${words[@]}"
 		measure "memory-$daemon" take_turns "$(rounds 31)" memory
 	done
 	device=lo

@@ -64,8 +64,9 @@ pub fn bind_or_is_bound(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
 /// Whether the socket is on the device of this name, be it an alternative one (since Linux 5.5), which getsockopt(2) does
 /// not say.
 fn is_on(fd: c_int, device: &DeviceName) -> bool {
-    bound_device(fd) == Ok(Some(*device))
-        || bound_index(fd).is_some_and(|index| device_index(fd, device) == Ok(index))
+    let has_number =
+        |index| domain(fd).and_then(|domain| device_index(domain, device)) == Ok(index);
+    bound_device(fd) == Ok(Some(*device)) || bound_index(fd).is_some_and(has_number)
 }
 
 /// The device of the socket, if it has one. ENODEV: it had one, which has been deleted since; the
@@ -106,20 +107,21 @@ pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
     result.map(|_| ())
 }
 
-/// The name of the device of number `index` in the network namespace of the socket (netdevice(7)).
-pub fn device_name(fd: c_int, index: u32) -> Result<DeviceName, Errno> {
-    interface(fd, libc::SIOCGIFNAME, [0; NAME_SIZE], index)
+/// The name of the device of number `index` in the network namespace of the process (netdevice(7)).
+pub fn device_name(index: u32) -> Result<DeviceName, Errno> {
+    interface(libc::AF_INET6, libc::SIOCGIFNAME, [0; NAME_SIZE], index)
         .map(|(name, _)| DeviceName::from_padded(name))
 }
 
-/// The number of the device that has this name, or this alternative name.
-fn device_index(fd: c_int, device: &DeviceName) -> Result<u32, Errno> {
-    interface(fd, libc::SIOCGIFINDEX, *device.padded(), 0).map(|(_, index)| index)
+/// The number of the device that has this name, or this alternative name, there.
+fn device_index(domain: c_int, device: &DeviceName) -> Result<u32, Errno> {
+    interface(domain, libc::SIOCGIFINDEX, *device.padded(), 0).map(|(_, index)| index)
 }
 
-/// SIOCGIFNAME or SIOCGIFINDEX, which writes the name or the number.
+/// SIOCGIFNAME or SIOCGIFINDEX, which writes the name or the number. By a socket of our own: what the program does to its
+/// descriptors meanwhile, another ioctl(2) of this number must not be made.
 fn interface(
-    fd: c_int,
+    domain: c_int,
     request: libc::c_ulong,
     name: [u8; NAME_SIZE],
     index: u32,
@@ -136,8 +138,11 @@ fn interface(
         index,
         rest: [0; 5],
     };
+    let fd = socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
     // SAFETY: the kernel reads and writes a struct ifreq, which is no larger.
-    unsafe { syscall!(Sysno::ioctl, fd, request, &raw mut interface) }?;
+    let result = unsafe { syscall!(Sysno::ioctl, fd, request, &raw mut interface) };
+    close(fd);
+    result?;
     let _ = interface.rest;
     Ok((interface.name, interface.index))
 }
@@ -275,18 +280,19 @@ pub fn abort() -> ! {
     unsafe { libc::abort() }
 }
 
-/// The environment of this process, as it is while this value lives: an array of strings with a NULL at its end.
+/// The environment of this process, as it is while this value lives: an array of strings with a NULL at its end, or NULL.
 pub struct Environment(Strings);
 
 impl Environment {
     /// In the constructor, where glibc has not set `environ` yet if ours is the first, but passes
-    /// `envp`. musl passes nothing, but has set `environ` long before (__dls3, ldso/dynlink.c).
+    /// `envp`. musl passes nothing, but has set `environ` long before (__dls3, ldso/dynlink.c). Neither is there
+    /// after clearenv(3) and dlopen(3): an empty one.
     ///
     /// # Safety
-    /// As for [`Environment::now`]; and if libc has no `environ` yet, `envp` is the environment.
-    pub unsafe fn at_load(envp: Strings) -> Self {
+    /// As for [`Environment::now`]; and `envp`, if libc passes it, is the environment, or NULL.
+    pub unsafe fn at_load(envp: Option<Strings>) -> Self {
         // SAFETY: as callers promise.
-        unsafe { Self::now() }.unwrap_or(Self(envp))
+        unsafe { Self::now() }.unwrap_or(Self(envp.unwrap_or(ptr::null())))
     }
 
     /// By libc's `environ`, if libc has one already.
@@ -306,6 +312,9 @@ impl Environment {
     #[inline(never)]
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
         let mut entry = self.0;
+        if entry.is_null() {
+            return None;
+        }
         loop {
             // SAFETY: `entry` points into the array, at or before the NULL at its end, and the array is as it was.
             let string = unsafe { *entry };
@@ -595,7 +604,7 @@ fn is_answered(errno: c_int) -> bool {
 /// program by a filter. Other threads are not sealed, so there should be none yet.
 pub fn install_seal() -> Result<(), Errno> {
     const SEAL: [filter::Instruction; filter::LENGTH] =
-        filter::filter(filter::Stranger::Refused, filter::IoUring::Refused);
+        filter::filter(filter::UnmarkedSocket::Deny, filter::IoUring::Deny);
     if !filter::IS_KNOWN {
         return Err(Errno::ENOSYS);
     }
@@ -719,9 +728,9 @@ unsafe fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
     protect(executable | libc::PROT_WRITE)?;
     let to = ptr::with_exposed_provenance_mut::<u8>(address);
     // SAFETY: writable now, and as callers promise as long as `code`, with nobody in there.
-    unsafe { ptr::copy_nonoverlapping(code.as_ptr(), to, code.len()) };
-    // SAFETY: it can be read.
-    unsafe { flush_instructions(address, code.len()) };
+    let to = unsafe { core::slice::from_raw_parts_mut(to, code.len()) };
+    to.copy_from_slice(code);
+    flush_instructions(to);
     // The code is there, whether or not the page can be made what it was: nothing allows this and
     // refuses that.
     let _ = protect(executable);
@@ -729,18 +738,13 @@ unsafe fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
 }
 
 /// x86 keeps its instruction cache coherent. On an architecture that we do not know no code is written.
-///
-/// # Safety
-/// None.
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
-unsafe fn flush_instructions(_address: usize, _length: usize) {}
+fn flush_instructions(_code: &[u8]) {}
 
-/// # Safety
-/// There is readable memory.
 #[cfg(target_arch = "aarch64")]
-unsafe fn flush_instructions(address: usize, length: usize) {
+fn flush_instructions(code: &[u8]) {
     // No cache line is shorter than four bytes.
-    for line in (address..address + length).step_by(4) {
+    for line in code.iter().step_by(4).map(ptr::from_ref) {
         // SAFETY: cleaning and invalidating cache lines of readable memory changes nothing else; Linux
         // allows it in user space (SCTLR_EL1.UCI).
         unsafe {
@@ -750,13 +754,11 @@ unsafe fn flush_instructions(address: usize, length: usize) {
 }
 
 /// Of all harts: another one may run the thread next (riscv_flush_icache(2), Linux 4.15).
-///
-/// # Safety
-/// None.
 #[cfg(target_arch = "riscv64")]
-unsafe fn flush_instructions(address: usize, length: usize) {
+fn flush_instructions(code: &[u8]) {
+    let code = code.as_ptr_range();
     // SAFETY: reads and writes nothing.
-    let _ = unsafe { syscall!(Sysno::riscv_flush_icache, address, address + length, 0) };
+    let _ = unsafe { syscall!(Sysno::riscv_flush_icache, code.start, code.end, 0) };
 }
 
 /// The value of `entry`, if it is the same variable as `other`, NAME=VALUE. Reads no further than it must.

@@ -21,7 +21,7 @@ use crate::program::{self, Program};
 use crate::supervisor::{self, Obstacle};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
-use rules::filter::{IoUring, Stranger};
+use rules::filter::{IoUring, UnmarkedSocket};
 use rules::request::Vrf;
 use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
@@ -242,15 +242,15 @@ fn supervise(args: &Args, program: &Program, device: &DeviceName) -> Result<Opti
 
 fn io_uring(args: &Args) -> IoUring {
     if args.allow_io_uring {
-        IoUring::Allowed
+        IoUring::Allow
     } else {
-        IoUring::Refused
+        IoUring::Deny
     }
 }
 
 /// Seals this process, or says what is in the way.
 pub fn seal(io_uring: IoUring) -> Result<(), Obstacle> {
-    sys::seal(&rules::filter::filter(Stranger::Refused, io_uring))
+    sys::seal(&rules::filter::filter(UnmarkedSocket::Deny, io_uring))
         .map_err(|errno| format!("prctl(PR_SET_SECCOMP): {}", errno.desc()))?;
     // What counts is what the kernel does now.
     if sys::around() == Around::Seal {
