@@ -67,11 +67,14 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
 }
 
 /// What becomes of an attempt in a child.
+#[allow(unsafe_code)]
 fn in_a_child(attempt: impl FnOnce() -> Result<(), Obstacle>) -> Result<(), Obstacle> {
     const SUCCESS: &str = "success";
     let cannot = |error: &dyn std::fmt::Display| format!("it cannot be tried: {error}");
     let (mut ours, mut theirs) = UnixStream::pair().map_err(|error| cannot(&error))?;
-    let Some(child) = sys::fork().map_err(|errno| cannot(&errno.desc()))? else {
+    // SAFETY: `check` starts no thread.
+    let child = unsafe { sys::fork() }.map_err(|errno| cannot(&errno.desc()))?;
+    let Some(child) = child else {
         drop(ours);
         let result = attempt();
         let said = result.as_ref().map_or_else(String::as_str, |()| SUCCESS);
