@@ -206,7 +206,7 @@ resolvers() {
 	with_file 'hosts: files sss' /etc/nsswitch.conf "$command" check >"$scratch/said"
 	has_line '^warn  names: .*sssd'
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check >"$scratch/said"
-	has_line "^warn  names: /etc/resolv.conf has the server 127.0.0.53, on this host's loopback, which a socket in a VRF"
+	has_line "^warn  names: /etc/resolv.conf has the server 127.0.0.53, on this host's loopback, which answers no socket in a VRF"
 	not grep -q '^ok    names' "$scratch/said"
 	# From lo it is reached.
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check --any-device lo >"$scratch/said"
@@ -314,7 +314,7 @@ loopback() {
 	printf '%s\n' interface=br-blue bind-interfaces >"$scratch/dnsmasq.conf"
 	[ "$(cannot_bind 127.0.0.1 0 blue)" = EADDRNOTAVAIL ]
 	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
-	has_line "^warn  127.0.0.1: $scratch/dnsmasq.conf will want it, .*ip addr add 127.0.0.1/8 dev blue\$"
+	has_line "^warn  127.0.0.1: $scratch/dnsmasq.conf will want it, .*ip addr add 127.0.0.1/8 dev blue lets it be bound;"
 	echo except-interface=lo >>"$scratch/dnsmasq.conf"
 	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
 	not grep -q '^warn  127' "$scratch/said"
@@ -326,12 +326,52 @@ loopback() {
 	# The remedies are ones.
 	[ "$(cannot_bind ::1 0 blue)" = EADDRNOTAVAIL ]
 	ends 0 "$command" check blue dnsmasq --listen-address=::1
-	remedy=$(sed -n 's/^warn  ::1: the command line will want it, .*; \(ip addr add .*\)/\1/p' "$scratch/said")
+	remedy=$(sed -n 's/^warn  ::1: the command line will want it, .*; \(ip addr add .*\) lets it be bound.*/\1/p' "$scratch/said")
 	$remedy
 	[ "$(cannot_bind ::1 0 blue)" = binds ]
 	ends 0 "$command" check blue dnsmasq --listen-address=::1
 	has_line '^ok    ::1: is an address of blue'
 	ip address delete ::1/128 dev blue
+}
+
+# asks ADDRESS SERVER CLIENT - whether a UDP socket on the device SERVER, bound to ADDRESS, is heard and answers one on CLIENT
+asks() {
+	"$python" - "$@" <<-'END'
+		import socket, sys
+		def on(device):
+		    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		    one.setsockopt(socket.SOL_SOCKET, 25, device.encode())
+		    one.settimeout(2)
+		    return one
+		server, client = on(sys.argv[2]), on(sys.argv[3])
+		server.bind((sys.argv[1], 5353))
+		try:
+		    client.sendto(b"question", server.getsockname())
+		    server.sendto(b"answer", server.recvfrom(100)[1])
+		    print(client.recv(100).decode())
+		except OSError:
+		    print("no answer")
+	END
+}
+
+# The table local comes before those of the VRFs, unless somebody moves it.
+reached_loopback() {
+	[ "$(asks 127.0.0.53 lo lo)" = answer ]
+	[ "$(asks 127.0.0.53 lo blue)" = 'no answer' ]
+	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
+	has_line "^warn  names: .*server 127.0.0.53, on this host's loopback, which answers no socket in blue"
+	ip address add 127.0.0.53/8 dev blue
+	[ "$(asks 127.0.0.53 blue blue)" = 'no answer' ]
+	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
+	has_line "^warn  names: .*server 127.0.0.53, on this host's loopback"
+	local remedy
+	remedy=$(sed -n 's/^ok    127.0.0.1: .* after that of the VRFs: \(ip rule add .*\)/\1/p' "$scratch/said")
+	trap 'ip rule add pref 0 table local; ip rule del pref 32765; ip address delete 127.0.0.53/8 dev blue' EXIT
+	eval "$remedy"
+	[ "$(asks 127.0.0.53 blue blue)" = answer ]
+	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
+	not grep -q "this host's loopback" "$scratch/said"
+	has_line '^ok    127.0.0.1: .* lets it be bound$'
 }
 
 rival() {
@@ -362,7 +402,7 @@ apparmor() {
 }
 
 plan=14
-[ "$tier" != vrf ] || plan=$((plan + 4))
+[ "$tier" != vrf ] || plan=$((plan + 5))
 echo "1..$plan"
 can_namespace=''
 ! unshare --net --mount true 2>/dev/null || can_namespace=1
@@ -385,6 +425,7 @@ root_only 'an unprivileged user has the same, and is told what ip vrf exec would
 if [ "$tier" = vrf ]; then
 	point "the VRF's table, devices and addresses are those that ip shows; one that is down is a failure" the_vrf
 	point '127.0.0.1 is a warning for a configuration that will want it, in a VRF without it' loopback
+	point 'what answers on the loopback is told from what does not' reached_loopback
 	point 'ip vrf exec lacks nothing for root, and does for others' rival
 	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
 		point 'an AppArmor profile that does not let the library be mapped is a warning' apparmor

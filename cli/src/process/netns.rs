@@ -15,6 +15,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use nix::errno::Errno;
@@ -45,6 +46,36 @@ impl Netns {
             links.0.insert(index, link);
         })?;
         Ok(links)
+    }
+
+    /// Whether the rule of the table "local" (ip-rule(8)) comes before that of the VRFs, as it does until somebody moves it.
+    /// Then a loopback address leads to lo, also from a socket in a VRF that has this address.
+    pub fn is_local_first(&self, family: AddressFamily) -> Result<bool, Errno> {
+        const RT_TABLE_LOCAL: u32 = 255;
+        let netlink = self.netlink(SockProtocol::NetlinkRoute)?;
+        let mut request = RuleMessage::default();
+        request.header.family = (family as i32 as u8).into();
+        let (mut local, mut vrfs) = (u32::MAX, u32::MAX);
+        dump(&netlink, RouteNetlinkMessage::GetRule(request), |message| {
+            let RouteNetlinkMessage::NewRule(rule) = message else {
+                return;
+            };
+            let (mut priority, mut table, mut is_of_vrfs) = (0, rule.header.table.into(), false);
+            for attribute in rule.attributes {
+                match attribute {
+                    RuleAttribute::Priority(number) => priority = number,
+                    RuleAttribute::Table(number) => table = number,
+                    RuleAttribute::L3MDev(is) => is_of_vrfs = is,
+                    _ => {}
+                }
+            }
+            if is_of_vrfs {
+                vrfs = vrfs.min(priority);
+            } else if table == RT_TABLE_LOCAL {
+                local = local.min(priority);
+            }
+        })?;
+        Ok(local < vrfs)
     }
 
     /// The IP sockets that have a port or a protocol, which is all that sock_diag(7) shows: not one that

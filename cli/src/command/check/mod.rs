@@ -131,10 +131,11 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
         );
     }
     vrf_support(findings, links.as_ref().ok());
+    let mut reached = Vec::new();
     if let Some(device) = device {
         the_device(findings, device, args.any_device);
         if let Ok(links) = &links {
-            devices_and_addresses(findings, links, device, &args.command);
+            reached = devices_and_addresses(findings, links, device, &args.command);
         }
     }
     sysctls(findings);
@@ -162,7 +163,7 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
     if let Some(command) = args.command.first() {
         the_program(findings, command, library.as_deref(), supervised);
     }
-    resolvers(findings, device, Path::new("/"));
+    resolvers(findings, device, &reached, Path::new("/"));
     udp_ports(findings, device);
     ip_vrf_exec(findings);
 }

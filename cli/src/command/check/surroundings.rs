@@ -10,7 +10,13 @@ use std::net::IpAddr;
 use std::path::Path;
 
 /// Names that another process looks up, in the VRF of that process, and a server that is not where it seems to be.
-pub(super) fn resolvers(findings: &mut Findings, device: Option<&DeviceName>, root: &Path) {
+/// `reached` are the device's own addresses.
+pub(super) fn resolvers(
+    findings: &mut Findings,
+    device: Option<&DeviceName>,
+    reached: &[String],
+    root: &Path,
+) {
     let switch = file::read(&root.join("etc/nsswitch.conf")).unwrap_or_default();
     let hosts = switch
         .lines()
@@ -32,7 +38,8 @@ pub(super) fn resolvers(findings: &mut Findings, device: Option<&DeviceName>, ro
     }
     let resolv = file::read(&root.join("etc/resolv.conf")).unwrap_or_default();
     let is_loopback = device.is_some_and(|device| device.as_bytes() == b"lo");
-    let server = loopback_server(&resolv).filter(|_| !is_loopback);
+    let is_reached = |server: &str| is_loopback || reached.iter().any(|own| own == server);
+    let server = loopback_server(&resolv).filter(|server| !is_reached(server));
     if !found.is_empty() {
         findings.warn(
             "names",
@@ -44,8 +51,8 @@ pub(super) fn resolvers(findings: &mut Findings, device: Option<&DeviceName>, ro
         findings.warn(
             "names",
             format!(
-                "/etc/resolv.conf has the server {server}, on this host's loopback, which a socket in {vrf} does not \
-                 reach: lookups there fail; name another server, or let one listen on {server} in {vrf}"
+                "/etc/resolv.conf has the server {server}, on this host's loopback, which answers no socket in {vrf}: \
+                 lookups there fail; name another server"
             ),
         );
     }

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::output::text;
-use crate::process::netns::Links;
+use crate::process::netns::{Links, Netns};
 use crate::{file, sys};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
@@ -32,14 +32,17 @@ pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool
     }
 }
 
+/// Returns the addresses that sockets on the device reach, of its own.
 pub(super) fn devices_and_addresses(
     findings: &mut Findings,
     links: &Links,
     device: &DeviceName,
     command: &[OsString],
-) {
+) -> Vec<String> {
     let name = text(device.as_bytes());
-    let Some(link) = links.get(&name) else { return };
+    let Some(link) = links.get(&name) else {
+        return Vec::new();
+    };
     let is_vrf = link.table.is_some();
     if let Some(table) = link.table {
         findings.ok(
@@ -92,26 +95,45 @@ pub(super) fn devices_and_addresses(
             format!("on {}: {}", inside.join(", "), addresses.join(", ")),
         );
     }
-    for (loopback, length) in [("127.0.0.1", 8), ("::1", 128)] {
-        if addresses.iter().any(|address| address == loopback) {
-            findings.ok(loopback, format!("is an address of {name}"));
-        } else if !is_vrf {
-            // It is looked up in the main table, where it is lo's.
-            let found = format!(
-                "can be bound, {name} being no VRF; only sockets without a device, or on lo, reach it"
-            );
-            findings.ok(loopback, found);
+    let mut reached = Vec::new();
+    for (loopback, length, family) in [
+        ("127.0.0.1", 8, AddressFamily::Inet),
+        ("::1", 128, AddressFamily::Inet6),
+    ] {
+        let has_it = addresses.iter().any(|address| address == loopback);
+        // What is not known is said as for a machine where nobody has moved the rule.
+        let is_local_first = is_vrf && Netns::Ours.is_local_first(family).unwrap_or(true);
+        let but = if is_local_first {
+            let ip = if family == AddressFamily::Inet {
+                "ip"
+            } else {
+                "ip -6"
+            };
+            format!(
+                "; sockets in {name} reach it there only when the rule of the table local comes after that of the \
+                 VRFs: {ip} rule add pref 32765 table local; {ip} rule del pref 0"
+            )
         } else {
-            let fails = format!(
-                "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; ip addr add \
-                 {loopback}/{length} dev {name}"
-            );
-            match &wants_loopback(command, loopback)[..] {
-                [who, ..] => findings.warn(loopback, format!("{who} will want it, and {fails}")),
-                [] => findings.ok(loopback, format!("nothing is seen that wants it; {fails}")),
-            }
+            let of_family = |address: &&String| address.contains(':') == loopback.contains(':');
+            reached.extend(addresses.iter().filter(of_family).cloned());
+            String::new()
+        };
+        let fails = format!(
+            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; ip addr add {loopback}/{length} \
+             dev {name} lets it be bound{but}"
+        );
+        match &wants_loopback(command, loopback)[..] {
+            _ if has_it => findings.ok(loopback, format!("is an address of {name}{but}")),
+            // It is looked up in the main table, where it is lo's.
+            _ if !is_vrf => findings.ok(
+                loopback,
+                format!("can be bound, {name} being no VRF, and nothing reaches it there"),
+            ),
+            [who, ..] => findings.warn(loopback, format!("{who} will want it, and {fails}")),
+            [] => findings.ok(loopback, format!("nothing is seen that wants it; {fails}")),
         }
     }
+    reached
 }
 
 /// Which arguments, or files that they name, speak of this loopback address; and dnsmasq's `bind-interfaces`, which adds
