@@ -173,9 +173,8 @@ pub fn socket(
     line.text(via.as_bytes());
     line.text(b" family=");
     line.number(family);
-    // Without SOCK_NONBLOCK and SOCK_CLOEXEC.
     line.text(b" type=");
-    line.number(sock_type & 0xf);
+    line.number(rules::socket::plain_type(sock_type));
     line.text(b" fd=");
     line.number(result.unwrap_or(-1));
     line.text(b" device=");

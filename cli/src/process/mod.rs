@@ -27,6 +27,7 @@ use crate::sys::Around;
 use crate::{library, supervisor};
 pub use directory::{Directory, MOST};
 use maps::{Mapping, Refusal};
+use rules::DEFAULT;
 use rules::Info;
 use std::fs::{self, File};
 use std::io;
@@ -161,9 +162,6 @@ fn supervisor(environ: &[u8]) -> Result<Around, String> {
         )),
     }
 }
-
-/// [`rules::DEFAULT`] as text.
-pub const DEFAULT: &str = "default";
 
 /// All processes but this one.
 pub fn all() -> io::Result<Vec<u32>> {
