@@ -114,7 +114,8 @@ pub fn is_supervised() -> bool {
     INFO.seal.load(Ordering::Relaxed) == SEAL_SUPERVISED
 }
 
-/// Whether only a system call of ours can make an IP socket.
+/// Whether IP sockets that are not ours are refused, as far as we know: sealed at our wish or around us, or refused a seal.
+/// A supervisor makes them.
 pub fn is_sealed() -> bool {
     is_seal_asked() || INFO.state.load(Ordering::Relaxed) == STATE_DEFAULT
 }

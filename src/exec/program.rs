@@ -110,7 +110,7 @@ impl File {
         }
     }
 
-    /// Only a regular file: to open another may block, or do something (a watchdog, a tape).
+    /// Not what is seen to be no regular file: to open it may block, or do something (a watchdog, a tape).
     fn open_at(directory: c_int, path: *const c_char) -> Option<Self> {
         if !sys::is_regular(directory, path) {
             return None;
