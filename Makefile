@@ -12,6 +12,7 @@
 # make bench      writes BENCHMARKS.md: what a call, a start and a process cost, here and in a VRF
 # make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?
 # make races      100,000 trials of each race: threads, signal handlers, forks
+# make fuzz       100,000 broken inputs for each reader of files, messages and settings of others
 # make dist       a tarball of what is committed; make deb: the Debian package of that; both into target/dist
 # make test-arch-vm  the C tests on aarch64 with its own kernel, in a VM: seals and VRFs
 # make test-musl  a dnsmasq and a busybox that are built with musl, in VRFs
@@ -46,7 +47,7 @@ completions := target/completions
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-package dist deb bench bench-programs \
-	bench-smoke scale churn compare reach evenet races lint install uninstall clean build-packages test-packages programs
+	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -157,6 +158,12 @@ bench-smoke: bench-programs programs
 races: build-packages programs
 	VRFBIND_TRIALS=100000 VRFBIND_TEST_TIER=lo VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_LIB=$(CURDIR)/$(library) \
 		target/c-tests/gnu/races
+
+# Not optimised, so that an overflow is a panic. Each reader is alone in its process's memory.
+fuzz:
+	VRFBIND_FUZZ=100000 $(CARGO) test --locked --package vrfbind-cli --bin vrfbind -- --test-threads=1 mutated_
+
+test-more: fuzz
 
 DIST ?= $(CURDIR)/target/dist
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to. Those that take long come first.
-const SCRIPTS: [(&str, &[&str]); 11] = [
+const SCRIPTS: [(&str, &[&str]); 12] = [
     ("evenet.sh", &["vrf"]),
     ("command-supervise.sh", &["lo", "vrf"]),
     ("command-exec.sh", &["lo", "vrf"]),
@@ -16,6 +16,7 @@ const SCRIPTS: [(&str, &[&str]); 11] = [
     ("command-unit.sh", &["lo", "vrf"]),
     ("cpython.sh", &["lo", "vrf"]),
     ("command-check.sh", &["lo", "vrf"]),
+    ("command-devices.sh", &["lo", "vrf"]),
     ("bench.sh", &["lo", "vrf"]),
     ("daemon-link-local.sh", &["vrf"]),
     ("programs.sh", &["lo"]),

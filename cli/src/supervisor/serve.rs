@@ -5,7 +5,7 @@ use crate::sys::{self, Call};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use rules::DeviceName;
 use rules::request::Vrf;
 use rules::socket::{self as rule, Decision};
@@ -206,9 +206,6 @@ fn has_ended(listener: &OwnedFd, timeout: PollTimeout) -> bool {
 fn bind(socket: &OwnedFd, device: &DeviceName) -> Result<(), Errno> {
     let name = OsStr::from_bytes(device.as_bytes()).to_owned();
     let result = setsockopt(socket, sockopt::BindToDevice, &name);
-    let found = || {
-        let name = getsockopt(socket, sockopt::BindToDevice).ok()?;
-        DeviceName::new(name.as_bytes()).ok()
-    };
-    rule::is_bound(device, result.map_err(|errno| errno as i32), found).map_err(Errno::from_raw)
+    let result = result.map_err(|errno| errno as i32);
+    rule::is_bound(result, || sys::is_on(socket, device)).map_err(Errno::from_raw)
 }
