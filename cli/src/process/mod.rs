@@ -26,6 +26,7 @@ use crate::proc_status::Status;
 use crate::sys::Around;
 use crate::{library, supervisor};
 pub use directory::{Directory, MOST};
+pub use maps::has_executables;
 use maps::{Mapping, Refusal};
 use rules::Info;
 use std::fs::{self, File};
