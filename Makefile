@@ -94,7 +94,7 @@ build-packages:
 	tests/packages.sh build
 
 test-packages:
-	tests/packages.sh build test evenet
+	tests/packages.sh build test evenet daemons
 	tests/with-vrf.sh --prepare
 
 programs: native

@@ -52,9 +52,17 @@ scratch=$(mktemp -d)
 trap '"${root[@]}" rm -rf "$scratch"' EXIT
 mkdir -p "$scratch"/{layers,debs/partial}
 say "setting aside in ${archive#"$PWD/"}: $*"
-# One after the other, because some are in conflict.
-for package; do
+download() {
 	apt-get --quiet --yes --no-install-recommends --reinstall --download-only -o Debug::NoLocking=1 -o APT::Sandbox::User=root \
-		-o "Dir::Cache::archives=$scratch/debs" install "$package" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }
+		-o "Dir::Cache::archives=$scratch/debs" install "$1" >"$scratch/log" 2>&1
+}
+# One after the other, because some are in conflict. An index that lacks one, or cannot deliver it, is refreshed once.
+refreshed=''
+for package; do
+	download "$package" || {
+		[ -n "$refreshed" ] || "${root[@]}" apt-get --quiet update >&2
+		refreshed=1
+		download "$package" || { cat "$scratch/log" >&2; exit 1; }
+	}
 done
 "${root[@]}" unshare --mount -- tests/set-aside.sh install "$archive" "$scratch"

@@ -104,6 +104,10 @@ service_is_in_vrf() {
 	await in_vrf blue "$unit" || { in_vrf blue "$unit" || true; journal "$unit"; return 1; }
 	as_systemd_says "$unit" | diff "$scratch/before" -
 	as_the_kernel_says "$unit" | diff "$scratch/before.kernel" -
+	# Where systemd says of the unit what it is by the drop-in, the drop-in is the same.
+	inside cp "/etc/systemd/system/$unit.d/50-vrfbind.conf" /run/once
+	vrfbind enable "$unit" blue
+	inside diff /run/once "/etc/systemd/system/$unit.d/50-vrfbind.conf"
 	vrfbind disable "$unit"
 	restart "$unit"
 	await unbound blue "$unit"

@@ -71,9 +71,9 @@ pub(super) fn trial_program() -> Option<PathBuf> {
 
 /// Where it can be if this command is there.
 pub fn trial_places(command: &Path) -> Vec<PathBuf> {
-    let folder = command.parent();
-    let prefix = folder.and_then(Path::parent);
+    let directory = command.parent();
+    let prefix = directory.and_then(Path::parent);
     let installed = prefix.map(|prefix| prefix.join("libexec/vrfbind"));
-    let folders = folder.map(Path::to_owned).into_iter().chain(installed);
-    folders.map(|folder| folder.join(TRIAL)).collect()
+    let directories = directory.map(Path::to_owned).into_iter().chain(installed);
+    directories.map(|directory| directory.join(TRIAL)).collect()
 }

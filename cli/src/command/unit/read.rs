@@ -59,8 +59,8 @@ pub enum Found {
     Nothing,
 }
 
-/// What is asked of systemd. Each but the first five is what the unit's files set.
-const PROPERTIES: [&str; 18] = [
+/// What is asked of systemd. Not ExecPaths=: some of it may be ours.
+const PROPERTIES: [&str; 17] = [
     "Id",
     "LoadState",
     "NeedDaemonReload",
@@ -73,7 +73,6 @@ const PROPERTIES: [&str; 18] = [
     "DynamicUser",
     "NoNewPrivileges",
     "NoExecPaths",
-    "ExecPaths",
     "RestrictAddressFamilies",
     "SystemCallFilter",
     "RootDirectory",
@@ -316,7 +315,7 @@ fn systemctl(arguments: &[&str]) -> Option<HashMap<String, String>> {
 
 struct Search<'a> {
     root: &'a Root,
-    folders: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
     /// Of each name that the search path has, the first entry.
     entries: HashMap<String, Target>,
 }
@@ -345,32 +344,32 @@ impl<'a> Search<'a> {
             None
         };
         let given = env::var_os("SYSTEMD_UNIT_PATH").filter(|_| root.is_host);
-        let folders: Vec<PathBuf> = match (
+        let directories: Vec<PathBuf> = match (
             asked.as_ref().and_then(|asked| asked.get("UnitPath")),
             given,
         ) {
-            (Some(folders), _) => folders.split(' ').map(PathBuf::from).collect(),
-            (None, Some(folders)) => env::split_paths(&folders)
-                .filter(|folder| folder.is_absolute())
+            (Some(directories), _) => directories.split(' ').map(PathBuf::from).collect(),
+            (None, Some(directories)) => env::split_paths(&directories)
+                .filter(|directory| directory.is_absolute())
                 .collect(),
             (None, None) => SEARCH_PATH.map(PathBuf::from).into(),
         };
         let mut search = Self {
             root,
-            folders,
+            directories,
             entries: HashMap::new(),
         };
-        for folder in search.folders.clone() {
-            for entry in root.list(&folder) {
+        for directory in search.directories.clone() {
+            for entry in root.list(&directory) {
                 let is_unit = entry.name.ends_with(".service") || entry.name.ends_with(".socket");
                 if !is_unit || search.entries.contains_key(&entry.name) {
                     continue;
                 }
-                let path = folder.join(&entry.name);
+                let path = directory.join(&entry.name);
                 let target = match &entry.link {
                     None => Target::File(path),
                     Some(link) if link == Path::new("/dev/null") => Target::Null(path),
-                    Some(link) => match search.alias(&folder, link) {
+                    Some(link) => match search.alias(&directory, link) {
                         // As systemctl enable makes them, from one directory of the search path to another.
                         Some(alias) if alias == entry.name => continue,
                         Some(alias) => Target::Alias(alias),
@@ -384,9 +383,9 @@ impl<'a> Search<'a> {
     }
 
     /// The unit that a link stands for. None: it leads out of the search path, to a file that is a unit's all the same.
-    fn alias(&self, folder: &Path, link: &Path) -> Option<String> {
+    fn alias(&self, directory: &Path, link: &Path) -> Option<String> {
         let mut target = PathBuf::new();
-        for component in folder.join(link).components() {
+        for component in directory.join(link).components() {
             match component {
                 Component::CurDir => {}
                 Component::ParentDir => drop(target.pop()),
@@ -394,7 +393,7 @@ impl<'a> Search<'a> {
             }
         }
         let parent = target.parent()?;
-        let is_in_path = self.folders.iter().any(|folder| folder == parent);
+        let is_in_path = self.directories.iter().any(|directory| directory == parent);
         is_in_path.then(|| target.file_name()?.to_str().map(str::to_owned))?
     }
 
@@ -425,30 +424,30 @@ impl<'a> Search<'a> {
         let mut aliases: Vec<_> = self.entries.keys().filter(|other| **other != id).collect();
         aliases.retain(|other| self.resolve(other).is_some_and(|(other, _)| other == id));
         aliases.sort_unstable();
-        let mut folders = Vec::new();
+        let mut directories = Vec::new();
         let (_, suffix) = id.rsplit_once('.').unwrap_or_default();
         let names = [id.as_str()]
             .into_iter()
             .chain(aliases.into_iter().map(String::as_str));
         for name in names.chain([suffix]) {
-            for folder in &self.folders {
+            for directory in &self.directories {
                 let names = drop_in_names(name).into_iter();
-                folders.extend(names.map(|name| folder.join(format!("{name}.d"))));
+                directories.extend(names.map(|name| directory.join(format!("{name}.d"))));
             }
         }
         let mut paths = vec![path.clone()];
-        paths.extend(self.drop_ins(&folders));
+        paths.extend(self.drop_ins(&directories));
         Located::Files { id, paths }
     }
 
     /// As systemd sorts them.
-    fn drop_ins(&self, folders: &[PathBuf]) -> Vec<PathBuf> {
+    fn drop_ins(&self, directories: &[PathBuf]) -> Vec<PathBuf> {
         let mut found: Vec<(String, PathBuf)> = Vec::new();
-        for folder in folders {
-            for entry in self.root.list(folder) {
+        for directory in directories {
+            for entry in self.root.list(directory) {
                 let is_seen = found.iter().any(|(name, _)| *name == entry.name);
                 if entry.name.ends_with(".conf") && !is_seen {
-                    let path = folder.join(&entry.name);
+                    let path = directory.join(&entry.name);
                     found.push((entry.name, path));
                 }
             }
