@@ -7,7 +7,7 @@
 # make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
 # make compare    `ip vrf exec` and the library side by side
-# make reach      every way to a socket and what becomes of it: plain, sealed, ip vrf exec; glibc, musl
+# make reach      every way to a socket and what becomes of it: library, vrfbind exec, ip vrf exec; glibc, musl
 # make evenet     an edge device with six networks, overlapping subnets and two VPNs; KEEP=1 leaves it up, with a shell
 # make bench      writes BENCHMARKS.md: what a call, a start and a process cost, here and in a VRF
 # make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?

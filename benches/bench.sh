@@ -71,6 +71,9 @@ under_ip() { [ "$tier" != vrf ] || way 'ip vrf exec' "$bin/ip" vrf exec "$device
 under_vrfbind() { # NAME PROGRAM...
 	way "$1" "VRFBIND_LIBRARY=$bin/libvrfbind.so" "${vrfbind_exec[@]}" "$device" "${@:2}"
 }
+under_seal_alone() {
+	way 'vrfbind exec --no-supervise' "VRFBIND_LIBRARY=$bin/libvrfbind.so" "${vrfbind_exec[@]}" --no-supervise "$device" "$@"
+}
 # Nothing, where this kernel can supervise nobody; report.py says so then.
 under_supervisor() { [ -z "$can_supervise" ] || under_vrfbind "$@"; }
 
@@ -141,7 +144,8 @@ start_ways() {
 	under_exports "$@"
 	under_others "$@"
 	under_ip "$@"
-	under_vrfbind 'vrfbind exec (sealed)' "$@"
+	under_seal_alone "$@"
+	under_supervisor 'vrfbind exec (supervised)' "$@"
 }
 
 start_up() {

@@ -206,6 +206,7 @@ copy=$T_DIR/start/libvrfbind.so
 	-- ip "$T_DIR/start/ip" vrf exec "$vrf" "$T_DIR/start/true" \
 	-- library "LD_PRELOAD=$copy" "VRFBIND_VRF=$vrf" "$T_DIR/start/true" \
 	-- sealed "LD_PRELOAD=$copy" "VRFBIND_VRF=$vrf" VRFBIND_SEAL=1 "$T_DIR/start/true" \
+	-- alone "VRFBIND_LIBRARY=$copy" "$T_DIR/start/vrfbind" exec --no-supervise "$vrf" "$T_DIR/start/true" \
 	-- vrfbind "VRFBIND_LIBRARY=$copy" "$T_DIR/start/vrfbind" exec "$vrf" "$T_DIR/start/true" >"$T_DIR/rounds"
 benches/report.py medians "$T_DIR/rounds" >"$T_DIR/started"
 
@@ -216,7 +217,8 @@ started() {
 }
 row 'start of /bin/true (median, 95 % interval)' "$(started neither)" "$(started ip)" "$(started library)"
 row '  sealed (VRFBIND_SEAL=1)' - - "$(started sealed)"
-row '  by vrfbind exec, sealed' - - "$(started vrfbind)"
+row '  by vrfbind exec --no-supervise' - - "$(started alone)"
+row '  by vrfbind exec' - - "$(started vrfbind)"
 row '  null control' "$(started again)" - -
 rule
 

@@ -49,6 +49,8 @@ LIBRARY = "libvrfbind"
 EXPORTS = "libvrfbind without the libc tier"
 EMPTY = "an empty .so"
 IP = "ip vrf exec"
+SEALED = "vrfbind exec --no-supervise"
+SUPERVISED = "vrfbind exec (supervised)"
 
 
 # ---- what was measured ----
@@ -225,6 +227,10 @@ class Section:
             else:
                 self.factor_goal(table, f"start of {what}", EXPORTS, EMPTY, 1.5)
                 self.factor_goal(table, f"start of {what}", LIBRARY, EMPTY, 3.5)
+                if SUPERVISED in table.names:
+                    added = less(table.all(SUPERVISED), table.all(SEALED))
+                    text = f"start of {what}: {SUPERVISED} adds at most 500 µs to {SEALED}"
+                    self.goal(text, interval(added), 500, Unit("µs", 1, 0))
 
     def bystanders(self):
         self.title(

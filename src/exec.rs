@@ -13,7 +13,6 @@
 
 pub mod environment;
 mod memory;
-#[allow(unsafe_code)]
 pub mod program;
 
 use crate::arch;
@@ -40,7 +39,8 @@ const LARGEST: usize = 8 << 20;
 /// # Safety
 /// Called once. `path` is a string that stays.
 pub unsafe fn prepare(path: *const c_char, options: &Options<'_>) -> Option<&'static CStr> {
-    static mut ROOM: [u8; 512] = [0; 512];
+    // In our page of data, where it costs nothing.
+    static mut ROOM: [u8; 384] = [0; 384];
     memory::prepare();
     let room = &raw mut ROOM;
     // SAFETY: nobody else sees this static, and this runs once.
@@ -93,17 +93,17 @@ pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno>
     // SAFETY: as callers promise.
     let scan = unsafe { Scan::new(envp, library.to_bytes()) };
     announce(scan.vrf());
-    let is_noticed = program::is_noticed();
-    if scan.is_complete() && !is_noticed {
+    let should_warn = program::should_warn();
+    if scan.is_complete() && !should_warn {
         return Ok(as_it_is);
     }
-    let stack = if is_noticed { STACK } else { 0 };
+    let stack = if should_warn { STACK } else { 0 };
     let size = stack + scan.size();
     if size > LARGEST {
         return Err(Errno::E2BIG);
     }
     let Some(mut arena) = Arena::of_this_thread(size) else {
-        // The notice is a favour, the repair is not.
+        // The warning is a favour, the repair is not.
         return if scan.is_complete() {
             Ok(as_it_is)
         } else {
@@ -111,10 +111,10 @@ pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno>
         };
     };
     let memory = arena.bytes().get_mut(stack..).ok_or(Errno::E2BIG)?;
-    if is_noticed {
+    if should_warn {
         let mut subject = (program, library.as_ptr());
         // SAFETY: so many bytes are before this address in the arena, which begins with a page.
-        unsafe { arch::call_on_stack(memory.as_ptr().addr(), notice, (&raw mut subject).cast()) };
+        unsafe { arch::call_on_stack(memory.as_ptr().addr(), warn, (&raw mut subject).cast()) };
     }
     let envp = if scan.is_complete() {
         envp
@@ -128,13 +128,10 @@ pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno>
 }
 
 /// Tells the supervisor of another VRF than ours, in which a program is about to be, in case it cannot look at the program's
-/// environment itself: it makes a socket there, which nobody wants.
+/// environment itself: it makes a socket there, which nobody wants. In a frame of its own: of the stack there may be little.
+#[inline(never)]
 fn announce(vrf: &[u8]) {
-    const ANY_SOCKET: [c_int; 3] = [
-        ::libc::AF_INET,
-        ::libc::SOCK_DGRAM | ::libc::SOCK_CLOEXEC,
-        0,
-    ];
+    const ANY_SOCKET: [c_int; 3] = [libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0];
     if settings::is_supervised()
         && let Ok(vrf) = DeviceName::new(vrf)
         && settings::vrf().device().unwrap_or(Vrf::Default.name()) != vrf
@@ -144,14 +141,14 @@ fn announce(vrf: &[u8]) {
     }
 }
 
-/// The stack of [`program::notice`], and of signal handlers that come meanwhile.
+/// The stack of [`program::warn_if_not_served`], and of signal handlers that come meanwhile.
 const STACK: usize = 64 << 10;
 
 /// # Safety
 /// `subject` is what [`repair`] passes.
-unsafe extern "C" fn notice(subject: *mut c_void) {
+unsafe extern "C" fn warn(subject: *mut c_void) {
     // SAFETY: it is such a pair.
     let (program, library) = unsafe { *subject.cast::<(Program, *const c_char)>() };
     // SAFETY: the program's path is a string, and so is the library's.
-    unsafe { program::notice(program, library) };
+    unsafe { program::warn_if_not_served(program, library) };
 }

@@ -190,7 +190,7 @@ pub unsafe extern "C" fn execve(path: *const c_char, argv: Strings, envp: String
         return unsafe { original::execve(path, argv, envp) };
     }
     // SAFETY: as callers promise.
-    match unsafe { exec::repair(Program::Path(libc::AT_FDCWD, path), envp) } {
+    match unsafe { exec::repair(Program::At(libc::AT_FDCWD, path), envp) } {
         // SAFETY: the caller's own arguments, but for the environment, which lasts until the call returns.
         Ok(repaired) => unsafe { original::execve(path, argv, repaired.envp()) },
         Err(errno) => fail_with(errno),
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn execve(path: *const c_char, argv: Strings, envp: String
 /// As for [`execve`].
 pub unsafe extern "C" fn libc_execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
     // SAFETY: as callers promise.
-    match unsafe { exec::repair(Program::Path(libc::AT_FDCWD, path), envp) } {
+    match unsafe { exec::repair(Program::At(libc::AT_FDCWD, path), envp) } {
         Ok(repaired) => fail_with(sys::execve(path, argv, repaired.envp())),
         Err(errno) => fail_with(errno),
     }
@@ -227,9 +227,9 @@ pub unsafe extern "C" fn execveat(
     }
     // SAFETY: as callers promise.
     let program = if flags & libc::AT_EMPTY_PATH != 0 && unsafe { sys::is_empty(path) } {
-        Program::Open(directory)
+        Program::Fd(directory)
     } else {
-        Program::Path(directory, path)
+        Program::At(directory, path)
     };
     // SAFETY: as callers promise.
     match unsafe { exec::repair(program, envp) } {
@@ -248,7 +248,7 @@ pub unsafe extern "C" fn execveat(
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int {
     // SAFETY: as callers promise.
-    match unsafe { exec::repair(Program::Open(fd), envp) } {
+    match unsafe { exec::repair(Program::Fd(fd), envp) } {
         // SAFETY: the caller's own arguments, but for the environment, which lasts until the call returns.
         Ok(repaired) => unsafe { original::fexecve(fd, argv, repaired.envp()) },
         Err(errno) => fail_with(errno),

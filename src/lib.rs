@@ -20,9 +20,10 @@
 //!
 //! What a hook may do besides getting a socket onto its device, completely:
 //!
-//! - execve and its like map memory, if the environment lacks something of ours or somebody may hear of the program: for each
-//!   thread once, and again when it needs more ([`exec::memory`]). They look into the program's file, if there is a seal or a
-//!   log ([`exec::program`]).
+//! - execve and its like map memory, if the environment lacks something of ours or there is a seal or a log: for each thread
+//!   once, and again when it needs more ([`exec`]). They look into the program's file, if there is a seal or a log
+//!   ([`exec::program`]). Where there is a supervisor and the environment names another VRF, they tell it, by a socket that
+//!   is closed again.
 //! - bind() to a link-local address of a device that is not the socket's own opens a socket of its own, to ask the kernel
 //!   whether the device is in the VRF, and closes it again ([`sys::may_send_by`]).
 //! - A line goes to stderr, where that neither blocks nor kills ([`log::Line::write_to_stderr`]): the first time that a bind()

@@ -76,7 +76,7 @@ impl Line {
 
     /// Adds at most 100 bytes that somebody else chose, each that is not printable ASCII as `?`: a
     /// terminal may be reading.
-    pub fn foreign(&mut self, text: &[u8]) {
+    pub fn untrusted(&mut self, text: &[u8]) {
         for byte in text.iter().take(100) {
             let printable = byte.is_ascii_graphic() || *byte == b' ';
             self.text(&[if printable { *byte } else { b'?' }]);
@@ -179,7 +179,7 @@ pub fn socket(
     line.text(b" fd=");
     line.number(result.unwrap_or(-1));
     line.text(b" device=");
-    line.foreign(device.as_ref().map_or(b"", DeviceName::as_bytes));
+    line.untrusted(device.as_ref().map_or(b"", DeviceName::as_bytes));
     line.text(b" errno=");
     line.number(result.err().map_or(0, Errno::into_raw));
     line.text(b"\n");
@@ -206,7 +206,7 @@ pub fn outside(vrf: &DeviceName, fd: c_int, scope: u32, errno: Errno) {
         line.text(b" from the question whether ");
     }
     match sys::device_name(fd, scope) {
-        Ok(name) => line.foreign(name.as_bytes()),
+        Ok(name) => line.untrusted(name.as_bytes()),
         Err(_) => {
             line.text(b"device number ");
             line.number(scope as c_int);
@@ -215,7 +215,7 @@ pub fn outside(vrf: &DeviceName, fd: c_int, scope: u32, errno: Errno) {
     line.text(b", whose link-local address it names, is ");
     line.text(if is_known { b"not " } else { b"" });
     line.text(b"in VRF ");
-    line.foreign(vrf.as_bytes());
+    line.untrusted(vrf.as_bytes());
     line.text(b" (");
     line.text(VRF_VARIABLE.as_bytes());
     line.text(b")\n");

@@ -164,7 +164,7 @@ pub fn complain(invalid: &Invalid<'_>) {
     line.text(b"vrfbind: ");
     line.text(invalid.variable.as_bytes());
     line.text(b"=\"");
-    line.foreign(invalid.value);
+    line.untrusted(invalid.value);
     line.text(b"\" is not understood: ");
     line.text(invalid.why.as_bytes());
     line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");

@@ -372,13 +372,13 @@ pub fn stat(fd: c_int) -> Result<File, Errno> {
 }
 
 /// Whether it is a regular file. Since Linux 4.11.
-pub fn is_regular(folder: c_int, path: *const c_char) -> bool {
+pub fn is_regular(directory: c_int, path: *const c_char) -> bool {
     let mut statx = core::mem::MaybeUninit::<libc::statx>::uninit();
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT, and writes the struct, which is libc's.
     let result = unsafe {
         syscall!(
             Sysno::statx,
-            folder,
+            directory,
             path,
             0,
             libc::STATX_TYPE,

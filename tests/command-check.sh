@@ -236,6 +236,16 @@ in_a_sealed_tree() {
 	has_line "^ok    trial: a socket made here is bound to $device\$"
 	ends 0 "$command" check "${any[@]}" "$device"
 	not grep -q 'sealed already' "$scratch/said"
+	# It says what exec would do.
+	local static=$bin/ask-static here=("$command" exec "${any[@]}")
+	ends 1 "${here[@]}" --no-supervise "$device" "$command" check "${any[@]}" "$device" "$static"
+	has_line '^fail  program: .* is statically linked: .*, and it cannot be supervised here'
+	ends 125 "${here[@]}" --no-supervise "$device" "${here[@]}" "$device" "$static" tcp
+	! before 5.14 || return 0
+	ends 0 "${here[@]}" "$device" "$command" check "${any[@]}" "$device" "$static"
+	has_line '^ok    seccomp: this tree is supervised already'
+	has_line '^warn  program: .* is statically linked: .*; .vrfbind exec. supervises it'
+	says "tcp $device" "${here[@]}" "$device" "${here[@]}" "$device" "$static" tcp
 }
 
 unprivileged() {

@@ -705,7 +705,10 @@ without_answer() {
 # Who has chosen this name, this value and this path wants to be taken for another process.
 readonly STEERING=$'a\n1 sshd\e[8m'
 forging() {
-	local value=$'x\e]0;y\a\n1 sshd: VRF blue, sealed\n    3 tcp       0.0.0.0:22 blue blue ok\xe2\x80\xae\xc2\x9b2J'
+	# The long word is where a line ends, and the next would begin like a row.
+	local long value
+	printf -v long '%080d' 0
+	value=$'x\e]0;y\a\n1 sshd: VRF blue, sealed\xe2\x80\xae\xc2\x9b2J '$long' 3 tcp       0.0.0.0:22 blue blue ok'
 	local directory=$scratch/$'\e[2J\xe2\x80\xae'
 	cat >"$scratch/forging.py" <<-'END'
 		import ctypes, os, runpy, sys
@@ -727,6 +730,10 @@ forging() {
 	# A parser has them as they are.
 	printable 1 status --json "$by_value"
 	same "$(lines "$STEERING" "$value")" "$("$python" "$scratch/report.py" name vrf <"$scratch/said")"
+	if [ "$tier" = vrf ]; then
+		printable 0 pids "$device"
+		grep -qxF "$(printf '%5d' "$pid")  a\\n1 sshd\\x1b[8m" "$scratch/said"
+	fi
 	printable 0 status --json "$pid"
 	same "$(lines "$directory/libvrfbind.so" library libc)" \
 		"$("$python" "$scratch/report.py" path vrf_from tier <"$scratch/said")"
@@ -738,6 +745,7 @@ forging() {
 	printable 1 status "$pid"
 	grep -q 'its supervisor, process' "$scratch/said"
 	printable 125 pids "$value"
+	printable 125 exec "${STEERING:2}" true
 	# What is not UTF-8.
 	start env VRFBIND_VRF=$'v\xff' "${program[@]}" -
 	printable 1 status "$pid"

@@ -7,8 +7,8 @@ C: a file imports what it includes by "...", from its own directory or from supp
 
 Rust: a module imports what its code names by crate::, super:: or self::, be it in a `use` or not; what a parent only
 passes on (`pub use x::Y`) counts as x's. Seen from outside, a module and its submodules (x.rs and x/) are one; within
-x/ they are looked at in turn, without x.rs, for children may share what their parent has. The root (lib.rs, main.rs)
-declares all modules, and so nobody may import from it. Unit tests (`#[cfg(test)] mod`) may import anything.
+x/ they are looked at in turn, without x.rs, for children may share what their parent has. The root (lib.rs, main.rs) is
+a module like others: what it uses may not import from it. Unit tests (`#[cfg(test)] mod`) may import anything.
 
 For each circle one line a step: who imports whom, where.
 """
@@ -69,10 +69,12 @@ NOT_CODE = re.compile(r"""//[^\n]*|/\*.*?\*/|r(\#*)".*?"\1|"(?:\\.|[^"\\])*"|'(?
 
 def code_of(path):
     """Without what is not code, and without unit tests; each line stays at its number."""
-    blank = lambda match: re.sub(r"[^\n]", " ", match[0])
-    text = NOT_CODE.sub(blank, path.read_text())
-    tests = re.search(r"#\[cfg\(test\)\]\s*mod\s", text)
-    return text[: tests.start()] if tests else text
+    blank = lambda text: re.sub(r"[^\n]", " ", text)
+    text = NOT_CODE.sub(lambda match: blank(match[0]), path.read_text())
+    while tests := re.search(r"#\[cfg\(test\)\]\s*mod\s+\w+\s*\{", text):
+        end = closing(text, tests.end() - 1)
+        text = text[: tests.start()] + blank(text[tests.start() : end]) + text[end:]
+    return text
 
 
 def closing(text, at):
@@ -165,9 +167,12 @@ class Crate:
             if importer and target:
                 add(edges, importer, target, place)
         if root:
-            for module in self.files:
-                if module:
-                    add(edges, root, module[0], f"{self.files[()]}: mod {module[0]}")
+            # What the root declares it can name without crate::.
+            text = self.texts[()]
+            for name in {module[0] for module in self.files if module}:
+                use = re.search(rf"(?<![\w:]){name}\s*::|\buse\s+(?:self\s*::\s*)?{name}\b", text)
+                if use:
+                    add(edges, root, name, f"{self.files[()]}:{text.count(chr(10), 0, use.start()) + 1}")
         return edges
 
     def directories(self):

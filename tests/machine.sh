@@ -27,7 +27,7 @@
 # lo. Of this environment COMMAND gets the variables whose names begin with VRFBIND_, and CI.
 # VRFBIND_TEST_LIMIT is what a test may call a hang, in seconds: more on a slow machine, by the time it took to boot.
 #
-# Root is not needed: the guest is root within itself.
+# Root is needed for uml alone: a guest is root within itself.
 #
 #   --kernel [SUITE/]PACKAGE
 #                      qemu only: a kernel package, or one that depends on it, that apt-get can download (default:
@@ -187,8 +187,11 @@ wait_for() {
 	done
 }
 
+# ended_early SENTENCE STATUS
 ended_early() {
-	say "$1"
+	local how=0
+	[ "$2" -eq 124 ] || { wait "$guest" || how=$?; }
+	say "$1 (status $how); its console said:"
 	tail -n 20 "$run/console" >&2
 	exit "$2"
 }
@@ -196,7 +199,7 @@ ended_early() {
 busy_limit=$((busy_least * 100))
 ended=0
 wait_for "$run/ready" "$run/console" || ended=$?
-[ "$ended" -eq 0 ] || ended_early "the machine $machine does not come up; its console said:" 125
+[ "$ended" -eq 0 ] || ended_early "the machine $machine does not come up" 125
 look
 [ "$busy_limit" -ge $((used * busy_boots)) ] || busy_limit=$((used * busy_boots))
 
@@ -214,7 +217,7 @@ run_line() {
 	mv "$run/next.partial" "$run/next"
 	wait_for "$out.status" "$out.out" "$out.err" || ended=$?
 	[ "$ended" -ne 125 ] || ended=126
-	[ "$ended" -eq 0 ] || ended_early 'the guest ended before the command did; its console said:' "$ended"
+	[ "$ended" -eq 0 ] || ended_early 'the guest ended before the command did' "$ended"
 	status=$(<"$out.status")
 }
 

@@ -11,6 +11,7 @@ set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
 export VRFBIND_TEST_LIB=${VRFBIND_TEST_LIB:-$PWD/target/release/libvrfbind.so}
+export VRFBIND_TEST_COMMAND=${VRFBIND_TEST_COMMAND:-$PWD/target/release/vrfbind}
 export VRFBIND_TEST_TIER=${VRFBIND_TEST_TIER:-lo}
 export VRFBIND_TEST_DEVICE=${VRFBIND_TEST_DEVICE:-lo}
 bin=${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}
@@ -104,21 +105,21 @@ BEGIN { names_of["gnu"] = "glibc"; names_of["musl"] = "musl" }
 	}
 }
 END {
-	columns = split("plain,sealed,ip vrf exec", column, ",")
+	columns = split("LD_PRELOAD,vrfbind exec,--no-supervise,ip vrf exec", column, ",")
 	libc_count = split(libcs, names, " ")
-	printf "%-62s", ""
+	printf "%-71s", ""
 	for (l = 1; l <= libc_count; l++)
-		printf " %-38s", names_of[names[l]]
-	printf "\n%-62s", ""
+		printf " %-*s", columns * 15 - 1, names_of[names[l]]
+	printf "\n%-71s", ""
 	for (l = 1; l <= libc_count; l++)
 		for (c = 1; c <= columns; c++)
-			printf " %-12s", column[c]
+			printf " %-14s", column[c]
 	print ""
 	for (w = 1; w <= count; w++) {
-		printf "%-62s", ways[w]
+		printf "%-71s", ways[w]
 		for (l = 1; l <= libc_count; l++)
 			for (c = 1; c <= columns; c++)
-				printf " %-12s", found[ways[w], names[l], column[c]]
+				printf " %-14s", found[ways[w], names[l], column[c]]
 		print ""
 	}
 	print ""

@@ -3,9 +3,10 @@
  *
  * A table, ROWS: per way to come by a socket what is expected of it
  *
- *   plain         under LD_PRELOAD and VRFBIND_VRF
- *   sealed        under VRFBIND_SEAL=1 besides
- *   ip vrf exec   without the library, by the kernel; on the VRF tier
+ *   LD_PRELOAD       under LD_PRELOAD and VRFBIND_VRF
+ *   vrfbind exec     sealed, with a supervisor
+ *   --no-supervise   under `vrfbind exec --no-supervise`: sealed, without one
+ *   ip vrf exec      without the library, by the kernel; on the VRF tier
  *
  *   BOUND         it is in the VRF
  *   ESCAPES       it is there, and in no VRF
@@ -16,7 +17,7 @@
  * reach` (tests/reach.sh) prints the table from these points. `reach_matrix list` prints what is
  * expected and runs nothing: that is what the man page's table is compared with.
  *
- * `vrfbind status` (VRFBIND_TEST_COMMAND) is asked of each socket while it is open, and has to say the
+ * The command is VRFBIND_TEST_COMMAND. `vrfbind status` is asked of each socket while it is open, and has to say the
  * same as the socket itself.
  *
  * A cell starts this program once more, in the cell's surroundings, as the program that comes by the
@@ -27,6 +28,7 @@
 #include "ways_to_exec.h"
 #include "tmpfs_sandbox.h"
 #include "bypass.h"
+#include "seccomp_filters.h"
 #include <arpa/inet.h>
 #include "traced.h"
 #include <dlfcn.h>
@@ -38,9 +40,10 @@
 
 enum { KNOWN = 50, KNOWN_TOO, FIRST_PASSED = 3 };	/* descriptors on both sides of an exec */
 
-enum column { BARE, PLAIN, SEALED, IP_VRF_EXEC, COLUMNS };
+enum column { BARE, PRELOAD, SUPERVISED, SEALED, IP_VRF_EXEC, COLUMNS };
 
-static const char *const AROUND[] = { "nothing around it", "plain", "sealed", "ip vrf exec" };
+static const char *const AROUND[] = { "nothing around it", "LD_PRELOAD", "vrfbind exec", "--no-supervise",
+				      "ip vrf exec" };
 
 static const char BOUND[] = "BOUND", ESCAPES[] = "ESCAPES", FAILS_EPERM[] = "FAILS EPERM",
 		  FAILS_ENOSYS[] = "FAILS ENOSYS";
@@ -532,17 +535,23 @@ static void by_execve_instruction(void)
 /* Privileged programs, in a mount namespace of our own, where everybody finds the library too. */
 static void stage_outside(void)
 {
-	const char *child = beside("reporting_child"), *library = getenv("LD_PRELOAD");
+	const char *child = beside("reporting_child"), *const names[] = { "LD_PRELOAD", "VRFBIND_LIBRARY" };
+	bool is_named[2];
 
-	unsetenv("LD_PRELOAD");
+	for (int i = 0; i < 2; i++) {
+		is_named[i] = getenv(names[i]) != NULL;
+		unsetenv(names[i]);
+	}
 	own_mounts();
 	mount_sandbox();
+	command("cp '%s-static' " SANDBOX "/closed && chmod 0711 " SANDBOX "/closed", child);
 	command("cp '%s' " SANDBOX "/set-user-id && cp '%s' " SANDBOX "/capable", child, child);
 	command("cp '%s' " SANDBOX "/libvrfbind.so", setting("VRFBIND_TEST_LIB"));
 	NEED(chmod(SANDBOX "/set-user-id", 04755) == 0);
 	give_capability(SANDBOX "/capable");
-	if (library)
-		setenv("LD_PRELOAD", SANDBOX "/libvrfbind.so", 1);
+	for (int i = 0; i < 2; i++)
+		if (is_named[i])
+			setenv(names[i], SANDBOX "/libvrfbind.so", 1);
 }
 
 /* A seal that root makes leaves no_new_privs alone. */
@@ -562,6 +571,41 @@ static void set_user_id(void) { nobody_runs(SANDBOX "/set-user-id"); }
 static void set_user_id_in_vain(void) { without_new_privileges(SANDBOX "/set-user-id"); }
 static void file_capability(void) { nobody_runs(SANDBOX "/capable"); }
 static void file_capability_in_vain(void) { without_new_privileges(SANDBOX "/capable"); }
+
+static void unreadable(void) { nobody_runs(SANDBOX "/closed"); }
+
+static void other_ids(void)
+{
+	NEED(seteuid(NOBODY) == 0);
+	execl(child_path, child_path, (char *)NULL);
+}
+
+static void static_scrubs(void)
+{
+	execl(beside("reporting_child-static"), "reporting_child-static", "scrubs", (char *)NULL);
+}
+
+static void static_nobody(void)
+{
+	execl(beside("reporting_child-static"), "reporting_child-static", "nobody", (char *)NULL);
+}
+
+static void without_setsockopt(void)
+{
+	filter_out(SYS_setsockopt, 2, ~0U, SO_BINDTODEVICE, fails_with(EPERM));
+	with_socket();
+}
+
+static const char *requires_filters(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		filter_out(SYS_setsockopt, 2, ~0U, SO_BINDTODEVICE, fails_with(EPERM));
+		_exit(all_well() ? 0 : 1);
+	}
+	return wait_status(pid) == 0 ? NULL : "there are no system call filters here";
+}
 
 static void root_outside(void)
 {
@@ -710,121 +754,150 @@ static void activated_accepts_after_all(void)
 /* -- The table. */
 
 #define WAY_ROW(name_, title, elsewhere_) \
-	{ title, start_##name_, { ESCAPES, BOUND, BOUND, BOUND }, NULL, elsewhere_ },
+	{ title, start_##name_, { ESCAPES, BOUND, BOUND, BOUND, BOUND }, NULL, elsewhere_ },
 
 static const struct row ROWS[] = {
-	/*				nothing		plain		sealed		ip vrf exec */
+	/* nothing, LD_PRELOAD, vrfbind exec, --no-supervise, ip vrf exec */
 	{ "socket()", with_socket,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "accept() of a listener of its own", accepted,
-	  { ESCAPES, BOUND, BOUND, BOUND }, NULL, requires_loop },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND }, NULL, requires_loop },
 	{ "syscall(SYS_socket)", with_syscall,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "syscall(SYS_socket) by libc's own handle", with_syscall_of_libc,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND } },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND } },
 	{ "getaddrinfo()", with_getaddrinfo,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "gethostbyname()", with_gethostbyname,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "res_query()", with_res_query,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "the constructor of a needed library", needed_library,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "a plug-in, dlopen()", plugin,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "a plug-in, dlopen(RTLD_DEEPBIND)", plugin_deep,
-	  { ESCAPES, BOUND, BOUND, BOUND }, NULL, requires_glibc },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND }, NULL, requires_glibc },
 	{ "a plug-in, dlmopen(LM_ID_NEWLM)", plugin_apart,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, NULL, requires_glibc },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, requires_glibc },
 	{ "a thread", with_thread,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "a child of fork()", with_fork,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "a child of vfork()", with_vfork,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "a child of clone(CLONE_VM)", with_clone,
-	  { ESCAPES, BOUND, BOUND, BOUND } },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	EVERY_WAY(WAY_ROW)
 	{ "syscall(SYS_execve) with an empty list", by_execve_instruction,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND } },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND } },
 	{ "a system call instruction", with_instruction,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND } },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND } },
 	{ "a 32-bit system call", with_32_bit_gate,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, NULL, requires_32_bit_gate },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, requires_32_bit_gate },
 	{ "io_uring", with_io_uring,
-	  { ESCAPES, ESCAPES, FAILS_ENOSYS, BOUND }, NULL, requires_io_uring },
+	  { ESCAPES, ESCAPES, FAILS_ENOSYS, FAILS_ENOSYS, BOUND }, NULL, requires_io_uring },
 	{ "io_uring, the ring made outside", with_io_uring_of_others,
-	  { ESCAPES, ESCAPES, FAILS_ENOSYS, BOUND }, uring_outside, requires_io_uring },
+	  { ESCAPES, ESCAPES, FAILS_ENOSYS, FAILS_ENOSYS, BOUND }, uring_outside, requires_io_uring },
 	{ "a static program", static_program,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND } },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND } },
 	{ "a Go program that is linked dynamically", go_program,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, NULL, takes_go },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, takes_go },
 	{ "a set-user-ID program", set_user_id,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, requires_root },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, stage_outside, requires_root },
 	{ "a set-user-ID program under no_new_privs", set_user_id_in_vain,
-	  { ESCAPES, BOUND, BOUND, BOUND }, stage_outside, requires_root },
+	  { ESCAPES, BOUND, BOUND, BOUND, BOUND }, stage_outside, requires_root },
 	{ "a program with file capabilities", file_capability,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, requires_root },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, stage_outside, requires_root },
 	{ "a program with file capabilities under no_new_privs", file_capability_in_vain,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, stage_outside, requires_root },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, stage_outside, requires_root },
+	{ "a program that is started with other real than effective IDs", other_ids,
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, requires_root },
+	{ "a static program that may not be read", unreadable,
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, stage_outside, requires_root },
+	{ "a static program that has scrubbed its environment, and starts another", static_scrubs,
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND } },
+	{ "a static program that has given up its user", static_nobody,
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, requires_root },
+	{ "socket(), where a filter of the program's own refuses setsockopt()", without_setsockopt,
+	  { ESCAPES, FAILS_EPERM, BOUND, FAILS_EPERM, BOUND }, NULL, requires_filters },
 	{ "a program below another root, without the library", below_another_root,
-	  { ESCAPES, ESCAPES, FAILS_EPERM, BOUND }, root_outside, requires_root },
+	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, root_outside, requires_root },
 	{ "inherited, then bind()", inherited_bound,
-	  { ESCAPES, BOUND, BOUND, ESCAPES }, datagram_outside },
+	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, datagram_outside },
 	{ "inherited, then connect()", inherited_connected,
-	  { ESCAPES, BOUND, BOUND, ESCAPES }, datagram_outside },
+	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, datagram_outside },
 	{ "inherited, then listen()", inherited_listening,
-	  { ESCAPES, BOUND, BOUND, ESCAPES }, stream_outside },
+	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, stream_outside },
 	{ "inherited, only sends", inherited_sends,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, datagram_outside },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, datagram_outside },
 	{ "inherited, connected already", inherited_writes,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, connection_outside },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, connection_outside },
 	{ "SCM_RIGHTS, then bind()", passed_bound,
-	  { ESCAPES, BOUND, BOUND, ESCAPES }, message_outside },
+	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, message_outside },
 	{ "SCM_RIGHTS, only sends", passed_sends,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, message_outside },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, message_outside },
 	{ "LISTEN_FDS, then listen()", activated_listens,
-	  { ESCAPES, BOUND, BOUND, ESCAPES }, activation_outside },
+	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, activation_outside },
 	{ "LISTEN_FDS, only accept()", activated_accepts,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, activation_outside },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, activation_outside },
 	{ "LISTEN_FDS, listen(), but the client came before", activated_accepts_after_all,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, activation_outside },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, activation_outside },
 	{ "socket(), then connect() to AF_UNSPEC", disconnects,
-	  { ESCAPES, BOUND, BOUND, ESCAPES } },
+	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES } },
 	{ "socket(), then syscall(SYS_connect) to AF_UNSPEC", disconnects_past_us,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES } },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES } },
 	{ "socket(), then bind() to a link-local address of another device", binds_elsewhere,
-	  { ESCAPES, BOUND, BOUND, ESCAPES }, NULL, requires_other_device },
+	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, NULL, requires_other_device },
 	{ "socket(), then syscall(SYS_bind) to one", binds_elsewhere_past_us,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_other_device },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_other_device },
 	{ "socket(), then sendmsg() with IP_PKTINFO of another device", sends_elsewhere,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_other_device },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_other_device },
 	{ "socket(), then SO_BINDTODEVICE to none (CAP_NET_RAW)", unbound_by_program,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_root },
+	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_root },
 };
 
 enum { HEIGHT = sizeof(ROWS) / sizeof(*ROWS) };
 
 /* -- A cell. */
 
+static bool is_under_exec(void)
+{
+	return column == SUPERVISED || column == SEALED;
+}
+
 /* Runs between fork and exec. */
 static void start_program(void)
 {
-	const char *self = beside("reach_matrix");
+	const char *device = setting("VRFBIND_TEST_DEVICE"), *self = beside("reach_matrix");
+	char *exec[12] = { 0 }, **word = exec;
 
-	setenv("VRFBIND_VRF", setting("VRFBIND_TEST_DEVICE"), 1);
-	if (column == PLAIN || column == SEALED)
+	setenv("VRFBIND_VRF", device, 1);
+	if (column == PRELOAD)
 		setenv("LD_PRELOAD", setting("VRFBIND_TEST_LIB"), 1);
-	if (column == SEALED)
-		setenv("VRFBIND_SEAL", "1", 1);
+	if (is_under_exec()) {
+		setenv("VRFBIND_LIBRARY", setting("VRFBIND_TEST_LIB"), 1);
+		*word++ = (char *)setting("VRFBIND_TEST_COMMAND");
+		*word++ = "exec";
+		if (!tier_is("vrf"))
+			*word++ = "--any-device";
+		*word++ = column == SEALED ? "--no-supervise" : "--supervise";
+	} else if (column == IP_VRF_EXEC) {
+		*word++ = "ip";
+		*word++ = "vrf";
+		*word++ = "exec";
+	}
 	if (row->outside)
 		row->outside();
-	if (column == IP_VRF_EXEC)
-		execlp("ip", "ip", "vrf", "exec", setting("VRFBIND_TEST_DEVICE"), self,
-		       tap_arguments[1], tap_arguments[2], tap_arguments[3], "the program",
-		       (char *)NULL);
-	else
+	if (word > exec) {
+		*word++ = (char *)device;
+		*word++ = (char *)self;
+		for (char **argument = phase_arguments("the program") + 1; *argument; argument++)
+			*word++ = *argument;
+		execvp(exec[0], exec);
+	} else {
 		exec_phase(NULL, "the program");
+	}
 	_exit(127);
 }
 
@@ -900,7 +973,7 @@ static void cell(void)
 
 	if (phase) {
 		NEED(is_loaded(getenv("LD_PRELOAD") ? getenv("LD_PRELOAD") : "(nothing)") ==
-		     (column == PLAIN || column == SEALED));
+		     (column == PRELOAD || is_under_exec()));
 		child_path = beside("reporting_child");
 		row->comes_by();
 		return;
@@ -921,7 +994,7 @@ static void list(void)
 		has = true;
 		for (int i = 0; i < 3; i++)
 			has &= row->elsewhere != not_in_musl[i] || !not_in_musl[i]();
-		for (column = PLAIN; has && column < COLUMNS; column++)
+		for (column = PRELOAD; has && column < COLUMNS; column++)
 			printf("%s; %s: %s\n", row->name, AROUND[column], row->expected[column]);
 	}
 }
@@ -929,6 +1002,11 @@ static void list(void)
 static const char *requires_vrf(void)
 {
 	return "ip vrf exec takes a VRF";
+}
+
+static const char *requires_command(void)
+{
+	return "there is no vrfbind here";
 }
 
 int main(int argc, char **argv)
@@ -953,6 +1031,8 @@ int main(int argc, char **argv)
 		cells[at].elsewhere = row->elsewhere;
 		if (!argv[1] && column == IP_VRF_EXEC && !tier_is("vrf"))
 			cells[at].elsewhere = requires_vrf;
+		if (!argv[1] && is_under_exec() && !getenv("VRFBIND_TEST_COMMAND"))
+			cells[at].elsewhere = requires_command;
 	}
 	at = argv[1] ? atoi(argv[1]) : 0;
 	row = &ROWS[at / COLUMNS];

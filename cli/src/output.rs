@@ -135,6 +135,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_one_line() {
+        let mut text = String::new();
+        line(&mut text, "a\nb");
+        line(&mut text, "c");
+        assert_eq!(text, "a\\nb\nc\n");
+    }
+
+    #[test]
     fn json_is_the_same_to_whoever_parses_it() {
         let all: String = (0..0x3000)
             .chain(0xe0000..0xe0100)

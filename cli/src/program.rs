@@ -7,7 +7,7 @@
 //! The seal does not depend on it; the sentence does.
 
 use crate::failure::{Failure, NOT_EXECUTABLE, NOT_FOUND, refuse};
-use crate::sys;
+use crate::sys::{self, Around};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::prctl::get_no_new_privs;
@@ -165,11 +165,19 @@ pub fn needs_supervisor(program: &Program) -> bool {
     )
 }
 
-/// Refuses what neither the library nor a supervisor can serve.
-pub fn refuse_hopeless(program: &Program) -> Result<(), Failure> {
+/// Refuses what neither the library nor a supervisor can serve. A set-user-ID program is served if it stays one: if nobody
+/// has to promise the kernel that no privileges will be gained (no_new_privs), as those must for a seal who have no
+/// CAP_SYS_ADMIN.
+pub fn refuse_hopeless(program: &Program, around: Around) -> Result<(), Failure> {
+    const CAP_SYS_ADMIN: u32 = 21;
     let runs = program.runs.display();
     let sentence = program.verdict.sentence();
+    let may_gain_privileges = || {
+        get_no_new_privs() == Ok(false)
+            && (around != Around::Nothing || sys::has_capability(CAP_SYS_ADMIN))
+    };
     match program.verdict {
+        Verdict::SetId if may_gain_privileges() => Ok(()),
         Verdict::SetId => Err(refuse(format!(
             "{runs} is {sentence}, and under no_new_privs, which the seal requires of everybody but root, it would lose \
              its privilege; run vrfbind as the user that it becomes"

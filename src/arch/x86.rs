@@ -80,7 +80,7 @@ macro_rules! export_syscall {
             core::arch::naked_asm!(
                 "cmpl ${number}, 4(%esp)",
                 "je {socket}",
-                // Where we are, since the machine has no addresses relative to it.
+                // Where we are, since i386 has no addresses relative to it.
                 "call 2f",
                 "2: popl %eax",
                 "movl {original} - 2b(%eax), %eax",

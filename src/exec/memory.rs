@@ -7,7 +7,7 @@
 //! child is gone. A process pays 32 bytes and its largest environment for each thread address that has ever started a program.
 //!
 //! Not provided for: children of clone(CLONE_VM) without CLONE_VFORK that exec at the same time and have one thread pointer
-//! (and so one errno, which no libc provides for either); and a child of vfork that is number 1 of a new PID namespace after
+//! (and so one errno, which no libc provides for either); and a child of vfork that is PID 1 of a new PID namespace after
 //! another such child looks as if it were the same, so that each of them leaves its arena behind.
 
 use crate::arch;
@@ -28,7 +28,7 @@ struct ThreadSlot {
     /// The thread, or 0. Once claimed, never given back.
     owner: AtomicUsize,
     /// The process that is using the arena, or 0. A vfork child that has become another program has
-    /// left its number here.
+    /// left its PID here.
     user: AtomicI32,
     address: AtomicUsize,
     size: AtomicUsize,
@@ -54,6 +54,7 @@ pub fn prepare() {
 
 impl Arena {
     /// At least so many bytes of this thread's, with anything in them.
+    #[inline(never)]
     pub fn of_this_thread(size: usize) -> Option<Self> {
         // The kernel maps whole pages, of which these are the smallest.
         let size = size.next_multiple_of(4096);
@@ -97,6 +98,7 @@ impl Arena {
 }
 
 impl Drop for Arena {
+    #[inline(never)]
     fn drop(&mut self) {
         match self.slot {
             Some(slot) => slot.user.store(0, Ordering::Relaxed),

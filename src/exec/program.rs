@@ -16,14 +16,14 @@ use rules::executable::{self, Inode, Verdict};
 /// A program, as execve and its like name it.
 #[derive(Clone, Copy)]
 pub enum Program {
-    /// From this folder, or AT_FDCWD.
-    Path(c_int, *const c_char),
+    /// From this directory, or AT_FDCWD.
+    At(c_int, *const c_char),
     /// Open already.
-    Open(c_int),
+    Fd(c_int),
 }
 
 /// Whether somebody would hear of it.
-pub fn is_noticed() -> bool {
+pub fn should_warn() -> bool {
     settings::is_sealed() || log::is_on()
 }
 
@@ -31,7 +31,7 @@ pub fn is_noticed() -> bool {
 ///
 /// # Safety
 /// The path of `program`, if it has one, is a string.
-pub unsafe fn notice(program: Program, library: *const c_char) {
+pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     let is_sealed = settings::is_sealed();
     let Some(obstacle) = Obstacle::of(program, library) else {
         return;
@@ -43,8 +43,8 @@ pub unsafe fn notice(program: Program, library: *const c_char) {
     line.text(b"vrfbind: ");
     match program {
         // SAFETY: as callers promise.
-        Program::Path(_, path) => line.foreign(unsafe { sys::string(path) }),
-        Program::Open(fd) => {
+        Program::At(_, path) => line.untrusted(unsafe { sys::string(path) }),
+        Program::Fd(fd) => {
             line.text(b"descriptor ");
             line.number(fd);
         }
@@ -105,17 +105,17 @@ struct File {
 impl File {
     fn open(program: Program) -> Option<Self> {
         match program {
-            Program::Path(folder, path) => Self::open_at(folder, path),
-            Program::Open(fd) => Some(Self { fd, is_ours: false }),
+            Program::At(directory, path) => Self::open_at(directory, path),
+            Program::Fd(fd) => Some(Self { fd, is_ours: false }),
         }
     }
 
     /// Only a regular file: to open another may block, or do something (a watchdog, a tape).
-    fn open_at(folder: c_int, path: *const c_char) -> Option<Self> {
-        if !sys::is_regular(folder, path) {
+    fn open_at(directory: c_int, path: *const c_char) -> Option<Self> {
+        if !sys::is_regular(directory, path) {
             return None;
         }
-        let fd = sys::open_to_read(folder, path).ok()?;
+        let fd = sys::open_to_read(directory, path).ok()?;
         Some(Self { fd, is_ours: true })
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn has_nothing_against_a_dynamic_program_and_its_loader() {
         let myself = c"/proc/self/exe";
-        let program = Program::Path(libc::AT_FDCWD, myself.as_ptr());
+        let program = Program::At(libc::AT_FDCWD, myself.as_ptr());
         assert!(Obstacle::of(program, myself.as_ptr()).is_none());
         let obstacle = Obstacle::of(program, c"/no/such/library".as_ptr()).unwrap();
         assert!(obstacle.sentence.contains("not to be found"));
@@ -172,7 +172,7 @@ mod tests {
         let ldso = c"/lib/ld-linux-aarch64.so.1";
         #[cfg(target_arch = "riscv64")]
         let ldso = c"/lib/ld-linux-riscv64-lp64d.so.1";
-        let ldso = Program::Path(libc::AT_FDCWD, ldso.as_ptr());
+        let ldso = Program::At(libc::AT_FDCWD, ldso.as_ptr());
         assert!(Obstacle::of(ldso, myself.as_ptr()).is_none());
     }
 }

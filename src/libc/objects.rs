@@ -45,19 +45,27 @@ pub fn each_object<F: FnMut(&Object<'_>) -> ControlFlow<()>>(mut look: F) {
     unsafe { libc::dl_iterate_phdr(Some(callback::<F>), (&raw mut look).cast()) };
 }
 
-/// The name of a function, with its hash.
+/// The name of a function, with its hash. Here and not by a pointer, which ld.so would have to relocate.
 pub struct Name {
-    name: &'static CStr,
+    /// With NULs behind it.
+    bytes: [u8; 24],
     hash: u32,
 }
 
 impl Name {
-    /// Computes the hash, at compile time in a static.
-    pub const fn new(name: &'static CStr) -> Self {
+    /// At compile time, in a static.
+    pub const fn new(name: &CStr) -> Self {
+        let mut bytes = [0; 24];
+        let (to, _) = bytes.split_at_mut(name.count_bytes());
+        to.copy_from_slice(name.to_bytes());
         Self {
-            name,
+            bytes,
             hash: gnu_hash(name.to_bytes()),
         }
+    }
+
+    fn is(&self, name: &CStr) -> bool {
+        self.bytes.starts_with(name.to_bytes_with_nul())
     }
 }
 
@@ -254,7 +262,7 @@ impl Symbols<'_> {
         // SAFETY: there the string table has the symbol's name, with a NUL at its end.
         let name = unsafe { CStr::from_ptr(name) };
         let is_function = symbol.st_info & 0xf == STT_FUNC && symbol.st_shndx != 0;
-        (is_function && name == wanted.name).then(|| Function {
+        (is_function && wanted.is(name)).then(|| Function {
             address: self.base.wrapping_add(symbol.st_value as usize),
             size: symbol.st_size as usize,
         })
@@ -278,6 +286,15 @@ mod tests {
     fn hashes_as_the_linker_does() {
         assert_eq!(gnu_hash(b""), 5381);
         assert_eq!(gnu_hash(b"a"), 5381 * 33 + 97);
+    }
+
+    #[test]
+    fn a_name_is_the_whole_of_it() {
+        let name = Name::new(c"socket");
+        assert!(name.is(c"socket"));
+        for other in [c"", c"sock", c"socketpair", c"Socket"] {
+            assert!(!name.is(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -212,7 +212,7 @@ pub struct Original {
 }
 
 impl Original {
-    const fn new(name: &'static core::ffi::CStr) -> Self {
+    const fn new(name: &core::ffi::CStr) -> Self {
         Self {
             name: Name::new(name),
             address: AtomicPtr::new(ptr::null_mut()),

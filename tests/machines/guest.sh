@@ -86,9 +86,11 @@ project='' modules='' target=()
 . "$run/settings"
 pipes=$run
 if [ -n "$modules" ]; then
+	set -e
 	prepare
+	set +e
 	pipes=/run
-	limit=$((10 * $(cut -d. -f1 /proc/uptime)))
+	limit=$((30 * $(cut -d. -f1 /proc/uptime)))
 	[ "$limit" -le "${VRFBIND_TEST_LIMIT:-120}" ] || export VRFBIND_TEST_LIMIT=$limit
 fi
 mkfifo --mode=666 "$pipes/out" "$pipes/err"

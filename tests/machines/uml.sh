@@ -2,13 +2,14 @@
 # uml.sh - the machine `uml`: Debian's user-mode Linux, a kernel that is a process; machine.sh sources it
 #
 # It boots in seconds and runs at nearly the speed of this machine, on one CPU. Its root file system is this machine's
-# (hostfs). The guest's root has what the caller's user has here, so the caller's rights are cut down first: in a mount namespace of
-# its own everything is read-only but target/, and a process namespace takes with it whatever it has started.
-# tests/machines/uml-lacks says what it cannot run.
+# (hostfs), and what the guest's root may do to it, it may do with the rights of who started it. So these are cut down first: in
+# a mount namespace of its own everything is read-only but target/. A process namespace takes with it whatever it has started.
+# Both take root: in a user namespace all files would be nobody's. tests/machines/uml-lacks says what it cannot run.
 
 uml_image=$cache/uml
 
 machine_prepare() {
+	[ "$(id -u)" -eq 0 ] || { say 'user-mode Linux is booted by root only'; return 1; }
 	provide "$uml_image" uml_get
 }
 
@@ -27,10 +28,8 @@ machine_settings() {
 }
 
 machine_boot() {
-	local user=()
-	[ "$(id -u)" -eq 0 ] || user=(--user --map-root-user)
 	# shellcheck disable=SC2016  # for the other shell
-	exec "${alone[@]}" unshare "${user[@]}" --mount --pid --fork --kill-child --mount-proc bash -euc '
+	exec "${alone[@]}" unshare --mount --pid --fork --kill-child --mount-proc bash -euc '
 		target=$1
 		shift
 		mount --bind "$target" "$target"

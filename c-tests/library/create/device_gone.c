@@ -65,20 +65,20 @@ static long send_something(int fd)
 static void old_socket(void)
 {
 	struct sockaddr_in any = { .sin_family = AF_INET };
-	int fd, foreign;
+	int fd, unseen;
 
 	own_netns();
 	add_deletable_device(NAME);
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
-	foreign = raw_socket(AF_INET, SOCK_DGRAM, 0);
-	NEED(set_device(foreign, NAME) == 0);
+	unseen = raw_socket(AF_INET, SOCK_DGRAM, 0);
+	NEED(set_device(unseen, NAME) == 0);
 	delete();
 	for (int back = 0; back < 2; back++) {
 		CONTEXT("%s", back ? "a device of that name is back" : "the device is gone");
-		STR(device_of(foreign), "(ENODEV)");
-		(void)bind(foreign, (struct sockaddr *)&any, sizeof(any));
-		(void)connect(foreign, (struct sockaddr *)&any, sizeof(any));
-		STR(device_of(foreign), "(ENODEV)");
+		STR(device_of(unseen), "(ENODEV)");
+		(void)bind(unseen, (struct sockaddr *)&any, sizeof(any));
+		(void)connect(unseen, (struct sockaddr *)&any, sizeof(any));
+		STR(device_of(unseen), "(ENODEV)");
 		if (world == BASELINE) {
 			STR(device_of(fd), "");
 			EQ(send_something(fd), 1);

@@ -248,9 +248,9 @@ static void disconnected(void)
 	int fd;
 
 	for (int d = 0; d < 2; d++)
-		for (int foreign = 0; foreign < 2; foreign++) {
-			CONTEXT("family %d, %s", FAMILIES[d], foreign ? "from elsewhere" : "its own");
-			fd = foreign ? unseen_socket(FAMILIES[d], SOCK_DGRAM, 0) :
+		for (int unseen = 0; unseen < 2; unseen++) {
+			CONTEXT("family %d, %s", FAMILIES[d], unseen ? "from elsewhere" : "its own");
+			fd = unseen ? unseen_socket(FAMILIES[d], SOCK_DGRAM, 0) :
 			     (int)WORKS(socket(FAMILIES[d], SOCK_DGRAM, 0));
 			for (int again = 0; again < 2; again++) {
 				WORKS(connect(fd, &nobody, sizeof(nobody)));

@@ -20,7 +20,6 @@ use crate::program::{self, Program};
 use crate::supervisor;
 use crate::sys::{self, Around};
 use nix::errno::Errno;
-use rules::executable::Verdict;
 use rules::filter::{IoUring, Stranger};
 use rules::request::Vrf;
 use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
@@ -81,7 +80,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let device = device(&args.vrf, args.any_device)?;
     let program = find(args)?;
     let around = sys::around();
-    reject_unsupported(&program, around)?;
+    program::refuse_hopeless(&program, around)?;
     let library = library::find(args.library.as_deref())?;
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
@@ -120,7 +119,7 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     if around == Around::Nothing {
         return become_program(args, &program, settings.environment());
     }
-    reject_unsupported(&program, around)?;
+    program::refuse_hopeless(&program, around)?;
     let library = library::find(args.library.as_deref())?;
     plan(args, &program, around, || supervisor::serves(Vrf::Default))?;
     settings.library = Some(&library);
@@ -168,18 +167,6 @@ enum Plan {
     Exec,
     Seal,
     Supervise,
-}
-
-/// Rejects what neither the library nor a supervisor can serve. A set-user-ID program is served if it stays one: if nobody
-/// had to promise the kernel that no privileges will be gained (no_new_privs), as those must who have no CAP_SYS_ADMIN.
-fn reject_unsupported(program: &Program, around: Around) -> Result<(), Failure> {
-    const CAP_SYS_ADMIN: u32 = 21;
-    let keeps_set_id = nix::sys::prctl::get_no_new_privs() == Ok(false)
-        && (around != Around::Nothing || sys::has_capability(CAP_SYS_ADMIN));
-    if program.verdict == Verdict::SetId && keeps_set_id {
-        return Ok(());
-    }
-    program::refuse_hopeless(program)
 }
 
 /// The table above. `served` says whether the supervisor around us serves the VRF that is asked for.
@@ -339,6 +326,7 @@ fn become_program(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rules::executable::Verdict;
 
     fn args(options: &[&str]) -> Args {
         #[derive(clap::Parser)]

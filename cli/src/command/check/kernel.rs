@@ -120,19 +120,25 @@ pub(super) fn sysctls(findings: &mut Findings) {
     }
 }
 
-/// Whether static programs can be supervised.
+/// Whether what needs a supervisor would have one.
 pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> bool {
     match sys::around() {
         Around::Nothing => {}
-        Around::Seal => findings.ok(
-            "seccomp",
-            "this tree is sealed already: programs go on under the same seal, and static ones get \
-             no IP socket",
-        ),
-        Around::Supervisor => findings.ok(
-            "seccomp",
-            "this tree is supervised already: programs go on under the same supervisor",
-        ),
+        Around::Seal => {
+            findings.ok(
+                "seccomp",
+                "this tree is sealed already: programs go on under the same seal, and static ones get \
+                 no IP socket",
+            );
+            return false;
+        }
+        Around::Supervisor => {
+            findings.ok(
+                "seccomp",
+                "this tree is supervised already: programs go on under the same supervisor",
+            );
+            return true;
+        }
     }
     let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
     let has = |action: &str| actions.split_whitespace().any(|other| other == action);
@@ -151,7 +157,7 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> bool {
         (false, _) => findings.warn(
             "seccomp",
             "static and Go programs cannot be supervised: that takes user notifications and Linux \
-             5.14",
+             5.14; vrfbind exec only seals",
         ),
         (true, false) => findings.warn(
             "seccomp",

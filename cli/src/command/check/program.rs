@@ -3,6 +3,7 @@
 use super::Findings;
 use super::trial::trial_program;
 use crate::program::{self, Program};
+use crate::sys;
 use rules::executable::Verdict;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -46,6 +47,9 @@ pub(super) fn the_program(
         return;
     };
     let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
+    if let Err(failure) = program::refuse_hopeless(&program, sys::around()) {
+        return findings.fail("program", failure.sentence);
+    }
     match program.verdict {
         Verdict::Preloaded => {
             let ours = trial_program().and_then(|trial| program::loader(&trial));
@@ -67,10 +71,6 @@ pub(super) fn the_program(
         _ if program::needs_supervisor(&program) => findings.fail(
             "program",
             format!("{runs} is {sentence}, and it cannot be supervised here; ip vrf exec may serve it"),
-        ),
-        Verdict::SetId => findings.fail(
-            "program",
-            format!("{runs} is {sentence}; start it as the user that it becomes"),
         ),
         Verdict::Exempt => findings.ok("program", format!("{runs} is {sentence}")),
         Verdict::Other => findings.warn("program", format!("{runs} is {sentence}")),
