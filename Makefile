@@ -3,6 +3,7 @@
 # make test-arch ARCH=...   and runs what C tests can be run of it here
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
+# make test-more  what takes longer: the rest of 16 packaged services in a VRF
 # make test-kernels  what takes a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
 # make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
@@ -45,7 +46,7 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-package dist deb bench bench-programs \
+.PHONY: all native cross test-arch demo test test-more test-kernels test-musl test-arch-vm test-package dist deb bench bench-programs \
 	bench-smoke scale churn compare reach evenet races lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
@@ -117,6 +118,10 @@ test: test-packages all bench-programs
 
 # All of them, though one fails.
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
+
+test-more: test-packages programs
+	tests/packages.sh daemons-more
+	tests/with-vrf.sh tests/topology.sh tests/units-more.sh
 
 test-kernels: test-packages programs bench-programs
 	failed=; for kernel in $(KERNELS); do \

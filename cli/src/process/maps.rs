@@ -131,7 +131,6 @@ fn identity(file: &File) -> Result<Option<Identity>, Refusal> {
 /// A line of proc_pid_maps(5): `start-end permissions offset device inode path`.
 struct Line<'a> {
     start: u64,
-    is_executable: bool,
     offset: &'a [u8],
     device: &'a [u8],
     inode: &'a [u8],
@@ -142,9 +141,9 @@ impl<'a> Line<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut words = line.splitn(6, |byte| *byte == b' ');
         let addresses = str::from_utf8(words.next()?).ok()?;
+        let _permissions = words.next()?;
         Some(Self {
             start: u64::from_str_radix(addresses.split_once('-')?.0, 16).ok()?,
-            is_executable: words.next()?.contains(&b'x'),
             offset: words.next()?,
             device: words.next()?,
             inode: words.next()?,
@@ -158,21 +157,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Whether so many files are mapped to be executed, at least.
-pub fn has_executables(maps: impl Read, count: usize) -> io::Result<bool> {
-    let mut files = Vec::new();
-    let found = find(maps, |line| {
-        let is_program = line.is_executable && line.path.starts_with(b"/");
-        if is_program && !files.contains(&line.identity()) {
-            files.push(line.identity());
-        }
-        (files.len() >= count).then_some(())
-    });
-    Ok(found?.is_some())
-}
-
 /// The first line that is wanted. The memory that it takes does not grow with what a process has mapped.
-fn find<T>(maps: impl Read, mut wanted: impl FnMut(&Line) -> Option<T>) -> io::Result<Option<T>> {
+fn find<T>(maps: impl Read, wanted: impl Fn(&Line) -> Option<T>) -> io::Result<Option<T>> {
     let mut maps = BufReader::new(maps.take(WHOLE));
     let mut line = Vec::new();
     loop {

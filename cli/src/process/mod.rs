@@ -26,7 +26,6 @@ use crate::proc_status::Status;
 use crate::sys::Around;
 use crate::{library, supervisor};
 pub use directory::{Directory, MOST};
-pub use maps::has_executables;
 use maps::{Mapping, Refusal};
 use rules::Info;
 use std::fs::{self, File};

@@ -24,7 +24,8 @@ use crate::program::Program;
 use crate::supervisor;
 use rules::executable::Verdict;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -173,12 +174,14 @@ fn wait_for(unit: &Unit, main: u32, vrf: &str) -> Result<Option<String>, Failure
 
 fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
     let exe = fs::read_link(format!("/proc/{main}/exe"))?;
-    if is_starting(main, &exe) {
+    let is_starting = is_starting(main, &exe);
+    // Before the library is looked for: ld.so maps it before what is counted here.
+    let is_loaded = executables(&Directory::open(main)?.read("maps")?) >= ALL;
+    let process = Process::read(main)?;
+    // With the library it may be a systemd of its own, as of user@.service.
+    if is_starting && process.library.is_none() {
         return Ok(Stage::Early);
     }
-    // Before the library is looked for: ld.so maps it before what is counted here.
-    let is_loaded = process::has_executables(File::open(format!("/proc/{main}/maps"))?, ALL)?;
-    let process = Process::read(main)?;
     if unit.has_supervisor() {
         return Ok(Stage::In);
     }
@@ -208,7 +211,8 @@ fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
              (AppArmor, SELinux), a set-user-ID bit or capabilities; start it by vrfbind exec"
         )),
         (None, _) if is_loaded => Stage::Out(format!(
-            "{program} was started without the library: LD_PRELOAD was taken away, or ld.so could not load it"
+            "{program} was started without the library: LD_PRELOAD was taken away, or ld.so could not load it (does an \
+             AppArmor profile forbid that?)"
         )),
         (None, _) => Stage::Early,
     })
@@ -237,6 +241,19 @@ fn is_same_program(one: u32, other: u32) -> bool {
 /// The kernel maps the program and its ld.so, and ld.so maps preloads before all else: where there are so many files, it has
 /// come to something else.
 const ALL: usize = 3;
+
+/// How many files a process has mapped to be executed (proc_pid_maps(5)).
+fn executables(maps: &[u8]) -> usize {
+    let maps = String::from_utf8_lossy(maps);
+    let files = maps.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (_address, permissions, _offset) = (words.next()?, words.next()?, words.next()?);
+        let file = (words.next()?, words.next()?);
+        let path = words.next()?;
+        (permissions.contains('x') && path.starts_with('/')).then_some(file)
+    });
+    files.collect::<HashSet<_>>().len()
+}
 
 /// AT_SECURE of the auxiliary vector (getauxval(3)), as the kernel gave it to the process.
 fn is_secure(process: &Directory) -> io::Result<bool> {

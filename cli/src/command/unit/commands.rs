@@ -19,7 +19,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The settings with commands in them, in the order in which systemd runs these.
-pub const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 7] = [
     "ExecCondition",
     "ExecStartPre",
     "ExecStart",
@@ -39,19 +39,73 @@ const DIRECTORIES: [&str; 6] = [
     "/bin",
 ];
 
+/// How a unit's commands are started.
+pub struct Commands {
+    /// Programs of ExecStart= that the library is preloaded into, and the prefixes of their commands that decide about their
+    /// rights.
+    pub preloaded: Vec<(String, String)>,
+    /// Settings whose commands are started by `vrfbind exec`, with these.
+    pub supervised: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Commands {
+    /// `exec`: the words of `vrfbind exec` that come before a command.
+    pub fn of(unit: &Unit, root: &Root, exec: &[&str]) -> Result<Self, Failure> {
+        let (mut preloaded, mut supervised) = (Vec::new(), Vec::new());
+        for setting in SETTINGS {
+            let lines = unit.values("Service", setting);
+            let commands: Vec<_> = lines.iter().flat_map(|line| commands(line)).collect();
+            let mut is_supervised = false;
+            for command in &commands {
+                match command.verdict(unit, root) {
+                    Some(verdict @ (Verdict::SetId | Verdict::OtherArchitecture)) => {
+                        return Err(refuse(format!(
+                            "{setting}= of {} starts {}, which is {}",
+                            unit.id,
+                            command.program,
+                            verdict.sentence()
+                        )));
+                    }
+                    Some(Verdict::Go | Verdict::Static | Verdict::FileCapabilities) => {
+                        is_supervised = true;
+                    }
+                    _ => {}
+                }
+            }
+            if is_supervised {
+                let lines = commands.iter().map(|command| command.behind(exec));
+                supervised.push((setting, lines.collect::<Result<_, _>>()?));
+            } else if setting == "ExecStart" {
+                preloaded = commands.iter().map(Command::checked).collect();
+                preloaded.dedup();
+            }
+        }
+        Ok(Self {
+            preloaded,
+            supervised,
+        })
+    }
+
+    pub fn is_main_supervised(&self) -> bool {
+        self.supervised
+            .iter()
+            .any(|(setting, _)| *setting == "ExecStart")
+    }
+}
+
 /// A command of a unit.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Command {
+struct Command {
     /// Some of `@-:+!|`.
-    pub prefix: String,
+    prefix: String,
     /// Its program, specifiers as they are.
-    pub program: String,
+    program: String,
     /// The rest, as it stands there.
     arguments: String,
 }
 
 /// The commands of a line: `;` parts them.
-pub fn commands(line: &str) -> Vec<Command> {
+fn commands(line: &str) -> Vec<Command> {
     let words = words(line);
     let commands = words.split(|word| word.raw == ";");
     let command = |words: &[Word]| {
@@ -71,12 +125,16 @@ pub fn commands(line: &str) -> Vec<Command> {
 }
 
 impl Command {
-    pub fn has_prefix(&self, prefix: char) -> bool {
+    fn has_prefix(&self, prefix: char) -> bool {
         self.prefix.contains(prefix)
     }
 
-    /// The prefixes that decide about its rights.
-    pub fn rights(&self) -> String {
+    /// As a check names its program, and the prefixes that decide about its rights.
+    fn checked(&self) -> (String, String) {
+        (self.rights(), quoted(&without_variables(&self.program)))
+    }
+
+    fn rights(&self) -> String {
         self.prefix
             .chars()
             .filter(|&c| c == '+' || c == '!')
@@ -84,8 +142,11 @@ impl Command {
     }
 
     /// What becomes of the library in the program. None: it is not there, or its path cannot be known beforehand.
-    pub fn verdict(&self, unit: &Unit, root: &Root) -> Option<Verdict> {
-        let program = unit.resolved(&self.program)?;
+    fn verdict(&self, unit: &Unit, root: &Root) -> Option<Verdict> {
+        let is_elsewhere = ["RootDirectory", "RootImage"]
+            .into_iter()
+            .any(|setting| !unit.value(setting).is_empty());
+        let program = unit.resolved(&self.program).filter(|_| !is_elsewhere)?;
         let id = match self.rights().is_empty() {
             true => user(unit, root),
             false => 0,
@@ -111,7 +172,7 @@ impl Command {
     }
 
     /// The command with this one, `vrfbind exec`, before it.
-    pub fn behind(&self, exec: &[&str]) -> Result<String, Failure> {
+    fn behind(&self, exec: &[&str]) -> Result<String, Failure> {
         let refused = |why: &str| {
             refuse(format!(
                 "{}{} {}: {why}; put vrfbind exec into the unit by hand",

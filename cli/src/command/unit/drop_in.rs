@@ -1,6 +1,6 @@
 //! The drop-in that is ours: where it is, what is in it, and that it is ours.
 
-use super::commands::line;
+use super::commands::{Commands, line};
 use super::read::{DROP_IN, FIRST_LINE, is_ours, not_ours};
 use super::root::Root;
 use super::syntax::{escaped_name, literal, quoted};
@@ -69,10 +69,7 @@ pub struct Service<'a> {
     pub command: &'a str,
     /// The unit's own LD_PRELOAD, specifiers as they are.
     pub preload: Option<&'a str>,
-    /// Programs that the library is preloaded into, and the prefixes of their commands that decide about their rights.
-    pub preloaded: &'a [(String, String)],
-    /// Settings whose commands are started by `vrfbind exec`, with these.
-    pub supervised: &'a [(&'static str, Vec<String>)],
+    pub commands: &'a Commands,
     /// What has to be executable besides.
     pub executable: &'a [&'a str],
     pub any_device: bool,
@@ -104,7 +101,7 @@ impl Service<'_> {
             let paths = self.executable.iter().map(|path| quoted(&literal(path)));
             set("ExecPaths", &paths.collect::<Vec<_>>().join(" "));
         }
-        for (setting, lines) in self.supervised {
+        for (setting, lines) in &self.commands.supervised {
             set(setting, "");
             for line in lines {
                 set(setting, line);
@@ -118,10 +115,10 @@ impl Service<'_> {
             line(&words.chain(["--", vrf]).collect::<Vec<_>>(), false)
         };
         let loaded = check("--loaded");
-        for (rights, program) in self.preloaded {
+        for (rights, program) in &self.commands.preloaded {
             set("ExecStartPre", &format!("{rights}{loaded} {program}"));
         }
-        if self.preloaded.is_empty() {
+        if self.commands.preloaded.is_empty() {
             set("ExecStartPre", &loaded);
         }
         // Of all processes of the unit, whoever they are.

@@ -32,18 +32,17 @@ mod syntax;
 use crate::command::check;
 use crate::failure::{Failure, refuse};
 use crate::{library, output};
-use commands::SETTINGS;
+use commands::Commands;
 use drop_in::{DropIn, Service};
 use read::{Found, Unit};
 use root::Root;
-use rules::executable::Verdict;
 use rules::{DEFAULT, DeviceName};
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use syntax::{quoted, without_variables, words};
+use syntax::words;
 
 /// Put a systemd unit into a VRF, by a drop-in
 ///
@@ -215,46 +214,8 @@ fn service(
     let mut exec = vec![command.as_str(), "exec"];
     exec.extend(args.any_device.then_some("--any-device"));
     exec.extend(["--library", &library, "--", vrf]);
-    let (mut preloaded, mut supervised) = (Vec::new(), Vec::new());
-    for setting in SETTINGS {
-        let lines = unit.values("Service", setting);
-        let commands: Vec<_> = lines
-            .iter()
-            .flat_map(|line| commands::commands(line))
-            .collect();
-        let mut is_supervised = false;
-        for command in &commands {
-            match command.verdict(unit, root) {
-                Some(verdict @ (Verdict::SetId | Verdict::OtherArchitecture)) => {
-                    return Err(refuse(format!(
-                        "{setting}= of {} starts {}, which is {}",
-                        unit.id,
-                        command.program,
-                        verdict.sentence()
-                    )));
-                }
-                Some(Verdict::Go | Verdict::Static | Verdict::FileCapabilities) => {
-                    is_supervised = true;
-                }
-                _ => {}
-            }
-        }
-        if is_supervised {
-            let lines = commands.iter().map(|command| command.behind(&exec));
-            supervised.push((setting, lines.collect::<Result<Vec<_>, _>>()?));
-        } else if setting == "ExecStart" {
-            for command in &commands {
-                let program = quoted(&without_variables(&command.program));
-                let one = (command.rights(), program);
-                if !preloaded.contains(&one) {
-                    preloaded.push(one);
-                }
-            }
-        }
-    }
-    let is_main_supervised = supervised
-        .iter()
-        .any(|(setting, _)| *setting == "ExecStart");
+    let commands = Commands::of(unit, root, &exec)?;
+    let is_main_supervised = commands.is_main_supervised();
     if is_main_supervised {
         obstacles::refuse_ambiguous_main_process(unit)?;
     }
@@ -273,8 +234,7 @@ fn service(
         library: &library,
         command: &command,
         preload: preload.as_deref(),
-        preloaded: &preloaded,
-        supervised: &supervised,
+        commands: &commands,
         executable: &executable,
         any_device: args.any_device,
     };

@@ -166,9 +166,9 @@ impl Unit {
 
     fn lines(&self, setting: &str) -> Vec<&str> {
         match self.property(setting) {
-            Some("") => Vec::new(),
+            // Also of RestrictAddressFamilies=none.
+            None | Some("") => self.values("Service", setting),
             Some(value) => vec![value],
-            None => self.values("Service", setting),
         }
     }
 
