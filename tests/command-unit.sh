@@ -526,7 +526,9 @@ real_service() {
 hardened_service() {
 	restart dnsmasq@blue.service
 	await unbound blue dnsmasq@blue.service
-	vrfbind enable dnsmasq@blue blue
+	# By another name of the VRF, which systemd has no unit for.
+	ip link property add dev blue altname also-blue
+	vrfbind enable dnsmasq@blue also-blue
 	restart dnsmasq@blue.service
 	await in_vrf blue dnsmasq@blue.service
 	is dnsmasq@blue.service MemoryDenyWriteExecute yes

@@ -34,6 +34,7 @@ use crate::failure::{Failure, refuse};
 use crate::{library, output};
 use commands::Commands;
 use drop_in::{DropIn, Service};
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use read::{Found, Unit};
 use root::Root;
 use rules::{DEFAULT, DeviceName};
@@ -83,8 +84,8 @@ pub struct Disable {
 
 pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
     let name = unit_name(&args.unit)?;
-    let vrf = vrf(&args)?;
     let root = Root::open(&args.root)?;
+    let vrf = &vrf(&args, &root)?;
     let unit = match Unit::find(&root, &name)? {
         Found::Unit(unit) => unit,
         Found::Masked(path) => {
@@ -177,8 +178,8 @@ fn unit_name(unit: &str) -> Result<String, Failure> {
     }
 }
 
-/// The VRF, as text that systemd takes in its files.
-fn vrf(args: &Enable) -> Result<&str, Failure> {
+/// The VRF, as text that systemd takes in its files. If it is here, by its own name: an alternative one has no device unit.
+fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     let shown = args.vrf.display();
     let device = DeviceName::new(args.vrf.as_bytes()).map_err(|why| {
         refuse(format!(
@@ -192,8 +193,14 @@ fn vrf(args: &Enable) -> Result<&str, Failure> {
             args.unit
         )));
     }
-    match args.vrf.to_str() {
-        Some(vrf) if !vrf.chars().any(char::is_control) => Ok(vrf),
+    let own = if_nametoindex(args.vrf.as_os_str()).and_then(if_indextoname);
+    let own = own.ok().filter(|_| root.is_host);
+    let vrf = match &own {
+        Some(name) => name.to_str().ok(),
+        None => args.vrf.to_str(),
+    };
+    match vrf {
+        Some(vrf) if !vrf.chars().any(char::is_control) => Ok(vrf.to_owned()),
         _ => Err(refuse(format!(
             "{device} is no text that systemd takes: it is not UTF-8, or has a control character in it"
         ))),
