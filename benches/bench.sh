@@ -107,6 +107,7 @@ per_call() {
 	for kind in socket bind connect; do
 		call_ways "$kind" "$count"
 		under_ip "$bin/calls" "$device" "$kind${address:+:$address}" "$count"
+		under_supervisor 'libvrfbind, under vrfbind exec' "$bin/calls" "$device" "$kind${address:+:$address}" "$count"
 		under_supervisor 'supervised (a static program)' "$bin/calls-static" "$device" "$kind${address:+:$address}" "$count"
 		measure "calls-$kind" "$bin/paired" -a "$(rounds "$number")"
 	done
@@ -214,20 +215,33 @@ ready_radvd() {
 }
 ready_charon-cmd() { grep -qs 'sending packet' "$scratch/charon.log" && sleeps "$running"; }
 
-# memory VARIABLE... PROGRAM... - kB of private dirty memory, and of PSS, of a program that runs, with its children
+# The processes of the command that answer seccomp notifications, one a line.
+supervisors() {
+	local pid
+	# Processes come and go meanwhile, which find complains of.
+	{ find /proc/[0-9]*/fd -lname 'anon_inode:seccomp notify' 2>/dev/null || true; } | cut -d/ -f3 | sort -u |
+		while read -r pid; do
+			[ "$(readlink "/proc/$pid/exe")" != "$bin/vrfbind" ] || echo "$pid"
+		done
+}
+no_supervisor() { [ -z "$(supervisors)" ]; }
+
+# memory VARIABLE... PROGRAM... - kB of private dirty memory, and of PSS, of a program that runs, with its children and its
+# supervisor
 memory() {
 	local pid
 	rm -f "$log" "$scratch/charon.log"
 	env -i "$@" >"$log" 2>&1 </dev/null &
 	running=$!
 	await_running "ready_$daemon" || { say "$daemon does not start:"; cat "$log" >&2; kill "$running"; return 1; }
-	for pid in $running $(cat "/proc/$running/task/$running/children"); do
+	for pid in $running $(cat "/proc/$running/task/$running/children") $(supervisors); do
 		cat "/proc/$pid/smaps_rollup"
 	done | awk '$1 == "Private_Dirty:" { dirty += $2 }
 		$1 == "Pss:" { pss += $2 }
 		END { printf "%d %d\n", dirty, pss }'
 	kill "$running"
 	wait "$running" 2>/dev/null || true
+	await no_supervisor
 }
 
 all_memory() {
@@ -266,6 +280,8 @@ all_memory() {
 		under_sealed "${words[@]}"
 		under_exports "${words[@]}"
 		under_others "${words[@]}"
+		under_seal_alone "${words[@]}"
+		under_supervisor 'vrfbind exec (supervised)' "${words[@]}"
 		measure "memory-$daemon" take_turns "$(rounds 31)" memory
 	done
 	device=lo

@@ -1,29 +1,30 @@
-//! The seal: a seccomp filter after which an IP socket can only be made by the library's own system
-//! call. What the library does not bind cannot be born: a static or Go binary, a raw system call, a
-//! child whose preload the loader dropped gets EPERM where it would have got an unbound socket.
+//! The seal: a seccomp filter after which only the library's own system call creates an IP socket. What the library
+//! cannot bind is not created: a static or Go binary, a raw system call, a child whose preload the loader dropped gets
+//! EPERM where it would have got an unbound socket.
 //!
-//! The kernel shows a filter all six argument registers (struct seccomp_data, linux/seccomp.h), and
-//! socket(2) has only three arguments, so the sixth register is free to carry [`MARKER`]. It is a
-//! documented constant: the seal guards against accident, not against a program that wants out. The register
-//! outlives the call, so the library clears it before it returns, and fills it only where the filter asks for the
-//! marker ([`needs_marker`]).
+//! The kernel shows a filter all six argument registers (struct seccomp_data, linux/seccomp.h), and socket(2) has only
+//! three arguments, so the sixth register is free to carry [`MARKER`]. It is a documented constant: the seal guards
+//! against accident, not against a program that wants out. The register outlives the call, so the library clears it
+//! before it returns, and fills it only where the filter asks for the marker ([`needs_marker`]).
 //!
-//! A filter is inherited by all children and survives execve, so a tree needs one. It comes in two
-//! forms, which differ in what becomes of a [`Stranger`], that is, of socket(AF_INET, AF_INET6) without the
-//! marker: sealed, it is refused with EPERM; supervised, it is answered by another process, which makes
-//! the socket (SECCOMP_RET_USER_NOTIF, Linux 5.0; the command's `exec`). One tree has one of them: a refusal outranks a
-//! notification, and a second listener is EBUSY. A process finds out which by asking for a
-//! socket of the family [`ASK_FAMILY`], which does not exist: a sealed one is answered [`SEALED_ERRNO`], a
-//! supervised one [`SUPERVISED_ERRNO`], any other EAFNOSUPPORT. A filter that was installed later and knows a list of
-//! families (RestrictAddressFamilies=, firejail) hides the answer, so it is asked again in families that such a list
-//! has, or else there are no IP sockets anyway: by a type that does not exist, [`ASK_TYPE`] ([`QUESTIONS`]).
+//! A filter is inherited by all children and survives execve, so a process tree needs one. It has two forms, which
+//! differ in what becomes of an [`UnmarkedSocket`]: sealed, socket(2) fails with EPERM; supervised, another process
+//! creates the socket (SECCOMP_RET_USER_NOTIF, Linux 5.0; the command's `exec`). A tree has one of them: a refusal
+//! outranks a notification, and a second listener is EBUSY.
 //!
-//! What else is refused, in both forms: with EPERM what carries IP under another name, socket(AF_SMC, AF_RXRPC, AF_RDS) and socket(AF_INET, AF_INET6) of IPPROTO_SMC
-//! (Linux 6.11), whose data RDMA takes past the device. With ENOSYS: io_uring, because IORING_OP_SOCKET
-//! (Linux 5.19) makes sockets behind the filter's back; all of its calls, since a ring may be inherited.
-//! Programs know how to do without, and who starts the tree may have it all the same. What holds for the
-//! machine's own calls holds for its 32-bit ones; and i386's socketcall(SYS_SOCKET), whose family a filter
-//! cannot see, is refused for every family.
+//! A process finds out which by asking for a socket of the family [`ASK_FAMILY`], which does not exist: a sealed one is
+//! answered [`SEALED_ERRNO`], a supervised one [`SUPERVISED_ERRNO`], any other EAFNOSUPPORT. A filter that was installed
+//! later and knows a list of families (RestrictAddressFamilies=, firejail) hides the answer, so it is asked again in
+//! families that such a list has, or else there are no IP sockets anyway: by a type that does not exist, [`ASK_TYPE`]
+//! ([`QUESTIONS`]).
+//!
+//! Both forms refuse more:
+//! - with EPERM what carries IP under another name: socket(AF_SMC, AF_RXRPC, AF_RDS), and socket(AF_INET, AF_INET6) of
+//!   IPPROTO_SMC (Linux 6.11), whose data RDMA takes past the device;
+//! - with ENOSYS io_uring, because IORING_OP_SOCKET (Linux 5.19) creates sockets behind the filter's back: all of its
+//!   calls, since a ring may be inherited. Programs know how to do without; `vrfbind exec --allow-io-uring` leaves it;
+//! - i386's socketcall(SYS_SOCKET) for every family, since a filter cannot see which. Its other calls are treated as
+//!   those of the native architecture.
 
 /// What the library puts into the sixth argument register of its socket(2).
 pub const MARKER: u64 = 0x7672_6662_696e_6421;
@@ -49,22 +50,22 @@ pub const fn needs_marker(family: i32) -> bool {
     family == AF_INET as i32 || family == AF_INET6 as i32
 }
 
-/// What becomes of an IP socket that is not the library's.
+/// What becomes of an IP socket whose socket(2) carries no marker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stranger {
+pub enum UnmarkedSocket {
     /// It fails with EPERM.
-    Refused,
-    /// The listener of the filter makes it.
-    Supervised,
+    Deny,
+    /// The listener of the filter creates it.
+    Notify,
 }
 
 /// What becomes of io_uring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IoUring {
-    /// It is not there.
-    Refused,
+    /// Its calls fail with ENOSYS.
+    Deny,
     /// It is left alone, with sockets that nobody binds.
-    Allowed,
+    Allow,
 }
 
 /// An instruction of classic BPF: `struct sock_filter`, linux/filter.h.
@@ -232,7 +233,7 @@ pub const IS_KNOWN: bool = machine::ARCH != 0 && !cfg!(unknown_machine);
 
 /// How many instructions a filter has.
 pub const LENGTH: usize = {
-    let source = source(Stranger::Refused, IoUring::Refused);
+    let source = source(UnmarkedSocket::Deny, IoUring::Deny);
     let (mut index, mut length) = (0, 0);
     while index < source.len() {
         length += source[index].is_instruction() as usize;
@@ -242,8 +243,8 @@ pub const LENGTH: usize = {
 };
 
 /// The filter.
-pub const fn filter(stranger: Stranger, io_uring: IoUring) -> [Instruction; LENGTH] {
-    let source = source(stranger, io_uring);
+pub const fn filter(unmarked: UnmarkedSocket, io_uring: IoUring) -> [Instruction; LENGTH] {
+    let source = source(unmarked, io_uring);
     let mut filter = [Line::Return(0).assemble(&[], 0); LENGTH];
     let (mut index, mut position) = (0, 0);
     while index < source.len() {
@@ -256,16 +257,16 @@ pub const fn filter(stranger: Stranger, io_uring: IoUring) -> [Instruction; LENG
     filter
 }
 
-const fn source(stranger: Stranger, io_uring: IoUring) -> [Line; 45] {
+const fn source(unmarked: UnmarkedSocket, io_uring: IoUring) -> [Line; 45] {
     use Label::*;
     use Line::*;
-    let (of_stranger, answer) = match stranger {
-        Stranger::Refused => (RET_ERRNO | EPERM, SEALED_ERRNO),
-        Stranger::Supervised => (RET_USER_NOTIF, SUPERVISED_ERRNO),
+    let (of_unmarked, answer) = match unmarked {
+        UnmarkedSocket::Deny => (RET_ERRNO | EPERM, SEALED_ERRNO),
+        UnmarkedSocket::Notify => (RET_USER_NOTIF, SUPERVISED_ERRNO),
     };
     let of_io_uring = match io_uring {
-        self::IoUring::Refused => RET_ERRNO | ENOSYS,
-        self::IoUring::Allowed => RET_ALLOW,
+        self::IoUring::Deny => RET_ERRNO | ENOSYS,
+        self::IoUring::Allow => RET_ALLOW,
     };
     [
         Load(ARCHITECTURE),
@@ -315,7 +316,7 @@ const fn source(stranger: Stranger, io_uring: IoUring) -> [Line; 45] {
         At(Answer),
         Return(RET_ERRNO | answer as u32),
         At(Unmarked),
-        Return(of_stranger),
+        Return(of_unmarked),
     ]
 }
 
@@ -325,8 +326,8 @@ mod tests {
 
     const REFUSED: u32 = RET_ERRNO | EPERM;
 
-    const SEAL: [Instruction; LENGTH] = filter(Stranger::Refused, IoUring::Refused);
-    const SUPERVISED: [Instruction; LENGTH] = filter(Stranger::Supervised, IoUring::Refused);
+    const SEAL: [Instruction; LENGTH] = filter(UnmarkedSocket::Deny, IoUring::Deny);
+    const SUPERVISED: [Instruction; LENGTH] = filter(UnmarkedSocket::Notify, IoUring::Deny);
 
     fn run(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
         run_filter(&SEAL, arch, number, arguments)
@@ -437,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_differ_in_strangers_and_in_the_answer_alone() {
+    fn the_forms_differ_in_unmarked_sockets_and_in_the_answer_alone() {
         let forms = [SEAL, SUPERVISED];
         let both = |arch, number, arguments| {
             forms.map(|filter| run_filter(&filter, arch, number, arguments))
@@ -468,8 +469,8 @@ mod tests {
 
     #[test]
     fn io_uring_is_there_for_who_asks() {
-        for stranger in [Stranger::Refused, Stranger::Supervised] {
-            let filter = filter(stranger, IoUring::Allowed);
+        for unmarked in [UnmarkedSocket::Deny, UnmarkedSocket::Notify] {
+            let filter = filter(unmarked, IoUring::Allow);
             for number in IO_URING_FIRST..=IO_URING_LAST {
                 assert_eq!(run_filter(&filter, ARCH, number, [0; 6]), RET_ALLOW);
             }

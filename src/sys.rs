@@ -568,7 +568,7 @@ fn is_answered(errno: c_int) -> bool {
 /// program by a filter. Other threads are not sealed, so there should be none yet.
 pub fn install_seal() -> Result<(), Errno> {
     const SEAL: [filter::Instruction; filter::LENGTH] =
-        filter::filter(filter::Stranger::Refused, filter::IoUring::Refused);
+        filter::filter(filter::UnmarkedSocket::Deny, filter::IoUring::Deny);
     if !filter::IS_KNOWN {
         return Err(Errno::ENOSYS);
     }

@@ -123,27 +123,6 @@ static_nobody() {
 	says "tcp $device"$'\n'"udp6 $device" "${nobody[@]}" "${start[@]}" "$device" "$ask" tcp udp6
 }
 
-# A program that its user may not read, static or not. The kernel hides much of such a process from its own user.
-unreadable() {
-	local program
-	for program in ask ask-static; do
-		install -m 0711 "$scratch/$program" "$scratch/closed-$program"
-		not "${nobody[@]}" sh -c 'cat "$0" >/dev/null' "$scratch/closed-$program"
-		says $'tcp unbound\nudp6 unbound' "${nobody[@]}" "$scratch/closed-$program" tcp udp6
-		says "tcp $device"$'\n'"udp6 $device" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed-$program" tcp udp6
-	done
-	# In a network namespace that is not the supervisor's it is not served.
-	says 'tcp EPERM' "${nobody[@]}" "$vrfbind" exec --any-device --supervise lo \
-		unshare --user --map-root-user --net "$scratch/closed-ask-static" tcp
-}
-
-# As in a container, whose engine takes CAP_SYS_PTRACE: a program that has given up its user may not be looked into.
-without_ptrace() {
-	local confined=(setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace)
-	says $'tcp unbound\ntcp unbound' "${confined[@]}" "$ask" tcp nobody tcp
-	says "tcp $device"$'\n'"tcp $device" "${confined[@]}" "${start[@]}" "$device" "$ask" tcp nobody tcp
-}
-
 # ld.so drops the library where the real and the effective user differ, or the groups.
 other_ids() {
 	local ids
@@ -312,6 +291,21 @@ own_entry() {
 		says $'libc unbound\nraw unbound' "${start[@]}" "$device" "$vrfbind" exec default "$scratch/own_entry"
 	done
 	says $'libc none\nraw none' "${start[@]}" --no-supervise "$device" "$scratch/own_entry"
+}
+
+# ld.so drops the library where AppArmor confines a program at its start (AT_SECURE), which nobody can see beforehand.
+confined_at_start() {
+	mountpoint --quiet /sys/kernel/security || mount -t securityfs securityfs /sys/kernel/security
+	cp "$(readlink -f /bin/sh)" "$scratch/starter"
+	cp "$scratch/ask" "$scratch/confined"
+	apparmor_parser --replace --skip-cache <<-PROFILES
+		profile starter $scratch/starter flags=(complain) { /** mr, $scratch/confined Px -> confined, }
+		profile confined flags=(complain) { /** mrw, network, capability, }
+	PROFILES
+	local run=("$scratch/starter" -c '"$0" tcp; exit' "$scratch/confined")
+	VRFBIND_VRF=$device LD_PRELOAD=$library says 'tcp unbound' "${run[@]}"
+	says "tcp $device" "${start[@]}" "$device" "${run[@]}"
+	says 'tcp EPERM' "${start[@]}" --no-supervise "$device" "${run[@]}"
 }
 
 # -- No more than the caller may have
@@ -761,16 +755,14 @@ if before 5.14; then
 fi
 
 # A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
-if [ "$tier" = lo ]; then echo 1..38; else echo 1..39; fi
+if [ "$tier" = lo ]; then echo 1..36; else echo 1..38; fi
 point 'static programs of glibc and musl get their sockets on the device' static_programs
 root_point 'also those of nobody' static_nobody
 point 'a tree of dynamic and static programs does, whatever their environment' trees
 [ "$tier" = lo ] || point_with "$static_busybox" 'static busybox does' busybox
 point_with "$scratch/ask-go" 'Go programs do' go_sockets "$scratch/ask-go"
 point_with "$scratch/ask-go-dynamic" 'also those that are linked dynamically' dynamic_go
-root_point 'programs that may not be read do' unreadable
 root_point 'programs that are started with two users or groups do' other_ids
-root_point 'programs that give up their user do, without CAP_SYS_PTRACE' without_ptrace
 if [ "$tier" = vrf ]; then
 	point_with "$scratch/ask-go" 'Go'\''s HTTP client and resolver reach the VRF'\''s peers and no others' go_peers
 elif [ -n "$am_root" ]; then
@@ -789,6 +781,13 @@ else
 	skip_point 'i386'\''s socket() is answered, its socketcall() refused' 'this machine has no i386 system calls'
 fi
 point_with "$programs/../musl/own_entry" 'a program of musl that runs no constructor is served' own_entry
+if [ "$tier" = vrf ]; then
+	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
+		point 'so is one that AppArmor confines at its start' confined_at_start
+	else
+		skip_point 'so is one that AppArmor confines at its start' 'AppArmor is not active'
+	fi
+fi
 root_point 'a program that gains privileges is served, and takes no other VRF from who does not own the tree' privileged_programs
 root_point 'without CAP_SYS_PTRACE processes of other users are served, and those that gave up their user' without_ptrace
 root_point 'programs that may not be read are served, in the tree'\''s own VRF and network namespace alone' unreadable

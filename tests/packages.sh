@@ -17,10 +17,11 @@
 # task costs one dpkg-query. Otherwise apt-get installs them, through sudo if the user is not root. A package index that
 # lacks one of them, or cannot deliver it, is refreshed once with `apt-get update`.
 #
-# No daemon is left running. Three packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
+# No daemon is left running. Four packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
 # do nothing without /etc/radvd.conf, and the package brings no such file. Who has written that file wants radvd to run.
 # RUNLEVEL=1 would not hold it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
 # Those of charon-systemd (strongswan.service) and bind9 (named.service) are stopped and disabled, if they were installed here.
+# That of apparmor, which Debian's own installer has put on most machines, loads the profiles of /etc/apparmor.d.
 #
 # Those of daemons and daemons-more are many, and some would not do beside one another: tests/set-aside.sh installs them into an
 # archive, once for all. `rm -r target/daemons` makes the next run take the newest ones.
@@ -56,6 +57,7 @@ test  | python3                | sockets of an everyday program; the test suite 
 test  | libpython3.11-testsuite libpython3.13-testsuite | that test suite, for the python3 of Debian
 test  | curl                   | the resolver test
 test  | git                    | the resolver test
+test  | apparmor               | apparmor_parser: a profile that takes the preload from a program
 test  | libfaketime            | a preload beside ours
 test  | libeatmydata1          | another
 test  | libjemalloc2           | another

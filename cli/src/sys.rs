@@ -106,7 +106,7 @@ fn errno(error: syscalls::Errno) -> Errno {
 pub enum Around {
     /// Neither of the two.
     Nothing,
-    /// A seal that refuses strangers.
+    /// A seal that refuses unmarked sockets.
     Seal,
     /// A seal with a supervisor.
     Supervisor,
@@ -137,7 +137,7 @@ pub fn has_io_uring() -> bool {
     result != Err(syscalls::Errno::ENOSYS)
 }
 
-/// Installs the seal that refuses strangers, on this process and all that it starts, for good.
+/// Installs the seal that refuses unmarked sockets, on this process and all that it starts, for good.
 ///
 /// By prctl(2): seccomp(2) is not in systemd's SystemCallFilter=@system-service, and kills (systemd 252).
 pub fn seal(filter: &[Instruction; LENGTH]) -> Result<(), Errno> {

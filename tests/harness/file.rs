@@ -156,14 +156,14 @@ fn exports(place: &Place) -> Result<(), Failed> {
 
 fn imports(place: &Place) -> Result<(), Failed> {
     let found = symbols(place, "--undefined-only")?;
-    let strangers: Vec<_> = found
+    let unexpected: Vec<_> = found
         .iter()
         .map(|(name, _)| name.as_str())
         .filter(|name| !IMPORTS.contains(name))
         .collect();
-    match (found.is_empty(), strangers.is_empty()) {
+    match (found.is_empty(), unexpected.is_empty()) {
         (true, _) => Err("nm shows no import at all".into()),
-        (false, false) => Err(format!("imports {strangers:?}").into()),
+        (false, false) => Err(format!("imports {unexpected:?}").into()),
         (false, true) => Ok(()),
     }
 }

@@ -38,7 +38,7 @@ static int socket_with(int domain, int type, unsigned long sixth)
 	return (int)raw_call(SYS_socket, domain, type, 0, 0, 0, (long)sixth);
 }
 
-/* A stranger's socket: refused under the library, and without it there and on no device. */
+/* An unmarked socket: refused under the library, and without it there and on no device. */
 #define BYPASS(call) do { \
 	if (world == PRELOADED) \
 		FAILS(call, EPERM); \
@@ -750,7 +750,7 @@ static void others_in_the_chain(void)
 	EQ(calls[0], 2);
 }
 
-/* Where libc's functions cannot be led, the next hook could only ask a stranger. */
+/* Where libc's functions cannot be patched, the next hook could only make an unmarked call. */
 static void others_past_the_chain(void)
 {
 	const unsigned int *calls;

@@ -20,7 +20,7 @@ use crate::program::{self, Program};
 use crate::supervisor;
 use crate::sys::{self, Around};
 use nix::errno::Errno;
-use rules::filter::{IoUring, Stranger};
+use rules::filter::{IoUring, UnmarkedSocket};
 use rules::request::Vrf;
 use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
@@ -246,14 +246,14 @@ fn warn(sentence: &str) {
 
 fn io_uring(args: &Args) -> IoUring {
     if args.allow_io_uring {
-        IoUring::Allowed
+        IoUring::Allow
     } else {
-        IoUring::Refused
+        IoUring::Deny
     }
 }
 
 fn seal(args: &Args) -> Result<(), Failure> {
-    sys::seal(&rules::filter::filter(Stranger::Refused, io_uring(args))).map_err(|errno| {
+    sys::seal(&rules::filter::filter(UnmarkedSocket::Deny, io_uring(args))).map_err(|errno| {
         refuse(format!(
             "cannot seal: prctl(PR_SET_SECCOMP): {}; --no-seal does without, and what passes the library by is not bound",
             errno.desc()

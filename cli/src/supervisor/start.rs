@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, dup, setsid};
 use rules::DeviceName;
-use rules::filter::{IoUring, Stranger};
+use rules::filter::{IoUring, UnmarkedSocket};
 use rules::request::Vrf;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -73,7 +73,7 @@ fn hear(link: &OwnedFd) -> Result<(), Obstacle> {
 
 fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
     hear(&link)?;
-    let filter = rules::filter::filter(Stranger::Supervised, io_uring);
+    let filter = rules::filter::filter(UnmarkedSocket::Notify, io_uring);
     let listener = sys::seal_and_listen(&filter).map_err(|errno| match errno {
         // One listener in a chain of filters (seccomp(2)).
         Errno::EBUSY => "another program listens to the system calls of this tree already (seccomp notification), and \
