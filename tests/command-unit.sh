@@ -253,10 +253,10 @@ reads_and_quotes() {
 	has a.service "$loaded blue \"/opt/my app/run 'me'\"" "Environment=\"LD_PRELOAD=$ours:/a b.so\""
 	has_not a.service '/bin/(comment|gone|not)'
 	# What means something to systemd, in the name of a VRF.
-	enables -- radvd '-a%b$c"d'\''e;'
-	has radvd.service 'BindsTo=sys-subsystem-net-devices-\x2da\x25b\x24c\x22d\x27e\x3b.device' \
-		'Environment="VRFBIND_VRF=-a%%b$c\"d'\''e;"' \
-		"$loaded \"-a%%b\$\$c\\\"d'e;\" /usr/sbin/radvd"
+	enables -- radvd '-a%b$c;d'
+	has radvd.service 'BindsTo=sys-subsystem-net-devices-\x2da\x25b\x24c\x3bd.device' \
+		'Environment="VRFBIND_VRF=-a%%b$c;d"' \
+		"$loaded \"-a%%b\$\$c;d\" /usr/sbin/radvd"
 	# And in paths.
 	mkdir -p "$root/opt/v f"
 	ends 0 "$command" enable --dry-run --root "$root" --library '/opt/a-%i.so' radvd blue
@@ -468,6 +468,10 @@ cannot_be() {
 	refuses 'default is where a unit is without vrfbind' radvd default
 	refuses 'no text that systemd takes' radvd $'a\ab'
 	refuses 'no text that systemd takes' radvd $'a\xff'
+	for name in 'a"b' "a'b" 'a\b'; do
+		refuses 'systemd knows no device a.b, ' radvd "$name"
+		refuses 'systemd knows no device a.b, ' web.socket "$name"
+	done
 	put /etc/red 'VRFBIND_VRF=red'
 	unit web.service '[Service]' ExecStart=/bin/cat EnvironmentFile=-/etc/%N-red EnvironmentFile=/etc/red
 	refuses 'EnvironmentFile=/etc/red sets VRFBIND_VRF' web blue
@@ -612,7 +616,7 @@ go_service() {
 
 # A static program in several commands with prefixes, by a name that means something to systemd.
 static_commands() {
-	local vrf='a-b$d"e'\''f'
+	local vrf='.a-b$d;e'
 	ip link add "$vrf" type vrf table 120
 	ip link set "$vrf" up
 	put_program "$bin/ask-static" ask-static
@@ -622,7 +626,7 @@ static_commands() {
 	vrfbind enable static "$vrf"
 	restart static.service
 	for kind in tcp udp tcp6 udp6; do
-		in_journal static.service "^$kind a-b\\\$d\"e'f\$"
+		in_journal static.service "^$kind [.]a-b\\\$d;e\$"
 	done
 	in_journal static.service 'ask: .*\$A'
 	in_journal static.service 'ask: .*it  is'

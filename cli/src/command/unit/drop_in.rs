@@ -3,7 +3,7 @@
 use super::commands::{Commands, line};
 use super::read::{DROP_IN, FIRST_LINE, is_ours, not_ours};
 use super::root::Root;
-use super::syntax::{escaped_name, literal, quoted};
+use super::syntax::{escaped_path, literal, quoted};
 use crate::failure::{Failure, refuse};
 use rules::{VRF_VARIABLE, preload};
 use std::fmt::Write as _;
@@ -78,7 +78,7 @@ pub struct Service<'a> {
 impl Service<'_> {
     pub fn text(&self) -> String {
         let vrf = self.vrf;
-        let device = format!("sys-subsystem-net-devices-{}.device", escaped_name(vrf));
+        let device = escaped_path(&format!("sys/subsystem/net/devices/{vrf}")) + ".device";
         let mut text =
             format!("{FIRST_LINE}\n[Unit]\nBindsTo={device}\nAfter={device}\n\n[Service]\n");
         let mut set = |name: &str, value: &str| {

@@ -200,6 +200,11 @@ fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
         None => args.vrf.to_str(),
     };
     match vrf {
+        // systemd reads udev's SYSTEMD_ALIAS= as words in quotes.
+        Some(vrf) if vrf.contains(['"', '\'', '\\']) => Err(refuse(format!(
+            "systemd knows no device {vrf}, for the quote or backslash in its name; give the VRF another one (ip link \
+             set dev OLD name NEW)"
+        ))),
         Some(vrf) if !vrf.chars().any(char::is_control) => Ok(vrf.to_owned()),
         _ => Err(refuse(format!(
             "{device} is no text that systemd takes: it is not UTF-8, or has a control character in it"

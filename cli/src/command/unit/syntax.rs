@@ -177,10 +177,10 @@ pub fn is_yes(value: &str) -> bool {
     ["yes", "true", "on", "1", "y", "t"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// As systemd-escape(1) does.
-pub fn escaped_name(name: &str) -> String {
+/// As systemd-escape(1) --path does, without the first `/`.
+pub fn escaped_path(path: &str) -> String {
     let mut escaped = String::new();
-    for (at, byte) in name.bytes().enumerate() {
+    for (at, byte) in path.bytes().enumerate() {
         match byte {
             b'/' => escaped.push('-'),
             b'.' if at == 0 => escaped.push_str("\\x2e"),
@@ -280,14 +280,14 @@ mod tests {
 
     #[test]
     fn device_units_are_named_as_systemd_names_them() {
-        for (name, escaped) in [
-            ("blue", "blue"),
-            ("vrf-blue", "vrf\\x2dblue"),
-            (".a@b", "\\x2ea\\x40b"),
-            ("a%b", "a\\x25b"),
+        for (path, escaped) in [
+            ("sys/devices/blue", "sys-devices-blue"),
+            ("sys/vrf-blue", "sys-vrf\\x2dblue"),
+            ("sys/.a@b", "sys-.a\\x40b"),
+            (".a%b", "\\x2ea\\x25b"),
         ] {
-            assert_eq!(escaped_name(name), escaped);
-            assert_eq!(unescaped_name(escaped), name);
+            assert_eq!(escaped_path(path), escaped);
+            assert_eq!(unescaped_name(escaped), path);
         }
         assert_eq!(unescaped_name("srv-a\\xzz"), "srv/a\\xzz");
     }
