@@ -8,7 +8,7 @@
 #
 # Of each service: as the package has it, it has a socket outside of the VRF. After `enable` all IP sockets of all its processes
 # are in it (c-tests/command/sockets.c), and what confines it is what it was: what systemd says of the unit, and the kernel of
-# its main process. After `disable` it is outside again.
+# its main process.
 #
 # The VRF has the loopback addresses, where most of them listen, as `vrfbind check` advises.
 #
@@ -114,9 +114,6 @@ service_is_in_vrf() {
 	inside cp "/etc/systemd/system/$unit.d/50-vrfbind.conf" /run/once
 	vrfbind enable "$unit" blue
 	inside diff /run/once "/etc/systemd/system/$unit.d/50-vrfbind.conf"
-	vrfbind disable "$unit"
-	restart "$unit"
-	await unbound blue "$unit"
 	manage stop "$unit"
 }
 
