@@ -7,6 +7,8 @@ fn main() {
         "-nostartfiles",
         // Our constructor before everybody else's (glibc).
         "-Wl,-z,initfirst",
+        // Never unmapped, not by dlclose(3) either: the libc that we have patched jumps here.
+        "-Wl,-z,nodelete",
         // All relocations at load. No relro: it would set the GOT apart on a page of its own, 4 kB
         // and 8 us more per process, while the constructor makes the whole segment read-only anyway.
         "-Wl,-z,now",

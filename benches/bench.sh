@@ -209,39 +209,32 @@ ready_sleep() { [ "$(cat "/proc/$running/comm")" = sleep ] && sleeps "$running";
 ready_dnsmasq() { grep -qs 'started, version' "$log" && sleeps "$running"; }
 # Its one socket is there, and both of its processes are waiting.
 ready_radvd() {
-	local child
-	child=$(cat "/proc/$running/task/$running/children")
-	[ -n "$child" ] && [ "$(wc -l </proc/net/raw6)" -gt 1 ] && sleeps "$running" && sleeps "${child% }"
+	local child own=''
+	[ "$(wc -l </proc/net/raw6)" -gt 1 ] && sleeps "$running" || return
+	# shellcheck disable=SC2013  # one line of words
+	for child in $(cat "/proc/$running/task/$running/children"); do
+		sleeps "$child" || return
+		[ "$(cat "/proc/$child/comm")" != radvd ] || own=yes
+	done
+	[ -n "$own" ]
 }
 ready_charon-cmd() { grep -qs 'sending packet' "$scratch/charon.log" && sleeps "$running"; }
 
-# The processes of the command that answer seccomp notifications, one a line.
-supervisors() {
-	local pid
-	# Processes come and go meanwhile, which find complains of.
-	{ find /proc/[0-9]*/fd -lname 'anon_inode:seccomp notify' 2>/dev/null || true; } | cut -d/ -f3 | sort -u |
-		while read -r pid; do
-			[ "$(readlink "/proc/$pid/exe")" != "$bin/vrfbind" ] || echo "$pid"
-		done
-}
-no_supervisor() { [ -z "$(supervisors)" ]; }
-
-# memory VARIABLE... PROGRAM... - kB of private dirty memory, and of PSS, of a program that runs, with its children and its
-# supervisor
+# memory VARIABLE... PROGRAM... - kB of private dirty memory, and of PSS, of a program that runs, with its children, of which
+# the supervisor is one
 memory() {
 	local pid
 	rm -f "$log" "$scratch/charon.log"
 	env -i "$@" >"$log" 2>&1 </dev/null &
 	running=$!
 	await_running "ready_$daemon" || { say "$daemon does not start:"; cat "$log" >&2; kill "$running"; return 1; }
-	for pid in $running $(cat "/proc/$running/task/$running/children") $(supervisors); do
+	for pid in $running $(cat "/proc/$running/task/$running/children"); do
 		cat "/proc/$pid/smaps_rollup"
 	done | awk '$1 == "Private_Dirty:" { dirty += $2 }
 		$1 == "Pss:" { pss += $2 }
 		END { printf "%d %d\n", dirty, pss }'
 	kill "$running"
 	wait "$running" 2>/dev/null || true
-	await no_supervisor
 }
 
 all_memory() {
@@ -271,7 +264,7 @@ all_memory() {
 		dnsmasq) words=("$bin/dnsmasq" --no-daemon --conf-file=/dev/null --interface=blue --bind-dynamic --no-resolv
 			--dhcp-range=10.10.1.100,10.10.1.199 "--dhcp-leasefile=$scratch/leases") ;;
 		radvd) words=("$bin/radvd" --nodaemon --logmethod stderr --config "$scratch/radvd.conf" --pidfile "$scratch/radvd.pid") ;;
-		charon-cmd) words=("STRONGSWAN_CONF=$scratch/strongswan.conf" "$bin/charon-cmd"
+		charon-cmd) words=(/usr/bin/env "STRONGSWAN_CONF=$scratch/strongswan.conf" "$bin/charon-cmd"
 			--host 10.10.1.77 --identity nobody --profile ikev2-eap) ;;
 		esac
 		nothing "${words[@]}"

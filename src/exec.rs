@@ -20,6 +20,7 @@ use crate::libc::original;
 use crate::settings;
 use crate::sys::{self, Strings};
 use core::ffi::{CStr, c_char, c_int, c_void};
+use core::sync::atomic::{AtomicBool, Ordering};
 use environment::Scan;
 use memory::Arena;
 use program::Program;
@@ -33,6 +34,9 @@ use syscalls::Errno;
 /// own limit for all strings and pointers is 6 MiB (execve(2)).
 const LARGEST: usize = 8 << 20;
 
+/// Whether [`prepare`] has run: what it has had no memory for then, there is never.
+static PREPARED: AtomicBool = AtomicBool::new(false);
+
 /// In the constructor, where a VRF is asked for. `path` is the one that ld.so has found the library by. Returns the log's
 /// path, in memory that stays.
 ///
@@ -41,6 +45,7 @@ const LARGEST: usize = 8 << 20;
 pub unsafe fn prepare(path: *const c_char, options: &Options<'_>) -> Option<&'static CStr> {
     // In our page of data, where it costs nothing.
     static mut ROOM: [u8; 384] = [0; 384];
+    PREPARED.store(true, Ordering::Relaxed);
     memory::prepare();
     let room = &raw mut ROOM;
     // SAFETY: nobody else sees this static, and this runs once.
@@ -49,10 +54,13 @@ pub unsafe fn prepare(path: *const c_char, options: &Options<'_>) -> Option<&'st
     unsafe { environment::prepare(path, options, room) }
 }
 
-/// Before the constructor.
+/// Before the constructor. After it our data is read-only.
 #[cold]
 #[inline(never)]
 fn prepare_early() -> Option<&'static CStr> {
+    if PREPARED.load(Ordering::Relaxed) {
+        return None;
+    }
     memory::prepare();
     let path = original::find().path;
     // SAFETY: the path is ld.so's, which keeps it.

@@ -74,8 +74,8 @@ use core::sync::atomic::Ordering::Relaxed;
 use rules::settings::Options;
 use sys::Strings;
 
-/// Runs at load. glibc passes what main() will get; musl passes nothing, so that `envp` is whatever was
-/// in the register: [`sys::Environment`] looks at it only where libc has no `environ` yet.
+/// Runs at load. glibc passes what main() will get; musl passes nothing, so that the arguments are whatever was
+/// in the registers.
 ///
 /// # Safety
 /// ld.so calls this, once.
@@ -83,8 +83,9 @@ use sys::Strings;
 unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     let objects = libc::original::find();
     log::record_stderr();
-    // SAFETY: the program has not started, and no constructor has reason to change the environment in another thread.
-    // Without `environ` it is glibc that calls.
+    // If libc is not behind us, we were opened by dlopen(3), when it has its `environ`.
+    let envp = objects.is_glibc.then_some(envp);
+    // SAFETY: what changes the environment in another thread while a library is loaded breaks getenv(3) there as well.
     let environment = unsafe { sys::Environment::at_load(envp) };
     let options = settings::read(&environment);
     if let Err(error) = &options {
@@ -92,19 +93,22 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     }
     if settings::vrf() != rules::socket::Setting::Inert {
         // An invalid setting refuses sockets, to libc's own callers and to children too.
-        start(&objects, &options.unwrap_or_default());
+        // SAFETY: this is the one call, and the objects are those that `find` has found.
+        unsafe { start(&objects, &options.unwrap_or_default()) };
     }
     // musl gives the unused ends of a writable segment's pages to malloc (reclaim_gaps,
     // ldso/dynlink.c): on these pages there may be data that is not ours.
     if objects.is_glibc {
-        // SAFETY: it is our own data, which only the constructor writes.
+        // SAFETY: it is our own data, which is written here and before.
         unsafe { sys::make_read_only(objects.writable) };
     }
 }
 
+/// # Safety
+/// Called once, and the objects are those that are loaded.
 #[allow(unsafe_code)]
-fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) {
-    // SAFETY: the constructor runs once, and ld.so keeps the path.
+unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) {
+    // SAFETY: as callers promise, and ld.so keeps the path.
     let log = unsafe { exec::prepare(objects.path, options) };
     log::prepare(log);
     let writer = sys::CodeWriter::new();

@@ -205,7 +205,7 @@ pub fn outside(vrf: &DeviceName, fd: c_int, scope: u32, errno: Errno) {
         line.number(errno.into_raw());
         line.text(b" from the question whether ");
     }
-    match sys::device_name(fd, scope) {
+    match sys::device_name(scope) {
         Ok(name) => line.untrusted(name.as_bytes()),
         Err(_) => {
             line.text(b"device number ");

@@ -99,14 +99,18 @@ pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
     result.map(|_| ())
 }
 
-/// The name of the device of number `index` in the network namespace of the socket (netdevice(7), SIOCGIFNAME).
-pub fn device_name(fd: c_int, index: u32) -> Result<DeviceName, Errno> {
+/// The name of the device of number `index` in the network namespace of the process (netdevice(7), SIOCGIFNAME). By a socket
+/// of our own: what the program does to its descriptors meanwhile, another ioctl(2) of this number must not be made.
+pub fn device_name(index: u32) -> Result<DeviceName, Errno> {
+    let fd = socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
     // struct ifreq: the name, and a union of 24 bytes that begins with the number.
     let mut request = [0_u32; 10];
     let [_, _, _, _, number, ..] = &mut request;
     *number = index;
     // SAFETY: the kernel reads and writes a struct ifreq, which is no larger.
-    unsafe { syscall!(Sysno::ioctl, fd, libc::SIOCGIFNAME, request.as_mut_ptr()) }?;
+    let result = unsafe { syscall!(Sysno::ioctl, fd, libc::SIOCGIFNAME, request.as_mut_ptr()) };
+    close(fd);
+    result?;
     let [a, b, c, d, ..] = request.map(u32::to_ne_bytes);
     let mut name = [0; NAME_SIZE];
     for (to, from) in name.iter_mut().zip([a, b, c, d].as_flattened()) {
@@ -248,18 +252,19 @@ pub fn abort() -> ! {
     unsafe { libc::abort() }
 }
 
-/// The environment of this process, as it is while this value lives: an array of strings with a NULL at its end.
+/// The environment of this process, as it is while this value lives: an array of strings with a NULL at its end, or NULL.
 pub struct Environment(Strings);
 
 impl Environment {
     /// In the constructor, where glibc has not set `environ` yet if ours is the first, but passes
-    /// `envp`. musl passes nothing, but has set `environ` long before (__dls3, ldso/dynlink.c).
+    /// `envp`. musl passes nothing, but has set `environ` long before (__dls3, ldso/dynlink.c). Neither is there
+    /// after clearenv(3) and dlopen(3): an empty one.
     ///
     /// # Safety
-    /// As for [`Environment::now`]; and if libc has no `environ` yet, `envp` is the environment.
-    pub unsafe fn at_load(envp: Strings) -> Self {
+    /// As for [`Environment::now`]; and `envp`, if libc passes it, is the environment, or NULL.
+    pub unsafe fn at_load(envp: Option<Strings>) -> Self {
         // SAFETY: as callers promise.
-        unsafe { Self::now() }.unwrap_or(Self(envp))
+        unsafe { Self::now() }.unwrap_or(Self(envp.unwrap_or(ptr::null())))
     }
 
     /// By libc's `environ`, if libc has one already.
@@ -279,6 +284,9 @@ impl Environment {
     #[inline(never)]
     pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
         let mut entry = self.0;
+        if entry.is_null() {
+            return None;
+        }
         loop {
             // SAFETY: `entry` points into the array, at or before the NULL at its end, and the array is as it was.
             let string = unsafe { *entry };
@@ -692,9 +700,9 @@ unsafe fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
     protect(executable | libc::PROT_WRITE)?;
     let to = ptr::with_exposed_provenance_mut::<u8>(address);
     // SAFETY: writable now, and as callers promise as long as `code`, with nobody in there.
-    unsafe { ptr::copy_nonoverlapping(code.as_ptr(), to, code.len()) };
-    // SAFETY: it can be read.
-    unsafe { flush_instructions(address, code.len()) };
+    let to = unsafe { core::slice::from_raw_parts_mut(to, code.len()) };
+    to.copy_from_slice(code);
+    flush_instructions(to);
     // The code is there, whether or not the page can be made what it was: nothing allows this and
     // refuses that.
     let _ = protect(executable);
@@ -702,18 +710,13 @@ unsafe fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
 }
 
 /// x86 keeps its instruction cache coherent. On an architecture that we do not know no code is written.
-///
-/// # Safety
-/// None.
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
-unsafe fn flush_instructions(_address: usize, _length: usize) {}
+fn flush_instructions(_code: &[u8]) {}
 
-/// # Safety
-/// There is readable memory.
 #[cfg(target_arch = "aarch64")]
-unsafe fn flush_instructions(address: usize, length: usize) {
+fn flush_instructions(code: &[u8]) {
     // No cache line is shorter than four bytes.
-    for line in (address..address + length).step_by(4) {
+    for line in code.iter().step_by(4).map(ptr::from_ref) {
         // SAFETY: cleaning and invalidating cache lines of readable memory changes nothing else; Linux
         // allows it in user space (SCTLR_EL1.UCI).
         unsafe {
@@ -723,13 +726,11 @@ unsafe fn flush_instructions(address: usize, length: usize) {
 }
 
 /// Of all harts: another one may run the thread next (riscv_flush_icache(2), Linux 4.15).
-///
-/// # Safety
-/// None.
 #[cfg(target_arch = "riscv64")]
-unsafe fn flush_instructions(address: usize, length: usize) {
+fn flush_instructions(code: &[u8]) {
+    let code = code.as_ptr_range();
     // SAFETY: reads and writes nothing.
-    let _ = unsafe { syscall!(Sysno::riscv_flush_icache, address, address + length, 0) };
+    let _ = unsafe { syscall!(Sysno::riscv_flush_icache, code.start, code.end, 0) };
 }
 
 /// The value of `entry`, if it is the same variable as `other`, NAME=VALUE. Reads no further than it must.

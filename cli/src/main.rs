@@ -5,7 +5,7 @@
 //! standard error and the status that goes with it.
 //!
 //! The command does not link the library and makes no socket that the library could bind. What both must
-//! agree on is in [`rules`]. Unsafe code is in [`sys`] alone.
+//! agree on is in [`rules`]. Unsafe code is in [`sys`], and where what it offers asks for a promise: after fork(2).
 #![deny(unsafe_code)]
 // The unit tests have a `main` of their own, and no command line.
 #![cfg_attr(not(test), no_main)]

@@ -331,18 +331,23 @@ pub fn wake_synchronously(listener: &OwnedFd) {
 /// fork(2) of a child that ends without a signal, and which no wait() finds but one with __WALL (wait(2)): neither we
 /// nor the program that we become, be it process 1 or a subreaper. Both are so until the child executes a program, which
 /// it may not, or is given to another parent, after us. None in the child.
-pub fn fork_silently() -> Result<Option<Pid>, Errno> {
-    // SAFETY: no flag, no signal, no new stack: a copy of this process, which has one thread, hence no lock that nobody
-    // holds in the child. libc has not noticed: in the child it takes the main thread for one of the parent's number,
-    // which matters to raise(3), abort(3) and recursive locks, none of which we use.
+///
+/// # Safety
+/// The process has one thread, so that in the child there is no lock that nobody holds. libc has not noticed: in the child
+/// it takes the main thread for one of the parent's number. So that does not use raise(3), abort(3) and recursive locks.
+pub unsafe fn fork_silently() -> Result<Option<Pid>, Errno> {
+    // SAFETY: no flag, no signal, no new stack: a copy of this process. The rest is as callers promise.
     let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
     let pid = Errno::result(pid)?;
     Ok((pid != 0).then(|| Pid::from_raw(pid as c_int)))
 }
 
 /// fork(2). None in the child.
-pub fn fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: the process has one thread, hence no lock that nobody holds in the child.
+///
+/// # Safety
+/// The process has one thread, so that in the child there is no lock that nobody holds.
+pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: as callers promise.
     match unsafe { nix::unistd::fork() }? {
         nix::unistd::ForkResult::Parent { child } => Ok(Some(child)),
         nix::unistd::ForkResult::Child => Ok(None),
@@ -364,12 +369,18 @@ pub fn has_capability(number: u32) -> bool {
 }
 
 /// Closes all descriptors from `first` on, but for these.
-pub fn close_all_but<const N: usize>(mut kept: [&OwnedFd; N], first: c_int) -> Result<(), Errno> {
+///
+/// # Safety
+/// None of those that are closed is used again.
+pub unsafe fn close_all_but<const N: usize>(
+    mut kept: [&OwnedFd; N],
+    first: c_int,
+) -> Result<(), Errno> {
     let close = |from: c_int, to: c_int| {
         if from > to {
             return Ok(());
         }
-        // SAFETY: the caller owns none of these that it will use again.
+        // SAFETY: as callers promise.
         Errno::result(unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) }).map(drop)
     };
     kept.sort_by_key(|fd| fd.as_raw_fd());
@@ -382,8 +393,11 @@ pub fn close_all_but<const N: usize>(mut kept: [&OwnedFd; N], first: c_int) -> R
 }
 
 /// Opens `fd` a second time, for good, as the descriptor `number`, which is closed before if it is open.
-pub fn occupy(fd: &OwnedFd, number: c_int) -> Result<(), Errno> {
-    // SAFETY: the caller owns no descriptor of this number.
+///
+/// # Safety
+/// Nobody owns a descriptor of this number.
+pub unsafe fn occupy(fd: &OwnedFd, number: c_int) -> Result<(), Errno> {
+    // SAFETY: as callers promise.
     Errno::result(unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) }).map(drop)
 }
 

@@ -4,11 +4,21 @@
 //! exist there, and memory is the parent's, where everything that is not given back stays. And it cannot be given back,
 //! because a successful execve does not return. So each thread has an arena of its own that is used over and over: a vfork
 //! child has its parent's thread pointer (and so its errno's address, by which we know it), and the parent waits until the
-//! child is gone. A process pays 32 bytes and its largest environment for each thread address that has ever started a program.
+//! child is gone. A process pays 32 bytes and its largest environment for each thread address that has ever started a program;
+//! under a seal or with a log 64 KiB more ([`exec::STACK`](crate::exec)).
 //!
-//! Not provided for: children of clone(CLONE_VM) without CLONE_VFORK that exec at the same time and have one thread pointer
-//! (and so one errno, which no libc provides for either); and a child of vfork that is PID 1 of a new PID namespace after
-//! another such child looks as if it were the same, so that each of them leaves its arena behind.
+//! An arena is in use if its user is this process or its parent: a signal handler has interrupted an execve, and execs itself
+//! or in a child of vfork. Any other user is a child that has become another program.
+//!
+//! Not provided for:
+//!
+//! - children of clone(CLONE_VM) without CLONE_VFORK that exec at the same time and have one thread pointer (and so one errno,
+//!   which no libc provides for either);
+//! - a signal handler that interrupts an execve, and in it a child of vfork whose own child of vfork execs, or one that is not
+//!   its parent's child (CLONE_PARENT, a new PID namespace): the interrupted call loses its arena, and fails, or the process
+//!   crashes;
+//! - a child of vfork that is PID 1 of a new PID namespace after another such child: it looks as if it were the same, so that
+//!   each of them leaves its arena behind.
 
 use crate::arch;
 use crate::sys;
@@ -57,19 +67,17 @@ impl Arena {
     #[inline(never)]
     pub fn of_this_thread(size: usize) -> Option<Self> {
         // The kernel maps whole pages, of which these are the smallest.
-        let size = size.next_multiple_of(4096);
+        let size = size.max(1).checked_next_multiple_of(4096)?;
         let slot = ThreadSlot::of_this_thread()?;
         let me = sys::getpid();
         let user = slot.user.load(Ordering::Relaxed);
         if user != 0 && (user == me || user == sys::getppid()) {
-            // A signal handler that execs, or calls vfork, while this thread is about to exec.
             return Some(Self {
                 address: sys::map(size).ok()?,
                 size,
                 slot: None,
             });
         }
-        // From here on nobody else is in this slot.
         slot.user.store(me, Ordering::Relaxed);
         let mut arena = Self {
             address: slot.address.load(Ordering::Relaxed),
@@ -192,5 +200,7 @@ mod tests {
             Arena::of_this_thread(1 << 20).unwrap().bytes().len(),
             1 << 20
         );
+        assert!(!Arena::of_this_thread(0).unwrap().bytes().is_empty());
+        assert!(Arena::of_this_thread(usize::MAX).is_none());
     }
 }

@@ -11,6 +11,7 @@
  * of vfork(2) or posix_spawn(3) works in its parent's memory, on a stack that may be small.
  */
 #include "ways_to_exec.h"
+#include "seccomp_filters.h"
 #include "traced.h"
 #include <sys/time.h>
 
@@ -680,6 +681,48 @@ static void relative_with_space(void)
 	named_from((char []){ "/tmp/reach one.XXXXXX" });
 }
 
+/* mmap(2) of 64 to 4,095 bytes, which only the library asks for: ENOMEM. */
+static void forbid_small_maps(void)
+{
+	const struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 4096, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 64, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, fails_with(ENOMEM)),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	NEED(install_filter(code, sizeof(code) / sizeof(*code)) == 0);
+}
+
+#define NO_MEMORY "loaded by a long path, without memory for it"
+
+/* As in named_from(), we leave the VRF first, so that the library's path is the long one. */
+static void no_memory_at_load(void)
+{
+	char dots[2 * 200 + 1] = "";
+
+	if (!phase) {
+		setenv("VRFBIND_VRF", "default", 1);
+		EQ(reexec("in no VRF"), 0);
+		return;
+	}
+	if (strcmp(phase, NO_MEMORY) != 0) {
+		for (int i = 0; i < 200; i++)
+			memcpy(dots + 2 * i, "./", 3);
+		setenv("VRFBIND_VRF", DEVICE, 1);
+		setenv("LD_PRELOAD", entry("/%s%s", dots, LIBRARY + 1), 1);
+		forbid_small_maps();
+		exec_phase(NULL, NO_MEMORY);
+	}
+	NEED(!is_loaded(LIBRARY) && strlen(getenv("LD_PRELOAD")) > 400);
+	FAILS(execve(child_path, child_argv, NOTHING), E2BIG);
+	FAILS(execve(child_path, child_argv, environ), E2BIG);
+	STR(device_of((int)WORKS(socket(AF_INET, SOCK_DGRAM, 0))), DEVICE);
+}
+
 static const struct scenario SCENARIOS[] = {
 #define ENTRY_OF(name, title, elsewhere_) \
 	 { title ": in the VRF", way_##name, .elsewhere = elsewhere_ },
@@ -709,6 +752,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "an array of variables that points nowhere: SIGSEGV, and without the library EFAULT", list_nowhere },
 	{ "an environment beyond all bounds: E2BIG", too_large },
 	{ "LD_PRELOAD that grows beyond what the kernel takes: E2BIG", long_preload },
+	{ "no memory at load for what has to be put back: E2BIG", no_memory_at_load, .worlds = PRELOADED },
 	{ "LD_PRELOAD was a relative path, and the program goes elsewhere: in the VRF", relative },
 	{ "where that path has a space in it, no child is outside the VRF: it is not started, or is inside", relative_with_space },
 	{ NULL }

@@ -156,11 +156,13 @@ struct Busy {
 type Length = [u8; size_of::<u64>()];
 
 impl Reader {
+    #[allow(unsafe_code)]
     fn start<T: Serialize>(look: &mut impl FnMut(u32) -> T) -> Result<Self, Errno> {
         let pair = UnixStream::pair();
         let (channel, theirs) =
             pair.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
-        match sys::fork()? {
+        // SAFETY: this process has one thread; those of `netns` end before it goes on.
+        match unsafe { sys::fork() }? {
             Some(process) => Ok(Self { process, channel }),
             None => {
                 drop(channel);
@@ -228,14 +230,17 @@ impl Busy {
 }
 
 /// The reader: until the other end is closed.
+#[allow(unsafe_code)]
 fn serve<T: Serialize>(channel: OwnedFd, look: &mut impl FnMut(u32) -> T) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     // In the place of all three, so that nothing else ever has their numbers: what is written there is no answer.
     for standard in 0..=2 {
-        sys::occupy(&channel, standard)?;
+        // SAFETY: standard descriptors have no owner.
+        unsafe { sys::occupy(&channel, standard) }?;
     }
     // Before Linux 5.9 there is no close_range(2), and the rest stays open.
-    let _ = sys::close_all_but([&channel], 3);
+    // SAFETY: `look` opens what it needs, and this process never returns to what has opened more.
+    let _ = unsafe { sys::close_all_but([&channel], 3) };
     let mut channel = UnixStream::from(channel);
     let mut pid = [0; 4];
     loop {

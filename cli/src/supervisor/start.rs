@@ -27,9 +27,11 @@ use std::process;
 ///
 /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
 /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
+#[allow(unsafe_code)]
 pub fn start(device: &DeviceName, io_uring: IoUring) -> Result<u32, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
-    let child = sys::fork_silently().map_err(|errno| cannot("clone", errno))?;
+    // SAFETY: `vrfbind exec` has one thread, and the supervisor uses none of the three.
+    let child = unsafe { sys::fork_silently() }.map_err(|errno| cannot("clone", errno))?;
     let Some(child) = child else {
         drop(ours);
         supervise(theirs, device);
@@ -186,6 +188,7 @@ fn raise_limits() {
 }
 
 /// Lets go of what was inherited, but for the link: the session, the working directory, descriptors. Returns /proc.
+#[allow(unsafe_code)]
 fn detach(link: &OwnedFd) -> Result<OwnedFd, Obstacle> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None)
         .map_err(|errno| cannot("sigprocmask", errno))?;
@@ -197,9 +200,12 @@ fn detach(link: &OwnedFd) -> Result<OwnedFd, Obstacle> {
     // No pipe's or terminal's reader shall wait for us, and nothing that is opened later shall be standard error. What
     // has no use but as a directory takes the places.
     for standard in 0..FIRST {
-        sys::occupy(&proc, standard).map_err(|errno| cannot("dup3", errno))?;
+        // SAFETY: standard descriptors have no owner.
+        unsafe { sys::occupy(&proc, standard) }.map_err(|errno| cannot("dup3", errno))?;
     }
-    sys::close_all_but([link, &proc], FIRST).map_err(|errno| cannot("close_range", errno))?;
+    // SAFETY: what `vrfbind` has opened is not used in this process, which never returns to it.
+    unsafe { sys::close_all_but([link, &proc], FIRST) }
+        .map_err(|errno| cannot("close_range", errno))?;
     Ok(proc)
 }
 
