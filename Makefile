@@ -3,6 +3,7 @@
 # make test-arch ARCH=...   and runs what C tests can be run of it here
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
+# make test-more  what takes longer: the rest of 16 packaged services in a VRF, and make fuzz
 # make test-kernels  what takes a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
 # make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
@@ -95,7 +96,7 @@ build-packages:
 	tests/packages.sh build
 
 test-packages:
-	tests/packages.sh build test evenet
+	tests/packages.sh build test evenet daemons
 	tests/with-vrf.sh --prepare
 
 programs: native
@@ -118,6 +119,10 @@ test: test-packages all bench-programs
 
 # All of them, though one fails.
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
+
+test-more: test-packages programs fuzz
+	tests/packages.sh daemons-more
+	tests/with-vrf.sh tests/topology.sh tests/units-more.sh
 
 test-kernels: test-packages programs bench-programs
 	failed=; for kernel in $(KERNELS); do \
@@ -162,8 +167,6 @@ races: build-packages programs
 # Not optimised, so that an overflow is a panic. Each reader is alone in its process's memory.
 fuzz:
 	VRFBIND_FUZZ=100000 $(CARGO) test --locked --package vrfbind-cli --bin vrfbind -- --test-threads=1 mutated_
-
-test-more: fuzz
 
 DIST ?= $(CURDIR)/target/dist
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)

@@ -8,6 +8,7 @@
 //! Errors are errno values.
 
 use crate::device::DeviceName;
+use crate::request::Vrf;
 use libc::{AF_INET, AF_INET6, EADDRNOTAVAIL, EBADF, EINVAL, ENODEV, ENOTSOCK, EPERM, c_int};
 
 /// What `VRFBIND_VRF` says.
@@ -33,6 +34,15 @@ impl Setting {
     }
 }
 
+impl From<Vrf> for Setting {
+    fn from(vrf: Vrf) -> Self {
+        match vrf {
+            Vrf::Default => Self::Default,
+            Vrf::Device(device) => Self::Device(device),
+        }
+    }
+}
+
 /// What to do with a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decision {
@@ -46,11 +56,15 @@ pub enum Decision {
 
 /// For a call of socket(domain, sock_type, _). `sock_type` may have SOCK_NONBLOCK and SOCK_CLOEXEC in it.
 pub fn at_creation(setting: Setting, domain: c_int, sock_type: c_int) -> Decision {
-    // The type is the low four bits (SOCK_TYPE_MASK, linux/net.h).
-    if domain == AF_INET && sock_type & 0xf == SOCK_PACKET {
+    if domain == AF_INET && plain_type(sock_type) == SOCK_PACKET {
         return Decision::Pass;
     }
     unbound(setting, domain)
+}
+
+/// The type without SOCK_NONBLOCK and SOCK_CLOEXEC: the low four bits (SOCK_TYPE_MASK, linux/net.h).
+pub const fn plain_type(sock_type: c_int) -> c_int {
+    sock_type & 0xf
 }
 
 /// For a socket of this family that exists and has no device.

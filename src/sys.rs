@@ -1,4 +1,6 @@
-//! Every system call and every look into memory that is not ours, one typed function each.
+//! System calls, and looks into memory that is not ours, one typed function each. Elsewhere are the system call with the
+//! seal's marker ([`arch`]), the loader's tables ([`libc::objects`](crate::libc::objects)), and the environment that a
+//! program is passed ([`exec::environment`](crate::exec::environment)).
 //!
 //! System calls are made directly: another preload cannot get between us and the kernel here, and
 //! errno, which belongs to the program, is only ever written by [`set_errno`]. Errors are values.
@@ -228,7 +230,7 @@ pub fn shutdown(fd: c_int) {
 /// The family of an address.
 ///
 /// # Safety
-/// The kernel has read it just now, and no other thread takes it away or writes to it.
+/// It has been read just now, and no other thread takes it away or writes to it.
 pub unsafe fn family(address: *const libc::sockaddr) -> c_int {
     // SAFETY: as callers promise. It need not be aligned.
     unsafe { address.cast::<libc::sa_family_t>().read_unaligned() }.into()
@@ -407,7 +409,7 @@ pub fn stat(fd: c_int) -> Result<File, Errno> {
     })
 }
 
-/// Whether it is a regular file. Since Linux 4.11.
+/// Whether it is a regular file, which another may take the place of before it is opened. Since Linux 4.11.
 pub fn is_regular(directory: c_int, path: *const c_char) -> bool {
     let mut statx = core::mem::MaybeUninit::<libc::statx>::uninit();
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT, and writes the struct, which is libc's.
@@ -470,7 +472,7 @@ pub fn file_capabilities(fd: c_int) -> [u8; CAPABILITIES_SIZE] {
     value
 }
 
-/// Whether the file is to be found and read.
+/// Whether the file is to be found and read, by the real user and group, as faccessat(2) asks.
 pub fn is_there(path: *const c_char) -> bool {
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
     unsafe { syscall!(Sysno::faccessat, libc::AT_FDCWD, path, libc::R_OK) }.is_ok()

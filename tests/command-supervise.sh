@@ -280,7 +280,10 @@ confined_at_start() {
 # -- No more than the caller may have
 
 privileged_types() {
-	as_without "$ask" raw packet ping tcp nobody raw packet ping tcp
+	as_without "$ask" raw ping tcp nobody raw ping tcp
+	# A packet socket in IPv4's disguise is no IP socket, as the library has it.
+	says $'packet unbound\npacket EPERM' "$ask" packet nobody packet
+	says $'packet unbound\npacket EPERM' "${start[@]}" --supervise "$device" "$ask" packet nobody packet
 	says $'raw EPERM\npacket EPERM' "$ask" nobody raw packet
 }
 

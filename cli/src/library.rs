@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::mem::offset_of;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Names the library, for those who keep it elsewhere.
@@ -97,12 +97,14 @@ fn check(path: &Path) -> Result<(), Failure> {
             "it lies on a mount with the option noexec, from where ld.so cannot load it; move the library",
         ));
     }
+    let [major, minor, patch, _] = rules::info::VERSION;
+    let ours = [major, minor, patch];
     match version(&file) {
         None => Err(fails(&format!(
             "it is no libvrfbind.so for {}",
             env::consts::ARCH
         ))),
-        Some(version) if version == OUR_VERSION => Ok(()),
+        Some(version) if version == ours => Ok(()),
         Some([major, minor, patch]) => Err(fails(&format!(
             "it is version {major}.{minor}.{patch}, and this command is {}; install both from one release",
             env!("CARGO_PKG_VERSION")
@@ -113,28 +115,8 @@ fn check(path: &Path) -> Result<(), Failure> {
 /// The value of LD_PRELOAD that has the library in it, and what was there.
 pub fn preload(library: &Path, there: Option<OsString>) -> OsString {
     let there = there.unwrap_or_default();
-    if rules::preload::contains(there.as_bytes(), library.as_os_str().as_bytes()) {
-        return there;
-    }
-    let mut value = library.as_os_str().to_owned();
-    if !there.is_empty() {
-        value.push(":");
-        value.push(there);
-    }
-    value
-}
-
-const OUR_VERSION: [u8; 3] = [
-    number(env!("CARGO_PKG_VERSION_MAJOR")),
-    number(env!("CARGO_PKG_VERSION_MINOR")),
-    number(env!("CARGO_PKG_VERSION_PATCH")),
-];
-
-const fn number(text: &str) -> u8 {
-    match u8::from_str_radix(text, 10) {
-        Ok(number) => number,
-        Err(_) => panic!("a version is three numbers below 256"),
-    }
+    let parts = rules::preload::with(there.as_bytes(), library.as_os_str().as_bytes());
+    OsString::from_vec(parts.concat())
 }
 
 /// The version in the file's `vrfbind_info`, if the file is a libvrfbind.so of this machine.
@@ -256,26 +238,6 @@ pub fn example(word: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keeps_other_preloads_and_comes_first() {
-        let library = Path::new("/usr/lib/libvrfbind.so");
-        for (there, expected) in [
-            (None, "/usr/lib/libvrfbind.so"),
-            (Some(""), "/usr/lib/libvrfbind.so"),
-            (Some("a.so"), "/usr/lib/libvrfbind.so:a.so"),
-            (
-                Some("a.so /usr/lib/libvrfbind.so"),
-                "a.so /usr/lib/libvrfbind.so",
-            ),
-            (
-                Some("/other/libvrfbind.so"),
-                "/usr/lib/libvrfbind.so:/other/libvrfbind.so",
-            ),
-        ] {
-            assert_eq!(preload(library, there.map(OsString::from)), expected);
-        }
-    }
 
     #[test]
     fn a_file_that_is_no_library_has_no_version() {

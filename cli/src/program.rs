@@ -14,7 +14,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::prctl::get_no_new_privs;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgid, getuid};
-use rules::executable::{self, Inode, Process, Verdict};
+use rules::executable::{self, Inode, Process, Server, Verdict};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -194,15 +194,7 @@ pub fn cannot_start(command: &OsStr, errno: Errno) -> Failure {
 
 /// Whether the library does not bind its sockets, or may not, and a supervisor can make them.
 pub fn needs_supervisor(program: &Program) -> bool {
-    matches!(
-        program.verdict,
-        Verdict::Static
-            | Verdict::Go
-            | Verdict::SetId
-            | Verdict::FileCapabilities
-            | Verdict::OtherIds
-            | Verdict::Unreadable
-    )
+    program.verdict.server() == Server::Supervisor
 }
 
 /// Refuses what neither the library nor a supervisor can serve. A set-user-ID program is served if it stays one: if nobody

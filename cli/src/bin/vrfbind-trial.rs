@@ -47,14 +47,13 @@ fn main() -> io::Result<()> {
     io::stdout().write_all(said.as_bytes())
 }
 
-/// The device of a socket as anybody makes it.
+/// The device of a socket as anybody makes it, of the family that a unit's RestrictAddressFamilies= leaves.
 fn bound() -> Result<std::ffi::OsString, Errno> {
-    let made = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let make = |family| socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+    let made = match make(AddressFamily::Inet) {
+        Err(Errno::EAFNOSUPPORT) => make(AddressFamily::Inet6),
+        made => made,
+    }?;
     let name = getsockopt(&made, sockopt::BindToDevice)?;
     // Up to the first NUL, if there is one.
     let name = name.as_bytes().split(|byte| *byte == 0).next();

@@ -68,7 +68,7 @@ pub struct Args {
 
 /// Returns only with a failure.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
-    let never = if args.vrf.as_bytes() == DEFAULT {
+    let never = if args.vrf == DEFAULT {
         leave(&args)?
     } else {
         enter(&args)?
@@ -111,7 +111,7 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     let program = find(args)?;
     let around = sys::around();
     let mut settings = Settings {
-        vrf: DEFAULT,
+        vrf: DEFAULT.as_bytes(),
         library: None,
         seal: around != Around::Nothing,
         supervisor: supervisor_around(around),

@@ -28,6 +28,7 @@ use crate::sys::Around;
 use crate::{auxv, library, supervisor};
 pub use directory::{Directory, MOST};
 use maps::{Mapping, Refusal};
+use rules::DEFAULT;
 use rules::Info;
 use std::fs::{self, File};
 use std::io;
@@ -172,9 +173,6 @@ fn supervisor(process: &Directory, environ: &[u8]) -> Result<Around, String> {
         )),
     }
 }
-
-/// [`rules::DEFAULT`] as text.
-pub const DEFAULT: &str = "default";
 
 /// Fails unless /proc shows the processes that we are one of: without it there would seem to be none, or others.
 pub fn need_proc() -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{getegid, geteuid};
 use rules::VRF_VARIABLE;
 use rules::request::Vrf;
+use rules::socket::plain_type;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -61,13 +62,8 @@ pub(super) const PLAIN: [i32; 4] = [
 ];
 
 impl Call {
-    /// The type without its flags.
-    pub(super) fn plain_kind(&self) -> i32 {
-        self.kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
-    }
-
     pub(super) fn is_ping(&self) -> bool {
-        self.plain_kind() == libc::SOCK_DGRAM
+        plain_type(self.kind) == libc::SOCK_DGRAM
             && matches!(self.protocol, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6)
     }
 }

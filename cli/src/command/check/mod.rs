@@ -3,13 +3,14 @@
 //!
 //! What can be tried is tried and not inferred: a dynamic program, `vrfbind-trial`, is started with the library and the
 //! VRF in its environment, makes a socket by libc's function and reads its device back. A unit's ExecStartPre= does the
-//! same with the environment that the unit has (command/unit.rs, `--loaded`), inside all that confines the unit: it therefore does
+//! same with the environment that the unit has (command/unit/, `--loaded`), inside all that confines the unit: it therefore does
 //! without netlink, which RestrictAddressFamilies= may refuse, and without /proc, which may not be there.
 //!
 //! Nothing is changed, and no packet is sent.
 
 mod kernel;
 mod program;
+mod running;
 mod seccomp;
 mod surroundings;
 mod trial;
@@ -29,6 +30,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::{ip_vrf_exec, resolvers, udp_ports};
+pub use trial::trial_places;
 use trial::{trial, try_it};
 use vrf::{devices_and_addresses, the_device};
 
@@ -51,6 +53,9 @@ pub struct Args {
     /// Only ask whether a program started from here has the library and its sockets are bound: for ExecStartPre=
     #[arg(long, requires = "vrf")]
     loaded: bool,
+    /// Only ask whether the processes of this unit are in the VRF; CMD is the main one's PID: for ExecStartPost=
+    #[arg(long, requires = "vrf", conflicts_with = "loaded")]
+    running: bool,
     /// The path of libvrfbind.so
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
@@ -99,6 +104,8 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         the_device(&mut findings, device, args.any_device);
         trial(&mut findings, device, &[]);
         the_program_under_preload(&mut findings, &args.command);
+    } else if let (true, Some(device)) = (args.running, &device) {
+        the_unit(&mut findings, device, args.command.first())?;
     } else {
         everything(&mut findings, &args, device.as_ref());
     }
@@ -115,6 +122,25 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     output::print(&text)?;
     Ok(ExitCode::from(u8::from(has_failed)))
+}
+
+fn the_unit(
+    findings: &mut Findings,
+    device: &DeviceName,
+    main: Option<&OsString>,
+) -> Result<(), Failure> {
+    let number = |pid: &OsString| pid.to_str().and_then(|pid| pid.parse().ok());
+    let main = main.map(|pid| {
+        number(pid).ok_or_else(|| refuse(format!("\"{}\" is not a PID", pid.display())))
+    });
+    let outside = running::outside(&device.to_string(), main.transpose()?)?;
+    if outside.is_empty() {
+        findings.ok("unit", format!("its processes are in {device}"));
+    }
+    for sentence in outside {
+        findings.fail("unit", sentence);
+    }
+    Ok(())
 }
 
 fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>) {
