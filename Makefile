@@ -164,7 +164,7 @@ races: build-packages programs
 	VRFBIND_TRIALS=100000 VRFBIND_TEST_TIER=lo VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_LIB=$(CURDIR)/$(library) \
 		target/c-tests/gnu/races
 
-# Not optimised, so that an overflow is a panic. Each reader is alone in its process's memory.
+# Not optimised, so that an overflow is a panic.
 fuzz:
 	VRFBIND_FUZZ=100000 $(CARGO) test --locked --package vrfbind-cli --bin vrfbind -- --test-threads=1 mutated_
 
