@@ -4,11 +4,11 @@
 # Speaks TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_TIER,
 # VRFBIND_TEST_BIN and VRFBIND_TEST_COMMAND.
 #
-# On the tier lo the files are looked at, as systemctl(1) reads them below a root folder. On the tier vrf units run
-# under a real systemd: a second one of this machine, PID 1 of a PID namespace, which examples/systemd/run makes (its
-# head says how). Its /usr/local/lib holds the library, and the command and its trial besides. What a unit does is read from its
-# sockets, by c-tests/command/sockets.c; each point shows first what the unit does without its drop-in, or without a line of it.
-# shellcheck disable=SC2317  # the functions are called by point() and await(), which take their names
+# On the tier lo the files are looked at, as systemd.unit(5) and systemctl(1) have it, below a root directory; on the tier
+# vrf units run under a real systemd (tests/second-systemd.sh). What a unit does is read from its sockets, by
+# c-tests/command/sockets.c; each point shows first what the unit does without its drop-in, or without a line of it.
+# Services as Debian's packages have them are in tests/units.sh.
+# shellcheck disable=SC2016,SC2317  # $ is systemd's; the functions are called by point() and await(), which take their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
@@ -23,6 +23,8 @@ chmod 755 "$scratch"
 
 # shellcheck source=tests/tap.sh
 . tests/tap.sh
+# shellcheck source=tests/second-systemd.sh
+. tests/second-systemd.sh
 
 has_line() {
 	grep -qxF -- "$2" "$1" || {
@@ -34,44 +36,79 @@ has_line() {
 
 # -- Files
 
-# A root folder with units in it. Each point has one of its own.
+# A root directory with units in it. Each point has one of its own.
 image() {
 	root=$(mktemp -d "$scratch/root.XXXXXX")
-	mkdir -p "$root"/usr/local/{bin,lib} "$root/usr/lib/systemd/system" "$root/etc/systemd/system"
+	mkdir -p "$root"/usr/local/{bin,lib} "$root/usr/lib/systemd/system" "$root/etc/systemd/system" "$root/opt"
 	cp "$library" "$root/usr/local/lib/libvrfbind.so"
 	touch "$root/usr/local/bin/vrfbind"
-	printf '%s\n' '[Service]' 'Environment="LD_PRELOAD=/usr/lib/libeatmydata.so" A=1' 'ExecStart=-/usr/sbin/radvd -n' \
-		>"$root/usr/lib/systemd/system/radvd.service"
-	printf '[Service]\nExecStart=/usr/sbin/dnsmasq -C /etc/%%i.conf\n' >"$root/usr/lib/systemd/system/dnsmasq@.service"
-	printf '[Socket]\nListenStream=80\n' >"$root/usr/lib/systemd/system/web.socket"
-	printf '[Service]\nExecStart=/bin/cat\n' >"$root/usr/lib/systemd/system/web.service"
+	unit radvd.service '[Service]' 'Environment="LD_PRELOAD=/usr/lib/libeatmydata.so" A=1' 'ExecStart=-/usr/sbin/radvd -n'
+	unit dnsmasq@.service '[Service]' 'ExecStart=/usr/sbin/dnsmasq -C /etc/%i.conf'
+	unit web.socket '[Socket]' ListenStream=80
+	unit web.service '[Service]' ExecStart=/bin/cat
 }
 
-# As systemd puts the unit together.
-unit() { systemd-analyze --no-pager --root="$root" cat-config "systemd/system/$1"; }
+# unit NAME LINE... - a unit of a package
+unit() { put "/usr/lib/systemd/system/$1" "${@:2}"; }
+# put PATH LINE...
+put() {
+	mkdir -p "$(dirname "$root$1")"
+	printf '%s\n' "${@:2}" >"$root$1"
+}
+# preload PATH NAME - a drop-in with a preload
+preload() { put "$1" '[Service]' "Environment=LD_PRELOAD=$2"; }
+
+# As systemd puts the unit together, from directories of its own name.
+cat_unit() { systemd-analyze --no-pager --root="$root" cat-config "systemd/system/$1"; }
 drop_in() { echo "/etc/systemd/system/$1.d/50-vrfbind.conf"; }
+
+enables() { ends 0 "$command" enable --root "$root" "$@"; }
+# refuses PATTERN UNIT VRF - with one sentence, and nothing is written
+refuses() {
+	find "$root" | sort >"$scratch/files"
+	refused 125 "$1" "$command" enable --root "$root" "${@:2}"
+	find "$root" | sort | diff "$scratch/files" -
+}
+# has UNIT LINE... - in its drop-in
+has() {
+	local line
+	for line in "${@:2}"; do
+		has_line "$root$(drop_in "$1")" "$line"
+	done
+}
+has_not() { not grep -qE -- "$2" "$root$(drop_in "$1")"; }
+ours=/usr/local/lib/libvrfbind.so
+# preloads UNIT NAME... - what there is besides ours
+preloads() {
+	local names
+	names=$(printf ':%s' "${@:2}")
+	[ $# -gt 1 ] || names=''
+	has "$1" "Environment=LD_PRELOAD=$ours$names"
+}
+loaded='ExecStartPre=/usr/local/bin/vrfbind check --quiet --loaded --'
 
 of_service() {
 	image
-	unit radvd.service >"$scratch/before"
+	cat_unit radvd.service >"$scratch/before"
 	not grep -q vrfbind "$scratch/before"
-	ends 0 "$command" enable --root "$root" radvd vrf-blue
-	unit radvd.service >"$scratch/unit"
+	enables radvd vrf-blue
+	cat_unit radvd.service >"$scratch/unit"
 	for line in \
 		"BindsTo=sys-subsystem-net-devices-$(systemd-escape vrf-blue).device" \
 		"After=sys-subsystem-net-devices-$(systemd-escape vrf-blue).device" \
 		Environment=LD_PRELOAD=/usr/local/lib/libvrfbind.so:/usr/lib/libeatmydata.so \
 		Environment=VRFBIND_VRF=vrf-blue \
-		'ExecStartPre=/usr/local/bin/vrfbind check --quiet --loaded vrf-blue /usr/sbin/radvd'; do
+		"$loaded vrf-blue /usr/sbin/radvd" \
+		'ExecStartPost=+/usr/local/bin/vrfbind check --quiet --running -- vrf-blue $MAINPID'; do
 		has_line "$scratch/unit" "$line"
 	done
 	# Once more, for another VRF: no line of the first is left, and the unit's own preload is there once.
-	ends 0 "$command" enable --root "$root" radvd.service red
-	unit radvd.service >"$scratch/unit"
+	enables radvd.service red
+	cat_unit radvd.service >"$scratch/unit"
 	not grep -q vrf-blue "$scratch/unit"
 	has_line "$scratch/unit" Environment=LD_PRELOAD=/usr/local/lib/libvrfbind.so:/usr/lib/libeatmydata.so
 	ends 0 "$command" disable --root "$root" radvd
-	unit radvd.service | diff "$scratch/before" -
+	cat_unit radvd.service | diff "$scratch/before" -
 	[ ! -e "$root/etc/systemd/system/radvd.service.d" ]
 	ends 125 "$command" disable --root "$root" radvd
 	grep -q '^vrfbind: radvd.service is in no VRF by vrfbind: there is no ' "$scratch/said.stderr"
@@ -79,18 +116,29 @@ of_service() {
 
 of_instance() {
 	image
-	ends 0 "$command" enable --root "$root" dnsmasq@blue blue
-	has_line "$root$(drop_in dnsmasq@blue.service)" \
-		'ExecStartPre=/usr/local/bin/vrfbind check --quiet --loaded blue /usr/sbin/dnsmasq'
+	enables dnsmasq@blue blue
+	has dnsmasq@blue.service "$loaded blue /usr/sbin/dnsmasq"
 	[ ! -e "$root$(drop_in dnsmasq@red.service)" ] && [ ! -e "$root$(drop_in dnsmasq@.service)" ]
+	# What a specifier means is the same in the drop-in, also of the whole template.
+	unit b@.service '[Service]' 'Environment=LD_PRELOAD=/opt/%i.so' 'ExecStart=/opt/%p/run %I'
+	enables b@x blue
+	preloads b@x.service /opt/%i.so
+	has b@x.service "$loaded blue /opt/%p/run"
+	enables b@.service blue
+	preloads b@.service /opt/%i.so
 }
 
 of_socket() {
 	image
-	ends 0 "$command" enable --root "$root" web.socket blue
-	unit web.socket >"$scratch/unit"
+	enables web.socket blue
+	cat_unit web.socket >"$scratch/unit"
 	has_line "$scratch/unit" BindToDevice=blue
-	not grep -q -e LD_PRELOAD -e ExecStartPre "$scratch/unit"
+	not grep -q -e LD_PRELOAD -e Exec "$scratch/unit"
+	# systemd would ignore such a name, and listen everywhere.
+	refuses 'systemd takes a%b for no device' web.socket 'a%b'
+	refuses 'systemd takes 42 for no device' web.socket 42
+	unit local.socket '[Socket]' ListenStream=/run/x ListenDatagram=@y
+	refuses 'local.socket has no IPv4 and no IPv6 socket' local.socket blue
 }
 
 only_says() {
@@ -99,7 +147,7 @@ only_says() {
 	ends 0 "$command" enable --dry-run --root "$root" radvd blue
 	cp "$scratch/said" "$scratch/dry"
 	find "$root" | sort | diff "$scratch/files" -
-	ends 0 "$command" enable --root "$root" radvd blue
+	enables radvd blue
 	sed 1d "$scratch/dry" | diff - "$root$(drop_in radvd.service)"
 	# Where the unit will find it, and not where it is now.
 	ends 0 "$command" enable --dry-run --root "$root" --library /opt/libvrfbind.so radvd blue
@@ -110,111 +158,363 @@ only_says() {
 
 keeps_other_drop_ins() {
 	image
-	mkdir "$root/etc/systemd/system/radvd.service.d"
-	printf '[Service]\nEnvironment=LD_PRELOAD=/usr/lib/libother.so\n' \
-		>"$root/etc/systemd/system/radvd.service.d/a.conf"
-	ends 0 "$command" enable --root "$root" radvd blue
-	has_line "$root$(drop_in radvd.service)" \
-		Environment=LD_PRELOAD=/usr/local/lib/libvrfbind.so:/usr/lib/libother.so
+	preload /etc/systemd/system/radvd.service.d/10-other.conf /usr/lib/libother.so
+	enables radvd blue
+	preloads radvd.service /usr/lib/libother.so
 	ends 0 "$command" disable --root "$root" radvd
-	[ -e "$root/etc/systemd/system/radvd.service.d/a.conf" ]
+	[ -e "$root/etc/systemd/system/radvd.service.d/10-other.conf" ]
 }
 
-refuses() {
+in_order() {
+	local own=/usr/lib/systemd/system etc=/etc/systemd/system
 	image
-	ends 125 "$command" enable --root "$root" no-such-unit blue
-	grep -q '^vrfbind: there is no unit no-such-unit.service below ' "$scratch/said.stderr"
-	ends 125 "$command" enable --root "$root" ../../radvd.service blue
-	ends 125 "$command" enable --root "$root" multi-user.target blue
-	ends 125 "$command" enable --root "$root" radvd a-name-that-is-too-long
-	echo 'VRFBIND_VRF=red' >"$scratch/environment"
-	printf 'EnvironmentFile=-%s\n' "$scratch/environment" >>"$root/usr/lib/systemd/system/web.service"
-	ends 125 "$command" enable --root "$root" web blue
-	grep -q "EnvironmentFile=$scratch/environment sets VRFBIND_VRF" "$scratch/said.stderr"
-	echo 'OTHER=red' >"$scratch/environment"
-	ends 0 "$command" enable --root "$root" web blue
-	rm "$root/usr/local/lib/libvrfbind.so"
-	ends 125 "$command" enable --root "$root" radvd blue
-	grep -q '^vrfbind: libvrfbind.so is not installed below ' "$scratch/said.stderr"
-	rm "$root/usr/local/bin/vrfbind"
-	ends 125 "$command" enable --root "$root" --library /usr/lib/libvrfbind.so radvd blue
+	unit a-b-c.service '[Service]' Environment=LD_PRELOAD=/unit.so ExecStart=/bin/a
+	preload "$own/a-b-c.service.d/10.conf" /10.so
+	preload "$etc/a-b-c.service.d/20.conf" /20.so
+	enables a-b-c blue
+	preloads a-b-c.service /20.so
+	# The type's and a prefix's count, and their names alone decide.
+	preload "$etc/service.d/30.conf" /30.so
+	enables a-b-c blue
+	preloads a-b-c.service /30.so
+	preload /run/systemd/system/a-b-.service.d/31.conf /31.so
+	preload "$own/a-.service.d/32.conf" /32.so
+	enables a-b-c blue
+	preloads a-b-c.service /32.so
+	enables radvd blue
+	preloads radvd.service /30.so
+	# A namesake in a directory that comes before masks it, and so does a link to /dev/null, which the image does not have.
+	preload "$etc/a-.service.d/32.conf" /etc-32.so
+	ln -s /dev/null "$root$etc/a-b-c.service.d/31.conf"
+	enables a-b-c blue
+	preloads a-b-c.service /etc-32.so
+	ln -sf /dev/null "$root$etc/a-b-c.service.d/32.conf"
+	enables a-b-c blue
+	preloads a-b-c.service /30.so
+	put "$etc/a-b-c.service.d/33.conf" '[Service]' Environment=
+	enables a-b-c blue
+	preloads a-b-c.service
+	# Of an instance: its own, its template's, and their prefixes'.
+	unit t-x@.service '[Service]' ExecStart=/bin/a
+	preload "$own/t-@.service.d/35.conf" /35.so
+	enables t-x@y blue
+	preloads t-x@y.service /35.so
+	preload "$etc/t-x@.service.d/40.conf" /40.so
+	enables t-x@y blue
+	preloads t-x@y.service /40.so
 }
 
-# -- A real systemd (examples/systemd/run)
+other_names() {
+	local etc=/etc/systemd/system
+	image
+	unit ssh.service '[Service]' ExecStart=/usr/sbin/sshd-of-the-image
+	ln -s /usr/lib/systemd/system/ssh.service "$root$etc/sshd.service"
+	ln -s /usr/lib/systemd/system/ssh.service "$root$etc/ssh.service"
+	preload "$etc/sshd.service.d/10.conf" /alias.so
+	for name in sshd ssh; do
+		enables "$name" blue
+		has ssh.service "$loaded blue /usr/sbin/sshd-of-the-image"
+		preloads ssh.service /alias.so
+		[ ! -e "$root$(drop_in sshd.service)" ]
+		ends 0 "$command" disable --root "$root" sshd
+		[ ! -e "$root$(drop_in ssh.service)" ]
+	done
+	# An instance of a template by another name, relatively.
+	ln -s ../../../usr/lib/systemd/system/dnsmasq@.service "$root$etc/dns@.service"
+	enables dns@x blue
+	has dnsmasq@x.service "$loaded blue /usr/sbin/dnsmasq"
+	# Linked, generated, from /usr/local.
+	put /opt/linked.service '[Service]' ExecStart=/bin/linked
+	ln -s /opt/linked.service "$root$etc/linked.service"
+	enables linked blue
+	has linked.service "$loaded blue /bin/linked"
+	put /run/systemd/generator/q.service '[Service]' ExecStart=/bin/podman
+	enables q blue
+	has q.service "$loaded blue /bin/podman"
+	put /usr/local/lib/systemd/system/radvd.service '[Service]' ExecStart=/bin/local
+	enables radvd blue
+	has radvd.service "$loaded blue /bin/local"
+}
 
-unshare=''
-cgroup=''
+masked() {
+	image
+	ln -s /dev/null "$root/etc/systemd/system/radvd.service"
+	refuses "radvd.service is masked by $root/etc/systemd/system/radvd.service, .*systemctl unmask" radvd blue
+	: >"$root/etc/systemd/system/web.service"
+	refuses 'web.service is masked' web blue
+}
+
+reads_and_quotes() {
+	image
+	unit a.service '[Service]' '# ExecStart=/bin/comment' 'ExecStart=/bin/gone' 'ExecStart=' \
+		"ExecStart=\"/opt/my app/run \\x27me\\x27\" \\" '# between' '  -x' "Environment=\"A=b c\" \\" "  'LD_PRELOAD=/a b.so'" \
+		'[Install]' 'ExecStart=/bin/not'
+	enables a blue
+	has a.service "$loaded blue \"/opt/my app/run 'me'\"" "Environment=\"LD_PRELOAD=$ours:/a b.so\""
+	has_not a.service '/bin/(comment|gone|not)'
+	# What means something to systemd, in the name of a VRF.
+	enables -- radvd '-a%b$c;d'
+	has radvd.service 'BindsTo=sys-subsystem-net-devices-\x2da\x25b\x24c\x3bd.device' \
+		'Environment="VRFBIND_VRF=-a%%b$c;d"' \
+		"$loaded \"-a%%b\$\$c;d\" /usr/sbin/radvd"
+	# And in paths.
+	mkdir -p "$root/opt/v f"
+	ends 0 "$command" enable --dry-run --root "$root" --library '/opt/a-%i.so' radvd blue
+	has_line "$scratch/said" 'Environment=LD_PRELOAD=/opt/a-%%i.so:/usr/lib/libeatmydata.so'
+	refuses 'LD_PRELOAD can only name an absolute path' --library '/opt/a b.so' radvd blue
+}
+
+by_exec='/usr/local/bin/vrfbind exec --library /usr/local/lib/libvrfbind.so --'
+supervised() {
+	image
+	cp "$bin/ask-static" "$root/opt/static"
+	printf '#!/opt/static\n' >"$root/opt/script"
+	chmod 755 "$root/opt/script"
+	unit a.service '[Service]' Type=oneshot 'ExecStart=-/opt/static "a b" $C %i' 'ExecStart=+:/opt/script $D ; !/bin/dynamic \; x' \
+		'ExecStop=/opt/static' ExecReload=/bin/kill
+	enables a 'b$c'
+	has a.service ExecStart= "ExecStart=-$by_exec b\$\$c /opt/static \"a b\" \$C %i" "ExecStart=+:$by_exec b\$c /opt/script \$D" \
+		"ExecStart=!$by_exec b\$\$c /bin/dynamic \\; x" ExecStop= "ExecStop=$by_exec b\$\$c /opt/static" "$loaded b\$\$c"
+	has_not a.service ExecReload
+	# What the prefix @ gives a program for its name, vrfbind exec cannot give it.
+	unit named.service '[Service]' 'ExecStart=@/opt/static /opt/static x'
+	enables named blue
+	has named.service "ExecStart=$by_exec blue /opt/static x"
+	unit named.service '[Service]' 'ExecStart=@/opt/static name x'
+	refuses '@/opt/static name x: .*the prefix @' named blue
+	unit shell.service '[Service]' 'ExecStart=|/opt/static x'
+	refuses 'the prefix \|' shell blue
+	# Of two processes systemd could not tell which is the main one.
+	unit forks.service '[Service]' Type=forking ExecStart=/opt/static
+	refuses 'Type=forking and no PIDFile=' forks blue
+	put /etc/systemd/system/forks.service.d/10.conf '[Service]' PIDFile=/run/x.pid
+	enables forks blue
+	has forks.service "ExecStart=$by_exec blue /opt/static"
+	unit forks.service '[Service]' Type=forking ExecStart=/bin/true
+	rm -r "$root/etc/systemd/system/forks.service.d"
+	enables forks blue
+	has_not forks.service ^ExecStart=
+}
+
+with_capabilities() {
+	image
+	cp /bin/true "$root/opt/able"
+	setcap cap_net_raw+ep "$root/opt/able" || { echo "no file capabilities here"; return 1; }
+	put /etc/passwd root:x:0:0::/: ping:x:123:123::/:
+	unit a.service '[Service]' ExecStart=/opt/able
+	enables a blue
+	has a.service "$loaded blue /opt/able"
+	unit a.service '[Service]' User=ping ExecStart=/opt/able
+	enables a blue
+	has a.service "ExecStart=$by_exec blue /opt/able"
+	# As root after all.
+	unit a.service '[Service]' User=ping ExecStart=!/opt/able
+	enables a blue
+	has a.service "${loaded/=/=!} blue /opt/able"
+	chmod u+s "$root/opt/able"
+	unit a.service '[Service]' User=ping ExecStart=/opt/able
+	refuses 'starts /opt/able, which is set-user-ID' a blue
+}
+
+executable() {
+	image
+	unit a.service '[Service]' NoExecPaths=/ 'ExecPaths=/bin/a /usr/lib' ExecStart=/bin/a
+	touch "$root/usr/local/bin/vrfbind-trial"
+	enables a blue
+	has a.service "ExecPaths=/usr/local/bin/vrfbind-trial $ours /usr/local/bin/vrfbind"
+	unit a.service '[Service]' NoExecPaths=/ 'ExecPaths=-/usr/local /usr/lib' ExecStart=/bin/a
+	enables a blue
+	has_not a.service ExecPaths
+	unit a.service '[Service]' NoExecPaths=/ NoExecPaths= NoExecPaths=/usr/locality ExecStart=/bin/a
+	enables a blue
+	has_not a.service ExecPaths
+	unit a.service '[Service]' 'NoExecPaths=/usr /usr/local/lib' ExecPaths=/usr/local ExecStart=/bin/a
+	enables a blue
+	has a.service "ExecPaths=$ours"
+}
+
+would_undo_it() {
+	local later=/usr/lib/systemd/system/radvd.service.d/60.conf setting
+	image
+	for setting in Environment=LD_PRELOAD=/x.so 'Environment="A=b" VRFBIND_VRF=red' Environment= ExecStartPre= ExecStartPost=; do
+		put "$later" '[Service]' "$setting"
+		refuses "/usr/lib/systemd/system/radvd.service.d/60.conf comes after 50-vrfbind.conf, and its $setting" radvd blue
+	done
+	put "$later" '[Service]' UnsetEnvironment=LD_PRELOAD
+	refuses "60.conf has UnsetEnvironment=LD_PRELOAD" radvd blue
+	put "$later" '[Service]' Environment=A=1 ExecStartPre=/bin/true ExecStart= ExecStart=/bin/later
+	enables radvd blue
+	has radvd.service "$loaded blue /bin/later"
+	# What is repeated in the drop-in is not to be changed behind it.
+	cp "$bin/ask-static" "$root/opt/static"
+	put "$later" '[Service]' ExecStart=/opt/static
+	ends 125 "$command" enable --root "$root" radvd blue
+	grep -q '60.conf comes after 50-vrfbind.conf, and its ExecStart=/opt/static' "$scratch/said.stderr"
+	put /etc/systemd/system/web.socket.d/60.conf '[Socket]' BindToDevice=red
+	refuses '60.conf comes after 50-vrfbind.conf, and its BindToDevice=red' web.socket blue
+}
+
+confined() {
+	image
+	unit a.service '[Service]' 'RestrictAddressFamilies=AF_UNIX AF_NETLINK' ExecStart=/bin/a
+	refuses 'RestrictAddressFamilies= lets a.service make no IPv4 and no IPv6 socket' a blue
+	unit a.service '[Service]' 'RestrictAddressFamilies=~AF_INET AF_INET6' RestrictAddressFamilies=AF_INET ExecStart=/bin/a
+	enables a blue
+	[ ! -s "$scratch/said.stderr" ]
+	cp "$bin/ask-static" "$root/opt/static"
+	unit a.service '[Service]' RestrictAddressFamilies=AF_INET6 'SystemCallFilter=~socketpair seccomp:EPERM' ExecStart=/opt/static
+	enables a blue
+	grep -q '^vrfbind: RestrictAddressFamilies= of a.service is without AF_UNIX' "$scratch/said.stderr"
+	grep -q '^vrfbind: SystemCallFilter= of a.service is without seccomp, socketpair, ' "$scratch/said.stderr"
+	unit a.service '[Service]' RootDirectory=/srv/a ExecStart=/bin/a
+	enables a blue
+	grep -q '^vrfbind: RootDirectory=/srv/a is what a.service sees as /' "$scratch/said.stderr"
+}
+
+service_and_socket() {
+	image
+	enables web.service blue
+	grep -q '^vrfbind: web.service gets sockets from web.socket, .*(vrfbind enable web.socket blue)' "$scratch/said.stderr"
+	enables web.socket blue
+	not grep . "$scratch/said.stderr"
+	enables web.service blue
+	not grep . "$scratch/said.stderr"
+	enables web.socket red
+	grep -q '^vrfbind: the sockets of web.socket, .* will be in red; .*(vrfbind enable web.service red)' "$scratch/said.stderr"
+	# With Accept=yes each connection has an instance; the service may have another name; and not all sockets are for IP.
+	unit ssh.socket '[Socket]' ListenStream=22 Accept=yes
+	unit ssh@.service '[Service]' ExecStart=/usr/sbin/sshd
+	enables ssh.socket blue
+	grep -q '(vrfbind enable ssh@.service blue)' "$scratch/said.stderr"
+	enables ssh@.service red
+	grep -q '^vrfbind: ssh@.service gets sockets from ssh.socket' "$scratch/said.stderr"
+	unit a.socket '[Socket]' 'ListenDatagram=[::]:69' Service=tftp.service
+	unit tftp.service '[Service]' Sockets=a.socket ExecStart=/bin/a
+	enables tftp blue
+	grep -q '^vrfbind: tftp.service gets sockets from a.socket' "$scratch/said.stderr"
+	unit a.socket '[Socket]' ListenDatagram=/run/log Service=tftp.service
+	enables tftp blue
+	not grep . "$scratch/said.stderr"
+}
+
+stays_below_the_root() {
+	local outside=$scratch/outside etc=/etc/systemd/system
+	mkdir -p "$outside"
+	echo precious >"$outside/file"
+	image
+	# A directory, or a file, that leads out.
+	ln -s "$outside" "$root$etc/radvd.service.d"
+	ends 125 "$command" enable --root "$root" radvd blue
+	grep -q '^vrfbind: cannot write ' "$scratch/said.stderr"
+	rm "$root$etc/radvd.service.d"
+	mkdir "$root$etc/radvd.service.d"
+	for name in 50-vrfbind.conf.new 50-vrfbind.conf; do
+		ln -s "$outside/file" "$root$etc/radvd.service.d/$name"
+	done
+	refuses '50-vrfbind.conf was not written by vrfbind' radvd blue
+	rm "$root$etc/radvd.service.d/50-vrfbind.conf"
+	enables radvd blue
+	cp "$root$(drop_in radvd.service)" "$outside/50-vrfbind.conf"
+	# What is outside is not read: neither units, nor drop-ins, nor files of variables.
+	preload "$etc/radvd.service.d/20.conf" /x.so
+	mv "$root$etc/radvd.service.d/20.conf" "$outside/"
+	ln -s "$outside/20.conf" "$root$etc/radvd.service.d/20.conf"
+	ln -s "$outside" "$root$etc/service.d"
+	ln -s ../../../../../../../../../../../../../../../../../../../../"$outside" "$root$etc/radvd-.service.d"
+	enables radvd blue
+	preloads radvd.service /usr/lib/libeatmydata.so
+	printf '[Service]\nExecStart=/bin/outside\n' >"$outside/out.service"
+	ln -s "$outside/out.service" "$root$etc/out.service"
+	refuses 'there is no unit out.service' out blue
+	echo VRFBIND_VRF=red >"$outside/environment"
+	unit e.service '[Service]' "EnvironmentFile=$outside/environment" ExecStart=/bin/a
+	enables e blue
+	put "$outside/environment" VRFBIND_VRF=red
+	ends 125 "$command" enable --root "$root" e blue
+	# Nor is anything removed there.
+	rm -r "$root$etc/radvd.service.d"
+	ln -s "$outside" "$root$etc/radvd.service.d"
+	ends 125 "$command" disable --root "$root" radvd
+	(cd "$outside" && ls) | diff - <(printf '%s\n' 20.conf 50-vrfbind.conf environment file out.service)
+	[ "$(cat "$outside/file")" = precious ]
+	# Links that an image needs lead to what they name in it.
+	mkdir -p "$root/srv/etc"
+	mv "$root/etc/systemd" "$root/srv/etc/systemd"
+	ln -s /srv/etc/systemd "$root/etc/systemd"
+	enables web blue
+	[ -e "$root/srv/etc/systemd/system/web.service.d/50-vrfbind.conf" ]
+}
+
+others_files() {
+	image
+	put "$(drop_in radvd.service)" '[Service]' '# Written by vrfbind enable; vrfbind disable removes it.' LimitNOFILE=9
+	cp "$root$(drop_in radvd.service)" "$scratch/theirs"
+	refuses '50-vrfbind.conf was not written by vrfbind enable, and is left as it is' radvd blue
+	ends 125 "$command" enable --dry-run --root "$root" radvd blue
+	ends 125 "$command" disable --root "$root" radvd
+	grep -q '50-vrfbind.conf was not written by vrfbind' "$scratch/said.stderr"
+	diff "$root$(drop_in radvd.service)" "$scratch/theirs"
+	# In a directory that ours would mask.
+	put /usr/lib/systemd/system/web.service.d/50-vrfbind.conf '[Service]' LimitNOFILE=9
+	refuses 'usr/lib/systemd/system/web.service.d/50-vrfbind.conf was not written' web blue
+}
+
+cannot_be() {
+	image
+	refuses 'there is no unit no-such-unit.service below ' no-such-unit blue
+	refuses 'is not the name of a unit' ../../radvd.service blue
+	refuses 'has no sockets' multi-user.target blue
+	refuses 'longer than 15 bytes' radvd a-name-that-is-too-long
+	refuses 'default is where a unit is without vrfbind' radvd default
+	refuses 'no text that systemd takes' radvd $'a\ab'
+	refuses 'no text that systemd takes' radvd $'a\xff'
+	for name in 'a"b' "a'b" 'a\b'; do
+		refuses 'systemd knows no device a.b, ' radvd "$name"
+		refuses 'systemd knows no device a.b, ' web.socket "$name"
+	done
+	put /etc/red 'VRFBIND_VRF=red'
+	unit web.service '[Service]' ExecStart=/bin/cat EnvironmentFile=-/etc/%N-red EnvironmentFile=/etc/red
+	refuses 'EnvironmentFile=/etc/red sets VRFBIND_VRF' web blue
+	put /etc/red OTHER=red
+	put /etc/web-red LD_PRELOAD=/x
+	refuses 'EnvironmentFile=/etc/web-red sets LD_PRELOAD' web blue
+	put /etc/web-red OTHER=red
+	enables web blue
+	rm "$root/usr/local/lib/libvrfbind.so"
+	refuses 'libvrfbind.so is not installed below ' radvd blue
+	rm "$root/usr/local/bin/vrfbind"
+	refuses 'vrfbind is not installed below ' --library /usr/lib/libvrfbind.so radvd blue
+}
+
+# -- A real systemd
+
 undo() {
-	# unshare ends when its child has, and takes PID 1 with it when it is killed (--kill-child).
-	[ -z "$unshare" ] || { kill -KILL "$unshare"; wait "$unshare"; } 2>/dev/null || true
-	if [ -n "$cgroup" ]; then
-		await no_processes || true
-		find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
-	fi
+	stop_systemd
 	rm -rf "$scratch"
 }
-no_processes() { ! grep -q 'populated 1' "$cgroup/cgroup.events" 2>/dev/null; }
 trap undo EXIT
 
-inside() { nsenter --target "$pid1" --mount --uts --ipc --pid --cgroup -- "$@"; }
-ended() { ! kill -0 "$unshare" 2>/dev/null; }
-booted() {
-	pid1=$(cat "/proc/$unshare/task/$unshare/children" 2>/dev/null) && pid1=${pid1% } && [ -n "$pid1" ] &&
-		inside systemctl is-active --quiet basic.target 2>/dev/null
-}
-boot_is_over() { booted || ended; }
-
 boot() {
-	local group
 	mkdir "$T_DIR/etc"
 	echo 'interface br-blue { AdvSendAdvert on; prefix 2001:db8:1::/64 { }; };' >"$T_DIR/etc/radvd.conf"
 	printf '%s\n' no-resolv interface=br-blue bind-dynamic dhcp-leasefile=/var/lib/dnsmasq/blue/leases \
 		>"$T_DIR/etc/dnsmasq-blue.conf"
-	group=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET)
-	cgroup=$group$(sed -n 's/^0:://p' /proc/self/cgroup)/${T_DIR##*/}-unit
-	mkdir "$cgroup"
-	(
-		echo "$BASHPID" >"$cgroup/cgroup.procs"
-		exec unshare --cgroup --mount --uts --ipc --pid --fork --kill-child -- "$PWD/examples/systemd/run" pid1
-	) >"$T_DIR/pid1.log" 2>&1 &
-	unshare=$!
-	await boot_is_over || true
-	booted || { cat "$T_DIR/pid1.log"; return 1; }
-	manage start systemd-journald.service systemd-udevd.service
-	inside udevadm trigger --subsystem-match=net --action=add
-	await is 'sys-subsystem-net-devices-blue.device' ActiveState active
-	inside install -m 755 /dev/stdin /usr/local/lib/vrfbind <"$command"
-	inside install -m 755 /dev/stdin /usr/local/lib/vrfbind-trial <"$command-trial"
-	inside tee /etc/systemd/system/web.socket >/dev/null <<<$'[Socket]\nListenStream=0.0.0.0:7777'
-	inside tee /etc/systemd/system/web.service >/dev/null <<<$'[Service]\nExecStart=/bin/cat'
+	start_systemd radvd.service "$PWD/examples/systemd/dnsmasq@.service"
+	put_unit web.socket '[Socket]' ListenStream=0.0.0.0:7777
+	put_unit web.service '[Service]' 'ExecStart=/bin/sleep infinity'
 	manage daemon-reload
 }
-
-# Of the second systemd.
-manage() { inside systemctl --no-pager "$@"; }
-vrfbind() { inside /usr/local/lib/vrfbind "$@"; }
-is() { [ "$(manage show --property "$2" --value "$1")" = "$3" ]; }
-restart() {
-	manage daemon-reload
-	manage reset-failed "$1" 2>/dev/null || true
-	manage restart "$1"
+# put_unit NAME LINE...
+put_unit() { printf '%s\n' "${@:2}" | write "/etc/systemd/system/$1"; }
+put_program() { inside install -m 755 /dev/stdin "/usr/local/lib/$2" <"$1"; }
+# says UNIT PATTERN - in the journal
+in_journal() { journal "$1" | grep -E -- "$2" >/dev/null; }
+fails() {
+	not restart "$1"
+	# It may be about to try again.
+	not is "$1" ActiveState active
+	manage stop "$1"
 }
-
-# The unit's main process: the eldest in the cgroup that systemd made for the unit.
-main_pid() {
-	local group
-	group=$(manage show --property ControlGroup --value "$1")
-	[ -n "$group" ] && sort -n "$cgroup$group/cgroup.procs" | sed -n 1p
-}
-in_vrf() {
-	local pid
-	pid=$(main_pid "$2") && "$bin/sockets" "$1" "$pid"
-}
-unbound() {
-	in_vrf "$@" >"$scratch/sockets" || true
-	grep ' UNBOUND$' "$scratch/sockets"
-}
-has_started() { inside journalctl --unit "$1" --output cat | grep ': started, version' >/dev/null; }
 
 real_service() {
 	restart radvd.service
@@ -230,7 +530,9 @@ real_service() {
 hardened_service() {
 	restart dnsmasq@blue.service
 	await unbound blue dnsmasq@blue.service
-	vrfbind enable dnsmasq@blue blue
+	# By another name of the VRF, which systemd has no unit for.
+	ip link property add dev blue altname also-blue
+	vrfbind enable dnsmasq@blue also-blue
 	restart dnsmasq@blue.service
 	await in_vrf blue dnsmasq@blue.service
 	is dnsmasq@blue.service MemoryDenyWriteExecute yes
@@ -248,16 +550,12 @@ no_library() {
 	path=$(drop_in dnsmasq@blue.service)
 	vrfbind enable dnsmasq@blue blue
 	inside mv /usr/local/lib/libvrfbind.so /usr/local/lib/elsewhere.so
-	inside sed -i.bak /ExecStartPre/d "$path"
+	inside sed -i.bak '/ExecStartP/d' "$path"
 	restart dnsmasq@blue.service
 	await unbound blue dnsmasq@blue.service
 	inside mv "$path.bak" "$path"
-	not restart dnsmasq@blue.service
-	# Restart=on-failure: it may be about to try again.
-	not is dnsmasq@blue.service ActiveState active
-	manage stop dnsmasq@blue.service
-	inside journalctl --unit dnsmasq@blue.service --output cat |
-		grep -q 'vrfbind: trial: a socket made here is not bound to blue'
+	fails dnsmasq@blue.service
+	in_journal dnsmasq@blue.service 'vrfbind: trial: a socket made here is not bound to blue'
 	inside mv /usr/local/lib/elsewhere.so /usr/local/lib/libvrfbind.so
 	restart dnsmasq@blue.service
 	await in_vrf blue dnsmasq@blue.service
@@ -265,11 +563,8 @@ no_library() {
 
 taken_away() {
 	vrfbind enable dnsmasq@blue blue
-	inside mkdir -p /etc/systemd/system/dnsmasq@blue.service.d
-	inside tee /etc/systemd/system/dnsmasq@blue.service.d/90-late.conf >/dev/null \
-		<<<$'[Service]\nUnsetEnvironment=LD_PRELOAD'
-	not restart dnsmasq@blue.service
-	manage stop dnsmasq@blue.service
+	printf '[Service]\nUnsetEnvironment=LD_PRELOAD\n' | write /etc/systemd/system/dnsmasq@blue.service.d/90-late.conf
+	fails dnsmasq@blue.service
 	inside rm /etc/systemd/system/dnsmasq@blue.service.d/90-late.conf
 	restart dnsmasq@blue.service
 	await in_vrf blue dnsmasq@blue.service
@@ -278,34 +573,162 @@ taken_away() {
 not_a_vrf() {
 	vrfbind enable radvd br-blue
 	not restart radvd.service
-	inside journalctl --unit radvd.service --output cat | grep -q 'vrfbind: VRF: br-blue is not a VRF'
+	in_journal radvd.service 'vrfbind: VRF: br-blue is not a VRF'
 	vrfbind enable --any-device radvd br-blue
 	restart radvd.service
 	await in_vrf blue radvd.service
 }
 
-# A Go program runs unbound, but for the check; started by the command it is supervised.
+# A Go program runs unbound under the library alone, which neither check lets pass.
 go_service() {
-	local path serve='/usr/local/lib/ask-go-dynamic serve 0.0.0.0:5380 hello'
+	local path
 	path=$(drop_in go.service)
-	inside install -m 755 /dev/stdin /usr/local/lib/ask-go-dynamic <"$bin/ask-go-dynamic"
-	inside tee /etc/systemd/system/go.service >/dev/null <<<$'[Service]\nExecStart='"$serve"
+	put_program "$bin/ask-go-dynamic" ask-go-dynamic
+	put_unit go.service '[Service]' 'ExecStart=/usr/local/lib/ask-go-dynamic serve 0.0.0.0:5380 hello'
 	restart go.service
 	await unbound blue go.service
 	vrfbind enable go blue
-	inside sed -i.bak /ExecStartPre/d "$path"
+	if before 5.14; then
+		fails go.service
+		in_journal go.service 'vrfbind: /usr/local/lib/ask-go-dynamic is a Go program: .* cannot be: that takes Linux 5.14'
+		return
+	fi
+	restart go.service
+	await in_vrf blue go.service
+	# What it was started by is its main process still.
+	[ "$(inside readlink "/proc/$(manage show --property MainPID --value go.service)/exe")" = /usr/local/lib/ask-go-dynamic ]
+	inside sed -i.bak '/^ExecStart/d' "$path"
 	restart go.service
 	await unbound blue go.service
-	inside mv "$path.bak" "$path"
-	not restart go.service
-	is go.service ActiveState failed
-	inside journalctl --unit go.service --output cat |
-		grep "vrfbind: program: .*/ask-go-dynamic is a Go program: .*\`vrfbind exec VRF\` in the unit's ExecStart="
-	inside tee "${path%/*}/start.conf" >/dev/null <<<$'[Service]\nExecStart=\nExecStart=/usr/local/lib/vrfbind exec blue '"$serve"
-	vrfbind enable go blue
+	inside cp "$path.bak" "$path"
+	inside sed -i '/^ExecStart=/d' "$path"
+	fails go.service
+	in_journal go.service 'vrfbind: unit: the main process, .*/ask-go-dynamic\), is a Go program: .* no supervisor is there'
+	inside cp "$path.bak" "$path"
+	printf '[Service]\nExecStart=\nExecStart=/usr/local/lib/ask-go-dynamic serve 0.0.0.0:5381 hello\n' |
+		write "${path%/*}/60-late.conf"
+	fails go.service
+	inside rm "${path%/*}/60-late.conf"
 	restart go.service
 	await in_vrf blue go.service
 	manage stop go.service
+}
+
+# A static program in several commands with prefixes, by a name that means something to systemd.
+static_commands() {
+	local vrf='.a-b$d;e'
+	ip link add "$vrf" type vrf table 120
+	ip link set "$vrf" up
+	put_program "$bin/ask-static" ask-static
+	put_unit static.service '[Service]' Type=oneshot RemainAfterExit=yes Environment='A="it  is"' \
+		'ExecStart=-/usr/local/lib/ask-static tcp exit 3' 'ExecStart=:/usr/local/lib/ask-static udp run /bin/echo $A' \
+		'ExecStart=/usr/local/lib/ask-static tcp6 run /bin/echo ${A} ; "/usr/local/lib/ask-static" udp6'
+	vrfbind enable static "$vrf"
+	restart static.service
+	for kind in tcp udp tcp6 udp6; do
+		in_journal static.service "^$kind [.]a-b\\\$d;e\$"
+	done
+	in_journal static.service '^\$A$'
+	in_journal static.service '^it  is$'
+	ip link delete "$vrf"
+	await is static.service ActiveState inactive
+}
+
+# A shell becomes a program in which AT_SECURE is set: where nobody can see it beforehand.
+file_capabilities() {
+	put_program /usr/sbin/dnsmasq able
+	inside setcap cap_net_raw+ep /usr/local/lib/able
+	at_secure
+}
+security_module() {
+	mountpoint --quiet /sys/kernel/security || mount -t securityfs securityfs /sys/kernel/security
+	put_program /usr/sbin/dnsmasq able
+	apparmor_parser --replace --skip-cache <<-PROFILES
+		profile start-able /usr/local/lib/start-able flags=(complain) { /** mr, /usr/local/lib/able Px -> able, }
+		profile able flags=(complain) { /** mrw, network, capability, }
+	PROFILES
+	at_secure
+}
+at_secure() {
+	local path
+	put_program "$(readlink -f /bin/sh)" start-able
+	put_unit able.service '[Service]' Type=forking User=nobody RuntimeDirectory=able PIDFile=/run/able/pid \
+		"ExecStart=/usr/local/lib/start-able -c 'exec /usr/local/lib/able --conf-file=/dev/null --port=5390 --pid-file=/run/able/pid'"
+	vrfbind enable able blue
+	path=$(drop_in able.service)
+	inside sed -i.bak /ExecStartPost/d "$path"
+	restart able.service
+	await unbound blue able.service
+	inside mv "$path.bak" "$path"
+	fails able.service
+	in_journal able.service 'vrfbind: unit: the main process, .*/able\), has AT_SECURE set'
+	in_journal able.service 'vrfbind: unit: process .* \(able\) has the socket .*:5390 in no VRF, and not in blue'
+	vrfbind disable able
+}
+
+passed_socket() {
+	vrfbind enable web.service blue 2>"$scratch/said"
+	cat "$scratch/said"
+	grep -q '^vrfbind: web.service gets sockets from web.socket' "$scratch/said"
+	manage daemon-reload
+	restart web.socket
+	fails web.service
+	in_journal web.service 'has the socket tcp 0.0.0.0:7777 in no VRF, .*; if a socket unit has passed it'
+	manage stop web.socket
+	vrfbind enable web.socket blue
+	restart web.socket
+	restart web.service
+	await in_vrf blue web.service
+	manage stop web.service web.socket
+	vrfbind disable web.service
+	vrfbind disable web.socket
+	manage daemon-reload
+}
+
+# What systemd makes of names is what we make of them, whether the files are asked or systemd is.
+as_systemd_has_it() {
+	local etc=/etc/systemd/system name preload
+	put_unit x-y@.service '[Service]' Environment=LD_PRELOAD=/unit.so 'ExecStart=/bin/sleep infinity'
+	for name in x-y@a.service.d/{20,31} x-y@.service.d/{21,32} x-@a.service.d/22 x-@.service.d/23 x-.service.d/{24,33} service.d/25; do
+		printf '[Service]\nEnvironment=LD_PRELOAD=/%s.so\n' "$name" | write "$etc/$name.conf"
+	done
+	inside ln -s /dev/null "$etc/x-y@.service.d/33.conf"
+	inside ln -s x-y@.service "$etc/alias@.service"
+	printf '[Service]\nEnvironment=LD_PRELOAD=/alias.so\n' | write "$etc/alias@.service.d/34.conf"
+	manage daemon-reload
+	manage show x-y@a.service >/dev/null
+	# Each kind of directory once the last.
+	for name in 35 34 3 25 24 23 22 2; do
+		inside find "$etc/" -name "$name*.conf" -delete
+		# As far as systemd has not read it, the files are asked.
+		vrfbind enable --dry-run x-y@a blue >"$scratch/files"
+		manage daemon-reload
+		vrfbind enable --dry-run x-y@a blue | diff "$scratch/files" -
+		preload=$(manage show --property Environment --value x-y@a.service)
+		[[ $preload == LD_PRELOAD=/*.so ]]
+		has_line "$scratch/files" "Environment=${preload/=/=/usr/local/lib/libvrfbind.so:}"
+	done
+	[ "$preload" = LD_PRELOAD=/unit.so ]
+	vrfbind enable --dry-run alias@a blue | grep -q '/x-y@a.service.d/50-vrfbind.conf$'
+	inside rm -r "$etc"/{x-y@.service,alias@.service,x-y@a.service.d}
+	inside ln -s /dev/null "$etc/x-y@a.service"
+	for name in files asked; do
+		not vrfbind enable x-y@a blue 2>"$scratch/said"
+		grep -q 'is masked by /etc/systemd/system/x-y@a.service' "$scratch/said"
+		manage daemon-reload
+	done
+	inside rm "$etc/x-y@a.service"
+}
+
+as_systemd_confines_it() {
+	put_program "$bin/ask-static" ask-static
+	put_unit confined.service '[Service]' RestrictAddressFamilies=none ExecStart=/usr/local/lib/ask-static
+	not vrfbind enable confined blue 2>"$scratch/said"
+	grep 'RestrictAddressFamilies= lets confined.service make no IPv4 and no IPv6 socket' "$scratch/said"
+	put_unit confined.service '[Service]' SystemCallFilter=~@network-io ExecStart=/usr/local/lib/ask-static
+	manage daemon-reload
+	vrfbind enable --dry-run confined blue 2>"$scratch/said"
+	grep 'SystemCallFilter= of confined.service is without setsockopt, getsockopt, socketpair, sendmsg, recvmsg, which' "$scratch/said"
 }
 
 real_socket() {
@@ -329,16 +752,28 @@ disabled() {
 
 # -- The points
 
-plan=6
-[ "$tier" != vrf ] || plan=$((plan + 8))
-echo "1..$plan"
-point 'a service gets the environment, the device and the check, and loses them again' of_service
-point 'an instance of a template gets them alone' of_instance
-point 'a socket unit gets BindToDevice= and nothing else' of_socket
-point '--dry-run prints what would be written, and writes nothing' only_says
-point "other drop-ins stay, and their preloads count" keeps_other_drop_ins
-point 'what cannot be put into a VRF is refused' refuses
-if [ "$tier" = vrf ]; then
+if [ "$tier" = lo ]; then
+	echo 1..18
+	point 'a service gets the environment, the device and the checks, and loses them again' of_service
+	point 'an instance of a template gets them alone' of_instance
+	point 'a socket unit gets BindToDevice= and nothing else' of_socket
+	point '--dry-run prints what would be written, and writes nothing' only_says
+	point 'other drop-ins stay, and their preloads count' keeps_other_drop_ins
+	point 'drop-ins count in the order of their names, and mask one another' in_order
+	point 'aliases, linked and generated units are what systemd takes them for' other_names
+	point 'a masked unit is refused' masked
+	point 'quotes, escapes and continued lines are read and written as systemd has them' reads_and_quotes
+	point_with "$bin/ask-static" 'commands of a static program are started by vrfbind exec, or refused' supervised
+	root_point 'so are those of a program with file capabilities, if it is not for root' with_capabilities
+	point 'what NoExecPaths= forbids is allowed, if the drop-in needs it' executable
+	point_with "$bin/ask-static" 'what would undo the drop-in is refused' would_undo_it
+	point_with "$bin/ask-static" 'what confines the unit too much is refused or said' confined
+	point 'of a service and its socket each names the other' service_and_socket
+	point 'nothing is read or written outside of the root' stays_below_the_root
+	point "somebody else's file is neither overwritten nor removed" others_files
+	point 'what cannot be put into a VRF is refused' cannot_be
+else
+	echo 1..14
 	boot >"$scratch/boot" 2>&1 || {
 		sed 's/^/# /' "$scratch/boot"
 		echo 'Bail out! the second systemd did not come up'
@@ -346,10 +781,24 @@ if [ "$tier" = vrf ]; then
 	}
 	point "a package's service is in the VRF" real_service
 	point 'a service with DynamicUser=, MemoryDenyWriteExecute= and SystemCallFilter= is in the VRF' hardened_service
-	point 'without the library the service fails, and would run unbound without the check' no_library
+	point 'without the library the service fails, and would run unbound without the checks' no_library
 	point 'where another drop-in takes LD_PRELOAD away, the service fails' taken_away
 	point 'a device that is no VRF fails the service, unless it was asked for' not_a_vrf
-	point_with "$bin/ask-go-dynamic" 'a Go service fails, and is in the VRF if the command starts it' go_service
+	point_with "$bin/ask-go-dynamic" 'a Go service is in the VRF by a supervisor, and fails without it' go_service
+	if before 5.14; then
+		skip_point 'several commands of a static program are, with their prefixes' 'it takes a supervisor, and that Linux 5.14'
+	else
+		point 'several commands of a static program are, with their prefixes' static_commands
+	fi
+	point 'a program that drops the library for AT_SECURE fails the service' file_capabilities
+	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ]; then
+		skip_point 'so does one that AppArmor confines at its start' 'AppArmor is not active'
+	else
+		point_with /sbin/apparmor_parser 'so does one that AppArmor confines at its start' security_module
+	fi
+	point 'a socket that was passed from outside of the VRF fails the service' passed_socket
+	point 'a unit is what systemd makes of its files, whether it has read them or not' as_systemd_has_it
+	point_with "$bin/ask-static" 'what confines a unit is taken as systemd has it' as_systemd_confines_it
 	point 'a socket unit listens in the VRF' real_socket
 	point 'disable takes the service out of the VRF' disabled
 fi

@@ -4,6 +4,7 @@
 #   build   make, a C compiler and the linker that cargo calls
 #   test    the daemons and clients that the tests drive, and the tools that observe them
 #   evenet  what `make evenet` runs besides
+#   daemons daemons-more   the services of tests/units.sh and tests/units-more.sh: not installed, but set aside in target/daemons
 #   vm      what tests/machine.sh runs the machines with
 #   aarch64 i686 riscv64   what `make ARCH=...` builds with, and what runs that here
 #   arch-vm what `make test-arch-vm` runs the virtual machine with
@@ -21,6 +22,9 @@
 # RUNLEVEL=1 would not hold it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
 # Those of charon-systemd (strongswan.service) and bind9 (named.service) are stopped and disabled, if they were installed here.
 # That of apparmor, which Debian's own installer has put on most machines, loads the profiles of /etc/apparmor.d.
+#
+# Those of daemons and daemons-more are many, and some would not do beside one another: tests/set-aside.sh installs them into an
+# archive, once for all. `rm -r target/daemons` makes the next run take the newest ones.
 #
 # Rust is only looked for: a toolchain is its user's choice, and Debian 12's (1.63) is too old for this crate.
 #
@@ -68,6 +72,22 @@ evenet | ipset                  | the set of addresses that dnsmasq fills
 evenet | iptables               | iptables-nft: asks that set, which nft cannot
 evenet | conntrack              | the entries in each zone, and flows
 evenet | iputils-ping           | 60 quick pings, for the rate limit
+daemons | prometheus-node-exporter | written in Go
+daemons | redis-server         | NoExecPaths=/
+daemons | bind9                | named
+daemons | openssh-server       | a service beside a socket unit
+daemons | unbound              | several ExecStartPre=
+daemons | nginx-light          | Type=forking, and a worker of another user
+daemons | mosquitto            | Type=notify
+daemons | snmpd                | UDP
+daemons-more | chrony          | a program that gives up root itself
+daemons-more | ntpsec          | a shell script starts it
+daemons-more | pdns-recursor   | ambient capabilities
+daemons-more | haproxy         | a main process that starts itself anew
+daemons-more | kea-dhcp4-server | RuntimeDirectory= and a user of its own
+daemons-more | postgresql      | a template; a Perl script starts it
+daemons-more | bird2           | connects instead of listening
+daemons-more | rsyslog         | beside a socket unit that is not for IP
 aarch64 | gcc-aarch64-linux-gnu   | the linker and the C test programs, for aarch64
 aarch64 | libc6-dev-arm64-cross   | its glibc
 aarch64 | qemu-user-static        | runs them
@@ -102,13 +122,19 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, evenet, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
+		say "no group of packages is named '$group'; there are build, test, evenet, daemons, daemons-more, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
 		exit 2
 	}
-	rows+=$found$'\n'
+	if [[ $group == daemons* ]]; then
+		archive=$(dirname -- "$0")/../target/daemons/$group.tar
+		# shellcheck disable=SC2046  # the names are words
+		[ -e "$archive" ] || ! command -v apt-get >/dev/null || "$(dirname -- "$0")/set-aside.sh" "$archive" $(cut -d'|' -f2 <<<"$found")
+	else
+		rows+=$found$'\n'
+	fi
 done
-if [ -z "$rows" ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, evenet, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
+if [ $# -eq 0 ]; then
+	say "usage: tests/packages.sh GROUP...  (build, test, evenet, daemons, daemons-more, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
 	exit 2
 fi
 

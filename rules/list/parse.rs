@@ -11,7 +11,7 @@
 
 use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK_V4, List, MOST, Protocol, Rule, To, mask};
 use crate::device::DeviceName;
-use crate::settings::DEFAULT;
+use crate::request::DEFAULT;
 
 /// Why a text is no list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,7 +133,7 @@ fn rule(mut words: Words<'_>) -> Result<Rule, Fault<'_>> {
     }
     rule.to = match words.need("a device, lo or default is missing")? {
         b"lo" => To::Lo,
-        DEFAULT => To::Default,
+        name if name == DEFAULT.as_bytes() => To::Default,
         b"auto" if rule.call.is_none() => To::LoUnlessInVrf,
         word @ b"auto" => return Err((word, "only loopback can be auto")),
         name => To::Device(DeviceName::new(name).map_err(|why| (name, why.reason()))?),

@@ -10,7 +10,7 @@
 use crate::log::{self, Line};
 use crate::{settings, sys};
 use core::ffi::{CStr, c_char, c_int};
-use rules::executable::{self, Inode, Verdict};
+use rules::executable::{self, Inode, Server, Verdict};
 use rules::{RULES_VARIABLE, SEAL_VARIABLE};
 
 /// A program, as execve and its like name it.
@@ -96,7 +96,7 @@ impl Obstacle {
         };
         Some(Self {
             sentence,
-            is_supervisable: verdict != Verdict::OtherArchitecture,
+            is_supervisable: verdict.server() != Server::Nobody,
         })
     }
 }
@@ -115,7 +115,7 @@ impl File {
         }
     }
 
-    /// Only a regular file: to open another may block, or do something (a watchdog, a tape).
+    /// Not what is seen to be no regular file: to open it may block, or do something (a watchdog, a tape).
     fn open_at(directory: c_int, path: *const c_char) -> Option<Self> {
         if !sys::is_regular(directory, path) {
             return None;

@@ -8,14 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to. Those that take long come first.
-const SCRIPTS: [(&str, &[&str]); 11] = [
+const SCRIPTS: [(&str, &[&str]); 13] = [
     ("evenet.sh", &["vrf"]),
     ("command-supervise.sh", &["lo", "vrf"]),
     ("command-exec.sh", &["lo", "vrf"]),
     ("command-status.sh", &["lo", "vrf"]),
     ("command-unit.sh", &["lo", "vrf"]),
+    ("units.sh", &["vrf"]),
     ("cpython.sh", &["lo", "vrf"]),
     ("command-check.sh", &["lo", "vrf"]),
+    ("command-devices.sh", &["lo", "vrf"]),
     ("bench.sh", &["lo", "vrf"]),
     ("daemon-link-local.sh", &["vrf"]),
     ("programs.sh", &["lo"]),

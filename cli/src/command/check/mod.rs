@@ -3,28 +3,34 @@
 //!
 //! What can be tried is tried and not inferred: a dynamic program, `vrfbind-trial`, is started with the library and the
 //! VRF in its environment, makes a socket by libc's function and reads its device back. A unit's ExecStartPre= does the
-//! same with the environment that the unit has (command/unit.rs, `--loaded`), inside all that confines the unit: it therefore does
+//! same with the environment that the unit has (command/unit/, `--loaded`), inside all that confines the unit: it therefore does
 //! without netlink, which RestrictAddressFamilies= may refuse, and without /proc, which may not be there.
 //!
 //! Nothing is changed, and no packet is sent.
 
 mod kernel;
 mod program;
+mod running;
+mod seccomp;
 mod surroundings;
 mod trial;
 mod vrf;
 
 use crate::failure::{Failure, refuse};
 use crate::library;
+use crate::output::{self, text};
 use crate::process::netns::Netns;
-use kernel::{Kernel, kernel_rule, seccomp, sysctls, vrf_support};
+use crate::sys;
+use kernel::{Kernel, kernel_rule, sysctls, vrf_support};
 use program::{the_program, the_program_under_preload};
 use rules::DeviceName;
+use seccomp::seccomp;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::{ip_vrf_exec, resolvers, udp_ports};
+pub use trial::trial_places;
 use trial::{trial, try_it};
 use vrf::{devices_and_addresses, the_device};
 
@@ -47,6 +53,9 @@ pub struct Args {
     /// Only ask whether a program started from here has the library and its sockets are bound: for ExecStartPre=
     #[arg(long, requires = "vrf")]
     loaded: bool,
+    /// Only ask whether the processes of this unit are in the VRF; CMD is the main one's PID: for ExecStartPost=
+    #[arg(long, requires = "vrf", conflicts_with = "loaded")]
+    running: bool,
     /// The path of libvrfbind.so
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
@@ -83,31 +92,55 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(name) => Some(DeviceName::new(name.as_bytes()).map_err(|why| {
             refuse(format!(
                 "\"{}\" is not a device name: {}",
-                name.display(),
+                text(name.as_bytes()),
                 why.reason()
             ))
         })?),
     };
+    // Its own name is what a socket says that it is on. Where that cannot be asked, the name is looked at as it is.
+    let device = device.map(|device| sys::real_name(&device).unwrap_or(device));
     let mut findings = Findings::default();
     if let (true, Some(device)) = (args.loaded, &device) {
         the_device(&mut findings, device, args.any_device);
         trial(&mut findings, device, &[]);
         the_program_under_preload(&mut findings, &args.command);
+    } else if let (true, Some(device)) = (args.running, &device) {
+        the_unit(&mut findings, device, args.command.first())?;
     } else {
         everything(&mut findings, &args, device.as_ref());
     }
-    let mut has_failed = false;
+    let has_failed = findings.0.iter().any(|(level, ..)| *level == Level::Fail);
+    let mut text = String::new();
     for (level, subject, found) in &findings.0 {
-        has_failed |= *level == Level::Fail;
         match level {
-            Level::Fail if args.quiet => eprintln!("vrfbind: {subject}: {found}"),
+            Level::Fail if args.quiet => output::say(&format!("{subject}: {found}")),
             _ if args.quiet => {}
-            Level::Ok => println!("ok    {subject}: {found}"),
-            Level::Warn => println!("warn  {subject}: {found}"),
-            Level::Fail => println!("fail  {subject}: {found}"),
+            Level::Ok => output::line(&mut text, &format!("ok    {subject}: {found}")),
+            Level::Warn => output::line(&mut text, &format!("warn  {subject}: {found}")),
+            Level::Fail => output::line(&mut text, &format!("fail  {subject}: {found}")),
         }
     }
+    output::print(&text)?;
     Ok(ExitCode::from(u8::from(has_failed)))
+}
+
+fn the_unit(
+    findings: &mut Findings,
+    device: &DeviceName,
+    main: Option<&OsString>,
+) -> Result<(), Failure> {
+    let number = |pid: &OsString| pid.to_str().and_then(|pid| pid.parse().ok());
+    let main = main.map(|pid| {
+        number(pid).ok_or_else(|| refuse(format!("\"{}\" is not a PID", pid.display())))
+    });
+    let outside = running::outside(&device.to_string(), main.transpose()?)?;
+    if outside.is_empty() {
+        findings.ok("unit", format!("its processes are in {device}"));
+    }
+    for sentence in outside {
+        findings.fail("unit", sentence);
+    }
+    Ok(())
 }
 
 fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>) {
@@ -124,14 +157,15 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
         );
     }
     vrf_support(findings, links.as_ref().ok());
+    let mut reached = Vec::new();
     if let Some(device) = device {
         the_device(findings, device, args.any_device);
         if let Ok(links) = &links {
-            devices_and_addresses(findings, links, device, &args.command);
+            reached = devices_and_addresses(findings, links, device, &args.command);
         }
     }
     sysctls(findings);
-    let can_supervise = seccomp(findings, &kernel);
+    let supervised = seccomp(findings, &kernel);
     let library = match library::find(args.library.as_deref()) {
         Ok(library) => {
             findings.ok(
@@ -153,9 +187,9 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
         }
     };
     if let Some(command) = args.command.first() {
-        the_program(findings, command, library.as_deref(), can_supervise);
+        the_program(findings, command, library.as_deref(), supervised);
     }
-    resolvers(findings, Path::new("/"));
+    resolvers(findings, device, &reached, Path::new("/"));
     udp_ports(findings, device);
     ip_vrf_exec(findings);
 }

@@ -65,12 +65,15 @@ const TRIAL: &str = "vrfbind-trial";
 
 /// Beside the command, as in target/release, or where `make install` puts it.
 pub(super) fn trial_program() -> Option<PathBuf> {
-    let command = sys::own_path()?;
-    let folder = command.parent()?;
-    let installed = folder.parent().map(|prefix| prefix.join("libexec/vrfbind"));
-    [Some(folder.to_owned()), installed]
-        .into_iter()
-        .flatten()
-        .map(|folder| folder.join(TRIAL))
-        .find(|program| program.exists())
+    let places = trial_places(&sys::own_path()?);
+    places.into_iter().find(|program| program.exists())
+}
+
+/// Where it can be if this command is there.
+pub fn trial_places(command: &Path) -> Vec<PathBuf> {
+    let directory = command.parent();
+    let prefix = directory.and_then(Path::parent);
+    let installed = prefix.map(|prefix| prefix.join("libexec/vrfbind"));
+    let directories = directory.map(Path::to_owned).into_iter().chain(installed);
+    directories.map(|directory| directory.join(TRIAL)).collect()
 }

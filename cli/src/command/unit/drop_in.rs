@@ -1,0 +1,142 @@
+//! The drop-in that is ours: where it is, what is in it, and that it is ours.
+
+use super::commands::{Commands, line};
+use super::read::{DROP_IN, FIRST_LINE, is_ours, not_ours};
+use super::root::Root;
+use super::syntax::{escaped_path, literal, quoted};
+use crate::failure::{Failure, refuse};
+use rules::{VRF_VARIABLE, preload};
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+pub struct DropIn {
+    directory: PathBuf,
+}
+
+impl DropIn {
+    pub fn of(unit: &str) -> Self {
+        let directory = format!("/etc/systemd/system/{unit}.d").into();
+        Self { directory }
+    }
+
+    pub fn shown(&self, root: &Root) -> PathBuf {
+        root.shown(&self.directory.join(DROP_IN))
+    }
+
+    /// None: it is not there. A failure: there is a file of somebody else's in its place.
+    pub fn read(&self, root: &Root) -> Result<Option<Vec<u8>>, Failure> {
+        let shown = self.shown(root);
+        let fails = |error: io::Error| refuse(format!("cannot read {}: {error}", shown.display()));
+        let text = root.read_own(&self.directory, DROP_IN).map_err(fails)?;
+        match text {
+            Some(text) if !is_ours(&text) => Err(not_ours(&shown)),
+            text => Ok(text),
+        }
+    }
+
+    pub fn write(&self, root: &Root, text: &str) -> Result<(), Failure> {
+        self.read(root)?;
+        root.write(&self.directory, DROP_IN, text).map_err(|error| {
+            refuse(format!(
+                "cannot write {}: {error}",
+                self.shown(root).display()
+            ))
+        })
+    }
+
+    pub fn remove(&self, root: &Root) -> Result<(), Failure> {
+        root.remove(&self.directory, DROP_IN).map_err(|errno| {
+            let shown = self.shown(root);
+            refuse(format!(
+                "cannot remove {}: {}",
+                shown.display(),
+                errno.desc()
+            ))
+        })
+    }
+
+    pub fn exists(&self, root: &Root) -> bool {
+        root.exists(&self.directory.join(DROP_IN))
+    }
+}
+
+/// What is to be said in it of a service.
+pub struct Service<'a> {
+    pub vrf: &'a str,
+    pub library: &'a str,
+    /// `vrfbind`, as the unit will see it.
+    pub command: &'a str,
+    /// The unit's own LD_PRELOAD, specifiers as they are.
+    pub preload: Option<&'a str>,
+    pub commands: &'a Commands,
+    /// What has to be executable besides.
+    pub executable: &'a [&'a str],
+    pub any_device: bool,
+}
+
+impl Service<'_> {
+    pub fn text(&self) -> String {
+        let vrf = self.vrf;
+        let device = escaped_path(&format!("sys/subsystem/net/devices/{vrf}")) + ".device";
+        let mut text =
+            format!("{FIRST_LINE}\n[Unit]\nBindsTo={device}\nAfter={device}\n\n[Service]\n");
+        let mut set = |name: &str, value: &str| {
+            let _ = writeln!(text, "{name}={value}");
+        };
+        let library = literal(self.library);
+        let preload = match self.preload {
+            Some(there) if preload::contains(there.as_bytes(), library.as_bytes()) => {
+                there.to_owned()
+            }
+            Some(there) => format!("{library}:{there}"),
+            None => library,
+        };
+        set("Environment", &quoted(&format!("LD_PRELOAD={preload}")));
+        set(
+            "Environment",
+            &quoted(&literal(&format!("{VRF_VARIABLE}={vrf}"))),
+        );
+        if !self.executable.is_empty() {
+            let paths = self.executable.iter().map(|path| quoted(&literal(path)));
+            set("ExecPaths", &paths.collect::<Vec<_>>().join(" "));
+        }
+        for (setting, lines) in &self.commands.supervised {
+            set(setting, "");
+            for line in lines {
+                set(setting, line);
+            }
+        }
+        let any = self.any_device.then_some("--any-device");
+        let check = |what: &'static str| {
+            let words = [self.command, "check", "--quiet", what]
+                .into_iter()
+                .chain(any);
+            line(&words.chain(["--", vrf]).collect::<Vec<_>>(), false)
+        };
+        let loaded = check("--loaded");
+        for (rights, program) in &self.commands.preloaded {
+            set("ExecStartPre", &format!("{rights}{loaded} {program}"));
+        }
+        if self.commands.preloaded.is_empty() {
+            set("ExecStartPre", &loaded);
+        }
+        // Of all processes of the unit, whoever they are.
+        set(
+            "ExecStartPost",
+            &format!("+{} $MAINPID", check("--running")),
+        );
+        text
+    }
+}
+
+/// What is to be said in it of a socket unit.
+pub fn of_socket(vrf: &str) -> String {
+    format!("{FIRST_LINE}\n[Socket]\nBindToDevice={vrf}\n")
+}
+
+/// Whether systemd takes the name for a device's (ifname_valid of its socket-util.c); BindToDevice= with another one is ignored.
+pub fn is_name_for_socket(vrf: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    vrf.bytes().all(is_plain) && !vrf.bytes().all(|byte| byte.is_ascii_digit()) && vrf != "all"
+}

@@ -1,0 +1,363 @@
+//! `vrfbind enable` and `vrfbind disable`: a drop-in that puts a systemd unit into a VRF, and takes it out
+//! again.
+//!
+//! The unit's own files are read ([`read`], [`syntax`]), and never written; all that is read or written lies below a [`root`].
+//! The drop-in ([`drop_in`]), `etc/systemd/system/UNIT.d/50-vrfbind.conf`, says of a service:
+//!
+//! 1. BindsTo= and After= let it start when the VRF is there, and stop when the VRF goes.
+//! 2. Environment= names the library, before the preloads that the unit has already, and the VRF.
+//! 3. ExecStart= puts `vrfbind exec` before its commands, if the library cannot be preloaded into a program of theirs
+//!    ([`commands`]). Likewise the other Exec…= settings. Each is reset and repeated, prefixes and all.
+//! 4. ExecStartPre= runs `vrfbind check --loaded` as the service's user and inside whatever confines the
+//!    service. It has the service's environment, so that it is what it checks: a process with the library,
+//!    whose socket is bound. If ld.so could not load the library there, or something took the variables
+//!    away, the service fails and does not run unbound.
+//! 5. ExecStartPost= runs `vrfbind check --running`, which looks at the processes that the service now has
+//!    (check/running.rs): what could not be seen before, such as AT_SECURE set by a security module, fails it then.
+//!
+//! All confinement stays as it is, but for ExecPaths= where NoExecPaths= forbids to execute what 3 to 5 need. Of a socket
+//! unit it says BindToDevice=, which is systemd's own way; systemd adds the dependency on the device.
+//!
+//! What would keep the unit out of its VRF all the same ([`obstacles`]) is refused, or said where the unit fails.
+//!
+//! systemd is asked, where it runs, and told nothing: a drop-in can be made in an image, below `--root`.
+
+mod commands;
+mod drop_in;
+mod obstacles;
+mod read;
+mod root;
+mod syntax;
+
+use crate::command::check;
+use crate::failure::{Failure, refuse};
+use crate::{library, output};
+use commands::Commands;
+use drop_in::{DropIn, Service};
+use nix::net::if_::{if_indextoname, if_nametoindex};
+use read::{Found, Unit};
+use root::Root;
+use rules::{DEFAULT, DeviceName};
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use syntax::words;
+
+/// Put a systemd unit into a VRF, by a drop-in
+///
+/// A service gets the library and a check that fails it rather than running it unbound; a socket unit gets
+/// BindToDevice=. It takes effect with systemctl daemon-reload and a restart of the unit.
+#[derive(clap::Args)]
+pub struct Enable {
+    /// The unit; .service is added to a name without a suffix
+    unit: String,
+    /// The VRF, which need not be there yet
+    vrf: OsString,
+    /// Print the drop-in and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Look for the unit, the library and vrfbind below DIR, and write there
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Let the check at start take a device that is not a VRF
+    #[arg(long)]
+    any_device: bool,
+    /// The path of libvrfbind.so, as the unit sees it
+    #[arg(long, value_name = "PATH")]
+    library: Option<PathBuf>,
+}
+
+/// Take a systemd unit out of its VRF: remove the drop-in that enable made
+#[derive(clap::Args)]
+pub struct Disable {
+    /// The unit; .service is added to a name without a suffix
+    unit: String,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Look below DIR
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+}
+
+pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
+    let name = unit_name(&args.unit)?;
+    let root = Root::open(&args.root)?;
+    let vrf = &vrf(&args, &root)?;
+    let unit = match Unit::find(&root, &name)? {
+        Found::Unit(unit) => unit,
+        Found::Masked(path) => {
+            return Err(refuse(format!(
+                "{name} is masked by {}, and cannot start; systemctl unmask {name} first",
+                root.shown(&path).display()
+            )));
+        }
+        Found::Nothing => {
+            return Err(refuse(format!(
+                "there is no unit {name} below {}",
+                args.root.display()
+            )));
+        }
+    };
+    let (text, said) = if name.ends_with(".socket") {
+        socket(&unit, &root, vrf)?
+    } else {
+        service(&unit, &root, &args, vrf)?
+    };
+    obstacles::refuse_overrides(&unit, &text)?;
+    let drop_in = DropIn::of(&unit.id);
+    let shown = drop_in.shown(&root);
+    if args.dry_run {
+        drop_in.read(&root)?;
+        output::print(&format!("# {}\n{text}", shown.display()))?;
+    } else {
+        drop_in.write(&root, &text)?;
+        print_line(&format!(
+            "{} is written; systemctl daemon-reload and systemctl restart {} put it into effect",
+            shown.display(),
+            unit.id
+        ))?;
+    }
+    for sentence in said {
+        output::say(&sentence);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
+    let name = unit_name(&args.unit)?;
+    let root = Root::open(&args.root)?;
+    // Also of a unit that is there no more.
+    let mut drop_in = DropIn::of(&name);
+    if !drop_in.exists(&root)
+        && let Found::Unit(unit) = Unit::find(&root, &name)?
+    {
+        drop_in = DropIn::of(&unit.id);
+    }
+    let shown = drop_in.shown(&root);
+    let shown = shown.display();
+    if drop_in.read(&root)?.is_none() {
+        return Err(refuse(format!(
+            "{name} is in no VRF by vrfbind: there is no {shown}"
+        )));
+    }
+    if args.dry_run {
+        print_line(&format!("{shown} would be removed"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    drop_in.remove(&root)?;
+    print_line(&format!(
+        "{shown} is removed; systemctl daemon-reload and systemctl restart {name} put it into effect"
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_line(sentence: &str) -> Result<(), Failure> {
+    let mut text = String::new();
+    output::line(&mut text, sentence);
+    output::print(&text)
+}
+
+/// The unit's full name. The characters are those of systemd.unit(5); others would be a path.
+fn unit_name(unit: &str) -> Result<String, Failure> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    if unit.is_empty() || unit.starts_with('.') || !unit.chars().all(is_name) {
+        return Err(refuse(format!("\"{unit}\" is not the name of a unit")));
+    }
+    match unit.rsplit_once('.').map(|(_, suffix)| suffix) {
+        Some("service" | "socket") => Ok(unit.to_owned()),
+        Some(
+            "target" | "mount" | "automount" | "swap" | "timer" | "path" | "slice" | "scope"
+            | "device",
+        ) => Err(refuse(format!(
+            "{unit} has no sockets: only a service or a socket unit can be in a VRF"
+        ))),
+        _ => Ok(format!("{unit}.service")),
+    }
+}
+
+/// The VRF, as text that systemd takes in its files. If it is here, by its own name: an alternative one has no device unit.
+fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
+    let shown = args.vrf.display();
+    let device = DeviceName::new(args.vrf.as_bytes()).map_err(|why| {
+        refuse(format!(
+            "\"{shown}\" is not a device name: {}",
+            why.reason()
+        ))
+    })?;
+    if device.as_bytes() == DEFAULT.as_bytes() {
+        return Err(refuse(format!(
+            "{shown} is where a unit is without vrfbind: vrfbind disable {}",
+            args.unit
+        )));
+    }
+    let own = if_nametoindex(args.vrf.as_os_str()).and_then(if_indextoname);
+    let own = own.ok().filter(|_| root.is_host);
+    let vrf = match &own {
+        Some(name) => name.to_str().ok(),
+        None => args.vrf.to_str(),
+    };
+    match vrf {
+        // systemd reads udev's SYSTEMD_ALIAS= as words in quotes.
+        Some(vrf) if vrf.contains(['"', '\'', '\\']) => Err(refuse(format!(
+            "systemd knows no device {vrf}, for the quote or backslash in its name; give the VRF another one (ip link \
+             set dev OLD name NEW)"
+        ))),
+        Some(vrf) if !vrf.chars().any(char::is_control) => Ok(vrf.to_owned()),
+        _ => Err(refuse(format!(
+            "{device} is no text that systemd takes: it is not UTF-8, or has a control character in it"
+        ))),
+    }
+}
+
+// ---- A service ----
+
+/// The drop-in, and what is to be said besides.
+fn service(
+    unit: &Unit,
+    root: &Root,
+    args: &Enable,
+    vrf: &str,
+) -> Result<(String, Vec<String>), Failure> {
+    let (library, command) = programs(args, root)?;
+    obstacles::refuse_environment_files(unit, root)?;
+    let mut exec = vec![command.as_str(), "exec"];
+    exec.extend(args.any_device.then_some("--any-device"));
+    exec.extend(["--library", &library, "--", vrf]);
+    let commands = Commands::of(unit, root, &exec)?;
+    let is_main_supervised = commands.is_main_supervised();
+    if is_main_supervised {
+        obstacles::refuse_ambiguous_main_process(unit)?;
+    }
+    let mut said = obstacles::refuse_sandbox(unit, is_main_supervised)?;
+    said.extend(obstacles::of_its_sockets(unit, root, vrf)?);
+    // And where `vrfbind check` looks for what it tries.
+    let places = check::trial_places(Path::new(&command)).into_iter();
+    let places = places.filter(|place| root.exists(place));
+    let places = places.filter_map(|place| place.into_os_string().into_string().ok());
+    let mut needed: Vec<_> = places.collect();
+    needed.extend([library.clone(), command.clone()]);
+    let executable = obstacles::not_executable(unit, &needed);
+    let preload = preload(unit);
+    let text = Service {
+        vrf,
+        library: &library,
+        command: &command,
+        preload: preload.as_deref(),
+        commands: &commands,
+        executable: &executable,
+        any_device: args.any_device,
+    };
+    Ok((text.text(), said))
+}
+
+/// LD_PRELOAD as the unit's Environment= has it.
+fn preload(unit: &Unit) -> Option<String> {
+    let environment = unit.values("Service", "Environment");
+    let mut variables = environment.into_iter().flat_map(words).rev();
+    let value = variables.find_map(|word| Some(word.text.strip_prefix("LD_PRELOAD=")?.to_owned()));
+    value.filter(|value| !value.is_empty())
+}
+
+/// The library and this command, as the unit will see them.
+fn programs(args: &Enable, root: &Root) -> Result<(String, String), Failure> {
+    let (library, command) = if root.is_host {
+        let command =
+            env::current_exe().map_err(|error| refuse(format!("read /proc/self/exe: {error}")))?;
+        (library::find(args.library.as_deref())?, command)
+    } else {
+        installed(args, root)?
+    };
+    let text = |path: PathBuf| {
+        path.into_os_string().into_string().map_err(|path| {
+            refuse(format!(
+                "{} is not UTF-8, which systemd takes no other text than",
+                path.display()
+            ))
+        })
+    };
+    Ok((text(library)?, text(command)?))
+}
+
+/// What an image has.
+fn installed(args: &Enable, root: &Root) -> Result<(PathBuf, PathBuf), Failure> {
+    let multiarch = format!("/usr/lib/{}-linux-gnu/libvrfbind.so", env::consts::ARCH);
+    let first = |paths: &[&str]| {
+        let mut paths = paths.iter().map(PathBuf::from);
+        paths.find(|path| root.exists(path))
+    };
+    let usual = [
+        "/usr/local/lib/libvrfbind.so",
+        "/usr/lib/libvrfbind.so",
+        &multiarch,
+    ];
+    let shown = args.root.display();
+    let library = args
+        .library
+        .clone()
+        .or_else(|| first(&usual))
+        .ok_or_else(|| {
+            refuse(format!(
+                "libvrfbind.so is not installed below {shown}; name it by --library"
+            ))
+        })?;
+    if !rules::preload::is_nameable(library.as_os_str().as_bytes()) {
+        return Err(refuse(format!(
+            "the library {}: LD_PRELOAD can only name an absolute path without white space, ':' and '$'",
+            library.display()
+        )));
+    }
+    let command = first(&["/usr/local/bin/vrfbind", "/usr/bin/vrfbind"]).ok_or_else(|| {
+        refuse(format!(
+            "vrfbind is not installed below {shown}, and the unit needs it to check itself"
+        ))
+    })?;
+    Ok((library, command))
+}
+
+// ---- A socket unit ----
+
+fn socket(unit: &Unit, root: &Root, vrf: &str) -> Result<(String, Vec<String>), Failure> {
+    if !drop_in::is_name_for_socket(vrf) {
+        return Err(refuse(format!(
+            "systemd takes {vrf} for no device's name, and would ignore BindToDevice={vrf}; give the VRF a name of \
+             letters, digits, '-' and '_' (ip link set dev {vrf} name OTHER)"
+        )));
+    }
+    if !obstacles::has_ip_sockets(unit) {
+        return Err(refuse(format!(
+            "{} has no IPv4 and no IPv6 socket: there is nothing to put into a VRF",
+            unit.id
+        )));
+    }
+    let said = obstacles::of_its_service(unit, root, vrf)?;
+    Ok((drop_in::of_socket(vrf), said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_units() {
+        assert_eq!(unit_name("radvd").unwrap(), "radvd.service");
+        assert_eq!(unit_name("a.b").unwrap(), "a.b.service");
+        assert_eq!(
+            unit_name("dns@vrf\\x2dblue.service").unwrap(),
+            "dns@vrf\\x2dblue.service"
+        );
+        assert_eq!(unit_name("x.socket").unwrap(), "x.socket");
+        for bad in [
+            "",
+            "../x",
+            "a/b.service",
+            ".hidden",
+            "multi-user.target",
+            "a b",
+        ] {
+            assert!(unit_name(bad).is_err(), "{bad}");
+        }
+    }
+}

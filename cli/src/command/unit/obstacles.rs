@@ -1,0 +1,248 @@
+//! What there is about a unit that would keep it out of its VRF: refused, if it would undo the drop-in or if nothing can be
+//! done about it; said, if the unit then fails when it is started.
+
+use super::drop_in::DropIn;
+use super::read::{DROP_IN, Found, Unit, stem, template};
+use super::root::Root;
+use super::syntax::{assignments, is_yes, literal, quoted, words};
+use crate::failure::{Failure, refuse};
+use rules::VRF_VARIABLE;
+use std::path::Path;
+
+/// The variables that the drop-in sets.
+const VARIABLES: [&str; 2] = ["LD_PRELOAD", VRF_VARIABLE];
+
+/// What of the unit's own would win over the drop-in, whose text this is.
+pub fn refuse_overrides(unit: &Unit, drop_in: &str) -> Result<(), Failure> {
+    let ours = assignments(drop_in.as_bytes());
+    for file in &unit.files {
+        let is_later = is_drop_in(&file.path) && file.path.file_name() > Some(DROP_IN.as_ref());
+        for one in &file.assignments {
+            let shown = format!("{}={}", one.name, one.value);
+            let path = file.path.display();
+            if one.name == "UnsetEnvironment" && names_ours(&one.value) {
+                return Err(refuse(format!(
+                    "{path} has {shown}, and would take away what vrfbind sets; remove it there"
+                )));
+            }
+            let mut ours = ours
+                .iter()
+                .filter(|our| our.section != "Unit" && our.name == one.name);
+            let undoes = ours.any(|our| match our.name.as_str() {
+                "Environment" => one.value.is_empty() || names_ours(&one.value),
+                "BindToDevice" => true,
+                // An empty one of ours: all the others were taken over.
+                _ => one.value.is_empty() || our.value.is_empty(),
+            });
+            if is_later && undoes {
+                return Err(refuse(format!(
+                    "{path} comes after {DROP_IN}, and its {shown} would undo that; give it a name that comes before"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether one of the variables is among the words.
+fn names_ours(value: &str) -> bool {
+    let names = words(value).into_iter().map(|word| word.text);
+    names
+        .into_iter()
+        .any(|name| VARIABLES.contains(&name.split('=').next().unwrap_or_default()))
+}
+
+fn is_drop_in(path: &Path) -> bool {
+    let directory = path.parent().and_then(Path::extension);
+    directory.is_some_and(|extension| extension == "d")
+}
+
+/// EnvironmentFile= comes after Environment=, whichever file it is in.
+pub fn refuse_environment_files(unit: &Unit, root: &Root) -> Result<(), Failure> {
+    for path in unit.environment_files() {
+        let text = root.read(&path)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let names = text.lines().filter_map(|line| line.split_once('='));
+        let mut names = names.map(|(name, _)| name.trim());
+        if let Some(name) = names.find(|name| VARIABLES.contains(name)) {
+            return Err(refuse(format!(
+                "the unit's EnvironmentFile={} sets {name}, and would win over the drop-in; take it out of there",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What would make the start fail. `is_supervised`: one of the programs is started by `vrfbind exec`.
+pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, Failure> {
+    let id = &unit.id;
+    let mut said = Vec::new();
+    let may = |family| unit.allows("RestrictAddressFamilies", family);
+    if !may("AF_INET") && !may("AF_INET6") {
+        return Err(refuse(format!(
+            "RestrictAddressFamilies= lets {id} make no IPv4 and no IPv6 socket: there is nothing to put into a VRF"
+        )));
+    }
+    if is_supervised && !may("AF_UNIX") {
+        said.push(format!(
+            "RestrictAddressFamilies= of {id} is without AF_UNIX, which vrfbind exec needs, and {id} will not start; \
+             add RestrictAddressFamilies=AF_UNIX"
+        ));
+    }
+    let mut calls = vec!["setsockopt", "getsockopt", "ioctl", "execve", "wait4"];
+    if is_supervised {
+        calls.extend(["seccomp", "socketpair", "sendmsg", "recvmsg"]);
+    }
+    calls.retain(|call| !unit.allows("SystemCallFilter", call));
+    // What is in a group only systemd knows.
+    let has_groups = unit
+        .list("SystemCallFilter")
+        .iter()
+        .any(|name| name.contains('@'));
+    if !calls.is_empty() && !has_groups {
+        said.push(format!(
+            "SystemCallFilter= of {id} is without {0}, which vrfbind needs there, and {id} will not start; add \
+             SystemCallFilter={1}",
+            calls.join(", "),
+            calls.join(" ")
+        ));
+    }
+    for setting in ["RootDirectory", "RootImage"] {
+        if !unit.value(setting).is_empty() {
+            said.push(format!(
+                "{setting}={} is what {id} sees as /: the library and vrfbind have to be there too, or it will not start",
+                unit.value(setting)
+            ));
+        }
+    }
+    Ok(said)
+}
+
+/// A supervisor is a process of the unit, and systemd takes one process for the main one only if it is alone.
+pub fn refuse_ambiguous_main_process(unit: &Unit) -> Result<(), Failure> {
+    if unit.value("Type") == "forking" && unit.value("PIDFile").is_empty() {
+        return Err(refuse(format!(
+            "{} has Type=forking and no PIDFile=: beside the supervisor, which its program needs, systemd could not tell \
+             which process is its main one; let it stay in the foreground (Type=simple or notify), or add PIDFile=",
+            unit.id
+        )));
+    }
+    Ok(())
+}
+
+/// Which of these paths NoExecPaths= forbids to execute, and ExecPaths= does not allow again.
+pub fn not_executable<'a>(unit: &Unit, paths: &'a [String]) -> Vec<&'a str> {
+    let longest = |setting: &str, path: &str| {
+        let entries = unit.list(setting).into_iter();
+        let entries = entries.map(|entry| entry.trim_start_matches(['-', '+']).to_owned());
+        let covering = entries.filter(|entry| Path::new(path).starts_with(entry));
+        covering
+            .map(|entry| entry.trim_end_matches('/').len() + 1)
+            .max()
+            .unwrap_or(0)
+    };
+    let paths = paths.iter().map(String::as_str);
+    paths
+        .filter(|path| longest("NoExecPaths", path) > longest("ExecPaths", path))
+        .collect()
+}
+
+// ---- Sockets that systemd makes ----
+
+/// What becomes of the sockets that systemd passes to the service.
+pub fn of_its_sockets(unit: &Unit, root: &Root, vrf: &str) -> Result<Vec<String>, Failure> {
+    let id = &unit.id;
+    let mut names: Vec<String> = unit.triggered_by().map(str::to_owned).collect();
+    for value in unit.values("Service", "Sockets") {
+        names.extend(words(value).into_iter().map(|word| word.text));
+    }
+    names.push(format!("{}.socket", stem(id)));
+    // With Accept=yes.
+    names.extend(
+        id.split_once('@')
+            .map(|(prefix, _)| format!("{prefix}.socket")),
+    );
+    names.retain(|name| name.ends_with(".socket"));
+    names.sort_unstable();
+    names.dedup();
+    let mut said = Vec::new();
+    for name in names {
+        let Found::Unit(socket) = Unit::find(root, &name)? else {
+            continue;
+        };
+        if is_of(&socket, unit, root)?
+            && has_ip_sockets(&socket)
+            && !is_enabled(root, &socket.id, vrf)
+        {
+            let socket = &socket.id;
+            said.push(format!(
+                "{id} gets sockets from {socket}, which systemd makes outside of {vrf}: where it does, {id} fails when \
+                 it is started, or its sessions are outside; put it into the VRF too (vrfbind enable {socket} {vrf}), or \
+                 do without it (systemctl disable --now {socket})"
+            ));
+        }
+    }
+    Ok(said)
+}
+
+/// Whether the socket unit starts the service.
+fn is_of(socket: &Unit, service: &Unit, root: &Root) -> Result<bool, Failure> {
+    let mut name = service_of(socket);
+    if let Found::Unit(unit) = Unit::find(root, &name)? {
+        name = unit.id;
+    }
+    Ok(name == service.id || Some(name) == template(&service.id))
+}
+
+/// Whether BindToDevice= has an effect on it. Paths and names are AF_UNIX's.
+pub fn has_ip_sockets(socket: &Unit) -> bool {
+    let addresses = ["ListenStream", "ListenDatagram"].into_iter();
+    let mut addresses = addresses.flat_map(|setting| socket.values("Socket", setting));
+    addresses.any(|address| !address.starts_with(['/', '@', '%']) && !address.starts_with("vsock:"))
+}
+
+/// What becomes of what the socket's service makes itself.
+pub fn of_its_service(unit: &Unit, root: &Root, vrf: &str) -> Result<Vec<String>, Failure> {
+    let (id, service) = (&unit.id, service_of(unit));
+    Ok(match Unit::find(root, &service)? {
+        Found::Unit(_) if !is_enabled(root, &service, vrf) => vec![format!(
+            "the sockets of {id}, and the connections to them, will be in {vrf}; the other sockets of {service}, and of \
+             its sessions, stay outside, unless it is put into the VRF too (vrfbind enable {service} {vrf})"
+        )],
+        _ => Vec::new(),
+    })
+}
+
+/// The service that a socket unit starts (systemd.socket(5)).
+fn service_of(socket: &Unit) -> String {
+    let stem = stem(&socket.id);
+    match socket.values("Socket", "Service").last() {
+        Some(service) => (*service).to_owned(),
+        None if socket
+            .values("Socket", "Accept")
+            .last()
+            .is_some_and(|&accept| is_yes(accept)) =>
+        {
+            format!("{stem}@.service")
+        }
+        None => format!("{stem}.service"),
+    }
+}
+
+/// Whether a unit has our drop-in, for this VRF.
+fn is_enabled(root: &Root, name: &str, vrf: &str) -> bool {
+    let text = DropIn::of(name)
+        .read(root)
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let variable = quoted(&literal(&format!("{VRF_VARIABLE}={vrf}")));
+    assignments(&text)
+        .iter()
+        .any(|one| match one.name.as_str() {
+            "BindToDevice" => one.value == vrf,
+            "Environment" => one.value == variable,
+            _ => false,
+        })
+}

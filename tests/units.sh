@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# units.sh [SERVICE...] - services of Debian's packages are in the VRF that vrfbind enable has put them into
+#
+# Speaks TAP (testanything.org) and is run on the tier vrf, with VRFBIND_TEST_LIB, VRFBIND_TEST_BIN, VRFBIND_TEST_COMMAND and the
+# variables of tests/topology.sh. The services run under a second systemd (tests/second-systemd.sh), with the units and the
+# settings of their packages, but for the few lines below that give them something to listen to. The packages are not installed
+# on this machine: tests/packages.sh has set them aside in target/daemons.
+#
+# Of each service: as the package has it, it has a socket outside of the VRF. After `enable` all IP sockets of all its processes
+# are in it (c-tests/command/sockets.c), and what confines it is what it was: what systemd says of the unit, and the kernel of
+# its main process.
+#
+# The VRF has the loopback addresses, where most of them listen, as `vrfbind check` advises.
+#
+# Without arguments: the services of `make test`. tests/units-more.sh has the others.
+# shellcheck disable=SC2317  # the functions are called by point() and await(), which take their names
+set -euo pipefail
+cd -- "$(dirname -- "$0")/.."
+
+[ $# -gt 0 ] || set -- prometheus-node-exporter redis-server named ssh unbound nginx mosquitto snmpd
+packages=target/daemons/${VRFBIND_TEST_DAEMONS:-daemons}.tar
+
+scratch=$(mktemp -d)
+chmod 755 "$scratch"
+# shellcheck source=tests/tap.sh
+. tests/tap.sh
+# shellcheck source=tests/second-systemd.sh
+. tests/second-systemd.sh
+undo() {
+	stop_systemd
+	rm -rf "$scratch"
+}
+trap undo EXIT
+
+# --- The services ---
+
+units() {
+	case $1 in
+	ssh) echo ssh.service ssh.socket ;;
+	postgresql) echo postgresql@.service ;;
+	rsyslog) echo rsyslog.service syslog.socket ;;
+	*) echo "$1.service" ;;
+	esac
+}
+
+# What their packages leave open.
+settings() {
+	local etc=$T_DIR/etc
+	mkdir -p "$etc"/{default,haproxy,kea,bird,rsyslog.d}
+	cat >"$etc/haproxy/haproxy.cfg" <<-'END'
+		defaults
+			mode tcp
+			timeout connect 5s
+			timeout client 5s
+			timeout server 5s
+		listen test
+			bind :5000
+			server one 127.0.0.1:5001
+	END
+	cat >"$etc/kea/kea-dhcp4.conf" <<-'END'
+		{ "Dhcp4": {
+			"interfaces-config": { "interfaces": [ "br-blue" ], "dhcp-socket-type": "udp" },
+			"lease-database": { "type": "memfile", "persist": false },
+			"subnet4": [ { "subnet": "10.10.1.0/24" } ]
+		} }
+	END
+	cat >"$etc/bird/bird.conf" <<-'END'
+		router id 10.10.1.1;
+		protocol device { }
+		protocol bgp { local 192.0.2.1 as 65001; neighbor 192.0.2.53 as 65002; ipv4 { }; }
+	END
+	printf '%s\n' 'module(load="imudp")' 'input(type="imudp" port="514")' >"$etc/rsyslog.d/udp.conf"
+	# It shall not set this machine's clock.
+	printf '%s\n' 'DAEMON_OPTS="-x"' >"$etc/default/chrony"
+}
+
+# --- What is asked of each ---
+
+# What systemd says of a unit, but for what the drop-in is there for, and what is another one at each start.
+as_systemd_says() {
+	manage show "$1" | grep -vE '^(Exec(Start|Stop|Condition|Reload)|ExecMain|ExecPaths|Environment|DropInPaths|NeedDaemonReload'`
+		`'|BindsTo|Requires|After|Before|[A-Za-z]*Timestamp|[A-Za-z]*PID|ControlGroupId|InvocationID|StatusText'`
+		`'|CPUUsageNSec|MemoryCurrent|MemoryAvailable|TasksCurrent|NRestarts|Result)' | sort
+}
+
+# What the kernel says of the main process. A supervisor requires no_new_privs, and is a filter.
+as_the_kernel_says() {
+	local pid
+	pid=$(main_pid "$1")
+	grep -E '^(Uid|Gid|Groups|Cap[A-Z][a-z]+):' "/proc/$pid/status"
+	is_supervised "$1" || grep -E '^(NoNewPrivs|Seccomp):' "/proc/$pid/status"
+}
+is_supervised() { inside grep -qs '^ExecStart=.*vrfbind exec' "/etc/systemd/system/$1.d/50-vrfbind.conf"; }
+
+service_is_in_vrf() {
+	local unit=$1
+	restart "$unit" || { journal "$unit"; return 1; }
+	await unbound blue "$unit"
+	as_systemd_says "$unit" >"$scratch/before"
+	vrfbind enable "$unit" blue
+	inside cat "/etc/systemd/system/$unit.d/50-vrfbind.conf"
+	as_the_kernel_says "$unit" >"$scratch/before.kernel"
+	if is_supervised "$unit" && before 5.14; then
+		not restart "$unit"
+		journal "$unit" | grep 'that takes Linux 5.14'
+		manage stop "$unit"
+		return
+	fi
+	restart "$unit" || { journal "$unit"; return 1; }
+	await in_vrf blue "$unit" || { in_vrf blue "$unit" || true; journal "$unit"; return 1; }
+	as_systemd_says "$unit" | diff "$scratch/before" -
+	as_the_kernel_says "$unit" | diff "$scratch/before.kernel" -
+	# Where systemd says of the unit what it is by the drop-in, the drop-in is the same.
+	inside cp "/etc/systemd/system/$unit.d/50-vrfbind.conf" /run/once
+	vrfbind enable "$unit" blue
+	inside diff /run/once "/etc/systemd/system/$unit.d/50-vrfbind.conf"
+	manage stop "$unit"
+}
+
+# greets NAMESPACE ADDRESS - a connection to the SSH server at that address
+greets() {
+	local line=''
+	# shellcheck disable=SC2016  # for the shell there
+	line=$(timeout "$limit" nsenter --net="/run/netns/$1" bash -c 'exec 3<>"/dev/tcp/$0/22" && read -r line <&3 && echo "$line"' "$2") &&
+		[[ $line == SSH-* ]]
+}
+
+# systemd makes the socket, and sshd has no other but those of its connections.
+ssh_is_in_vrf() {
+	restart ssh.socket
+	greets "$T_UPSTREAM" 192.0.2.3
+	not greets "$T_BLUE_UPSTREAM" 192.0.2.1
+	unbound blue ssh.service
+	# The service alone, with its socket outside: it fails, and says why.
+	vrfbind enable ssh.service blue 2>"$scratch/said"
+	grep -q '^vrfbind: ssh.service gets sockets from ssh.socket' "$scratch/said"
+	not restart ssh.service
+	journal ssh.service | grep 'vrfbind: unit: process .* (sshd) has the socket tcp6* .*:22 in no VRF'
+	manage stop ssh.service ssh.socket
+	# Both.
+	vrfbind enable ssh.socket blue
+	restart ssh.socket
+	greets "$T_BLUE_UPSTREAM" 192.0.2.1
+	await in_vrf blue ssh.service
+	not greets "$T_UPSTREAM" 192.0.2.3
+	# The socket alone.
+	vrfbind disable ssh.service
+	manage daemon-reload
+	manage stop ssh.service
+	restart ssh.socket
+	greets "$T_BLUE_UPSTREAM" 192.0.2.1
+	await in_vrf blue ssh.service
+	not greets "$T_UPSTREAM" 192.0.2.3
+	# The service without a socket unit.
+	vrfbind disable ssh.socket
+	manage daemon-reload
+	manage stop ssh.service ssh.socket
+	service_is_in_vrf ssh.service
+}
+
+# --- The points ---
+
+echo "1..$#"
+if [ ! -e "$packages" ]; then
+	for service; do
+		skip_point "$service is in the VRF" "$packages is not there: run tests/packages.sh daemons"
+	done
+	exit "$all_ok"
+fi
+settings
+ip address add 127.0.0.1/8 dev blue
+ip address add ::1/128 dev blue nodad
+all=(network.target network-online.target nss-lookup.target time-sync.target systemd-journald-dev-log.socket)
+for service; do
+	# shellcheck disable=SC2207  # words
+	all+=($(units "$service"))
+done
+start_systemd --packages "$packages" "${all[@]}" >"$scratch/boot" 2>&1 || {
+	sed 's/^/# /' "$scratch/boot"
+	echo 'Bail out! the second systemd did not come up'
+	exit 1
+}
+manage start systemd-journald-dev-log.socket
+for service; do
+	case $service in
+	ssh) point 'ssh is in the VRF, by its service and by its socket' ssh_is_in_vrf ;;
+	postgresql) point 'postgresql is in the VRF' service_is_in_vrf postgresql@15-main.service ;;
+	*) point "$service is in the VRF" service_is_in_vrf "$service.service" ;;
+	esac
+done
+exit "$all_ok"
