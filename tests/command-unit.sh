@@ -720,6 +720,17 @@ as_systemd_has_it() {
 	inside rm "$etc/x-y@a.service"
 }
 
+as_systemd_confines_it() {
+	put_program "$bin/ask-static" ask-static
+	put_unit confined.service '[Service]' RestrictAddressFamilies=none ExecStart=/usr/local/lib/ask-static
+	not vrfbind enable confined blue 2>"$scratch/said"
+	grep 'RestrictAddressFamilies= lets confined.service make no IPv4 and no IPv6 socket' "$scratch/said"
+	put_unit confined.service '[Service]' SystemCallFilter=~@network-io ExecStart=/usr/local/lib/ask-static
+	manage daemon-reload
+	vrfbind enable --dry-run confined blue 2>"$scratch/said"
+	grep 'SystemCallFilter= of confined.service is without setsockopt, getsockopt, socketpair, sendmsg, recvmsg, which' "$scratch/said"
+}
+
 real_socket() {
 	restart web.socket
 	ss -H -l -t -n | grep -q ' 0.0.0.0:7777 '
@@ -762,7 +773,7 @@ if [ "$tier" = lo ]; then
 	point "somebody else's file is neither overwritten nor removed" others_files
 	point 'what cannot be put into a VRF is refused' cannot_be
 else
-	echo 1..13
+	echo 1..14
 	boot >"$scratch/boot" 2>&1 || {
 		sed 's/^/# /' "$scratch/boot"
 		echo 'Bail out! the second systemd did not come up'
@@ -787,6 +798,7 @@ else
 	fi
 	point 'a socket that was passed from outside of the VRF fails the service' passed_socket
 	point 'a unit is what systemd makes of its files, whether it has read them or not' as_systemd_has_it
+	point_with "$bin/ask-static" 'what confines a unit is taken as systemd has it' as_systemd_confines_it
 	point 'a socket unit listens in the VRF' real_socket
 	point 'disable takes the service out of the VRF' disabled
 fi
