@@ -172,7 +172,7 @@ mod tests {
             "\u{9b}2J\u{202e} é日".as_bytes(),
         ];
         crate::fuzz::each_input(&valid, |name| {
-            let text = text(name);
+            let text = text(&name[..name.len().min(1 << 14)]);
             assert!(!escape(&text).contains(is_unseen));
             assert!(!word(&text).contains(' '));
         });
