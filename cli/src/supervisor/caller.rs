@@ -147,8 +147,8 @@ impl Caller<'_> {
             Err(Errno::EPERM) => return Ok((Named::Unknown, false)),
             result => result?,
         };
-        // All of most environments, in one call.
-        const ENOUGH: usize = 16 << 10;
+        // All of most environments, in one call, and little of our memory.
+        const ENOUGH: usize = 2048;
         let mut environ = vec![0; ENOUGH];
         let read = file.read(&mut environ).map_err(|_| Errno::EPERM)?;
         environ.truncate(read);
