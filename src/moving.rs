@@ -146,6 +146,7 @@ fn untouched() -> Moved {
     }
 }
 
+#[inline(never)]
 fn put(fd: c_int, place: Place) -> Result<(), Errno> {
     match place {
         Place::Device(device) => sys::bind_or_is_bound(fd, &device),

@@ -147,20 +147,20 @@ impl Caller<'_> {
             Err(Errno::EPERM) => return Ok((Named::Unknown, false)),
             result => result?,
         };
-        // All of most environments, in one call, and little of our memory.
-        const ENOUGH: usize = 2048;
-        let mut environ = vec![0; ENOUGH];
-        let read = file.read(&mut environ).map_err(|_| Errno::EPERM)?;
-        environ.truncate(read);
-        if read == ENOUGH {
-            file.read_to_end(&mut environ).map_err(|_| Errno::EPERM)?;
+        let mut environ = Vec::new();
+        loop {
+            let (length, room) = (environ.len(), environ.len().max(2048));
+            environ.resize(length + room, 0);
+            let rest = environ.get_mut(length..).unwrap_or_default();
+            let read = file.read(rest).map_err(|_| Errno::EPERM)?;
+            environ.truncate(length + read);
+            let named = match value(&environ) {
+                Some(value) => Named::read(value),
+                None if read == 0 => Named::without(&environ),
+                None => continue,
+            };
+            return Ok((named, has_rules(file, environ)?));
         }
-        let named = match value(&environ, VRF_VARIABLE) {
-            Some(value) => Named::read(value),
-            None => Named::without(&environ),
-        };
-        let rules = value(&environ, RULES_VARIABLE);
-        Ok((named, rules.is_some_and(|rules| !rules.is_empty())))
     }
 
     /// Whether its program has more privileges than who has executed it (AT_SECURE in getauxval(3)).
@@ -228,12 +228,42 @@ impl Named {
     }
 }
 
-/// The value of a variable in an environment. Of a variable that is there twice, the first counts, as in the library.
-fn value<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
+/// Whether an environment that begins with these bytes, and goes on in the file, has rules: a string that is
+/// `VRFBIND_RULES=` and more. Takes no more memory for the rest than for the beginning.
+fn has_rules(mut rest: impl Read, mut environ: Vec<u8>) -> Result<bool, Errno> {
+    let size = environ.len().max(1024);
+    loop {
+        let value = |string: &[u8]| {
+            let value = string.strip_prefix(RULES_VARIABLE.as_bytes())?;
+            value.strip_prefix(b"=").map(<[u8]>::len)
+        };
+        let mut strings = environ.split(|&byte| byte == 0);
+        if strings.any(|string| value(string) > Some(0)) {
+            return Ok(true);
+        }
+        // Of a string that is not over yet, as much as says whether it is the variable.
+        let last = environ.rsplit(|&byte| byte == 0).next();
+        let mut last = last.unwrap_or_default().to_vec();
+        last.truncate(RULES_VARIABLE.len() + 1);
+        let kept = last.len();
+        environ = last;
+        environ.resize(kept + size, 0);
+        let read = environ.get_mut(kept..).unwrap_or_default();
+        let read = rest.read(read).map_err(|_| Errno::EPERM)?;
+        if read == 0 {
+            return Ok(false);
+        }
+        environ.truncate(kept + read);
+    }
+}
+
+/// The value of the variable in as much of an environment, if all of it is there. Of a variable that is there twice, the
+/// first counts, as in the library.
+fn value(environ: &[u8]) -> Option<&[u8]> {
     environ
         .split_inclusive(|&byte| byte == 0)
         .find_map(|string| {
-            let value = string.strip_prefix(name.as_bytes())?;
+            let value = string.strip_prefix(VRF_VARIABLE.as_bytes())?;
             value.strip_prefix(b"=")?.strip_suffix(&[0])
         })
 }
@@ -273,6 +303,34 @@ mod tests {
     }
 
     #[test]
+    fn finds_rules_wherever_they_are_in_an_environment() {
+        let rules = b"VRFBIND_RULES=loopback lo\0";
+        let others = b"A=1\0XVRFBIND_RULES=x\0VRFBIND_RULE=x\0VRFBIND_RULES=\0".repeat(60);
+        let all = [&others[..], rules, &others].concat();
+        for at in [
+            0,
+            1,
+            5,
+            1000,
+            3300,
+            others.len(),
+            others.len() + 5,
+            others.len() + 14,
+            all.len(),
+        ] {
+            let (begin, rest) = all.split_at(at);
+            assert_eq!(has_rules(rest, begin.to_vec()), Ok(true), "{at}");
+        }
+        for at in [0, 7, 40, others.len()] {
+            let (begin, rest) = others.split_at(at);
+            assert_eq!(has_rules(rest, begin.to_vec()), Ok(false), "{at}");
+        }
+        // One that goes on and on.
+        let long = [b"B=".as_slice(), &[b'x'; 9000], b"\0VRFBIND_RULES=x"].concat();
+        assert_eq!(has_rules(&long[..], Vec::new()), Ok(true));
+    }
+
+    #[test]
     fn reads_the_vrf_of_an_environment() {
         let blue = Named::Vrf(Vrf::of(b"blue").unwrap());
         for (environ, named) in [
@@ -291,8 +349,7 @@ mod tests {
             (b"er process", Named::Unknown),
             (b"A=1\0VRFBIND_VRF=bl", Named::Unknown),
         ] {
-            let read =
-                value(environ, VRF_VARIABLE).map_or_else(|| Named::without(environ), Named::read);
+            let read = value(environ).map_or_else(|| Named::without(environ), Named::read);
             assert_eq!(read, named, "{}", environ.escape_ascii());
         }
     }
@@ -301,8 +358,7 @@ mod tests {
     fn mutated_environments() {
         let valid: [&[u8]; 2] = [b"A=1\0VRFBIND_VRF=blue\0B=\0", b"er process\0\0A=1\0"];
         crate::fuzz::each_input(&valid, |environ| {
-            let _ =
-                value(environ, VRF_VARIABLE).map_or_else(|| Named::without(environ), Named::read);
+            let _ = value(environ).map_or_else(|| Named::without(environ), Named::read);
         });
     }
 }
