@@ -68,7 +68,7 @@ settings() {
 	cat >"$etc/bird/bird.conf" <<-'END'
 		router id 10.10.1.1;
 		protocol device { }
-		protocol bgp { local 192.0.2.1 as 65001; neighbor 192.0.2.53 as 65002; ipv4 { }; }
+		protocol bgp { local 192.0.2.1 as 65001; neighbor 192.0.2.53 as 65002; ipv4 { import all; export all; }; }
 	END
 	printf '%s\n' 'module(load="imudp")' 'input(type="imudp" port="514")' >"$etc/rsyslog.d/udp.conf"
 	# It shall not set this machine's clock.
