@@ -3,7 +3,7 @@
 # make test-arch ARCH=...   and runs what C tests can be run of it here
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
-# make test-more  what takes longer: the rest of 16 packaged services in a VRF
+# make test-more  what takes longer: the rest of 16 packaged services in a VRF, and make fuzz
 # make test-kernels  what takes a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
 # make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
@@ -13,6 +13,7 @@
 # make bench      writes BENCHMARKS.md: what a call, a start and a process cost, here and in a VRF
 # make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?
 # make races      100,000 trials of each race: threads, signal handlers, forks
+# make fuzz       100,000 broken inputs for each reader of files, messages and settings of others
 # make dist       a tarball of what is committed; make deb: the Debian package of that; both into target/dist
 # make test-arch-vm  the C tests on aarch64 with its own kernel, in a VM: seals and VRFs
 # make test-musl  a dnsmasq and a busybox that are built with musl, in VRFs
@@ -46,8 +47,8 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all native cross test-arch demo test test-more test-kernels test-musl test-arch-vm test-package dist deb bench bench-programs \
-	bench-smoke scale churn compare reach evenet races lint install uninstall clean build-packages test-packages programs
+.PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-package dist deb bench bench-programs \
+	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -119,7 +120,7 @@ test: test-packages all bench-programs
 # All of them, though one fails.
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
 
-test-more: test-packages programs
+test-more: test-packages programs fuzz
 	tests/packages.sh daemons-more
 	tests/with-vrf.sh tests/topology.sh tests/units-more.sh
 
@@ -162,6 +163,10 @@ bench-smoke: bench-programs programs
 races: build-packages programs
 	VRFBIND_TRIALS=100000 VRFBIND_TEST_TIER=lo VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_LIB=$(CURDIR)/$(library) \
 		target/c-tests/gnu/races
+
+# Not optimised, so that an overflow is a panic.
+fuzz:
+	VRFBIND_FUZZ=100000 $(CARGO) test --locked --package vrfbind-cli --bin vrfbind -- --test-threads=1 mutated_
 
 DIST ?= $(CURDIR)/target/dist
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)

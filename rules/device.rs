@@ -7,7 +7,7 @@ pub const NAME_SIZE: usize = 16;
 
 /// The name of a network device, padded with NULs, in the form SO_BINDTODEVICE takes and returns.
 ///
-/// Only a name the kernel would accept for a device can be in here. That check cannot be left to
+/// What [`DeviceName::new`] makes is a name that the kernel would accept for a device. That check cannot be left to
 /// the kernel: setsockopt(SO_BINDTODEVICE) cuts a longer name to 15 bytes without a word and binds
 /// to whatever device has that shorter name (sock_setbindtodevice, net/core/sock.c).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum BadName {
     TooLong,
     /// `.` or `..`, which sysfs could not show.
     Dots,
-    /// A `/`, a `:`, white space or a NUL.
+    /// A `/`, a `:`, white space, the byte 0xa0 or a NUL.
     Character,
 }
 
@@ -33,7 +33,7 @@ impl BadName {
             Self::Empty => "it is empty",
             Self::TooLong => "it is longer than 15 bytes",
             Self::Dots => "it is a directory's name",
-            Self::Character => "it has a '/', a ':' or white space in it",
+            Self::Character => "it has a '/', a ':', white space or the byte 0xa0 in it",
         }
     }
 }
@@ -67,7 +67,7 @@ impl DeviceName {
         &self.0
     }
 
-    /// The name whose [`Self::padded`] form this is.
+    /// The name whose [`Self::padded`] form this is, unchecked: it comes from the kernel, or from such a name.
     pub const fn from_padded(padded: [u8; NAME_SIZE]) -> Self {
         Self(padded)
     }

@@ -72,6 +72,31 @@ impl Verdict {
             }
         }
     }
+
+    /// Who serves such a program.
+    pub const fn server(self) -> Server {
+        match self {
+            Self::Preloaded | Self::Exempt | Self::Other => Server::Library,
+            Self::Go
+            | Self::Static
+            | Self::SetId
+            | Self::FileCapabilities
+            | Self::OtherIds
+            | Self::Unreadable => Server::Supervisor,
+            Self::OtherArchitecture => Server::Nobody,
+        }
+    }
+}
+
+/// Who puts a program's sockets into the VRF.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Server {
+    /// The library, or nobody has to.
+    Library,
+    /// A supervisor can.
+    Supervisor,
+    /// Nobody can: the calls of another architecture are not what a supervisor sees.
+    Nobody,
 }
 
 /// A file that is about to be executed.

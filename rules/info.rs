@@ -2,6 +2,21 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+/// The version of this release.
+pub const VERSION: [u8; 4] = [
+    number(env!("CARGO_PKG_VERSION_MAJOR")),
+    number(env!("CARGO_PKG_VERSION_MINOR")),
+    number(env!("CARGO_PKG_VERSION_PATCH")),
+    0,
+];
+
+const fn number(text: &str) -> u8 {
+    match u8::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("a version is three numbers below 256"),
+    }
+}
+
 /// The exported object `vrfbind_info`, to be read by a debugger's
 /// means from another process. Written in the constructor and read-only from then on.
 #[repr(C)]

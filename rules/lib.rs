@@ -17,4 +17,5 @@ pub mod socket;
 pub use device::{BadName, DeviceName, NAME_SIZE};
 pub use executable::NOTE;
 pub use info::Info;
-pub use settings::{DEFAULT, LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
+pub use request::DEFAULT;
+pub use settings::{LOG_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};

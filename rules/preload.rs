@@ -1,4 +1,4 @@
-//! LD_PRELOAD as a list: whether it has the library in it, and which paths can stand in it.
+//! LD_PRELOAD as a list: whether it has the library in it, how it gets it, and which paths can stand in it.
 //!
 //! glibc parts its entries at blanks and colons, musl at all white space, and glibc puts something else for `$LIB` and the
 //! like (ld.so(8)).
@@ -16,9 +16,42 @@ pub fn contains(value: &[u8], path: &[u8]) -> bool {
         .any(|entry| entry == path)
 }
 
+/// The parts of a value of LD_PRELOAD that has this path in it: `value`, and the path before it if it is not there.
+pub fn with<'a>(value: &'a [u8], path: &'a [u8]) -> [&'a [u8]; 3] {
+    if contains(value, path) {
+        return [value, b"", b""];
+    }
+    [path, if value.is_empty() { b"" } else { b":" }, value]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keeps_other_preloads_and_comes_first() {
+        let library = b"/usr/lib/libvrfbind.so";
+        for (value, expected) in [
+            (&b""[..], &b"/usr/lib/libvrfbind.so"[..]),
+            (b"a.so", b"/usr/lib/libvrfbind.so:a.so"),
+            (
+                b"a.so /usr/lib/libvrfbind.so",
+                b"a.so /usr/lib/libvrfbind.so",
+            ),
+            (
+                b"/other/libvrfbind.so",
+                b"/usr/lib/libvrfbind.so:/other/libvrfbind.so",
+            ),
+        ] {
+            let mut joined = [0; 64];
+            let mut length = 0;
+            for part in with(value, library) {
+                joined[length..][..part.len()].copy_from_slice(part);
+                length += part.len();
+            }
+            assert_eq!(&joined[..length], expected, "{}", value.escape_ascii());
+        }
+    }
 
     #[test]
     fn knows_a_path_in_a_list() {

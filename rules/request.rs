@@ -8,8 +8,10 @@
 //!
 //! Any program may do this, and gains nothing by it: it could have named the VRF in its environment.
 
-use crate::device::DeviceName;
-use crate::settings::DEFAULT;
+use crate::device::{BadName, DeviceName};
+
+/// The name of the default VRF, which is no device at all.
+pub const DEFAULT: &str = "default";
 
 /// What the fourth register holds.
 const MARK: u64 = 0x7672_6662_696e_643f;
@@ -24,12 +26,12 @@ pub enum Vrf {
 }
 
 impl Vrf {
-    /// What a name stands for. None: it is no name.
-    pub fn of(name: &[u8]) -> Option<Self> {
-        if name == DEFAULT {
-            return Some(Self::Default);
+    /// What a name stands for: that of a device, or [`DEFAULT`].
+    pub fn of(name: &[u8]) -> Result<Self, BadName> {
+        if name == DEFAULT.as_bytes() {
+            return Ok(Self::Default);
         }
-        DeviceName::new(name).ok().map(Self::Device)
+        DeviceName::new(name).map(Self::Device)
     }
 
     /// The name that stands for it.
@@ -46,7 +48,7 @@ impl Vrf {
             return None;
         };
         let name = (u128::from(high) << 64 | u128::from(low)).to_ne_bytes();
-        Self::of(DeviceName::from_padded(name).as_bytes())
+        Self::of(DeviceName::from_padded(name).as_bytes()).ok()
     }
 }
 
@@ -68,9 +70,9 @@ mod tests {
             assert_eq!(vrf.name().as_bytes(), name);
             assert_eq!(Vrf::of_arguments(arguments(&vrf.name())), Some(vrf));
         }
-        assert_eq!(Vrf::of(b"default"), Some(Vrf::Default));
-        assert_eq!(Vrf::of(b""), None);
-        assert_eq!(Vrf::of(b"abcdefghijklmnop"), None);
+        assert_eq!(Vrf::of(b"default"), Ok(Vrf::Default));
+        assert_eq!(Vrf::of(b""), Err(BadName::Empty));
+        assert_eq!(Vrf::of(b"abcdefghijklmnop"), Err(BadName::TooLong));
     }
 
     #[test]

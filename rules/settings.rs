@@ -1,9 +1,9 @@
 //! The variables, and what their values mean.
 
-use crate::device::DeviceName;
+use crate::request::Vrf;
 use crate::socket::Setting;
 
-/// Names the VRF. Unset, empty or [`DEFAULT`]: the library does nothing.
+/// Names the VRF. Unset, empty or `default`: the library does nothing.
 pub const VRF_VARIABLE: &str = "VRFBIND_VRF";
 
 /// `1`: the library seals the process tree ([`crate::filter`]). Unset, empty or `0`: it does not.
@@ -11,9 +11,6 @@ pub const SEAL_VARIABLE: &str = "VRFBIND_SEAL";
 
 /// `stderr` or an absolute path: where the library writes a line per decision. Unset or empty: nowhere.
 pub const LOG_VARIABLE: &str = "VRFBIND_LOG";
-
-/// The value that says "the default VRF", which is no device at all.
-pub const DEFAULT: &[u8] = b"default";
 
 /// The value of [`LOG_VARIABLE`] that is no path.
 pub const STDERR: &[u8] = b"stderr";
@@ -57,11 +54,11 @@ pub fn parse<'a>(
     };
     let vrf = match value(VRF_VARIABLE) {
         None => Setting::Inert,
-        Some(DEFAULT) if is_sealed() => Setting::Default,
-        Some(DEFAULT) => Setting::Inert,
-        Some(name) => Setting::Device(
-            DeviceName::new(name).map_err(|why| invalid(VRF_VARIABLE, name, why.reason()))?,
-        ),
+        Some(name) => match Vrf::of(name) {
+            Ok(Vrf::Default) if !is_sealed() => Setting::Inert,
+            Ok(vrf) => vrf.into(),
+            Err(why) => return Err(invalid(VRF_VARIABLE, name, why.reason())),
+        },
     };
     if vrf == Setting::Inert {
         return Ok((vrf, Options::default()));
@@ -90,6 +87,7 @@ pub fn parse<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DeviceName;
 
     fn parsed(
         vrf: &'static [u8],

@@ -16,8 +16,9 @@
 //! | E2BIG  | execve and its like         | the environment cannot be repaired (see `exec`)           |
 //! | EINVAL | execve and its like         | LD_PRELOAD cannot name the library's path (see `exec`)    |
 //!
-//! On success errno is what it was. socket() has closed its descriptor when it fails; the others
-//! leave theirs as they found it, and the call they stand for has not been made.
+//! On success errno is what it was. socket() has closed its descriptor when it fails. The others have not made the call they
+//! stand for, but for a connect() to AF_UNSPEC whose socket could not get its device back: that is shut down. The socket of a
+//! refused bind() may have got its device.
 use crate::exec::program::Program;
 use crate::libc::{original, patch};
 use crate::sys::Strings;
@@ -28,7 +29,8 @@ use rules::DeviceName;
 use rules::socket::{self as rule, Decision, Existing, Setting};
 use syscalls::Errno;
 
-/// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others.
+/// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others. Where another preload makes
+/// the socket, a getsockopt(2) besides.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
     if settings::vrf() == Setting::Inert {
@@ -149,7 +151,7 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: so
     let result = unsafe { original::connect(fd, address, length) };
     if result == 0
         && let Some(device) = device
-        // SAFETY: connect() has succeeded, so the kernel has read an address there.
+        // SAFETY: connect() has succeeded, so the kernel, or another preload, has read an address there.
         && unsafe { sys::family(address) } == libc::AF_UNSPEC
     {
         return disconnected(fd, &device);

@@ -26,11 +26,11 @@
 //!   is closed again.
 //! - bind() to a link-local address of a device that is not the socket's own opens a socket of its own, to ask the kernel
 //!   whether the device is in the VRF, and closes it again ([`sys::may_send_by`]).
-//! - A line goes to stderr, where that neither blocks nor kills ([`log::Line::write_to_stderr`]): the first time that a bind()
+//! - A line goes to stderr, where that should neither block nor kill ([`log::Line::write_to_stderr`]): the first time that a bind()
 //!   is refused because of its address's device ([`log::outside`]); and each time that a sealed process executes a program
-//!   which the library will not serve ([`exec::program`]).
-//! - A line goes to the log, if there is one: for each socket that gets a device or fails, and for what stderr is told. Its
-//!   file is opened and closed again.
+//!   which neither the library nor a supervisor will serve ([`exec::program`]).
+//! - A line goes to the log, if there is one: for each socket that we give a device or refuse one, and for what stderr is
+//!   told. Its file is opened and closed again.
 //!
 //! What is written after the constructor lies in mappings of their own: the memory for execve, and the word that says that
 //! stderr has been told of a bind().
@@ -41,7 +41,8 @@
 //!
 //! The layers are kept apart: symbol (`hooks`), pure decision (`rules`), system call (`sys`), and imports run one way: `make
 //! lint` looks for circles. The environment is read in `settings` only. A safe function is sound whatever it is passed; what
-//! is not is an `unsafe fn`. Unsafe code is allowed where memory is not ours: in `sys` (the kernel's, libc's and the
+//! is not is an `unsafe fn`. Descriptors are numbers here, since they are the program's; and a function that writes our data
+//! is for the constructor and before, after which the kernel stops it (SIGSEGV). Unsafe code is allowed where memory is not ours: in `sys` (the kernel's, libc's and the
 //! program's), `libc` (ld.so's, and code), `exec` (the environment of a program, and memory of no type), `arch` (registers,
 //! the stack), and `hooks` (pointers of the program's). Elsewhere it is in [`load`] and what it calls here, in
 //! `settings::early` and in `log::path`, and in the names of exported symbols.
@@ -145,7 +146,7 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
 
 #[cfg(not(test))]
 #[allow(unsafe_code)]
-// SAFETY: the section is an array of pointers to functions, which ld.so calls with these arguments.
+// SAFETY: the section is an array of pointers to functions, which ld.so calls with these arguments or, musl's, with none.
 #[unsafe(link_section = ".init_array")]
 #[used]
 static LOAD: unsafe extern "C" fn(c_int, Strings, Strings) = load;

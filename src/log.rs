@@ -102,11 +102,12 @@ impl Line {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Writes the line if that neither blocks nor kills: a full pipe is left alone, and so is one
+    /// Writes the line if that should neither block nor kill: a full pipe is left alone, and so is one
     /// that nobody reads (SIGPIPE), a closed descriptor, an IP socket, which is how inetd hands a
     /// connection to a program (the peer did not ask for our opinion), and any other socket (the
     /// journal's is one) that was not stderr at load: a program that has closed its stderr gets the
-    /// number for the next thing it opens.
+    /// number for the next thing it opens. What changes between the look and the write, a limit on the size of files
+    /// (SIGXFSZ), and `stty tostop` (SIGTTOU) are not provided for.
     pub fn write_to_stderr(&self) {
         let is_ours_to_write = match sys::domain(libc::STDERR_FILENO) {
             Ok(libc::AF_INET | libc::AF_INET6) => false,
@@ -119,7 +120,8 @@ impl Line {
         }
     }
 
-    /// Writes the line to the log.
+    /// Writes the line to the log. Of a file is not asked whether that blocks; a FIFO or terminal is opened so that it does
+    /// not (O_NONBLOCK).
     pub fn write_to_log(&self) {
         let Some(path) = path() else {
             return;
@@ -173,9 +175,8 @@ pub fn socket(
     line.text(via.as_bytes());
     line.text(b" family=");
     line.number(family);
-    // Without SOCK_NONBLOCK and SOCK_CLOEXEC.
     line.text(b" type=");
-    line.number(sock_type & 0xf);
+    line.number(rules::socket::plain_type(sock_type));
     line.text(b" fd=");
     line.number(result.unwrap_or(-1));
     line.text(b" device=");
@@ -212,7 +213,7 @@ pub fn outside(vrf: &DeviceName, fd: c_int, scope: u32, errno: Errno) {
             line.number(scope as c_int);
         }
     }
-    line.text(b", whose link-local address it names, is ");
+    line.text(b", whose address (link-local or multicast) it names, is ");
     line.text(if is_known { b"not " } else { b"" });
     line.text(b"in VRF ");
     line.untrusted(vrf.as_bytes());

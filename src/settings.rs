@@ -11,7 +11,7 @@ use crate::sys::{self, Environment};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rules::info::{
     INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
-    STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD,
+    STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD, VERSION,
 };
 use rules::settings::{self, Invalid, Options};
 use rules::socket::Setting;
@@ -23,28 +23,13 @@ use rules::{DeviceName, SEAL_VARIABLE};
 pub static INFO: Info = Info {
     magic: INFO_MAGIC,
     size: size_of::<Info>() as u32,
-    version: [
-        number(env!("CARGO_PKG_VERSION_MAJOR")),
-        number(env!("CARGO_PKG_VERSION_MINOR")),
-        number(env!("CARGO_PKG_VERSION_PATCH")),
-        0,
-    ],
+    version: VERSION,
     socket: AtomicU32::new(NOT_TRIED),
     execve: AtomicU32::new(NOT_TRIED),
     seal: AtomicU32::new(SEAL_NONE),
     state: AtomicU32::new(STATE_UNREAD),
     device: [const { AtomicU64::new(0) }; 2],
 };
-
-const fn number(text: &str) -> u8 {
-    let mut digits = text.as_bytes();
-    let mut number = 0;
-    while let [digit, rest @ ..] = digits {
-        number = number * 10 + (*digit - b'0');
-        digits = rest;
-    }
-    number
-}
 
 /// Which VRF. Async-signal-safe.
 pub fn vrf() -> Setting {
@@ -129,7 +114,8 @@ pub fn is_supervised() -> bool {
     INFO.seal.load(Ordering::Relaxed) == SEAL_SUPERVISED
 }
 
-/// Whether only a system call of ours can make an IP socket.
+/// Whether IP sockets that are not ours are refused, as far as we know: sealed at our wish or around us, or refused a seal.
+/// A supervisor makes them.
 pub fn is_sealed() -> bool {
     is_seal_asked() || INFO.state.load(Ordering::Relaxed) == STATE_DEFAULT
 }

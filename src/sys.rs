@@ -1,4 +1,6 @@
-//! Every system call and every look into memory that is not ours, one typed function each.
+//! System calls, and looks into memory that is not ours, one typed function each. Elsewhere are the system call with the
+//! seal's marker ([`arch`]), the loader's tables ([`libc::objects`](crate::libc::objects)), and the environment that a
+//! program is passed ([`exec::environment`](crate::exec::environment)).
 //!
 //! System calls are made directly: another preload cannot get between us and the kernel here, and
 //! errno, which belongs to the program, is only ever written by [`set_errno`]. Errors are values.
@@ -58,7 +60,15 @@ fn bind_to_device(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
 /// Puts the socket into `device`, where somebody may have done so before ([`rules::socket::is_bound`]).
 pub fn bind_or_is_bound(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
     let result = bind_to_device(fd, device).map_err(Errno::into_raw);
-    rules::socket::is_bound(device, result, || bound_device(fd).ok().flatten()).map_err(Errno::new)
+    rules::socket::is_bound(result, || is_on(fd, device)).map_err(Errno::new)
+}
+
+/// Whether the socket is on the device of this name, be it an alternative one (since Linux 5.5), which getsockopt(2) does
+/// not say.
+fn is_on(fd: c_int, device: &DeviceName) -> bool {
+    let has_number =
+        |index| domain(fd).and_then(|domain| device_index(domain, device)) == Ok(index);
+    bound_device(fd) == Ok(Some(*device)) || bound_index(fd).is_some_and(has_number)
 }
 
 /// The device of the socket, if it has one. ENODEV: it had one, which has been deleted since; the
@@ -99,24 +109,44 @@ pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
     result.map(|_| ())
 }
 
-/// The name of the device of number `index` in the network namespace of the process (netdevice(7), SIOCGIFNAME). By a socket
-/// of our own: what the program does to its descriptors meanwhile, another ioctl(2) of this number must not be made.
+/// The name of the device of number `index` in the network namespace of the process (netdevice(7)).
 pub fn device_name(index: u32) -> Result<DeviceName, Errno> {
-    let fd = socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
+    interface(libc::AF_INET6, libc::SIOCGIFNAME, [0; NAME_SIZE], index)
+        .map(|(name, _)| DeviceName::from_padded(name))
+}
+
+/// The number of the device that has this name, or this alternative name, there.
+fn device_index(domain: c_int, device: &DeviceName) -> Result<u32, Errno> {
+    interface(domain, libc::SIOCGIFINDEX, *device.padded(), 0).map(|(_, index)| index)
+}
+
+/// SIOCGIFNAME or SIOCGIFINDEX, which writes the name or the number. By a socket of our own: what the program does to its
+/// descriptors meanwhile, another ioctl(2) of this number must not be made.
+fn interface(
+    domain: c_int,
+    request: libc::c_ulong,
+    name: [u8; NAME_SIZE],
+    index: u32,
+) -> Result<([u8; NAME_SIZE], u32), Errno> {
     // struct ifreq: the name, and a union of 24 bytes that begins with the number.
-    let mut request = [0_u32; 10];
-    let [_, _, _, _, number, ..] = &mut request;
-    *number = index;
+    #[repr(C)]
+    struct Interface {
+        name: [u8; NAME_SIZE],
+        index: u32,
+        rest: [u32; 5],
+    }
+    let mut interface = Interface {
+        name,
+        index,
+        rest: [0; 5],
+    };
+    let fd = socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
     // SAFETY: the kernel reads and writes a struct ifreq, which is no larger.
-    let result = unsafe { syscall!(Sysno::ioctl, fd, libc::SIOCGIFNAME, request.as_mut_ptr()) };
+    let result = unsafe { syscall!(Sysno::ioctl, fd, request, &raw mut interface) };
     close(fd);
     result?;
-    let [a, b, c, d, ..] = request.map(u32::to_ne_bytes);
-    let mut name = [0; NAME_SIZE];
-    for (to, from) in name.iter_mut().zip([a, b, c, d].as_flattened()) {
-        *to = *from;
-    }
-    Ok(DeviceName::from_padded(name))
+    let _ = interface.rest;
+    Ok((interface.name, interface.index))
 }
 
 /// The first bytes of an address that is given to bind(2), if it has so many and they can be read. A bad pointer is for
@@ -200,7 +230,7 @@ pub fn shutdown(fd: c_int) {
 /// The family of an address.
 ///
 /// # Safety
-/// The kernel has read it just now, and no other thread takes it away or writes to it.
+/// It has been read just now, and no other thread takes it away or writes to it.
 pub unsafe fn family(address: *const libc::sockaddr) -> c_int {
     // SAFETY: as callers promise. It need not be aligned.
     unsafe { address.cast::<libc::sa_family_t>().read_unaligned() }.into()
@@ -379,7 +409,7 @@ pub fn stat(fd: c_int) -> Result<File, Errno> {
     })
 }
 
-/// Whether it is a regular file. Since Linux 4.11.
+/// Whether it is a regular file, which another may take the place of before it is opened. Since Linux 4.11.
 pub fn is_regular(directory: c_int, path: *const c_char) -> bool {
     let mut statx = core::mem::MaybeUninit::<libc::statx>::uninit();
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT, and writes the struct, which is libc's.
@@ -442,7 +472,7 @@ pub fn file_capabilities(fd: c_int) -> [u8; CAPABILITIES_SIZE] {
     value
 }
 
-/// Whether the file is to be found and read.
+/// Whether the file is to be found and read, by the real user and group, as faccessat(2) asks.
 pub fn is_there(path: *const c_char) -> bool {
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
     unsafe { syscall!(Sysno::faccessat, libc::AT_FDCWD, path, libc::R_OK) }.is_ok()

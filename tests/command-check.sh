@@ -1,33 +1,17 @@
 #!/usr/bin/env bash
 # command-check.sh - vrfbind check says what is in the way, and only what is
 #
-# Speaks TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
-# VRFBIND_TEST_TIER, VRFBIND_TEST_BIN and VRFBIND_TEST_COMMAND. Each point shows that the obstacle is one, by what a program meets, or by
+# Each point shows that the obstacle is one, by what a program meets, or by
 # the kernel's own word, then that the command names it, and that it does not where there is none.
 #
 # Switches and ports are those of network namespaces that are made here, files those of mount namespaces.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
-set -euo pipefail
 
-library=${VRFBIND_TEST_LIB:?}
-device=${VRFBIND_TEST_DEVICE:?}
-tier=${VRFBIND_TEST_TIER:?}
-command=${VRFBIND_TEST_COMMAND:?}
-bin=${VRFBIND_TEST_BIN:?}
-unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG
+# shellcheck source=tests/command.sh
+. "$(dirname -- "$0")/command.sh"
 export VRFBIND_LIBRARY=$library
-python=$(PATH=/usr/bin command -v python3)
-
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-chmod 755 "$scratch"
-
-# shellcheck source=tests/tap.sh
-. "$(dirname -- "$0")/tap.sh"
-
-# On lo, which is no VRF.
-any=()
-[ "$tier" = vrf ] || any=(--any-device)
+command=$vrfbind
+bin=$programs
 
 # has_line PATTERN - a line of what was said
 has_line() {
@@ -47,7 +31,8 @@ device_of() {
 cannot_bind() {
 	"$python" - "$@" <<-'END'
 		import errno, socket, sys
-		one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+		one = socket.socket(family, socket.SOCK_DGRAM)
 		one.setsockopt(socket.SOL_SOCKET, 25, sys.argv[3].encode())
 		try:
 		    one.bind((sys.argv[1], int(sys.argv[2])))
@@ -67,7 +52,7 @@ nothing_in_the_way() {
 	has_line "^ok    trial: a socket made here is bound to $device\$"
 	has_line '^ok    program: .*python3.* is dynamically linked; it has the libc of the trial'
 	# Every line is of one of three kinds.
-	not grep -qvE '^(ok   |warn |fail ) [A-Za-z0-9 .]+: ' "$scratch/said"
+	not grep -qvE '^(ok   |warn |fail ) [A-Za-z0-9 .:]+: ' "$scratch/said"
 }
 
 loaded() {
@@ -117,9 +102,19 @@ static_program() {
 	printf '#!/dev/null\n' >"$scratch/script"
 	chmod +x "$scratch/script"
 	ends 1 "$command" check "${any[@]}" "$device" "$scratch/script"
-	has_line '^fail  program: cannot execute .*/script: Permission denied'
+	has_line '^fail  program: cannot execute .*/script: its interpreter /dev/null: Permission denied'
 	ends 1 "$command" check "${any[@]}" "$device" no-such-command
 	has_line '^fail  program: cannot execute no-such-command'
+	# What the kernel does not find either.
+	printf '#!%s/nothing\n' "$scratch" >"$scratch/script"
+	ends 127 env "$scratch/script"
+	ends 1 "$command" check "${any[@]}" "$device" "$scratch/script"
+	has_line '^fail  program: cannot execute .*/script: its interpreter .*/nothing: No such file'
+	sed 's,/ld-linux,/no-linux,' "$bin/ask" >"$scratch/no-loader"
+	chmod +x "$scratch/no-loader"
+	ends 127 env "$scratch/no-loader"
+	ends 1 "$command" check "${any[@]}" "$device" "$scratch/no-loader"
+	has_line '^fail  program: cannot execute .*/no-loader: its loader .*/no-linux.*: No such file'
 }
 
 # In a unit there is only the preload, and this command if the unit starts with it.
@@ -183,8 +178,11 @@ sys.stdin.readline()'
 	local line
 	read -r -t 60 line <&"${HOLDER[0]}"
 	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = binds ]
-	ends 0 "${inside[@]}" "$command" check --any-device port0
+	ends 0 "${inside[@]}" "$command" check --any-device port0 dnsmasq --listen-address=127.0.0.1,::1
 	has_line '^ok    UDP ports: '
+	# It is no VRF: 127.0.0.1 is lo's, and can be bound.
+	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 127.0.0.1 0 port0")" = binds ]
+	has_line '^ok    127.0.0.1: can be bound'
 	echo >&"${HOLDER[1]}"
 	read -r -t 60 line <&"${HOLDER[0]}"
 	[ "$line" = holds ]
@@ -208,7 +206,11 @@ resolvers() {
 	with_file 'hosts: files sss' /etc/nsswitch.conf "$command" check >"$scratch/said"
 	has_line '^warn  names: .*sssd'
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check >"$scratch/said"
-	has_line "^warn  names: .*on this host's loopback"
+	has_line "^warn  names: /etc/resolv.conf has the server 127.0.0.53, on this host's loopback, which answers no socket in a VRF"
+	not grep -q '^ok    names' "$scratch/said"
+	# From lo it is reached.
+	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check --any-device lo >"$scratch/said"
+	not grep -q "this host's loopback" "$scratch/said"
 	with_file 'nameserver 192.0.2.53' /etc/resolv.conf "$command" check >"$scratch/said"
 	not grep -q "this host's loopback" "$scratch/said"
 }
@@ -221,12 +223,48 @@ notifications() {
 	else
 		has_line '^(ok  |warn)  seccomp: .*static.* can be supervised'
 	fi
-	with_file 'kill_process errno allow' /proc/sys/kernel/seccomp/actions_avail "$command" check >"$scratch/said"
-	has_line '^warn  seccomp: static and Go programs cannot be supervised'
-	if with_file 'allow' /proc/sys/kernel/seccomp/actions_avail "$command" check >"$scratch/said"; then
-		return 1
-	fi
-	has_line '^fail  seccomp: no filters'
+	# Kernels that lack them, as other filters pretend: seccomp(SECCOMP_GET_NOTIF_SIZES), prctl(PR_SET_SECCOMP).
+	local prctl=157 seccomp=317
+	[ "$(uname -m)" = x86_64 ] || { prctl=167 seccomp=277; }
+	ends 0 "$bin/ask" refuse "$seccomp" 0 3 22 run "$command" check
+	has_line '^ok    seccomp: .*can be sealed'
+	has_line '^warn  seccomp: static and Go programs cannot be supervised: that takes Linux 5.14'
+	ends 1 "$bin/ask" refuse "$prctl" 0 22 22 run "$command" check
+	has_line '^fail  seccomp: no filters.*prctl.PR_SET_SECCOMP.: Invalid argument'
+	# The process that tries it is killed, and not the command.
+	before 5.14 || ends 0 "$bin/ask" kill "$seccomp" run "$command" check
+	has_line '^(warn|fail)  seccomp: '
+	# In the tree of somebody else's listener.
+	before 5.14 || ends 0 "$bin/ask" listen run "$command" check
+	before 5.14 || has_line '^warn  seccomp: .*cannot be supervised: another program listens'
+}
+
+# What is run behind one of these sees so little of /proc.
+# shellcheck disable=SC2016  # for the other shell
+no_sys=(unshare --mount bash -ec 'mount -t proc -o subset=pid proc /proc && exec "$@"' bash)
+# shellcheck disable=SC2016
+no_proc=(unshare --mount bash -ec 'mount -t tmpfs none /proc && exec "$@"' bash)
+
+# What exec does there is what check says.
+hidden_proc() {
+	before 5.14 && return
+	local static=$bin/ask-static start=("$command" exec "${any[@]}" "$device")
+	"${no_sys[@]}" sh -c 'test ! -e /proc/sys && test -e /proc/self/maps'
+	ends 0 "${no_sys[@]}" "${start[@]}" "$static" tcp
+	[ "$(<"$scratch/said")" = "tcp $device" ]
+	ends 0 "${no_sys[@]}" "$command" check "${any[@]}" "$device" "$static"
+	not grep -q '^fail' "$scratch/said"
+	has_line '^ok    seccomp: .*can be sealed'
+	has_line '^ok    seccomp: .*can be supervised'
+	has_line '^warn  sysctl: .*tcp_l3mdev_accept is not known, without /proc/sys'
+	ends 125 "${no_proc[@]}" "${start[@]}" "$static" tcp
+	ends 1 "${no_proc[@]}" "$command" check "${any[@]}" "$device" "$static"
+	has_line '^ok    seccomp: .*can be sealed'
+	has_line '^warn  seccomp: static and Go programs cannot be supervised: /proc is not mounted'
+	has_line '^fail  program: .* cannot be supervised here: /proc is not mounted'
+	has_line '^ok    ip vrf exec: what it would lack is not known: /proc'
+	ends 0 "${no_proc[@]}" "$command" check "${any[@]}" "$device"
+	has_line "^ok    trial: a socket made here is bound to $device\$"
 }
 
 in_a_sealed_tree() {
@@ -276,7 +314,7 @@ loopback() {
 	printf '%s\n' interface=br-blue bind-interfaces >"$scratch/dnsmasq.conf"
 	[ "$(cannot_bind 127.0.0.1 0 blue)" = EADDRNOTAVAIL ]
 	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
-	has_line "^warn  127.0.0.1: $scratch/dnsmasq.conf will want it, .*ip addr add 127.0.0.1/8 dev blue\$"
+	has_line "^warn  127.0.0.1: $scratch/dnsmasq.conf will want it, .*ip addr add 127.0.0.1/8 dev blue lets it be bound;"
 	echo except-interface=lo >>"$scratch/dnsmasq.conf"
 	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
 	not grep -q '^warn  127' "$scratch/said"
@@ -285,6 +323,55 @@ loopback() {
 	ends 0 "$command" check blue dnsmasq --listen-address=127.0.0.1
 	has_line '^ok    127.0.0.1: is an address of blue'
 	ip address delete 127.0.0.1/8 dev blue
+	# The remedies are ones.
+	[ "$(cannot_bind ::1 0 blue)" = EADDRNOTAVAIL ]
+	ends 0 "$command" check blue dnsmasq --listen-address=::1
+	remedy=$(sed -n 's/^warn  ::1: the command line will want it, .*; \(ip addr add .*\) lets it be bound.*/\1/p' "$scratch/said")
+	$remedy
+	[ "$(cannot_bind ::1 0 blue)" = binds ]
+	ends 0 "$command" check blue dnsmasq --listen-address=::1
+	has_line '^ok    ::1: is an address of blue'
+	ip address delete ::1/128 dev blue
+}
+
+# asks ADDRESS SERVER CLIENT - whether a UDP socket on the device SERVER, bound to ADDRESS, is heard and answers one on CLIENT
+asks() {
+	"$python" - "$@" <<-'END'
+		import socket, sys
+		def on(device):
+		    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		    one.setsockopt(socket.SOL_SOCKET, 25, device.encode())
+		    one.settimeout(2)
+		    return one
+		server, client = on(sys.argv[2]), on(sys.argv[3])
+		server.bind((sys.argv[1], 5353))
+		try:
+		    client.sendto(b"question", server.getsockname())
+		    server.sendto(b"answer", server.recvfrom(100)[1])
+		    print(client.recv(100).decode())
+		except OSError:
+		    print("no answer")
+	END
+}
+
+# The table local comes before those of the VRFs, unless somebody moves it.
+reached_loopback() {
+	[ "$(asks 127.0.0.53 lo lo)" = answer ]
+	[ "$(asks 127.0.0.53 lo blue)" = 'no answer' ]
+	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
+	has_line "^warn  names: .*server 127.0.0.53, on this host's loopback, which answers no socket in blue"
+	ip address add 127.0.0.53/8 dev blue
+	[ "$(asks 127.0.0.53 blue blue)" = 'no answer' ]
+	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
+	has_line "^warn  names: .*server 127.0.0.53, on this host's loopback"
+	local remedy
+	remedy=$(sed -n 's/^ok    127.0.0.1: .* after that of the VRFs: \(ip rule add .*\)/\1/p' "$scratch/said")
+	trap 'ip rule add pref 0 table local; ip rule del pref 32765; ip address delete 127.0.0.53/8 dev blue' EXIT
+	eval "$remedy"
+	[ "$(asks 127.0.0.53 blue blue)" = answer ]
+	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
+	not grep -q "this host's loopback" "$scratch/said"
+	has_line '^ok    127.0.0.1: .* lets it be bound$'
 }
 
 rival() {
@@ -314,8 +401,8 @@ apparmor() {
 	has_line '^ok    AppArmor: /etc/apparmor.d/python lets it map the library'
 }
 
-plan=13
-[ "$tier" != vrf ] || plan=$((plan + 4))
+plan=14
+[ "$tier" != vrf ] || plan=$((plan + 5))
 echo "1..$plan"
 can_namespace=''
 ! unshare --net --mount true 2>/dev/null || can_namespace=1
@@ -330,13 +417,15 @@ point_with "$bin/ask-go-dynamic" 'so is a Go program that is linked dynamically'
 point 'a file that ld.so cannot load is a failure' unreadable_library
 root_only 'the l3mdev_accept switches are read in this network namespace' switches
 root_only 'a UDP port that a socket without a device holds is named' udp_port
-root_only 'names that another process looks up are a warning' resolvers
+root_only 'names that another process looks up are a warning, and so is a server on the loopback' resolvers
 root_only 'seccomp without notifications is a warning, without filters a failure' notifications
+root_only 'where /proc hides something, check says what exec does' hidden_proc
 point 'in a sealed tree it works too, and says so' in_a_sealed_tree
 root_only 'an unprivileged user has the same, and is told what ip vrf exec would lack' unprivileged
 if [ "$tier" = vrf ]; then
 	point "the VRF's table, devices and addresses are those that ip shows; one that is down is a failure" the_vrf
 	point '127.0.0.1 is a warning for a configuration that will want it, in a VRF without it' loopback
+	point 'what answers on the loopback is told from what does not' reached_loopback
 	point 'ip vrf exec lacks nothing for root, and does for others' rival
 	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
 		point 'an AppArmor profile that does not let the library be mapped is a warning' apparmor

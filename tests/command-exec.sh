@@ -1,42 +1,16 @@
 #!/usr/bin/env bash
 # command-exec.sh - `vrfbind exec`: what it starts, what it refuses, and in which words
 #
-# Speaks TAP (testanything.org) and is run with the variables of the C programs: VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
-# VRFBIND_TEST_TIER (lo or vrf), VRFBIND_TEST_BIN with the programs, and VRFBIND_TEST_COMMAND, the command. What sockets
-# there are is said by `ask` (c-tests/command/ask.c), by getsockopt. Each point first shows the program without the command.
-# On the lo tier the device is no VRF, and the command is told so by --any-device.
-#
-# What is written lies in one scratch directory, which goes at the end. Nothing here is left running.
+# What sockets there are is said by `ask` (c-tests/command/ask.c), by getsockopt. Each point first shows the program without the
+# command. Nothing here is left running.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 # shellcheck disable=SC2016  # scripts are text
-set -euo pipefail
-export PATH=$PATH:/usr/sbin:/sbin
 
-library=${VRFBIND_TEST_LIB:?}
-device=${VRFBIND_TEST_DEVICE:?}
-tier=${VRFBIND_TEST_TIER:?}
-programs=${VRFBIND_TEST_BIN:?}
-vrfbind=${VRFBIND_TEST_COMMAND:?}
-unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG VRFBIND_LIBRARY
-
-nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
-scratch=$(mktemp -d)
+# shellcheck source=tests/command.sh
+. "$(dirname -- "$0")/command.sh"
 mounted=''
 trap '[ -z "$mounted" ] || umount "$mounted"; rm -rf "$scratch"' EXIT
-# For nobody too, who may not enter the folder of the build.
-chmod 755 "$scratch"
-cp "$vrfbind" "$scratch/vrfbind"
-cp "$library" "$scratch/libvrfbind.so"
-cp "$programs"/{ask,ask-static} "$scratch"
-[ ! -e "$programs/ask-go-dynamic" ] || cp "$programs/ask-go-dynamic" "$scratch"
-vrfbind=$scratch/vrfbind
-library=$scratch/libvrfbind.so
-
-any=()
-[ "$tier" = vrf ] || any=(--any-device)
-
-# shellcheck source=tests/tap.sh
-. "$(dirname -- "$0")/tap.sh"
+for_nobody ask ask-static ask-go-dynamic
 
 start=("$vrfbind" exec "${any[@]}")
 sealed=("${start[@]}" --no-supervise)
@@ -149,9 +123,58 @@ irregular_files() {
 	local program
 	for program in fifo script-of-fifo script-of-device; do
 		ends 126 env "$scratch/$program"
-		refused 126 "$program: Permission denied" "${start[@]}" "$device" "$scratch/$program"
+		refused 126 "$program: .*Permission denied" "${start[@]}" "$device" "$scratch/$program"
 	done
-	refused 127 'script-of-nothing: No such file' "${start[@]}" "$device" "$scratch/script-of-nothing"
+	refused 127 'script-of-nothing: its interpreter .*/nothing: No such file' \
+		"${start[@]}" "$device" "$scratch/script-of-nothing"
+	# Nor as the library.
+	refused 125 'fifo: it is no regular file' "${start[@]}" --library "$scratch/fifo" "$device" true
+	VRFBIND_LIBRARY=/dev/null refused 125 '/dev/null: it is no regular file' "${start[@]}" "$device" true
+}
+
+# A program whose ld.so is not there is as one that is not there itself: so the kernel says.
+no_loader() {
+	cp "$scratch/ask" "$scratch/no-loader"
+	sed -i 's,/ld-linux,/no-linux,' "$scratch/no-loader"
+	readelf -lW "$scratch/no-loader" | grep -q 'interpreter: .*/no-linux'
+	ends 127 env "$scratch/no-loader" tcp
+	refused 127 'cannot execute .*/no-loader: its loader .*/no-linux.*: No such file' \
+		"${start[@]}" "$device" "$scratch/no-loader" tcp
+}
+
+# Also what is no variable, and what is there twice.
+environment() {
+	local given='import ctypes, os, sys
+entries = [b"A=1", b"", b"no-value", b"=", b"=x=y", b"A=2", b"LD_PRELOAD", b"\xff=\n", b"VRFBIND_VRF=x", b"B=", b"VRFBIND_VRF"]
+entries.append(b"VRFBIND_LIBRARY=" + os.fsencode(sys.argv[1]))
+array = lambda strings: (ctypes.c_char_p * (len(strings) + 1))(*strings, None)
+command = [os.fsencode(word) for word in sys.argv[2:]]
+ctypes.CDLL(None).execve(command[0], array(command), array(entries))'
+	local cat plain under
+	cat=$(command -v cat)
+	plain=$(python3 -c "$given" "$library" "$cat" /proc/self/environ | tr '\0' '|')
+	grep -q '|no-value|=|=x=y|A=2|LD_PRELOAD|' <<<"$plain"
+	under=$(python3 -c "$given" "$library" "${sealed[@]}" "$device" "$cat" /proc/self/environ | tr '\0' '|')
+	[ "${under%%|*}" = "VRFBIND_VRF=$device" ]
+	under=${under#*|}
+	diff <(echo "${plain/VRFBIND_VRF=x|/}") <(echo "${under#VRFBIND_SEAL=1|LD_PRELOAD="$library"|}")
+}
+
+# Where descriptors run out, that is what is said; or there are enough.
+few_descriptors() {
+	local number
+	for number in 3 4 5 6 7 8 9 10 11 12; do
+		timeout "$limit" "${nobody[@]}" bash -c 'ulimit -n "$1"; shift; exec "$@"' bash "$number" \
+			"${start[@]}" "$device" "$scratch/ask-static" tcp >"$scratch/said" 2>"$scratch/said.stderr" || true
+		cat "$scratch/said" "$scratch/said.stderr"
+		if [ -s "$scratch/said" ]; then
+			diff "$scratch/said" <(echo "tcp $device")
+		else
+			grep -qE '^vrfbind: .*(Too many open files|ulimit -n)' "$scratch/said.stderr"
+		fi
+	done
+	# There were enough in the end.
+	diff "$scratch/said" <(echo "tcp $device")
 }
 
 # memory_of COMMAND... - the most that it had at a time, in kB
@@ -504,7 +527,7 @@ no_filters() {
 
 : >"$scratch/libvrfbind.so.text"
 
-echo 1..35
+echo 1..38
 point 'its program makes its sockets in the VRF' binds
 root_point 'also as nobody, who has no privilege at all' binds_nobody
 point "options end where CMD begins" arguments
@@ -514,6 +537,8 @@ point 'closed standard descriptors stay closed' closed_stdio
 point 'scripts are followed to their interpreter' scripts
 point 'and no further than the kernel does' scripts_of_scripts
 point 'a program or an interpreter that is no regular file is refused as by the kernel' irregular_files
+point 'a loader that is not there is named' no_loader
+point 'the environment is handed on byte for byte' environment
 point 'an LD_PRELOAD that is there is kept' keeps_preloads
 point 'what passes the library by gets no socket' seals
 root_point 'nor does a program that ld.so finds no library for' loses_the_library
@@ -521,6 +546,11 @@ point '--no-seal leaves the seal off' no_seal
 point 'a static program typed into a shell is told why it gets no socket' line_in_a_shell
 point 'the command itself is not said to get no sockets' itself
 point 'io_uring is not there, but with --allow-io-uring' io_uring
+if before 5.14; then
+	skip_point 'for want of descriptors, that is what is said' 'no supervisor before Linux 5.14'
+else
+	root_point 'for want of descriptors, that is what is said' few_descriptors
+fi
 point 'a VRF that is missing, or no name, is refused' no_vrf
 point 'a device that is not a VRF is refused, but with --any-device' not_a_vrf
 root_point 'also one that has a driver' another_driver

@@ -1,32 +1,16 @@
 #!/usr/bin/env bash
 # command-status.sh - vrfbind status, identify and pids say of each socket what the kernel says
 #
-# Speaks TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
-# VRFBIND_TEST_TIER and VRFBIND_TEST_COMMAND. A program makes sockets on devices that are named to it, itself or by the
+# A program makes sockets on devices that are named to it, itself or by the
 # library, and waits. Each point first takes the truth from the program, which asks its own sockets by getsockopt(), or
 # from ss(8), and then compares what the command says. So a point without a socket that is bound, or one that is not,
 # fails before the command is asked. Hostile programs stand for other users' processes: there the truth is that the
-# command ends, what it has opened, and which bytes it has printed.
-#
-# What is written here lies in one scratch directory, which goes at the end; devices are made in network namespaces of
-# their own; what is started is ended by its process id.
+# command ends, what it has opened, and which bytes it has printed. Devices are made in network namespaces of their own.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
-set -euo pipefail
 
-library=${VRFBIND_TEST_LIB:?}
-device=${VRFBIND_TEST_DEVICE:?}
-tier=${VRFBIND_TEST_TIER:?}
-command=${VRFBIND_TEST_COMMAND:?}
-unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG
-# Everybody's, and not one in a home folder.
-python=$(PATH=/usr/bin command -v python3)
-
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-chmod 755 "$scratch"
-
-# shellcheck source=tests/tap.sh
-. "$(dirname -- "$0")/tap.sh"
+# shellcheck source=tests/command.sh
+. "$(dirname -- "$0")/command.sh"
+command=$vrfbind
 point_end=end_all
 
 # -- The program
@@ -334,6 +318,35 @@ no_supervisor() {
 	found 0 notes | grep -q "its supervisor, process $$, is not there"
 }
 
+# The number of the supervisor is one of the container's.
+supervised_elsewhere() {
+	static_program
+	start unshare --pid --fork --kill-child --mount-proc env VRFBIND_LIBRARY="$library" "$command" exec --any-device \
+		--supervise "$device" "$static"
+	pid=$(<"/proc/$pid/task/$pid/children")
+	pid=${pid%% *}
+	not grep -q libvrfbind "/proc/$pid/maps"
+	same "$device ok" "$(found 0 sockets | cut -d' ' -f2,4)"
+	same None "$(found 0 seal)"
+	found 0 notes | grep -q 'it is in another PID namespace, and whether process [0-9]* there is its supervisor'
+}
+
+# Its sockets are as others are, and our library is not one for it.
+of_32_bits() {
+	# shellcheck disable=SC2016  # it is C
+	printf '%s\n' 'static int call(int number, long a, long b, long c) {' '	int result;' \
+		'	__asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(a), "c"(b), "d"(c) : "memory");' \
+		'	return result;' '}' 'void _start(void) {' '	char byte;' \
+		'	call(359, 2, 2, 0);' '	call(4, 1, (long)"ready\n", 6);' '	call(3, 0, (long)&byte, 1);' '	call(1, 0, 0, 0);' '}' |
+		gcc -m32 -nostdlib -static -fno-pie -no-pie -o "$scratch/i386" -x c - -Wl,--build-id=none
+	start env VRFBIND_VRF="$device" LD_PRELOAD="$library" "$scratch/i386"
+	same "$(lines '- default')" "$(found 1 sockets | cut -d' ' -f3-)"
+	same "$(lines None "$device" environment)" "$(found 1 library vrf vrf_from)"
+	found 1 notes | grep -qx 'it is a 32-bit program, which only a 32-bit library can be in'
+	bound "${program[@]}" -
+	same '' "$(found 0 notes)"
+}
+
 # A static program in a sealed tree: a filter is there, and nobody to ask which.
 seal_unknown() {
 	static_program
@@ -377,6 +390,12 @@ elsewhere() {
 	agrees 1 "$(lines "$of_far" '- default' '- default')"
 	ends 1 "$command" status --vrf gone0 --json "$pid"
 	same 'ok default default' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4 | paste -sd' ')"
+	found 1 notes | grep -q 'it is in another network namespace'
+	# Its VRFs may have the names of ours.
+	"$command" status --vrf gone0 >"$scratch/said" || true
+	process_ids | not grep -qx "$pid"
+	start "${program[@]}" -
+	same '' "$(found 1 notes)"
 }
 
 stale() {
@@ -391,10 +410,8 @@ stale() {
 	agrees 1 "$(lines '- stale' '- default')"
 }
 
-as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
-
 unprivileged() {
-	start "${as_nobody[@]}" env LD_PRELOAD="$library" VRFBIND_VRF="$device" "${program[@]}" - idle
+	start "${nobody[@]}" env LD_PRELOAD="$library" VRFBIND_VRF="$device" "${program[@]}" - idle
 	grep -q '^Uid:	65534' "/proc/$pid/status"
 	command_as nobody
 	local of=$vrf
@@ -406,7 +423,7 @@ unprivileged() {
 
 # From here on in this point, the command runs as somebody else.
 command_as() {
-	printf '#!/bin/sh\nexec %s %q "$@"\n' "${as_nobody[*]}" "$command" >"$scratch/as-$1"
+	printf '#!/bin/sh\nexec %s %q "$@"\n' "${nobody[*]}" "$command" >"$scratch/as-$1"
 	chmod 755 "$scratch/as-$1"
 	command=$scratch/as-$1
 }
@@ -455,7 +472,7 @@ stale_by_sock_diag() {
 # Yama: only an ancestor may attach (1), only CAP_SYS_PTRACE may (2). The guest's own switch, put back at the end.
 yama() {
 	local switch=/proc/sys/kernel/yama/ptrace_scope was
-	start "${as_nobody[@]}" env LD_PRELOAD="$library" VRFBIND_VRF="$device" "${program[@]}" -
+	start "${nobody[@]}" env LD_PRELOAD="$library" VRFBIND_VRF="$device" "${program[@]}" -
 	command_as nobody
 	same "$(lines pidfd_getfd libc)" "$(found 0 via tier)"
 	was=$(<"$switch")
@@ -525,6 +542,11 @@ pids_of_vrf() {
 	grep -qx "$by_socket" "$scratch/pids"
 	grep -qx "$by_library" "$scratch/pids"
 	not grep -qx "$pid" "$scratch/pids"
+	# The blue of another network namespace.
+	start unshare --net bash -c 'ip link add blue type vrf table 7 && exec "$@"' bash "${program[@]}" blue
+	says blue "$command" identify "$pid"
+	ends 0 "$command" pids blue
+	awk '{ print $1 }' "$scratch/said" | not grep -qx "$pid"
 	ends 125 "$command" pids br-blue
 	grep -q '^vrfbind: there is no VRF br-blue' "$scratch/said.stderr"
 }
@@ -746,6 +768,9 @@ forging() {
 	grep -q 'its supervisor, process' "$scratch/said"
 	printable 125 pids "$value"
 	printable 125 exec "${STEERING:2}" true
+	cp "$programs/ask" "$directory/"
+	printable 0 check "${any[@]}" "$device" "$directory/ask"
+	grep -qF '/\x1b[2J\u{202e}/ask is dynamically linked' "$scratch/said"
 	# What is not UTF-8.
 	start env VRFBIND_VRF=$'v\xff' "${program[@]}" -
 	printable 1 status "$pid"
@@ -782,24 +807,63 @@ one_of_several() {
 	same "$(lines ok)" "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4)"
 }
 
-# full STATUS ARGUMENT... - the command ends with STATUS if there is no space where it writes to, and says so once
-full() {
+# to PLACE STATUS WHY ARGUMENT... - the command ends with STATUS if its standard output goes to PLACE, and says once that it
+# cannot write there
+to() {
 	# shellcheck disable=SC2016  # the other shell's
-	ends "$1" bash -c '"$@" >/dev/full' bash "$command" "${@:2}"
-	same 'vrfbind: write to standard output: No space left on device (os error 28)' "$(<"$scratch/said.stderr")"
+	ends "$2" bash -c "\"\$@\" $1" bash "$command" "${@:4}"
+	same "vrfbind: write to standard output: $3" "$(<"$scratch/said.stderr")"
 }
 
 no_space() {
 	bound "${program[@]}" -
-	full 125 status "$pid"
-	full 125 status --json "$pid"
-	full 125 identify "$pid"
-	[ "$tier" != vrf ] || full 125 pids "$device"
+	# A pipe that nobody reads, where SIGPIPE is ignored.
+	mkfifo "$scratch/pipe"
+	exec 8<>"$scratch/pipe"
+	exec 9>"$scratch/pipe" 8<&-
+	trap '' PIPE
+	local place why argument
+	while read -r place why; do
+		for argument in --help --version 'completions bash' "status $pid" "status --json $pid" "identify $pid" check; do
+			# shellcheck disable=SC2086  # words
+			to "$place" 125 "$why" $argument
+		done
+		[ "$tier" != vrf ] || to "$place" 125 "$why" pids "$device"
+		to "$place" 125 "$why" check "${any[@]}" "$device"
+	done <<-'END'
+		>/dev/full No space left on device
+		>&9 Broken pipe
+		>&- Bad file number
+	END
 	# Where there is nobody to tell, the status has to do.
-	# shellcheck disable=SC2016
-	ends 125 bash -c '"$@" 2>/dev/full' bash "$command" status "$NOBODY"
-	# shellcheck disable=SC2016
-	ends 0 bash -c '"$@" 2>/dev/full' bash "$command" status "$pid"
+	for place in 2\>/dev/full '2>&9' '2>&-' '2>&- >&-'; do
+		# shellcheck disable=SC2016
+		silent() { ends "$1" bash -c "\"\$@\" $place" bash "$command" "${@:2}"; }
+		silent 125 status "$NOBODY"
+		silent 125 identify "$NOBODY"
+		silent 1 check --quiet missing0
+		silent 1 check --quiet --loaded missing0
+		silent 0 check --quiet "${any[@]}" "$device"
+		silent 125 check an-overlong-device-name
+		silent 125 exec nosuchvrf true
+		silent 125 exec --no-such-option
+		silent 2 status --no-such-option
+	done
+	# Nothing that is opened meanwhile takes the place of what is closed.
+	ends 0 bash -c '"$@" 2>&-' bash "$command" status "$pid"
+	ends 0 bash -c '"$@" <&- 2>&-' bash "$command" status "$pid"
+	process_ids | grep -qx "$pid"
+}
+
+without_proc() {
+	local none=(unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' bash "$command")
+	local other=(unshare --pid --fork bash -c 'exec "$@"' bash "$command")
+	bound "${program[@]}" -
+	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" status
+	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" status "$pid"
+	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" identify "$pid"
+	refused 125 'other processes cannot be seen: ' "${other[@]}" identify "$pid"
+	refused 125 'other processes cannot be seen: ' "${other[@]}" status
 }
 
 no_process() {
@@ -857,19 +921,31 @@ root_only() {
 }
 vrf_only() { if [ "$tier" = vrf ]; then point "$@"; fi; }
 
-plan=30
-if [ "$tier" = vrf ]; then plan=$((plan + 4)); else plan=$((plan + 3)); fi
+plan=31
+if [ "$tier" = vrf ]; then
+	plan=$((plan + 4))
+else
+	plan=$((plan + 4))
+	[ "$(uname -m)" != x86_64 ] || plan=$((plan + 1))
+fi
 echo "1..$plan"
 point 'without the library, every socket is "default", and the exit status 1' unbound
 point 'under the library, every socket is ok on the device that it says itself' bound_by_library
 point 'the addresses and devices are those that ss prints' agrees_with_ss
 point 'a sealed process is told from one that is not' sealed
 point 'supervised is told from sealed, of a static program too' supervised
+if [ "$tier" = lo ]; then
+	root_only 'of a program in another PID namespace it is said not to be known' supervised_elsewhere
+fi
 point 'a filter in a process without the library is not called the seal, nor no seal' seal_unknown
 if [ "$(uname -m)" = x86_64 ]; then
 	point 'a libc that is not led is told from one that is' not_led
 else
 	skip_point 'a libc that is not led is told from one that is' 'its other instructions are written for x86_64'
+fi
+# Not in user-mode Linux, which has neither.
+if [ "$tier" = lo ] && [ "$(uname -m)" = x86_64 ]; then
+	point 'a 32-bit program is said to be one' of_32_bits
 fi
 root_only 'a device of another network namespace is looked up in that namespace' elsewhere
 root_only 'a socket whose device is gone is "stale", also when there is another device of its name' stale
@@ -901,7 +977,8 @@ fi
 point 'names, values and paths of others steer no terminal and forge no line' forging
 root_only 'names of devices do not either' forging_device
 point 'one process that is not there does not silence the others' one_of_several
-point 'without space to write to, the exit status is 125, and nothing panics' no_space
+point 'where nothing can be written to, the exit status is the usual one, and nothing panics' no_space
+root_only 'without /proc it is said that nothing can be seen' without_proc
 point 'a process that is not there is exit status 125, and no number is misuse' no_process
 point 'the JSON is what the man page says, and the table fits 80 columns' documented
 point 'a table on a terminal has colours, but with NO_COLOR' colours

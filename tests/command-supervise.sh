@@ -1,66 +1,35 @@
 #!/usr/bin/env bash
 # command-supervise.sh - the supervisor of `vrfbind exec`: sockets of programs that the library is not in
 #
-# Speaks TAP (testanything.org) and is run with the variables of the C programs: VRFBIND_TEST_LIB, VRFBIND_TEST_DEVICE,
-# VRFBIND_TEST_TIER (lo or vrf), VRFBIND_TEST_BIN with the programs, and VRFBIND_TEST_COMMAND, the command. What sockets
-# there are is said by `ask` (c-tests/command/ask.c), by getsockopt, or by ss(8). Each point first shows the program without the command.
+# What sockets there are is said by `ask` (c-tests/command/ask.c), by getsockopt, or by ss(8). Each point first shows the program
+# without the command.
 #
 # On the lo tier as root it moves to a network namespace of its own, with a veth device, vrfbind0, which can be
 # taken away, and which other namespaces do not have. On the vrf tier peers in the network namespaces of tests/topology.sh
 # answer, each with the name of its VRF.
-#
-# What is written lies in one scratch directory, which goes at the end; what is started is waited for, or ended by
-# its process id.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 # shellcheck disable=SC2016  # scripts are text
-set -euo pipefail
-export PATH=$PATH:/usr/sbin:/sbin
 
-library=${VRFBIND_TEST_LIB:?}
-device=${VRFBIND_TEST_DEVICE:?}
-tier=${VRFBIND_TEST_TIER:?}
-programs=${VRFBIND_TEST_BIN:?}
-vrfbind=${VRFBIND_TEST_COMMAND:?}
-unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG VRFBIND_LIBRARY
-
+# shellcheck source=tests/command.sh
+. "$(dirname -- "$0")/command.sh"
+move_from_lo "$0" "$@"
+for_nobody ask ask-static ask-go ask-go-dynamic
+[ ! -e "$programs/../musl/ask-static" ] || cp "$programs/../musl/ask-static" "$scratch/ask-musl"
 am_root=''
 [ "$(id -u)" -ne 0 ] || am_root=1
-if [ "$tier" = lo ] && [ -n "$am_root" ] && [ -z "${VRFBIND_TEST_MOVED-}" ]; then
-	VRFBIND_TEST_MOVED=1 exec unshare --net "$0" "$@"
-fi
-
-nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-# For nobody too, who may not enter the folder of the build.
-chmod 755 "$scratch"
-cp "$vrfbind" "$scratch/vrfbind"
-cp "$library" "$scratch/libvrfbind.so"
-cp "$programs"/{ask,ask-static} "$scratch"
-[ ! -e "$programs/ask-go" ] || cp "$programs"/ask-go{,-dynamic} "$scratch"
-[ ! -e "$programs/../musl/ask-static" ] || cp "$programs/../musl/ask-static" "$scratch/ask-musl"
-vrfbind=$scratch/vrfbind
-library=$scratch/libvrfbind.so
 ask=$scratch/ask-static
 
-any=()
 other=${VRFBIND_TEST_OTHER-}
-if [ "$tier" = lo ]; then
-	any=(--any-device)
-	if [ -n "$am_root" ]; then
-		device=vrfbind0
-		other=vrfbind1
-		ip link set lo up
-		ip link add "$device" type veth peer name "$other"
-		ip link set "$device" up
-		ip link set "$other" up
-		echo 0 2147483647 >/proc/sys/net/ipv4/ping_group_range
-	fi
+if [ -n "${VRFBIND_TEST_MOVED-}" ]; then
+	device=vrfbind0
+	other=vrfbind1
+	ip link set lo up
+	ip link add "$device" type veth peer name "$other"
+	ip link set "$device" up
+	ip link set "$other" up
+	echo 0 2147483647 >/proc/sys/net/ipv4/ping_group_range
 fi
 start=("$vrfbind" exec "${any[@]}")
-
-# shellcheck source=tests/tap.sh
-. "$(dirname -- "$0")/tap.sh"
 
 # as_without COMMAND... - says under the command what it says without, with the device for "unbound"; something at all
 as_without() {
@@ -311,7 +280,10 @@ confined_at_start() {
 # -- No more than the caller may have
 
 privileged_types() {
-	as_without "$ask" raw packet ping tcp nobody raw packet ping tcp
+	as_without "$ask" raw ping tcp nobody raw ping tcp
+	# A packet socket in IPv4's disguise is no IP socket, as the library has it.
+	says $'packet unbound\npacket EPERM' "$ask" packet nobody packet
+	says $'packet unbound\npacket EPERM' "${start[@]}" --supervise "$device" "$ask" packet nobody packet
 	says $'raw EPERM\npacket EPERM' "$ask" nobody raw packet
 }
 

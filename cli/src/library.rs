@@ -8,9 +8,9 @@
 //! The version is read from the file. To load it would be to run it.
 
 use crate::failure::{Failure, refuse};
-use crate::sys;
+use crate::{file, sys};
 use object::Endianness;
-use object::elf::{FileHeader64, PT_LOAD, SHT_DYNSYM};
+use object::elf::{FileHeader32, FileHeader64, PT_LOAD, SHT_DYNSYM};
 use object::read::elf::{FileHeader, ProgramHeader, Sym};
 use rules::Info;
 use std::env;
@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::mem::offset_of;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Names the library, for those who keep it elsewhere.
@@ -85,8 +85,7 @@ fn check(path: &Path) -> Result<(), Failure> {
             "LD_PRELOAD cannot name a path with white space, ':' or '$' in it; move the library",
         ));
     }
-    let file = File::open(path)
-        .map_err(|error| fails(&format!("{error}; ld.so could not read it either")))?;
+    let file = file::open(path).map_err(|error| fails(&error.to_string()))?;
     let mount = nix::sys::statvfs::fstatvfs(&file)
         .map_err(|errno| fails(&format!("statvfs: {}", errno.desc())))?;
     // mmap(PROT_EXEC) fails with EPERM there, and ld.so goes on without the library.
@@ -98,12 +97,14 @@ fn check(path: &Path) -> Result<(), Failure> {
             "it lies on a mount with the option noexec, from where ld.so cannot load it; move the library",
         ));
     }
+    let [major, minor, patch, _] = rules::info::VERSION;
+    let ours = [major, minor, patch];
     match version(&file) {
         None => Err(fails(&format!(
             "it is no libvrfbind.so for {}",
             env::consts::ARCH
         ))),
-        Some(version) if version == OUR_VERSION => Ok(()),
+        Some(version) if version == ours => Ok(()),
         Some([major, minor, patch]) => Err(fails(&format!(
             "it is version {major}.{minor}.{patch}, and this command is {}; install both from one release",
             env!("CARGO_PKG_VERSION")
@@ -114,28 +115,8 @@ fn check(path: &Path) -> Result<(), Failure> {
 /// The value of LD_PRELOAD that has the library in it, and what was there.
 pub fn preload(library: &Path, there: Option<OsString>) -> OsString {
     let there = there.unwrap_or_default();
-    if rules::preload::contains(there.as_bytes(), library.as_os_str().as_bytes()) {
-        return there;
-    }
-    let mut value = library.as_os_str().to_owned();
-    if !there.is_empty() {
-        value.push(":");
-        value.push(there);
-    }
-    value
-}
-
-const OUR_VERSION: [u8; 3] = [
-    number(env!("CARGO_PKG_VERSION_MAJOR")),
-    number(env!("CARGO_PKG_VERSION_MINOR")),
-    number(env!("CARGO_PKG_VERSION_PATCH")),
-];
-
-const fn number(text: &str) -> u8 {
-    match u8::from_str_radix(text, 10) {
-        Ok(number) => number,
-        Err(_) => panic!("a version is three numbers below 256"),
-    }
+    let parts = rules::preload::with(there.as_bytes(), library.as_os_str().as_bytes());
+    OsString::from_vec(parts.concat())
 }
 
 /// The version in the file's `vrfbind_info`, if the file is a libvrfbind.so of this machine.
@@ -152,10 +133,24 @@ fn version(file: &File) -> Option<[u8; 3]> {
 
 /// `vrfbind_info` in the library's file: its address there, and its bytes before the library runs, with
 /// whatever follows them. The file may be anything, and a hostile one.
-pub fn info(file: &[u8]) -> Option<(u64, &[u8])> {
-    let elf = FileHeader64::<Endianness>::parse(file).ok()?;
+fn info(file: &[u8]) -> Option<(u64, &[u8])> {
+    info_of::<FileHeader64<Endianness>>(file, rules::executable::MACHINE)
+}
+
+/// The same of a library that another process has, which may be a 32-bit one.
+pub fn info_of_any(file: &[u8]) -> Option<(u64, &[u8])> {
+    const EM_386: u16 = 3;
+    let machine = cfg!(target_arch = "x86_64").then_some(EM_386);
+    info(file).or_else(|| info_of::<FileHeader32<Endianness>>(file, machine))
+}
+
+fn info_of<Elf: FileHeader<Endian = Endianness>>(
+    file: &[u8],
+    machine: Option<u16>,
+) -> Option<(u64, &[u8])> {
+    let elf = Elf::parse(file).ok()?;
     let endian = elf.endian().ok()?;
-    if Some(elf.e_machine(endian).0) != rules::executable::MACHINE {
+    if Some(elf.e_machine(endian).0) != machine {
         return None;
     }
     let symbols = elf
@@ -168,21 +163,76 @@ pub fn info(file: &[u8]) -> Option<(u64, &[u8])> {
         .iter()
         .take(1000)
         .find(|symbol| symbol.name(endian, symbols.strings()) == Ok(b"vrfbind_info"))?;
-    let address = symbol.st_value(endian);
+    let address: u64 = symbol.st_value(endian).into();
     let segment = elf
         .program_headers(endian, file)
         .ok()?
         .iter()
         .find(|segment| {
-            let start = segment.p_vaddr(endian);
+            let start: u64 = segment.p_vaddr(endian).into();
+            let size: u64 = segment.p_filesz(endian).into();
             segment.p_type(endian) == PT_LOAD
-                && (start..start.saturating_add(segment.p_filesz(endian))).contains(&address)
+                && (start..start.saturating_add(size)).contains(&address)
         })?;
-    let offset = (address - segment.p_vaddr(endian)).checked_add(segment.p_offset(endian))?;
+    let (start, offset): (u64, u64) = (
+        segment.p_vaddr(endian).into(),
+        segment.p_offset(endian).into(),
+    );
+    let offset = (address - start).checked_add(offset)?;
     let bytes = file.get(usize::try_from(offset).ok()?..)?;
     bytes
         .starts_with(&rules::info::INFO_MAGIC)
         .then_some((address, bytes))
+}
+
+/// The least of an ELF file that is a library of ours, with words of so many bytes: headers, a segment, sections, symbols,
+/// names, and `vrfbind_info`.
+#[cfg(test)]
+pub fn example(word: usize) -> Vec<u8> {
+    use rules::executable::MACHINE;
+    let is_64 = word == 8;
+    let pick = |of_64: usize, of_32: usize| if is_64 { of_64 } else { of_32 };
+    let (header, segment, section, symbol) =
+        (pick(64, 52), pick(56, 32), pick(64, 40), pick(24, 16));
+    let sections = header + segment;
+    let symbols = sections + 3 * section;
+    let names = symbols + 2 * symbol;
+    let info = (names + 14).next_multiple_of(8);
+    let mut file = vec![0; info];
+    file.extend(rules::info::INFO_MAGIC);
+    file.resize(info + size_of::<Info>(), 0);
+    let mut put = |at: usize, size: usize, value: usize| {
+        file[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
+    };
+    let machine = if is_64 { MACHINE.unwrap_or(0) } else { 3 };
+    put(0, 4, 0x464c_457f);
+    put(4, 3, if is_64 { 0x01_01_02 } else { 0x01_01_01 });
+    put(16, 2, 3);
+    put(18, 2, machine.into());
+    put(20, 4, 1);
+    put(24 + word, word, header);
+    put(24 + 2 * word, word, sections);
+    for (index, value) in [header, segment, 1, section, 3, 2].into_iter().enumerate() {
+        put(28 + 3 * word + 2 * index, 2, value);
+    }
+    // PT_LOAD of the whole file, at 0.
+    put(header, 4, 1);
+    put(header + pick(32, 16), word, info + size_of::<Info>());
+    // SHT_DYNSYM with its SHT_STRTAB.
+    for (index, kind, start, size, entry) in
+        [(1, 11, symbols, 2 * symbol, symbol), (2, 3, names, 14, 0)]
+    {
+        let at = sections + index * section;
+        put(at + 4, 4, kind);
+        put(at + 8 + 2 * word, word, start);
+        put(at + 8 + 3 * word, word, size);
+        put(at + 8 + 4 * word, 4, 2);
+        put(at + section - word, word, entry);
+    }
+    put(symbols + symbol, 4, 1);
+    put(symbols + symbol + pick(8, 4), word, info);
+    file[names + 1..names + 13].copy_from_slice(b"vrfbind_info");
+    file
 }
 
 #[cfg(test)]
@@ -190,28 +240,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_other_preloads_and_comes_first() {
-        let library = Path::new("/usr/lib/libvrfbind.so");
-        for (there, expected) in [
-            (None, "/usr/lib/libvrfbind.so"),
-            (Some(""), "/usr/lib/libvrfbind.so"),
-            (Some("a.so"), "/usr/lib/libvrfbind.so:a.so"),
-            (
-                Some("a.so /usr/lib/libvrfbind.so"),
-                "a.so /usr/lib/libvrfbind.so",
-            ),
-            (
-                Some("/other/libvrfbind.so"),
-                "/usr/lib/libvrfbind.so:/other/libvrfbind.so",
-            ),
-        ] {
-            assert_eq!(preload(library, there.map(OsString::from)), expected);
-        }
-    }
-
-    #[test]
     fn a_file_that_is_no_library_has_no_version() {
         assert_eq!(version(&File::open("/proc/self/exe").unwrap()), None);
         assert_eq!(version(&File::open("/etc/passwd").unwrap()), None);
+    }
+
+    #[test]
+    fn a_library_is_known_by_what_it_says_of_itself() {
+        for word in [4, 8] {
+            let library = example(word);
+            let (address, bytes) = info_of_any(&library).unwrap();
+            assert_eq!(&library[address as usize..], bytes);
+        }
+        assert!(info(&example(8)).is_some());
+        assert!(info(&example(4)).is_none(), "ours has 64 bits");
+    }
+
+    #[test]
+    fn mutated_libraries() {
+        let valid = [example(8), example(4)];
+        crate::fuzz::each_input(&valid.each_ref().map(Vec::as_slice), |file| {
+            info_of_any(file);
+        });
     }
 }

@@ -11,8 +11,12 @@
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code))]
 
+mod auxv;
 mod command;
 mod failure;
+mod file;
+#[cfg(test)]
+mod fuzz;
 mod library;
 mod output;
 mod proc_status;
@@ -24,6 +28,7 @@ mod sys;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use command::{check, completions, exec, identify, status, unit};
+use failure::Failure;
 use std::ffi::OsString;
 use std::process::{ExitCode, exit};
 
@@ -52,24 +57,22 @@ sys::starts!(run);
 
 /// What `main` does.
 fn run(arguments: Vec<OsString>) -> ! {
+    sys::hold_standard();
     let is_exec = arguments.get(1).is_some_and(|argument| argument == "exec");
-    let arguments = Arguments::try_parse_from(arguments).unwrap_or_else(|error| {
-        let _ = error.print();
-        // In place of a program, misuse is told apart from what the program could return.
-        exit(match error.exit_code() {
-            2 if is_exec => failure::OURS.into(),
-            status => status,
-        })
-    });
-    let result = match arguments.command {
-        Command::Exec(args) => exec::run(args),
-        Command::Status(args) => status::run(args),
-        Command::Check(args) => check::run(args),
-        Command::Enable(args) => unit::enable(args),
-        Command::Disable(args) => unit::disable(args),
-        Command::Identify(args) => identify::identify(args),
-        Command::Pids(args) => identify::pids(args),
-        Command::Completions(args) => completions::run(args, Arguments::command()),
+    let result = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => start(arguments.command),
+        // What was asked for: --help, --version.
+        Err(said) if !said.use_stderr() => {
+            output::print(&said.render().to_string()).map(|()| ExitCode::SUCCESS)
+        }
+        Err(misuse) => {
+            let _ = misuse.print();
+            // In place of a program, misuse is told apart from what the program could return.
+            exit(match misuse.exit_code() {
+                2 if is_exec => failure::OURS.into(),
+                status => status,
+            })
+        }
     };
     let code = result.unwrap_or_else(|failure| {
         output::say(&failure.sentence);
@@ -78,4 +81,17 @@ fn run(arguments: Vec<OsString>) -> ! {
     // An ExitCode says its number to Rust's `main` alone (rust-lang/rust#97100).
     let status = (0..=u8::MAX).find(|&status| ExitCode::from(status) == code);
     exit(status.unwrap_or(failure::OURS).into())
+}
+
+fn start(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Exec(args) => exec::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Enable(args) => unit::enable(args),
+        Command::Disable(args) => unit::disable(args),
+        Command::Identify(args) => identify::identify(args),
+        Command::Pids(args) => identify::pids(args),
+        Command::Completions(args) => completions::run(args, Arguments::command()),
+    }
 }

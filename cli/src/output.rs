@@ -8,12 +8,16 @@
 //! 2. [`word`] is for a value in a sentence or in a column. A blank in it would be a place to break the line at.
 //! 3. [`line`] and [`say`] escape the whole line, and [`json`] the whole document.
 //!
-//! Nothing here panics. println!() and eprintln!() do, on a full disk or a closed pipe, and are not to be used.
+//! Nothing here panics. println!() and eprintln!() do, on a full disk or a closed pipe, and are not to be used. Nor is
+//! std::io's standard output, to which a closed one is a success (EBADF); [`crate::sys::hold_standard`] keeps other files
+//! from its number.
 
 use crate::failure::{Failure, refuse};
+use nix::errno::Errno;
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
+use std::os::fd::AsFd;
 
 /// Bytes as text. What is not UTF-8 is escaped, and nothing else.
 pub fn text(bytes: &[u8]) -> String {
@@ -88,18 +92,26 @@ pub fn json(document: &str) -> String {
 
 /// Writes lines, or JSON, to standard output.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(|error| refuse(format!("write to standard output: {error}")))
+    write(io::stdout(), text.as_bytes())
+        .map_err(|errno| refuse(format!("write to standard output: {}", errno.desc())))
 }
 
 /// Writes a sentence to standard error. Where that cannot be written to, the exit status has to do.
 pub fn say(sentence: &str) {
     let mut text = String::new();
     line(&mut text, &format!("vrfbind: {sentence}"));
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = write(io::stderr(), text.as_bytes());
+}
+
+fn write(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(&to, bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -151,5 +163,18 @@ mod tests {
         let text = json(&serde_json::to_string_pretty(&[&all]).unwrap());
         assert!(text.chars().all(|one| one == '\n' || !is_unseen(one)));
         assert_eq!(serde_json::from_str::<[String; 1]>(&text).unwrap(), [all]);
+    }
+
+    #[test]
+    fn mutated_names() {
+        let valid: [&[u8]; 2] = [
+            b"a\n1 sshd\x1b[8m\x7f\0v\xff",
+            "\u{9b}2J\u{202e} é日".as_bytes(),
+        ];
+        crate::fuzz::each_input(&valid, |name| {
+            let text = text(&name[..name.len().min(1 << 14)]);
+            assert!(!escape(&text).contains(is_unseen));
+            assert!(!word(&text).contains(' '));
+        });
     }
 }

@@ -51,4 +51,10 @@ mod tests {
         let myself = std::fs::read("/proc/self/status").unwrap();
         assert!(Status::parse(&myself).unwrap().has_filter.is_some());
     }
+
+    #[test]
+    fn mutated_statuses() {
+        let valid = b"Name:\tx\nUid:\t4\t5\t6\t7\nGid:\t1\t2\t3\t4\nGroups:\t7 8 \nCapEff:\t0000000000002001\nSeccomp:\t2\n";
+        crate::fuzz::each_input(&[valid], |status| drop(Status::parse(status)));
+    }
 }

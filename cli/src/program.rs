@@ -7,15 +7,17 @@
 //! The seal does not depend on it; the sentence does.
 
 use crate::failure::{Failure, NOT_EXECUTABLE, NOT_FOUND, refuse};
+use crate::output::text;
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::prctl::get_no_new_privs;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgid, getuid};
-use rules::executable::{self, Inode, Process, Verdict};
+use rules::executable::{self, Inode, Process, Server, Verdict};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -41,21 +43,49 @@ impl Program {
             egid: getegid().as_raw(),
             no_new_privs: get_no_new_privs().unwrap_or(false),
         };
-        let judged = Candidate::open(path.clone())
+        let (verdict, file) = Candidate::open(path.clone())
             .and_then(|file| executable::judge(file, &process))
-            .map_err(|errno| cannot_start(command, errno))?;
-        let (verdict, Candidate { path: runs, .. }) = judged;
+            .map_err(|missing| missing.failure(command, &path, "interpreter"))?;
+        if !matches!(verdict, Verdict::OtherArchitecture | Verdict::Other)
+            && let Some(loader) = loader_of(&file)
+        {
+            is_executable(&loader)
+                .map_err(|errno| Missing(loader, errno).failure(command, &path, "loader"))?;
+        }
         Ok(Self {
             path,
-            runs,
+            runs: file.path,
             verdict,
         })
     }
 }
 
 /// The ld.so that a program names (PT_INTERP), and thereby its libc; None also of what cannot be read.
-pub fn loader(program: &Path) -> Option<[u8; executable::FIRST_BYTES]> {
-    executable::loader(&Candidate::open(program.to_owned()).ok()?)
+pub fn loader(program: &Path) -> Option<PathBuf> {
+    loader_of(&Candidate::open(program.to_owned()).ok()?)
+}
+
+fn loader_of(file: &Candidate) -> Option<PathBuf> {
+    let path = executable::loader(file)?;
+    let path = CStr::from_bytes_until_nul(&path).ok()?;
+    Some(OsStr::from_bytes(path.to_bytes()).into())
+}
+
+/// A file that execve(2) wants, and cannot start.
+struct Missing(PathBuf, Errno);
+
+impl Missing {
+    /// `path` is the command's; what it takes besides is named.
+    fn failure(self, command: &OsStr, path: &Path, what: &str) -> Failure {
+        let Self(missing, errno) = self;
+        let mut failure = cannot_start(command, errno);
+        if missing != path {
+            let (missing, command) = (text(missing.as_os_str().as_bytes()), command.display());
+            let errno = errno.desc();
+            failure.sentence = format!("cannot execute {command}: its {what} {missing}: {errno}");
+        }
+        failure
+    }
 }
 
 /// A file that may be executed.
@@ -67,20 +97,30 @@ struct Candidate {
 
 impl Candidate {
     /// As execve(2) takes it, or with its error.
-    fn open(path: PathBuf) -> Result<Self, Errno> {
-        is_executable(&path)?;
+    fn open(path: PathBuf) -> Result<Self, Missing> {
+        if let Err(errno) = is_executable(&path) {
+            return Err(Missing(path, errno));
+        }
         let mut options = OpenOptions::new();
         // If it is a FIFO by now, it is not waited for.
         options
             .read(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        let file = options.open(&path).ok();
+        let file = match options.open(&path) {
+            Ok(file) => Some(file),
+            // It may be executed and not read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+            Err(error) => {
+                let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+                return Err(Missing(path, errno));
+            }
+        };
         Ok(Self { path, file })
     }
 }
 
 impl executable::File for Candidate {
-    type Error = Errno;
+    type Error = Missing;
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
         self.file.as_ref()?.read_at(buffer, offset).ok()
@@ -100,7 +140,7 @@ impl executable::File for Candidate {
         }
     }
 
-    fn interpreter(self, path: &CStr) -> Result<Self, Errno> {
+    fn interpreter(self, path: &CStr) -> Result<Self, Missing> {
         Self::open(Path::new(OsStr::from_bytes(path.to_bytes())).to_owned())
     }
 }
@@ -154,15 +194,7 @@ pub fn cannot_start(command: &OsStr, errno: Errno) -> Failure {
 
 /// Whether the library does not bind its sockets, or may not, and a supervisor can make them.
 pub fn needs_supervisor(program: &Program) -> bool {
-    matches!(
-        program.verdict,
-        Verdict::Static
-            | Verdict::Go
-            | Verdict::SetId
-            | Verdict::FileCapabilities
-            | Verdict::OtherIds
-            | Verdict::Unreadable
-    )
+    program.verdict.server() == Server::Supervisor
 }
 
 /// Refuses what neither the library nor a supervisor can serve. A set-user-ID program is served if it stays one: if nobody

@@ -7,6 +7,7 @@ pub mod foreign;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use rules::DeviceName;
 use rules::executable::CAPABILITIES_SIZE;
 use rules::filter::{IS_KNOWN, Instruction, LENGTH, QUESTIONS, SEALED_ERRNO, SUPERVISED_ERRNO};
 use rules::request::{self, Vrf};
@@ -57,6 +58,25 @@ static NOTE: Note = Note(rules::NOTE);
 #[cfg(not(test))]
 #[repr(C, align(4))]
 struct Note([u8; rules::NOTE.len()]);
+
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
+/// The environment as execve(2) has given it, entry by entry: also what has no `=`, and what is there twice.
+pub fn environment() -> Vec<CString> {
+    let mut entries = Vec::new();
+    // SAFETY: libc has set it before `main`, and there is one thread, which changes nothing in it.
+    let mut entry = unsafe { environ };
+    // SAFETY: an array of strings with NULL at its end.
+    while let Some(string) = unsafe { entry.as_ref() }.filter(|string| !string.is_null()) {
+        // SAFETY: as above.
+        entries.push(unsafe { CStr::from_ptr(*string) }.to_owned());
+        // SAFETY: this one was not the last.
+        entry = unsafe { entry.add(1) };
+    }
+    entries
+}
 
 /// The path of this command; without /proc, as it was given to execve(2).
 pub fn own_path() -> Option<PathBuf> {
@@ -392,6 +412,24 @@ pub unsafe fn close_all_but<const N: usize>(
     close(from, c_int::MAX)
 }
 
+/// Puts something into the place of each standard descriptor that is closed, lest a file that is opened later be written
+/// to as if it were standard output. To write to this one is EBADF, as to none. A program that we become finds the
+/// descriptor closed.
+pub fn hold_standard() {
+    use nix::fcntl::{OFlag, open};
+    for standard in 0..=2 {
+        // SAFETY: takes numbers.
+        if unsafe { libc::fcntl(standard, libc::F_GETFD) } >= 0 {
+            continue;
+        }
+        // The lowest number that is free is this one.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        if let Ok(held) = open("/", flags, nix::sys::stat::Mode::empty()) {
+            std::mem::forget(held);
+        }
+    }
+}
+
 /// Opens `fd` a second time, for good, as the descriptor `number`, which is closed before if it is open.
 ///
 /// # Safety
@@ -437,10 +475,7 @@ pub fn file_capabilities(path: &Path) -> [u8; CAPABILITIES_SIZE] {
 
 /// The driver of a device of our network namespace: "vrf" of a VRF. ENODEV: there is no such device;
 /// EOPNOTSUPP: its driver gives no name.
-///
-/// One question about one device, by any socket (SIOCETHTOOL, dev_ioctl in net/core); /sys/class/net may
-/// be another namespace's, and netlink's answer has to be searched.
-pub fn driver(device: &rules::DeviceName) -> Result<Vec<u8>, Errno> {
+pub fn driver(device: &DeviceName) -> Result<Vec<u8>, Errno> {
     const ETHTOOL_GDRVINFO: u32 = 3;
     // struct ethtool_drvinfo, linux/ethtool.h: the driver's name is at 4, and has 32 bytes.
     #[repr(C)]
@@ -454,30 +489,55 @@ pub fn driver(device: &rules::DeviceName) -> Result<Vec<u8>, Errno> {
         name: [0; 32],
         rest: [0; 160],
     };
-    let mut request = libc::ifreq {
-        ifr_name: device.padded().map(|byte| byte as c_char),
-        ifr_ifru: libc::__c_anonymous_ifr_ifru {
-            ifru_data: (&raw mut driver).cast(),
-        },
-    };
-    let socket = nix::sys::socket::socket(
-        nix::sys::socket::AddressFamily::Unix,
-        nix::sys::socket::SockType::Datagram,
-        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let mut request = about(device);
+    request.ifr_ifru.ifru_data = (&raw mut driver).cast();
     // SAFETY: the kernel writes struct ethtool_drvinfo, 196 bytes, where ifru_data points to.
-    let result = unsafe {
-        libc::ioctl(
-            socket.as_raw_fd(),
-            libc::SIOCETHTOOL as libc::Ioctl,
-            &raw mut request,
-        )
-    };
-    Errno::result(result)?;
+    unsafe { ask(libc::SIOCETHTOOL, &mut request) }?;
     let _ = driver.rest;
     let name = driver.name.split(|&byte| byte == 0).next();
     Ok(name.unwrap_or_default().to_vec())
+}
+
+/// The name of the device that has this name, or this alternative name.
+pub fn real_name(device: &DeviceName) -> Result<DeviceName, Errno> {
+    let mut request = about(device);
+    // SAFETY: these two write into the structure alone: a number, and a name that is padded with NULs.
+    unsafe {
+        ask(libc::SIOCGIFINDEX, &mut request)?;
+        ask(libc::SIOCGIFNAME, &mut request)?;
+    }
+    let name = request.ifr_name.map(|byte| byte as u8);
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    DeviceName::new(name).map_err(|_| Errno::EINVAL)
+}
+
+/// Whether a socket of this thread's network namespace is on the device of this name, which may be an alternative one.
+pub fn is_on(socket: &OwnedFd, device: &DeviceName) -> bool {
+    use nix::sys::socket::{getsockopt, sockopt};
+    let is = |name: &DeviceName, found: &OsStr| name.as_bytes() == found.as_bytes();
+    getsockopt(socket, sockopt::BindToDevice).is_ok_and(|found| {
+        is(device, &found) || real_name(device).is_ok_and(|real| is(&real, &found))
+    })
+}
+
+fn about(device: &DeviceName) -> libc::ifreq {
+    libc::ifreq {
+        ifr_name: device.padded().map(|byte| byte as c_char),
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_ifindex: 0 },
+    }
+}
+
+/// Asks about one device, by a socket of any family (dev_ioctl, net/core/dev_ioctl.c): a unit may have some families
+/// alone (RestrictAddressFamilies=). /sys/class/net may be another namespace's, and netlink's answer has to be searched.
+///
+/// # Safety
+/// What the request has the kernel write to is there.
+unsafe fn ask(request: libc::c_ulong, about: &mut libc::ifreq) -> Result<(), Errno> {
+    let make = |family| socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+    let socket = make(libc::AF_UNIX).or_else(|_| make(libc::AF_INET))?;
+    // SAFETY: the kernel reads and writes a struct ifreq, and what the caller answers for.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request as libc::Ioctl, about) };
+    Errno::result(result).map(drop)
 }
 
 /// The user and the group that files and sockets of this thread will belong to (setfsuid(2)). Whether that

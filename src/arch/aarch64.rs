@@ -57,7 +57,8 @@ pub fn claim(place: &AtomicUsize, value: usize) -> usize {
 }
 
 /// socket(2) with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
-/// instructions of our own, so that no other register and no stack ever holds it.
+/// instructions of our own, so that no other register ever holds it, and of the stack only the
+/// frame of a signal that comes meanwhile.
 pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<usize, Errno> {
     let result: isize;
     // SAFETY: takes no pointers.

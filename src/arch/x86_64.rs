@@ -25,7 +25,8 @@ pub fn is_stub(code: &[u8], number: u32) -> bool {
 }
 
 /// socket(2) with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
-/// instructions of our own, so that no other register and no stack ever holds it.
+/// instructions of our own, so that no other register ever holds it, and of the stack only the
+/// frame of a signal that comes meanwhile.
 pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<usize, Errno> {
     let result: isize;
     // SAFETY: takes no pointers. The system call clobbers rcx and r11.

@@ -57,7 +57,7 @@ pub unsafe fn prepare(
             device = name;
             device.as_bytes()
         }
-        Setting::Default | Setting::Inert => DEFAULT,
+        Setting::Default | Setting::Inert => DEFAULT.as_bytes(),
         // As invalid for the child as for us.
         Setting::Invalid => b"/",
     };
@@ -240,8 +240,7 @@ impl<'a> Scan<'a> {
         if !preload.is_null() {
             push(match self.preload {
                 b"" => *preload,
-                // SAFETY: it is one of [`STRINGS`].
-                _ => self.preload_list(unsafe { sys::string(*preload) }, strings)?,
+                _ => self.preload_list(strings)?,
             })?;
         }
         for string in settings {
@@ -254,12 +253,14 @@ impl<'a> Scan<'a> {
     }
 
     /// LD_PRELOAD with ours before the others, written to `memory`.
-    fn preload_list(&self, ours: &[u8], memory: &mut [u8]) -> Option<*const c_char> {
+    fn preload_list(&self, memory: &mut [u8]) -> Option<*const c_char> {
         let mut buffer = StringBuffer(memory);
         let list = buffer.start();
-        buffer.add(ours)?;
-        buffer.add(b":")?;
-        buffer.add(self.preload)?;
+        buffer.add(PRELOAD)?;
+        buffer.add(b"=")?;
+        for part in preload::with(self.preload, self.library) {
+            buffer.add(part)?;
+        }
         buffer.add(b"\0")?;
         Some(list)
     }

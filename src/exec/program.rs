@@ -11,7 +11,7 @@ use crate::log::{self, Line};
 use crate::{settings, sys};
 use core::ffi::{CStr, c_char, c_int};
 use rules::SEAL_VARIABLE;
-use rules::executable::{self, Inode, Verdict};
+use rules::executable::{self, Inode, Server, Verdict};
 
 /// A program, as execve and its like name it.
 #[derive(Clone, Copy)]
@@ -91,7 +91,7 @@ impl Obstacle {
         };
         Some(Self {
             sentence,
-            is_supervisable: verdict != Verdict::OtherArchitecture,
+            is_supervisable: verdict.server() != Server::Nobody,
         })
     }
 }
@@ -110,7 +110,7 @@ impl File {
         }
     }
 
-    /// Only a regular file: to open another may block, or do something (a watchdog, a tape).
+    /// Not what is seen to be no regular file: to open it may block, or do something (a watchdog, a tape).
     fn open_at(directory: c_int, path: *const c_char) -> Option<Self> {
         if !sys::is_regular(directory, path) {
             return None;

@@ -7,7 +7,7 @@
 //! Each object is searched by its own hash table, as ld.so would (the GNU one; by name where an object
 //! has only the old one).
 //!
-//! For the constructor only: dl_iterate_phdr takes the loader's lock.
+//! For the constructor, and for a hook that is called before it: dl_iterate_phdr takes the loader's lock.
 //!
 //! What an [`Object`] and its [`Symbols`] say of memory is the loader's word, which holds as long as the object is loaded. So
 //! only [`each_object`] makes them, they live no longer than its callback, and nobody else sees what is in them.

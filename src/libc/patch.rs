@@ -15,9 +15,9 @@
 //! What cannot be patched is left alone and said in `vrfbind_info` and in the log; the exported symbols remain. Costs a page
 //! of private memory for each body.
 //!
-//! Nobody may be in a body while it is written. On glibc no code of any object has run before the constructor. On musl, and
-//! where another object has taken DF_1_INITFIRST, the constructors of others may have: a thread that one of them has started
-//! and that is in socket() or execve() at this moment is not provided for.
+//! Nobody may be in a body while it is written. On glibc no constructor has run before ours. On musl, where another object has
+//! taken DF_1_INITFIRST, with LD_AUDIT or an IFUNC, or after dlmopen(3), other code may have: a thread that it has started and
+//! that is in socket() or execve() at this moment is not provided for.
 
 use crate::arch::{JUMP, Stub, jump, recognise_stub};
 use crate::libc::objects::Function;

@@ -222,6 +222,36 @@ static void other_ids(void)
 	is_said(SANDBOX "/program", "real and effective IDs that differ");
 }
 
+/* Whether the library is in it, as its child says; a script's interpreter is what the kernel gives capabilities to. */
+static int run_as_nobody(const char *script)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		NEED(become_nobody());
+		execl(script, script, (char *)NULL);
+		_exit(127);
+	}
+	return wait_status(pid);
+}
+
+static void capable_interpreter(void)
+{
+	static const char script[] = SANDBOX "/script", text[] = "#!" SANDBOX "/sh\ngrep -q libvrfbind /proc/self/maps\n";
+	int fd;
+
+	set_up_sandbox();
+	command("cp -L /bin/sh " SANDBOX "/sh");
+	fd = open(script, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	NEED(fd >= 0 && write(fd, text, sizeof(text) - 1) == sizeof(text) - 1 && close(fd) == 0);
+	capture_stderr(0);
+	EQ(run_as_nobody(script), world == PRELOADED ? 0 : 1);
+	STR(captured_stderr(), "");
+	give_capability(SANDBOX "/sh");
+	EQ(run_as_nobody(script), 1);
+	is_said(script, "a program with file capabilities");
+}
+
 static const struct scenario SCENARIOS[] = {
 	{ "a Go program is named, though it is preloaded", go_program, .also = LOG_TO_STDERR },
 	{ "under a seal too", go_program, .also = SEALED },
@@ -230,6 +260,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "a program or an interpreter that is no regular file is not opened", opens_no_fifo,
 	  .also = LOG_TO_STDERR },
 	{ "a static program behind five scripts is named", fifth_script, .also = LOG_TO_STDERR },
+	{ "a script whose interpreter has file capabilities is named", capable_interpreter,
+	  .also = LOG_TO_STDERR, .elsewhere = requires_root },
 	{ "a program that is started with another effective user is named", other_ids,
 	  .also = LOG_TO_STDERR, .elsewhere = requires_root },
 	{ NULL }

@@ -12,37 +12,39 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket, sockopt};
 use rules::Info;
 use std::env;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::Relaxed;
 
-fn main() {
+fn main() -> io::Result<()> {
     let device = env::args_os().nth(1).unwrap_or_default();
     let shown = device.display();
     let library = library();
-    match bound() {
-        Ok(name) if name == device => println!("ok\ta socket made here is bound to {shown}"),
-        Ok(_) if library.is_none() => println!(
+    let mut said = match bound() {
+        Ok(name) if name == device => format!("ok\ta socket made here is bound to {shown}\n"),
+        Ok(_) if library.is_none() => format!(
             "fail\ta socket made here is not bound to {shown}: the library is not loaded; look at LD_PRELOAD, and that \
-             the file can be read and executed from here"
+             the file can be read and executed from here\n"
         ),
-        Ok(_) => println!(
-            "fail\ta socket made here is not bound to {shown}: {} is not set to it",
+        Ok(_) => format!(
+            "fail\ta socket made here is not bound to {shown}: {} is not set to it\n",
             rules::VRF_VARIABLE
         ),
-        Err(errno) => println!(
-            "fail\tno socket bound to {shown} is to be had: {}",
+        Err(errno) => format!(
+            "fail\tno socket bound to {shown} is to be had: {}\n",
             errno.desc()
         ),
-    }
-    match library.map(|library| library.socket.load(Relaxed)) {
-        None => {}
+    };
+    said += match library.map(|library| library.socket.load(Relaxed)) {
+        None => "",
         Some(rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY) => {
-            println!("ok\tlibc's own sockets (getaddrinfo) are led to the library");
+            "ok\tlibc's own sockets (getaddrinfo) are led to the library\n"
         }
-        Some(_) => println!(
-            "warn\tlibc's own sockets (getaddrinfo) are not led to the library; VRFBIND_LOG=stderr says why"
-        ),
-    }
+        Some(_) => {
+            "warn\tlibc's own sockets (getaddrinfo) are not led to the library; VRFBIND_LOG=stderr says why\n"
+        }
+    };
+    io::stdout().write_all(said.as_bytes())
 }
 
 /// The device of a socket as anybody makes it, of the family that a unit's RestrictAddressFamilies= leaves.

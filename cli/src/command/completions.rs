@@ -2,10 +2,10 @@
 //! definitions that the command line is read by, so that it cannot differ from them. Neither `--help` nor
 //! the completions show it, for nobody types it.
 
-use crate::failure::{Failure, refuse};
+use crate::failure::Failure;
+use crate::output;
 use clap::Command;
 use clap_complete::Shell;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Print the completions for a shell
@@ -25,8 +25,6 @@ pub fn run(args: Args, command: Command) -> Result<ExitCode, Failure> {
         .subcommands(shown.cloned());
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut shown, "vrfbind", &mut text);
-    io::stdout()
-        .write_all(&text)
-        .map_err(|error| refuse(format!("write to standard output: {error}")))?;
+    output::print(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
 }

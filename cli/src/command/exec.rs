@@ -16,8 +16,9 @@
 
 use crate::failure::{Failure, refuse};
 use crate::library;
+use crate::output;
 use crate::program::{self, Program};
-use crate::supervisor;
+use crate::supervisor::{self, Obstacle};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
@@ -26,8 +27,7 @@ use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
-use std::io::{self, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -68,7 +68,7 @@ pub struct Args {
 
 /// Returns only with a failure.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
-    let never = if args.vrf.as_bytes() == DEFAULT {
+    let never = if args.vrf == DEFAULT {
         leave(&args)?
     } else {
         enter(&args)?
@@ -93,7 +93,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     }
     let supervisor = match plan {
         Plan::Exec => supervisor_around(around),
-        Plan::Seal => seal(args).map(|()| None)?,
+        Plan::Seal => seal_or_refuse(args).map(|()| None)?,
         Plan::Supervise => supervise(args, &program, &device)?.map(|pid| pid.to_string().into()),
     };
     let settings = Settings {
@@ -111,7 +111,7 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     let program = find(args)?;
     let around = sys::around();
     let mut settings = Settings {
-        vrf: DEFAULT,
+        vrf: DEFAULT.as_bytes(),
         library: None,
         seal: around != Around::Nothing,
         supervisor: supervisor_around(around),
@@ -149,8 +149,9 @@ fn device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
         Err(Errno::ENODEV) => Err(refuse(format!(
             "there is no device {shown} in this network namespace; `ip vrf` lists the VRFs"
         ))),
-        Ok(driver) if driver == b"vrf" => Ok(device),
-        _ if any => Ok(device),
+        // Its own name is what sockets say that they are on, and what the tree is told.
+        Ok(driver) if driver == b"vrf" => Ok(sys::real_name(&device).unwrap_or(device)),
+        _ if any => Ok(sys::real_name(&device).unwrap_or(device)),
         Ok(_) | Err(Errno::EOPNOTSUPP) => Err(refuse(format!(
             "{shown} is not a VRF; `ip vrf` lists the VRFs, and --any-device takes other devices"
         ))),
@@ -231,17 +232,12 @@ fn supervise(args: &Args, program: &Program, device: &DeviceName) -> Result<Opti
     if args.supervise {
         return Err(refuse(format!("cannot supervise: {obstacle}")));
     }
-    seal(args)?;
-    warn(&format!(
+    seal_or_refuse(args)?;
+    output::say(&format!(
         "cannot supervise: {obstacle}. The tree is only sealed: programs that libvrfbind.so cannot be preloaded into get no \
          IPv4 and IPv6 sockets"
     ));
     Ok(None)
-}
-
-/// Where standard error cannot be written to, there is nobody to warn.
-fn warn(sentence: &str) {
-    let _ = writeln!(io::stderr(), "vrfbind: {sentence}");
 }
 
 fn io_uring(args: &Args) -> IoUring {
@@ -252,21 +248,24 @@ fn io_uring(args: &Args) -> IoUring {
     }
 }
 
-fn seal(args: &Args) -> Result<(), Failure> {
-    sys::seal(&rules::filter::filter(UnmarkedSocket::Deny, io_uring(args))).map_err(|errno| {
-        refuse(format!(
-            "cannot seal: prctl(PR_SET_SECCOMP): {}; --no-seal does without, and what passes the library by is not bound",
-            errno.desc()
-        ))
-    })?;
+/// Seals this process, or says what is in the way.
+pub fn seal(io_uring: IoUring) -> Result<(), Obstacle> {
+    sys::seal(&rules::filter::filter(UnmarkedSocket::Deny, io_uring))
+        .map_err(|errno| format!("prctl(PR_SET_SECCOMP): {}", errno.desc()))?;
     // What counts is what the kernel does now.
     if sys::around() == Around::Seal {
         Ok(())
     } else {
-        Err(refuse(
-            "cannot seal: prctl(PR_SET_SECCOMP) succeeds and has no effect",
-        ))
+        Err("prctl(PR_SET_SECCOMP) succeeds and has no effect".to_owned())
     }
+}
+
+fn seal_or_refuse(args: &Args) -> Result<(), Failure> {
+    seal(io_uring(args)).map_err(|obstacle| {
+        refuse(format!(
+            "cannot seal: {obstacle}; --no-seal does without, and what passes the library by is not bound"
+        ))
+    })
 }
 
 /// What the environment tells the program.
@@ -278,32 +277,30 @@ struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// The environment of the program: ours, with these settings in it.
+    /// The environment of the program: ours, byte for byte, with these settings in it. VRFBIND_VRF is the first, for the
+    /// supervisor to find at once.
     fn environment(&self) -> Vec<CString> {
         const PRELOAD: &str = "LD_PRELOAD";
-        let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
-        let mut set = |name: &str, value: Option<OsString>| {
-            variables.retain(|(other, _)| other != name);
-            variables.extend(value.map(|value| (name.into(), value)));
-        };
-        set(
-            SEAL_VARIABLE,
-            Some(if self.seal { "1" } else { "0" }.into()),
-        );
-        set(supervisor::VARIABLE, self.supervisor.clone());
+        let seal = if self.seal { "1" } else { "0" };
+        let mut set = vec![(VRF_VARIABLE, Some(OsStr::from_bytes(self.vrf).into()))];
+        set.push((SEAL_VARIABLE, Some(seal.into())));
+        set.push((supervisor::VARIABLE, self.supervisor.clone()));
         if let Some(library) = self.library {
             let preload = library::preload(library, env::var_os(PRELOAD));
-            set(PRELOAD, Some(preload));
+            set.push((PRELOAD, Some(preload)));
         }
-        set(VRF_VARIABLE, Some(OsStr::from_bytes(self.vrf).into()));
-        variables.rotate_right(1);
-        variables
-            .into_iter()
-            .filter_map(|(name, value)| {
-                let entry = [name.into_vec(), value.into_vec()].join(&b'=');
-                CString::new(entry).ok()
-            })
-            .collect()
+        let is_set_here = |entry: &CString| {
+            let name = entry.to_bytes().split(|byte| *byte == b'=').next();
+            let has_value = entry.to_bytes().contains(&b'=');
+            has_value && set.iter().any(|(set, _)| name == Some(set.as_bytes()))
+        };
+        let mut others = sys::environment();
+        others.retain(|entry| !is_set_here(entry));
+        let entries = set.iter().filter_map(|(name, value)| {
+            let value = value.as_ref()?.as_bytes();
+            CString::new([name.as_bytes(), value].join(&b'=')).ok()
+        });
+        entries.chain(others).collect()
     }
 }
 

@@ -6,14 +6,17 @@
 
 use crate::command::status::{Entry, Unread, Verdict};
 use crate::failure::{Failure, refuse};
-use crate::output::{self, line, word};
+use crate::output::{self, line, text, word};
 use crate::process::apart::look_at_each;
 use crate::process::netns::Netns;
 use crate::process::sockets::{Reader, Vrf};
-use crate::process::{self, DEFAULT, Process};
+use crate::process::{self, Process};
+use rules::DEFAULT;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 /// Print the VRFs that a process is in, one a line
@@ -28,10 +31,11 @@ pub struct Identify {
 }
 
 pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
+    process::need_proc()?;
     let pid = args.pid.unwrap_or_else(std::os::unix::process::parent_id);
     let mut reader = Reader::default();
     let answers = look_at_each(&[pid], |pid| {
-        Vrfs::of(pid, &mut reader).map_err(|error| Unread::new(pid, &error))
+        Vrfs::of(pid, &mut reader, false).map_err(|error| Unread::new(pid, &error))
     })?;
     let vrfs = answers
         .into_iter()
@@ -44,11 +48,11 @@ pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
             "the VRF of process {pid} is not to be had: see vrfbind status {pid}"
         )));
     }
-    let mut text = String::new();
+    let mut lines = String::new();
     for name in vrfs.names {
-        line(&mut text, &word(&name));
+        line(&mut lines, &word(&name));
     }
-    output::print(&text)?;
+    output::print(&lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -57,34 +61,36 @@ pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
 pub struct Pids {
     /// The VRF
     #[arg(value_name = "VRF")]
-    vrf: String,
+    vrf: OsString,
 }
 
 pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
     let links = Netns::Ours
         .links()
         .map_err(|errno| refuse(format!("RTM_GETLINK: {}", errno.desc())))?;
-    if links.get(&args.vrf).is_none_or(|link| link.table.is_none()) {
+    let named = text(args.vrf.as_bytes());
+    let Some(vrf) = links.get(&named).filter(|link| link.table.is_some()) else {
         return Err(refuse(format!(
             "there is no VRF {} in this network namespace; see ip vrf show",
-            word(&args.vrf)
+            word(&named)
         )));
-    }
+    };
+    process::need_proc()?;
     let mut reader = Reader::default();
     let all = process::all().map_err(|error| refuse(format!("read /proc: {error}")))?;
-    let answers = look_at_each(&all, |pid| Vrfs::of(pid, &mut reader).ok())?;
-    let mut text = String::new();
+    let answers = look_at_each(&all, |pid| Vrfs::of(pid, &mut reader, true).ok())?;
+    let mut lines = String::new();
     for (pid, answer) in all.into_iter().zip(answers) {
         match answer {
-            Some(Some(vrfs)) if vrfs.names.contains(&args.vrf) => {
-                line(&mut text, &format!("{pid:>5}  {}", vrfs.process));
+            Some(Some(vrfs)) if vrfs.names.contains(&vrf.name) => {
+                line(&mut lines, &format!("{pid:>5}  {}", vrfs.process));
             }
             // Processes that end meanwhile, or are somebody else's, are in no list.
             Some(_) => {}
             None => output::say(&Unread::without_answer(pid).sentence()),
         }
     }
-    output::print(&text)?;
+    output::print(&lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,7 +104,8 @@ struct Vrfs {
 }
 
 impl Vrfs {
-    fn of(pid: u32, reader: &mut Reader) -> io::Result<Self> {
+    /// `only_here`: without those of other network namespaces, which may have the names of ours.
+    fn of(pid: u32, reader: &mut Reader, only_here: bool) -> io::Result<Self> {
         let process = Process::read(pid)?;
         let entry = Entry::new(&process, None, reader)?;
         let mut vrfs = Self {
@@ -106,7 +113,11 @@ impl Vrfs {
             names: BTreeSet::new(),
             is_unknown: false,
         };
-        for row in &entry.sockets {
+        for row in entry
+            .sockets
+            .iter()
+            .filter(|row| !only_here || !row.elsewhere)
+        {
             match (&row.vrf, row.verdict) {
                 (Some(vrf), _) => drop(vrfs.names.insert(vrf.clone())),
                 // It is in no VRF any more, and in no other.
@@ -116,6 +127,7 @@ impl Vrfs {
             }
         }
         if process.library.is_some()
+            && (!only_here || reader.is_here(&process.directory))
             && let Some(device) = entry.vrf
         {
             match reader.vrf_of(&process.directory, &device) {

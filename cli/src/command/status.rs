@@ -5,15 +5,18 @@
 //! documented in vrfbind(1).
 
 use crate::failure::{Failure, OURS, refuse};
-use crate::output::{self, escape, word};
+use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
-use crate::process::{self, DEFAULT, Process};
+use crate::process::{self, Process};
 use crate::sys::Around;
 use nix::errno::Errno;
+use rules::DEFAULT;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 /// Show the IP sockets of processes, and whether each is in its VRF
@@ -27,7 +30,7 @@ pub struct Args {
     pids: Vec<u32>,
     /// Judge by this VRF instead of each process's own; without PID, only processes that belong to it
     #[arg(long, value_name = "NAME")]
-    vrf: Option<String>,
+    vrf: Option<OsString>,
     /// All processes that have an IP socket
     #[arg(long, conflicts_with = "pids")]
     all: bool,
@@ -93,6 +96,8 @@ pub struct Row {
     peer: Option<Address>,
     device: Option<String>,
     pub vrf: Option<String>,
+    /// Whether they are in another network namespace than this command.
+    pub elsewhere: bool,
     pub verdict: Verdict,
 }
 
@@ -170,6 +175,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 fn look(args: &Args) -> Result<Report, Failure> {
+    process::need_proc()?;
     let named = !args.pids.is_empty();
     let pids = if named {
         args.pids.clone()
@@ -205,9 +211,10 @@ fn look_at(pid: u32, args: &Args, reader: &mut Reader) -> Result<Option<Entry>, 
     if !named && !args.all && args.vrf.is_none() && !process.is_ours() {
         return Ok(None);
     }
-    let entry = Entry::new(&process, args.vrf.as_deref(), reader)
+    let vrf = args.vrf.as_ref().map(|vrf| text(vrf.as_bytes()));
+    let entry = Entry::new(&process, vrf.as_deref(), reader)
         .map_err(|errno| Unread::new(pid, &errno.into()))?;
-    let is_of_vrf = args.vrf.as_deref().is_none_or(|vrf| entry.belongs_to(vrf));
+    let is_of_vrf = vrf.is_none() || entry.belongs_to(&process, reader);
     let is_asked_for = named || is_of_vrf && (!args.all || !entry.sockets.is_empty());
     Ok(is_asked_for.then_some(entry))
 }
@@ -260,14 +267,20 @@ impl Entry {
     ) -> Result<Self, Errno> {
         let found = reader.read(&process.directory)?;
         let wants = option.map(|vrf| (vrf, "option")).or(process.wants());
-        let wanted = wants.map(|(vrf, _)| vrf);
+        let wanted = wants.map(|(vrf, _)| reader.name_of(&process.directory, vrf));
         let sockets: Vec<_> = found
             .sockets
             .into_iter()
-            .map(|socket| Row::new(socket, wanted))
+            .map(|socket| Row::new(socket, wanted.as_deref()))
             .collect();
         let mut notes = process.notes.clone();
         notes.extend(found.notes);
+        if !reader.is_here(&process.directory) {
+            notes.push(
+                "it is in another network namespace, whose devices and VRFs are not those of this one"
+                    .to_owned(),
+            );
+        }
         let says = process
             .library
             .as_ref()
@@ -276,7 +289,7 @@ impl Entry {
             ok: sockets.iter().all(|row| row.verdict == Verdict::Ok),
             pid: process.directory.pid,
             name: process.name.clone(),
-            vrf: wanted.map(str::to_owned),
+            vrf: wanted,
             vrf_from: wants.map(|(_, from)| from.to_owned()),
             tier: says.map(|says| tier(says.socket)),
             seal: process.seal.map(seal),
@@ -294,15 +307,19 @@ impl Entry {
         })
     }
 
-    /// Whether the process wants the VRF, of itself, or has a socket in it.
-    fn belongs_to(&self, vrf: &str) -> bool {
-        let library = self.library.as_ref();
-        library.is_some_and(|library| library.device.as_deref() == Some(vrf))
-            || self.vrf_from.as_deref() != Some("option") && self.vrf.as_deref() == Some(vrf)
+    /// Whether the process wants the VRF that it is judged by, of itself, or has a socket in it. One of that name in
+    /// another network namespace is another one.
+    fn belongs_to(&self, process: &Process, reader: &mut Reader) -> bool {
+        let wants = process
+            .wants()
+            .filter(|_| reader.is_here(&process.directory));
+        let wants = wants.map(|(vrf, _)| reader.name_of(&process.directory, vrf));
+        wants.is_some() && wants == self.vrf
             || self
                 .sockets
                 .iter()
-                .any(|row| row.vrf.as_deref() == Some(vrf) || row.device.as_deref() == Some(vrf))
+                .filter(|row| !row.elsewhere)
+                .any(|row| row.vrf == self.vrf || row.device == self.vrf)
     }
 }
 
@@ -361,6 +378,7 @@ impl Row {
             peer: socket.peer,
             device,
             vrf,
+            elsewhere: socket.elsewhere,
             verdict,
         }
     }
@@ -542,6 +560,7 @@ mod tests {
             peer: long("fe80::1111:2222:3333:4444%abcdefghijklmno"),
             device: Some("abcdefghijklmno".to_owned()),
             vrf: Some("ABCDEFGHIJKLMNO".to_owned()),
+            elsewhere: false,
             verdict: Verdict::Unknown,
         }];
         let mut text = String::new();
@@ -575,6 +594,7 @@ mod tests {
                 peer: None,
                 device: Some(name.clone()),
                 vrf: Some(name.clone()),
+                elsewhere: false,
                 verdict: Verdict::Ok,
             }],
         };

@@ -238,4 +238,9 @@ mod tests {
         assert!(one == known(&same.unwrap()));
         assert!(one != known(&other));
     }
+
+    #[test]
+    fn mutated_maps() {
+        crate::fuzz::each_input(&[MAPS.as_bytes()], |maps| drop(Mapping::find(maps)));
+    }
 }

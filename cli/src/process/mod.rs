@@ -21,18 +21,21 @@ mod maps;
 pub mod netns;
 pub mod sockets;
 
+use crate::failure::{Failure, refuse};
 use crate::output::{text, word};
 use crate::proc_status::Status;
 use crate::sys::Around;
-use crate::{library, supervisor};
+use crate::{auxv, library, supervisor};
 pub use directory::{Directory, MOST};
 use maps::{Mapping, Refusal};
+use rules::DEFAULT;
 use rules::Info;
 use std::fs::{self, File};
 use std::io;
 use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
 /// A process.
 pub struct Process {
@@ -88,13 +91,16 @@ impl Process {
                 rules::VRF_VARIABLE
             ));
         }
+        if library.is_none() && auxv::is_of_32_bits(&directory.read("auxv")?) {
+            notes.push("it is a 32-bit program, which only a 32-bit library can be in".to_owned());
+        }
         let says = library.as_ref().and_then(|library| library.says.as_ref());
         let seal = match (says.map(|says| says.seal), has_filter) {
             (Some(rules::info::SEAL_MADE | rules::info::SEAL_FOUND), _) => Some(Around::Seal),
             (Some(rules::info::SEAL_SUPERVISED), _) => Some(Around::Supervisor),
             // Without any filter there is no seal.
             (_, Some(false)) => Some(Around::Nothing),
-            _ => match supervisor(&environ) {
+            _ => match supervisor(&directory, &environ) {
                 Ok(around) => Some(around),
                 Err(note) => {
                     notes.push(note);
@@ -139,18 +145,24 @@ impl Process {
 
 /// What is around a process with a filter and without a library that could say: a supervisor, if the one that its
 /// environment names is one. Otherwise, why that is not known.
-fn supervisor(environ: &[u8]) -> Result<Around, String> {
+fn supervisor(process: &Directory, environ: &[u8]) -> Result<Around, String> {
     let Some(named) = variable(environ, supervisor::VARIABLE) else {
         return Err(
             "a seccomp filter is around it; whether it is the seal only the library could say"
                 .to_owned(),
         );
     };
+    let shown = word(&named);
+    let namespace = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
+    if namespace(&process.path("ns/pid")) != namespace(Path::new("/proc/self/ns/pid")) {
+        return Err(format!(
+            "it is in another PID namespace, and whether process {shown} there is its supervisor cannot be seen"
+        ));
+    }
     let listens = named
         .parse()
         .map_err(|_| io::Error::from(io::ErrorKind::NotFound))
         .and_then(supervisor::is_listening);
-    let shown = word(&named);
     match listens {
         Ok(true) => Ok(Around::Supervisor),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(format!(
@@ -162,8 +174,18 @@ fn supervisor(environ: &[u8]) -> Result<Around, String> {
     }
 }
 
-/// [`rules::DEFAULT`] as text.
-pub const DEFAULT: &str = "default";
+/// Fails unless /proc shows the processes that we are one of: without it there would seem to be none, or others.
+pub fn need_proc() -> Result<(), Failure> {
+    match fs::read_link("/proc/self") {
+        Ok(ours) if ours.as_os_str() == &*std::process::id().to_string() => Ok(()),
+        Ok(_) => Err(refuse(
+            "other processes cannot be seen: /proc is of another PID namespace; mount -t proc proc /proc",
+        )),
+        Err(error) => Err(refuse(format!(
+            "other processes cannot be seen: /proc/self: {error}; mount -t proc proc /proc"
+        ))),
+    }
+}
 
 /// All processes but this one.
 pub fn all() -> io::Result<Vec<u32>> {
@@ -197,7 +219,7 @@ impl Library {
                 return library;
             }
         };
-        let info = library::info(&file).and_then(|(address, bytes)| {
+        let info = library::info_of_any(&file).and_then(|(address, bytes)| {
             let initial: [u8; size_of::<Info>()] =
                 bytes.get(..size_of::<Info>())?.try_into().ok()?;
             Some((address, initial))
@@ -289,5 +311,11 @@ mod tests {
             (rules::info::PATCHED, rules::info::STATE_DEVICE)
         );
         assert_eq!(says.device.as_deref(), Some("blue"));
+    }
+
+    #[test]
+    fn mutated_environments() {
+        let valid = b"A=1\0VRFBIND_VRF=blue\0VRFBIND_SUPERVISOR=7\0";
+        crate::fuzz::each_input(&[valid], |environ| drop(variable(environ, "VRFBIND_VRF")));
     }
 }

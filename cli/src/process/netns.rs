@@ -4,15 +4,18 @@
 //! one it was mounted in. So both are asked for over a netlink socket that was made in the namespace: a
 //! socket stays where it was made, wherever its thread goes. Entering another namespace (setns(2)) takes
 //! CAP_SYS_ADMIN there, and is done by a thread that makes the socket and ends.
+//!
+//! A name of a device may be any bytes but white space, '/' and ':'. The crate for these messages wants UTF-8, and of a
+//! namespace with one other name it reads no device at all; so names are read here, as [`text`].
 
+use crate::output::text;
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload, NetlinkSerializable,
+    DecodeError, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVrf, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use nix::errno::Errno;
@@ -39,12 +42,40 @@ impl Netns {
         let netlink = self.netlink(SockProtocol::NetlinkRoute)?;
         let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let mut links = Links::default();
-        dump(&netlink, request, |message| {
-            if let RouteNetlinkMessage::NewLink(message) = message {
-                links.0.insert(message.header.index, Link::new(message));
-            }
+        dump(&netlink, request, |NewLink(index, link)| {
+            links.0.insert(index, link);
         })?;
         Ok(links)
+    }
+
+    /// Whether the rule of the table "local" (ip-rule(8)) comes before that of the VRFs, as it does until somebody moves it.
+    /// Then a loopback address leads to lo, also from a socket in a VRF that has this address.
+    pub fn is_local_first(&self, family: AddressFamily) -> Result<bool, Errno> {
+        const RT_TABLE_LOCAL: u32 = 255;
+        let netlink = self.netlink(SockProtocol::NetlinkRoute)?;
+        let mut request = RuleMessage::default();
+        request.header.family = (family as i32 as u8).into();
+        let (mut local, mut vrfs) = (u32::MAX, u32::MAX);
+        dump(&netlink, RouteNetlinkMessage::GetRule(request), |message| {
+            let RouteNetlinkMessage::NewRule(rule) = message else {
+                return;
+            };
+            let (mut priority, mut table, mut is_of_vrfs) = (0, rule.header.table.into(), false);
+            for attribute in rule.attributes {
+                match attribute {
+                    RuleAttribute::Priority(number) => priority = number,
+                    RuleAttribute::Table(number) => table = number,
+                    RuleAttribute::L3MDev(is) => is_of_vrfs = is,
+                    _ => {}
+                }
+            }
+            if is_of_vrfs {
+                vrfs = vrfs.min(priority);
+            } else if table == RT_TABLE_LOCAL {
+                local = local.min(priority);
+            }
+        })?;
+        Ok(local < vrfs)
     }
 
     /// The IP sockets that have a port or a protocol, which is all that sock_diag(7) shows: not one that
@@ -127,8 +158,12 @@ pub struct Shown {
 pub struct Links(BTreeMap<u32, Link>);
 
 /// A device.
+#[derive(Default)]
 pub struct Link {
     pub name: String,
+    /// Its alternative names (ip-link(8), property), since Linux 5.5. The kernel takes them for names where they are not
+    /// too long for one.
+    pub other_names: Vec<String>,
     /// The number of the device it is enslaved to.
     pub master: Option<u32>,
     /// The routing table, if it is a VRF.
@@ -136,47 +171,81 @@ pub struct Link {
     pub is_up: bool,
 }
 
-impl Link {
-    fn new(message: LinkMessage) -> Self {
-        let mut link = Self {
-            name: String::new(),
-            master: None,
-            table: None,
-            is_up: message.header.flags.contains(LinkFlags::Up),
+/// RTM_NEWLINK: a device and its number.
+struct NewLink(u32, Link);
+
+impl NetlinkDeserializable for NewLink {
+    type Error = DecodeError;
+
+    fn deserialize(_: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
+        let header = LinkHeader::parse(payload)?;
+        let mut link = Link {
+            is_up: header.flags.contains(LinkFlags::Up),
+            ..Link::default()
         };
-        for attribute in message.attributes {
-            match attribute {
-                LinkAttribute::IfName(name) => link.name = name,
-                LinkAttribute::Controller(0) => {}
-                LinkAttribute::Controller(master) => link.master = Some(master),
-                LinkAttribute::LinkInfo(info) => link.table = vrf_table(&info),
+        for (kind, value) in attributes(payload.get(LINK_HEADER..).unwrap_or_default()) {
+            match kind {
+                libc::IFLA_IFNAME => link.name = name(value),
+                libc::IFLA_MASTER => link.master = number(value).filter(|master| *master != 0),
+                libc::IFLA_LINKINFO => link.table = vrf_table(value),
+                libc::IFLA_PROP_LIST => {
+                    let names =
+                        attributes(value).filter(|(kind, _)| *kind == libc::IFLA_ALT_IFNAME);
+                    link.other_names.extend(names.map(|(_, value)| name(value)));
+                }
                 _ => {}
             }
         }
-        link
+        Ok(Self(header.index, link))
     }
 }
 
-fn vrf_table(info: &[LinkInfo]) -> Option<u32> {
-    info.contains(&LinkInfo::Kind(InfoKind::Vrf)).then(|| {
-        let data = info.iter().find_map(|info| match info {
-            LinkInfo::Data(InfoData::Vrf(data)) => Some(data),
-            _ => None,
-        });
-        data.into_iter()
-            .flatten()
-            .find_map(|data| match data {
-                InfoVrf::TableId(table) => Some(*table),
-                _ => None,
-            })
-            .unwrap_or(0)
+/// Size of struct ifinfomsg, rtnetlink(7).
+const LINK_HEADER: usize = 16;
+
+/// Size of struct nlattr, netlink(7).
+const ATTRIBUTE_HEADER: usize = 4;
+
+/// The attributes in these bytes, up to one that is broken.
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let attributes = NlasIterator::new(bytes).map_while(Result::ok);
+    attributes.filter_map(|attribute| {
+        let (kind, length) = (attribute.kind(), attribute.length());
+        let value = attribute
+            .into_inner()
+            .get(ATTRIBUTE_HEADER..length.into())?;
+        Some((kind, value))
     })
 }
 
+fn name(value: &[u8]) -> String {
+    text(value.split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    value.first_chunk().copied().map(u32::from_ne_bytes)
+}
+
+/// The routing table in IFLA_LINKINFO, if it is of a VRF.
+fn vrf_table(info: &[u8]) -> Option<u32> {
+    const IFLA_VRF_TABLE: u16 = 1;
+    let find = |bytes, wanted| attributes(bytes).find(|(kind, _)| *kind == wanted);
+    let (_, kind) = find(info, libc::IFLA_INFO_KIND)?;
+    (name(kind) == "vrf").then(|| {
+        let (_, data) = find(info, libc::IFLA_INFO_DATA)?;
+        number(find(data, IFLA_VRF_TABLE)?.1)
+    })?
+}
+
 impl Links {
-    /// The device of this name.
+    /// The device of this name, which may be an alternative one.
     pub fn get(&self, name: &str) -> Option<&Link> {
-        self.0.values().find(|link| link.name == name)
+        let has_other = |link: &&Link| link.other_names.iter().any(|other| other == name);
+        let mut links = self.0.values();
+        links
+            .clone()
+            .find(|link| link.name == name)
+            .or_else(|| links.find(has_other))
     }
 
     /// The name of the device of this number.
@@ -210,10 +279,11 @@ impl Links {
 }
 
 /// Sends the request, and hands each message of the answer to `take`.
-pub fn dump<T>(netlink: &OwnedFd, request: T, mut take: impl FnMut(T)) -> Result<(), Errno>
-where
-    T: NetlinkSerializable + NetlinkDeserializable,
-{
+fn dump<A: NetlinkDeserializable>(
+    netlink: &OwnedFd,
+    request: impl NetlinkSerializable,
+    mut take: impl FnMut(A),
+) -> Result<(), Errno> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
@@ -226,20 +296,32 @@ where
     let mut bytes = vec![0; 65536];
     loop {
         let length = recv(netlink.as_raw_fd(), &mut bytes, MsgFlags::empty())?;
-        let mut rest = bytes.get(..length).unwrap_or_default();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<T>::deserialize(rest).map_err(|_| Errno::EBADMSG)?;
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(error) => return Err(Errno::from_raw(-error.raw_code())),
-                NetlinkPayload::InnerMessage(message) => take(message),
-                _ => {}
-            }
-            // Messages are aligned to 4 bytes (NLMSG_ALIGN).
-            let next = (message.header.length as usize).next_multiple_of(4);
-            rest = rest.get(next..).unwrap_or_default();
+        if each_message(bytes.get(..length).unwrap_or_default(), &mut take)? {
+            return Ok(());
         }
     }
+}
+
+/// Hands each message in these bytes to `take`. True: that was the last part of the answer.
+fn each_message<A: NetlinkDeserializable>(
+    mut rest: &[u8],
+    take: &mut impl FnMut(A),
+) -> Result<bool, Errno> {
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<A>::deserialize(rest).map_err(|_| Errno::EBADMSG)?;
+        match message.payload {
+            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Error(error) => {
+                return Err(Errno::from_raw(error.raw_code().wrapping_neg()));
+            }
+            NetlinkPayload::InnerMessage(message) => take(message),
+            _ => {}
+        }
+        // Messages are aligned to 4 bytes (NLMSG_ALIGN).
+        let next = (message.header.length as usize).next_multiple_of(4);
+        rest = rest.get(next..).unwrap_or_default();
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -249,6 +331,7 @@ mod tests {
     fn links() -> Links {
         let link = |name: &str, master, table| Link {
             name: name.to_owned(),
+            other_names: vec![format!("{name}-too")],
             master,
             table,
             is_up: true,
@@ -267,6 +350,8 @@ mod tests {
         let links = links();
         assert_eq!(links.vrf_of("blue"), Some("blue"));
         assert_eq!(links.vrf_of("br-blue"), Some("blue"));
+        assert_eq!(links.vrf_of("blue-too"), Some("blue"));
+        assert_eq!(links.vrf_of("br-blue-too"), Some("blue"));
         for outside in ["lo", "port", "lost", "not there"] {
             assert_eq!(links.vrf_of(outside), None, "{outside}");
         }
@@ -289,5 +374,79 @@ mod tests {
         let found: Vec<_> = shown.iter().filter(|one| one.local == local).collect();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].protocol, found[0].device), ("tcp", 0));
+    }
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = 4 + value.len() as u16;
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+        bytes.extend([kind.to_ne_bytes(), [0; 2]].concat());
+        bytes.extend([0; 8]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    /// RTM_NEWLINK of a VRF that is up.
+    fn new_link(index: u32, name: &[u8], other: &[u8]) -> Vec<u8> {
+        const UP: u32 = 1;
+        let mut payload = vec![0; 4];
+        payload.extend([index, UP, 0].map(u32::to_ne_bytes).concat());
+        payload.extend(attribute(libc::IFLA_IFNAME, &[name, &[0]].concat()));
+        payload.extend(attribute(libc::IFLA_MASTER, &0_u32.to_ne_bytes()));
+        let other = attribute(libc::IFLA_ALT_IFNAME, &[other, &[0]].concat());
+        payload.extend(attribute(libc::IFLA_PROP_LIST | NESTED, &other));
+        let table = attribute(1, &101_u32.to_ne_bytes());
+        let mut info = attribute(libc::IFLA_INFO_KIND, b"vrf\0");
+        info.extend(attribute(libc::IFLA_INFO_DATA, &table));
+        payload.extend(attribute(libc::IFLA_LINKINFO, &info));
+        message(libc::RTM_NEWLINK, &payload)
+    }
+    const NESTED: u16 = 0x8000;
+
+    /// The answer of sock_diag(7) about one socket.
+    fn socket_shown() -> Vec<u8> {
+        const SOCK_DIAG_BY_FAMILY: u16 = 20;
+        let mut payload = vec![0; 72];
+        payload[0] = libc::AF_INET as u8;
+        message(SOCK_DIAG_BY_FAMILY, &payload)
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_hides_no_other_device() {
+        let answer = [
+            new_link(7, b"v\xff", b"w\xff"),
+            new_link(8, b"blue", b"azul"),
+        ]
+        .concat();
+        let mut links = Links::default();
+        let last = each_message(&answer, &mut |NewLink(index, link)| {
+            links.0.insert(index, link);
+        });
+        assert_eq!(last, Ok(false));
+        assert_eq!(links.name(7), Some("v\\xff"));
+        assert_eq!(links.vrf_of("w\\xff"), Some("v\\xff"));
+        assert_eq!(links.vrf_of("azul"), Some("blue"));
+        let blue = links.get("blue").unwrap();
+        assert_eq!(
+            (blue.table, blue.master, blue.is_up),
+            (Some(101), None, true)
+        );
+    }
+
+    #[test]
+    fn mutated_answers() {
+        let links = [new_link(7, b"v\xff", b"w"), new_link(8, b"blue", b"azul")].concat();
+        let end = message(libc::NLMSG_DONE as u16, &[0; 4]);
+        let valid = [links, [socket_shown(), end].concat()];
+        crate::fuzz::each_input(&valid.each_ref().map(Vec::as_slice), |bytes| {
+            let _ = each_message(bytes, &mut |NewLink(..)| {});
+            let _ = each_message(bytes, &mut |_: SockDiagMessage| {});
+        });
     }
 }

@@ -38,6 +38,8 @@ pub struct Socket {
     pub local: Option<Address>,
     pub peer: Option<Address>,
     pub device: Device,
+    /// Whether it is in another network namespace than we.
+    pub elsewhere: bool,
 }
 
 /// What a socket is bound to.
@@ -112,6 +114,21 @@ impl Reader {
         }
     }
 
+    /// A device's own name, where `name` is an alternative one in the process's network namespace.
+    pub fn name_of(&mut self, process: &Directory, name: &str) -> String {
+        let links = self.links_of_process(process);
+        let link = match links.as_deref() {
+            Ok(Ok(links)) => links.get(name),
+            _ => None,
+        };
+        link.map_or(name, |link| &link.name).to_owned()
+    }
+
+    /// Whether the process is in our network namespace.
+    pub fn is_here(&self, process: &Directory) -> bool {
+        matches!(netns_of_process(process), Ok((HERE, _)))
+    }
+
     /// By duplicates.
     fn duplicated(
         &mut self,
@@ -140,7 +157,7 @@ impl Reader {
         if domain != libc::AF_INET && domain != libc::AF_INET6 {
             return Ok(None);
         }
-        let links = self.links_of(&duplicate);
+        let (links, elsewhere) = self.links_of(&duplicate);
         let device = match getsockopt(&duplicate, sockopt::BindToDevice) {
             Ok(name) if name.is_empty() => Device::None,
             Ok(name) => {
@@ -166,24 +183,23 @@ impl Reader {
             local: address(socket.local_addr()),
             peer: address(socket.peer_addr()),
             device,
+            elsewhere,
         }))
     }
 
-    /// The devices of the socket's network namespace.
-    fn links_of(&mut self, socket: &OwnedFd) -> Rc<Result<Links, Errno>> {
+    /// The devices of the socket's network namespace, and whether that is another one than ours.
+    fn links_of(&mut self, socket: &OwnedFd) -> (Rc<Result<Links, Errno>>, bool) {
         let ours = *self.ours.get_or_insert_with(our_cookie);
         let cookie = foreign::netns_cookie(socket).ok();
         if cookie.is_some() && cookie == ours {
-            return self.links_at(0, || Ok(Netns::Ours));
+            return (self.links_at(HERE, || Ok(Netns::Ours)), false);
         }
         // Before Linux 5.14 there is no cookie, and the namespace has to be opened to know it.
         let netns = foreign::netns_of(socket);
-        let key = match (&netns, cookie) {
-            (Ok(netns), _) => inode_of(netns),
-            // Refused: all namespaces that are not ours are unknown in the same way.
-            (Err(_), _) => u64::MAX,
-        };
-        self.links_at(key, || netns.map(Netns::Other))
+        // Refused: all namespaces that are not ours are unknown in the same way.
+        let key = netns.as_ref().map_or(u64::MAX, inode_of);
+        let is_elsewhere = cookie.is_some() || Some(key) != inode(Path::new(OUR_NETNS)).ok();
+        (self.links_at(key, || netns.map(Netns::Other)), is_elsewhere)
     }
 
     fn links_of_process(&mut self, process: &Directory) -> Result<Rc<Result<Links, Errno>>, Errno> {
@@ -226,8 +242,8 @@ impl Reader {
                 .ok()
                 .and_then(|all| all.iter().find(|one| one.inode == inode));
             match found {
-                Some(one) => sockets.push(of_shown(fd, one, &links)),
-                None => sockets.extend(by_name(process, fd)),
+                Some(one) => sockets.push(of_shown(fd, one, &links, key != HERE)),
+                None => sockets.extend(by_name(process, fd, key != HERE)),
             }
         }
         if sockets
@@ -304,7 +320,7 @@ fn sockets_in(process: &Directory) -> Result<Vec<(RawFd, u32)>, Errno> {
     Ok(sockets)
 }
 
-fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>) -> Socket {
+fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>, elsewhere: bool) -> Socket {
     let is_raw = one.protocol == "raw";
     let device = match (one.device, links) {
         (0, _) => Device::None,
@@ -327,11 +343,12 @@ fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>) -> Socket {
         local: Some(Address::new(one.local, !is_raw, links)),
         peer: is_connected.then(|| Address::new(one.peer, !is_raw, links)),
         device,
+        elsewhere,
     }
 }
 
 /// An IP socket of which only its protocol is to be had. Anything else is none.
-fn by_name(process: &Directory, fd: RawFd) -> Option<Socket> {
+fn by_name(process: &Directory, fd: RawFd, elsewhere: bool) -> Option<Socket> {
     let path = process.path(&format!("fd/{fd}"));
     let name = foreign::attribute(&path, c"system.sockprotoname").ok()?;
     let name = String::from_utf8(name).ok()?;
@@ -348,6 +365,7 @@ fn by_name(process: &Directory, fd: RawFd) -> Option<Socket> {
         local: None,
         peer: None,
         device: Device::Unknown,
+        elsewhere,
     })
 }
 
@@ -378,22 +396,29 @@ fn vrf_of(links: &Result<Links, Errno>, device: &str) -> Vrf {
     }
 }
 
-/// A process's network namespace, and what stands for it: 0 for ours, else its inode.
+/// What stands for our network namespace. Others are known by their inodes.
+const HERE: u64 = 0;
+const OUR_NETNS: &str = "/proc/self/ns/net";
+
+/// A process's network namespace, and what stands for it.
 fn netns_of_process(process: &Directory) -> Result<(u64, Result<Netns, Errno>), Errno> {
     let path = process.path("ns/net");
-    let inode = |path: &Path| match fs::metadata(path) {
-        Ok(file) => Ok(file.ino()),
-        Err(error) => Err(errno_of(&error)),
-    };
     let theirs = inode(&path)?;
-    if theirs == inode(Path::new("/proc/self/ns/net"))? {
-        return Ok((0, Ok(Netns::Ours)));
+    if theirs == inode(Path::new(OUR_NETNS))? {
+        return Ok((HERE, Ok(Netns::Ours)));
     }
     let netns = match File::open(&path) {
         Ok(file) => Ok(Netns::Other(file.into())),
         Err(error) => Err(errno_of(&error)),
     };
     Ok((theirs, netns))
+}
+
+fn inode(path: &Path) -> Result<u64, Errno> {
+    match fs::metadata(path) {
+        Ok(file) => Ok(file.ino()),
+        Err(error) => Err(errno_of(&error)),
+    }
 }
 
 fn inode_of(netns: &OwnedFd) -> u64 {

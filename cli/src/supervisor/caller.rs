@@ -4,6 +4,7 @@
 //! namespace; its process may have executed another program, which the kernel shows by no number; and its number may be
 //! another thread's.
 
+use crate::auxv;
 use crate::proc_status::Status;
 use crate::sys::{self, Call};
 use nix::errno::Errno;
@@ -12,6 +13,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{getegid, geteuid};
 use rules::VRF_VARIABLE;
 use rules::request::Vrf;
+use rules::socket::plain_type;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -60,13 +62,8 @@ pub(super) const PLAIN: [i32; 4] = [
 ];
 
 impl Call {
-    /// The type without its flags.
-    pub(super) fn plain_kind(&self) -> i32 {
-        self.kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
-    }
-
     pub(super) fn is_ping(&self) -> bool {
-        self.plain_kind() == libc::SOCK_DGRAM
+        plain_type(self.kind) == libc::SOCK_DGRAM
             && matches!(self.protocol, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6)
     }
 }
@@ -169,7 +166,7 @@ impl Caller<'_> {
 
     /// Whether its program has more privileges than who has executed it (AT_SECURE in getauxval(3)).
     pub(super) fn is_secure(&self) -> Result<bool, Errno> {
-        self.read("auxv").map(|auxv| is_secure(&auxv))
+        self.read("auxv").map(|auxv| auxv::is_secure(&auxv))
     }
 
     pub(super) fn status(&self) -> Result<Status, Errno> {
@@ -243,23 +240,6 @@ fn value(environ: &[u8]) -> Option<&[u8]> {
         })
 }
 
-/// AT_SECURE in an auxiliary vector. One without it is not trusted.
-fn is_secure(auxv: &[u8]) -> bool {
-    let words = |size| {
-        auxv.chunks_exact(size).map(|word| {
-            let bytes = word.iter().rev();
-            bytes.fold(0, |number, &byte| number << 8 | u64::from(byte))
-        })
-    };
-    // Pairs of a small number and a value; that of 32 bits has a value where the other has the number's upper half.
-    let is_wide = words(8).next().is_some_and(|word| word <= u32::MAX.into());
-    let words: Vec<u64> = words(if is_wide { 8 } else { 4 }).collect();
-    let value = words
-        .chunks_exact(2)
-        .find(|pair| pair.first() == Some(&libc::AT_SECURE));
-    value.and_then(<[u64]>::last) != Some(&0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,24 +299,10 @@ mod tests {
     }
 
     #[test]
-    fn a_vector_says_whether_a_program_gains_privileges() {
-        let wide = |pairs: &[u64]| {
-            pairs
-                .iter()
-                .flat_map(|word| word.to_le_bytes())
-                .collect::<Vec<_>>()
-        };
-        let narrow = |pairs: &[u32]| {
-            pairs
-                .iter()
-                .flat_map(|word| word.to_le_bytes())
-                .collect::<Vec<_>>()
-        };
-        assert!(is_secure(&wide(&[6, 4096, 23, 1, 0, 0])));
-        assert!(!is_secure(&wide(&[6, 4096, 23, 0, 0, 0])));
-        assert!(is_secure(&narrow(&[6, 4096, 23, 1, 0, 0])));
-        assert!(!is_secure(&narrow(&[6, 4096, 23, 0, 9, 1, 0, 0])));
-        assert!(!is_secure(&narrow(&[6, 4096, 9, 1, 23, 0, 0, 0])));
-        assert!(is_secure(b""));
+    fn mutated_environments() {
+        let valid: [&[u8]; 2] = [b"A=1\0VRFBIND_VRF=blue\0B=\0", b"er process\0\0A=1\0"];
+        crate::fuzz::each_input(&valid, |environ| {
+            let _ = value(environ).map_or_else(|| Named::without(environ), Named::read);
+        });
     }
 }

@@ -63,6 +63,7 @@ mod caller;
 mod serve;
 mod start;
 
+pub use serve::Obstacle;
 pub use start::{serves, start};
 
 use std::path::PathBuf;

@@ -5,9 +5,10 @@ use crate::sys::{self, Call};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use rules::DeviceName;
 use rules::request::Vrf;
+use rules::socket::{self as rule, Decision};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -155,14 +156,16 @@ impl Supervisor {
 
     /// In the network namespace that this thread is in.
     fn create_here(&self, call: &Call, caller: &Caller, vrf: Vrf) -> Result<OwnedFd, Errno> {
-        if !PLAIN.contains(&call.plain_kind()) && !caller.has_net_raw()? {
+        if !PLAIN.contains(&rule::plain_type(call.kind)) && !caller.has_net_raw()? {
             return Err(Errno::EPERM);
         }
         let socket = as_owner(caller.owner()?, self.owner, || {
             sys::socket(call.domain, call.kind | libc::SOCK_CLOEXEC, call.protocol)
         })?;
-        if let Vrf::Device(device) = vrf {
-            bind(&socket, &device)?;
+        match rule::at_creation(vrf.into(), call.domain, call.kind) {
+            Decision::Pass => {}
+            Decision::Bind(device) => bind(&socket, &device)?,
+            Decision::Fail(errno) => return Err(Errno::from_raw(errno)),
         }
         Ok(socket)
     }
@@ -199,12 +202,10 @@ fn has_ended(listener: &OwnedFd, timeout: PollTimeout) -> bool {
         .is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
-/// SO_BINDTODEVICE. EPERM: somebody has bound the socket already, by a BPF program on our cgroup (`ip vrf exec`
-/// around us); if to this device, all is well.
+/// SO_BINDTODEVICE, where somebody may have bound the socket already: a BPF program on our cgroup (`ip vrf exec` around us).
 fn bind(socket: &OwnedFd, device: &DeviceName) -> Result<(), Errno> {
     let name = OsStr::from_bytes(device.as_bytes()).to_owned();
-    match setsockopt(socket, sockopt::BindToDevice, &name) {
-        Err(Errno::EPERM) if getsockopt(socket, sockopt::BindToDevice)? == name => Ok(()),
-        result => result,
-    }
+    let result = setsockopt(socket, sockopt::BindToDevice, &name);
+    let result = result.map_err(|errno| errno as i32);
+    rule::is_bound(result, || sys::is_on(socket, device)).map_err(Errno::from_raw)
 }

@@ -19,7 +19,6 @@ use rules::filter::{IoUring, UnmarkedSocket};
 use rules::request::Vrf;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::process;
 
 /// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF.
@@ -242,13 +241,13 @@ pub fn serves(vrf: Vrf) -> Result<(), Failure> {
             ),
         })
     })?;
-    let device = getsockopt(&socket, sockopt::BindToDevice)
-        .map_err(|errno| refuse(format!("getsockopt(SO_BINDTODEVICE): {}", errno.desc())))?;
-    let asked = match &vrf {
-        Vrf::Default => b"",
-        Vrf::Device(device) => device.as_bytes(),
+    let is_there = match &vrf {
+        Vrf::Default => getsockopt(&socket, sockopt::BindToDevice)
+            .map_err(|errno| refuse(format!("getsockopt(SO_BINDTODEVICE): {}", errno.desc())))?
+            .is_empty(),
+        Vrf::Device(device) => sys::is_on(&socket, device),
     };
-    if device.as_bytes() == asked {
+    if is_there {
         return Ok(());
     }
     Err(refuse(format!(

@@ -2,9 +2,9 @@
 
 use super::Findings;
 use crate::process::netns::Links;
-use crate::sys::{self, Around};
-use std::fs;
+use crate::{file, sys};
 use std::path::Path;
+
 const CAP_NET_RAW: u32 = 13;
 
 pub(super) struct Kernel {
@@ -57,7 +57,7 @@ pub(super) fn vrf_support(findings: &mut Findings, links: Option<&Links>) {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_owned());
     let module = |list: &str| {
         let folder = Path::new("/lib/modules").join(release.as_deref().unwrap_or_default());
-        fs::read_to_string(folder.join(list)).is_ok_and(|text| text.contains("/vrf.ko"))
+        file::read(&folder.join(list)).is_ok_and(|text| text.contains("/vrf.ko"))
     };
     if !vrfs.is_empty() {
         findings.ok("VRFs", vrfs.join(", "));
@@ -84,13 +84,14 @@ pub(super) fn sysctls(findings: &mut Findings) {
     for protocol in ["tcp", "udp", "raw"] {
         let name = format!("net.ipv4.{protocol}_l3mdev_accept");
         let path = format!("/proc/sys/net/ipv4/{protocol}_l3mdev_accept");
-        let Ok(value) = fs::read_to_string(path) else {
+        let Ok(value) = file::read(Path::new(&path)) else {
             findings.warn(
                 "sysctl",
-                format!(
-                    "{name} is not there: the kernel has no CONFIG_NET_L3_MASTER_DEV, or \
-                     /proc/sys is hidden"
-                ),
+                if Path::new("/proc/sys/net/ipv4").exists() {
+                    format!("{name} is not there: the kernel has no CONFIG_NET_L3_MASTER_DEV")
+                } else {
+                    format!("{name} is not known, without /proc/sys")
+                },
             );
             continue;
         };
@@ -118,56 +119,4 @@ pub(super) fn sysctls(findings: &mut Findings) {
             ),
         }
     }
-}
-
-/// Whether what needs a supervisor would have one.
-pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> bool {
-    match sys::around() {
-        Around::Nothing => {}
-        Around::Seal => {
-            findings.ok(
-                "seccomp",
-                "this tree is sealed already: programs go on under the same seal, and static ones get \
-                 no IP socket",
-            );
-            return false;
-        }
-        Around::Supervisor => {
-            findings.ok(
-                "seccomp",
-                "this tree is supervised already: programs go on under the same supervisor",
-            );
-            return true;
-        }
-    }
-    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-    let has = |action: &str| actions.split_whitespace().any(|other| other == action);
-    if !has("errno") {
-        findings.fail(
-            "seccomp",
-            "no filters (CONFIG_SECCOMP_FILTER, /proc/sys/kernel/seccomp): nothing can be sealed; \
-             vrfbind exec --no-seal does without",
-        );
-        return false;
-    }
-    findings.ok("seccomp", "filters are there: programs can be sealed");
-    // SECCOMP_ADDFD_FLAG_SEND.
-    let can_supervise = has("user_notif") && kernel.version >= (5, 14);
-    match (can_supervise, kernel.version >= (5, 19)) {
-        (false, _) => findings.warn(
-            "seccomp",
-            "static and Go programs cannot be supervised: that takes user notifications and Linux \
-             5.14; vrfbind exec only seals",
-        ),
-        (true, false) => findings.warn(
-            "seccomp",
-            "static programs can be supervised; before Linux 5.19 signals interrupt their \
-             socket()s, as Go's do all the time",
-        ),
-        (true, true) => findings.ok(
-            "seccomp",
-            "user notifications are there: static and Go programs can be supervised",
-        ),
-    }
-    can_supervise
 }

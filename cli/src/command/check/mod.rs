@@ -11,16 +11,20 @@
 mod kernel;
 mod program;
 mod running;
+mod seccomp;
 mod surroundings;
 mod trial;
 mod vrf;
 
 use crate::failure::{Failure, refuse};
 use crate::library;
+use crate::output::{self, text};
 use crate::process::netns::Netns;
-use kernel::{Kernel, kernel_rule, seccomp, sysctls, vrf_support};
+use crate::sys;
+use kernel::{Kernel, kernel_rule, sysctls, vrf_support};
 use program::{the_program, the_program_under_preload};
 use rules::DeviceName;
+use seccomp::seccomp;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -88,11 +92,13 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(name) => Some(DeviceName::new(name.as_bytes()).map_err(|why| {
             refuse(format!(
                 "\"{}\" is not a device name: {}",
-                name.display(),
+                text(name.as_bytes()),
                 why.reason()
             ))
         })?),
     };
+    // Its own name is what a socket says that it is on. Where that cannot be asked, the name is looked at as it is.
+    let device = device.map(|device| sys::real_name(&device).unwrap_or(device));
     let mut findings = Findings::default();
     if let (true, Some(device)) = (args.loaded, &device) {
         the_device(&mut findings, device, args.any_device);
@@ -103,17 +109,18 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     } else {
         everything(&mut findings, &args, device.as_ref());
     }
-    let mut has_failed = false;
+    let has_failed = findings.0.iter().any(|(level, ..)| *level == Level::Fail);
+    let mut text = String::new();
     for (level, subject, found) in &findings.0 {
-        has_failed |= *level == Level::Fail;
         match level {
-            Level::Fail if args.quiet => eprintln!("vrfbind: {subject}: {found}"),
+            Level::Fail if args.quiet => output::say(&format!("{subject}: {found}")),
             _ if args.quiet => {}
-            Level::Ok => println!("ok    {subject}: {found}"),
-            Level::Warn => println!("warn  {subject}: {found}"),
-            Level::Fail => println!("fail  {subject}: {found}"),
+            Level::Ok => output::line(&mut text, &format!("ok    {subject}: {found}")),
+            Level::Warn => output::line(&mut text, &format!("warn  {subject}: {found}")),
+            Level::Fail => output::line(&mut text, &format!("fail  {subject}: {found}")),
         }
     }
+    output::print(&text)?;
     Ok(ExitCode::from(u8::from(has_failed)))
 }
 
@@ -150,14 +157,15 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
         );
     }
     vrf_support(findings, links.as_ref().ok());
+    let mut reached = Vec::new();
     if let Some(device) = device {
         the_device(findings, device, args.any_device);
         if let Ok(links) = &links {
-            devices_and_addresses(findings, links, device, &args.command);
+            reached = devices_and_addresses(findings, links, device, &args.command);
         }
     }
     sysctls(findings);
-    let can_supervise = seccomp(findings, &kernel);
+    let supervised = seccomp(findings, &kernel);
     let library = match library::find(args.library.as_deref()) {
         Ok(library) => {
             findings.ok(
@@ -179,9 +187,9 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
         }
     };
     if let Some(command) = args.command.first() {
-        the_program(findings, command, library.as_deref(), can_supervise);
+        the_program(findings, command, library.as_deref(), supervised);
     }
-    resolvers(findings, Path::new("/"));
+    resolvers(findings, device, &reached, Path::new("/"));
     udp_ports(findings, device);
     ip_vrf_exec(findings);
 }

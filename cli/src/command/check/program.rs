@@ -3,7 +3,8 @@
 use super::Findings;
 use super::trial::trial_program;
 use crate::program::{self, Program};
-use crate::sys;
+use crate::supervisor::Obstacle;
+use crate::{file, sys};
 use rules::executable::Verdict;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -41,7 +42,7 @@ pub(super) fn the_program(
     findings: &mut Findings,
     command: &OsStr,
     library: Option<&Path>,
-    can_supervise: bool,
+    supervised: Result<(), Obstacle>,
 ) {
     let Some(program) = find(findings, command) else {
         return;
@@ -61,17 +62,21 @@ pub(super) fn the_program(
             };
             findings.ok("program", format!("{runs} is {sentence}; {tier}"));
         }
-        _ if program::needs_supervisor(&program) && can_supervise => findings.warn(
-            "program",
-            format!(
-                "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
-                 ExecStart="
+        _ if program::needs_supervisor(&program) => match supervised {
+            Ok(()) => findings.warn(
+                "program",
+                format!(
+                    "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
+                     ExecStart="
+                ),
             ),
-        ),
-        _ if program::needs_supervisor(&program) => findings.fail(
-            "program",
-            format!("{runs} is {sentence}, and it cannot be supervised here; ip vrf exec may serve it"),
-        ),
+            Err(obstacle) => findings.fail(
+                "program",
+                format!(
+                    "{runs} is {sentence}, and it cannot be supervised here: {obstacle}; ip vrf exec may serve it"
+                ),
+            ),
+        },
         Verdict::Exempt => findings.ok("program", format!("{runs} is {sentence}")),
         Verdict::Other => findings.warn("program", format!("{runs} is {sentence}")),
         _ => findings.fail("program", format!("{runs} is {sentence}")),
@@ -83,7 +88,7 @@ pub(super) fn the_program(
 
 /// Profiles below /etc/apparmor.d that are for the program and do not let it map the library.
 pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, root: &Path) {
-    let is_on = fs::read_to_string(root.join("sys/module/apparmor/parameters/enabled"));
+    let is_on = file::read(&root.join("sys/module/apparmor/parameters/enabled"));
     if !is_on.is_ok_and(|is_on| is_on.trim() == "Y") {
         return findings.ok("AppArmor", "is not active");
     }
@@ -94,7 +99,7 @@ pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, 
         .flatten();
     let mut found = false;
     for profile in profiles.map(|entry| entry.path()) {
-        let Ok(text) = fs::read_to_string(&profile) else {
+        let Ok(text) = file::read(&profile) else {
             continue;
         };
         if !is_profile_of(&text, &real) {
@@ -107,7 +112,7 @@ pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, 
             .display()
             .to_string();
         let local = root.join("etc/apparmor.d/local").join(&name);
-        let text = text + &fs::read_to_string(local).unwrap_or_default();
+        let text = text + &file::read(&local).unwrap_or_default();
         if allows(&text, library) {
             findings.ok(
                 "AppArmor",
@@ -175,5 +180,15 @@ mod tests {
             "/usr/local/lib/libvrfbind.so mr,",
             Path::new("/usr/local/lib/libvrfbind.so")
         ));
+    }
+
+    #[test]
+    fn mutated_profiles() {
+        let valid = b"profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include <abstractions/base>\n}\n";
+        crate::fuzz::each_input(&[valid], |text| {
+            let text = String::from_utf8_lossy(text);
+            is_profile_of(&text, Path::new("/usr/sbin/dnsmasq"));
+            allows(&text, Path::new("/usr/lib/libvrfbind.so"));
+        });
     }
 }

@@ -1,15 +1,23 @@
 //! What is around: resolvers, UDP ports, and what `ip vrf exec` would lack.
 
 use super::Findings;
+use crate::output::text;
 use crate::process::netns::Netns;
-use crate::sys;
+use crate::{file, sys};
 use nix::unistd::{AccessFlags, access};
 use rules::DeviceName;
-use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
-/// Names that another process looks up, in the VRF of that process.
-pub(super) fn resolvers(findings: &mut Findings, root: &Path) {
-    let switch = fs::read_to_string(root.join("etc/nsswitch.conf")).unwrap_or_default();
+
+/// Names that another process looks up, in the VRF of that process, and a server that is not where it seems to be.
+/// `reached` are the device's own addresses.
+pub(super) fn resolvers(
+    findings: &mut Findings,
+    device: Option<&DeviceName>,
+    reached: &[String],
+    root: &Path,
+) {
+    let switch = file::read(&root.join("etc/nsswitch.conf")).unwrap_or_default();
     let hosts = switch
         .lines()
         .find_map(|line| line.trim().strip_prefix("hosts:"))
@@ -28,25 +36,42 @@ pub(super) fn resolvers(findings: &mut Findings, root: &Path) {
     {
         found.push("nscd (enable-cache hosts no, in /etc/nscd.conf)");
     }
-    let resolv = fs::read_to_string(root.join("etc/resolv.conf")).unwrap_or_default();
-    let is_local = resolv.lines().any(|line| {
-        let mut words = line.split_whitespace();
-        words.next() == Some("nameserver")
-            && words
-                .next()
-                .is_some_and(|address| address.starts_with("127.") || address == "::1")
-    });
-    if is_local {
-        found.push("a server on this host's loopback, which no VRF reaches (name another in /etc/resolv.conf)");
-    }
-    if found.is_empty() {
-        findings.ok("names", "are looked up by the program itself");
-    } else {
+    let resolv = file::read(&root.join("etc/resolv.conf")).unwrap_or_default();
+    let is_loopback = device.is_some_and(|device| device.as_bytes() == b"lo");
+    let is_reached = |server: &str| is_loopback || reached.iter().any(|own| own == server);
+    let server = loopback_server(&resolv).filter(|server| !is_reached(server));
+    if !found.is_empty() {
         findings.warn(
             "names",
             format!("are looked up in another VRF, by {}", found.join(", by ")),
         );
     }
+    if let Some(server) = server {
+        let vrf = device.map_or("a VRF".to_owned(), |device| text(device.as_bytes()));
+        findings.warn(
+            "names",
+            format!(
+                "/etc/resolv.conf has the server {server}, on this host's loopback, which answers no socket in {vrf}: \
+                 lookups there fail; name another server"
+            ),
+        );
+    }
+    if found.is_empty() && server.is_none() {
+        findings.ok("names", "are looked up by the program itself");
+    }
+}
+
+/// The first name server (resolv.conf(5)) on the loopback.
+fn loopback_server(resolv: &str) -> Option<&str> {
+    resolv.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let server = words.next().filter(|word| *word == "nameserver");
+        let server = server.and(words.next());
+        server.filter(|server| {
+            let address = server.parse::<IpAddr>();
+            address.is_ok_and(|address| address.to_canonical().is_loopback())
+        })
+    })
 }
 
 /// inet_rcv_saddr_equal and its callers take a socket without a device to be in conflict with one on any
@@ -66,7 +91,7 @@ pub(super) fn udp_ports(findings: &mut Findings, device: Option<&DeviceName>) {
         return findings.ok("UDP ports", "no wildcard socket without a device holds one");
     }
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
-    let vrf = device.map_or("a VRF".to_owned(), DeviceName::to_string);
+    let vrf = device.map_or("a VRF".to_owned(), |device| text(device.as_bytes()));
     findings.warn("UDP ports", format!(
         "{}: held by wildcard sockets without a device, so bind() in {vrf} fails with EADDRINUSE; \
          bind those to a device or an address (ss -ulnp)",
@@ -89,7 +114,13 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
     } else if !sys::has_capability(CAP_DAC_OVERRIDE) {
         lacks.push("CAP_DAC_OVERRIDE");
     }
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounts = match file::read(Path::new("/proc/self/mounts")) {
+        Ok(mounts) => mounts,
+        Err(error) => {
+            let found = format!("what it would lack is not known: /proc/self/mounts: {error}");
+            return findings.ok("ip vrf exec", found);
+        }
+    };
     let mut cgroups = mounts
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>());
@@ -123,5 +154,35 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
                 lacks.join(", and ")
             ),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_a_server_on_the_loopback() {
+        for (resolv, server) in [
+            ("nameserver 127.0.0.53", Some("127.0.0.53")),
+            (
+                "search x\nnameserver 192.0.2.1\nnameserver ::1 # y",
+                Some("::1"),
+            ),
+            ("nameserver ::ffff:127.0.0.1", Some("::ffff:127.0.0.1")),
+            ("# nameserver 127.0.0.53", None),
+            ("nameserver 192.0.2.1\noptions 127.0.0.1", None),
+            ("nameserver", None),
+        ] {
+            assert_eq!(loopback_server(resolv), server, "{resolv}");
+        }
+    }
+
+    #[test]
+    fn mutated_resolvers() {
+        let valid = b"search x\nnameserver 192.0.2.1\nnameserver ::1 # y\nnameserver 127.0.0.53\n";
+        crate::fuzz::each_input(&[valid], |text| {
+            loopback_server(&String::from_utf8_lossy(text));
+        });
     }
 }

@@ -1,42 +1,48 @@
 //! The VRF: its device, what is enslaved to it, addresses, and who wants 127.0.0.1.
 
 use super::Findings;
-use crate::process::netns::Links;
-use crate::sys;
+use crate::output::text;
+use crate::process::netns::{Links, Netns};
+use crate::{file, sys};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, SockaddrLike};
 use rules::DeviceName;
 use std::ffi::OsString;
-use std::fs;
+use std::path::Path;
+
 pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool) {
+    let shown = text(device.as_bytes());
     match sys::driver(device) {
-        Ok(driver) if driver == b"vrf" => findings.ok("VRF", format!("{device} is a VRF")),
+        Ok(driver) if driver == b"vrf" => findings.ok("VRF", format!("{shown} is a VRF")),
         Err(Errno::ENODEV) => findings.fail("VRF", format!(
-            "there is no device {device} in this network namespace; ip link add {device} type vrf table NUMBER"
+            "there is no device {shown} in this network namespace; ip link add {shown} type vrf table NUMBER"
         )),
         Ok(_) | Err(Errno::EOPNOTSUPP) if any => findings.ok(
             "VRF",
-            format!("{device} is a device, and no VRF"),
+            format!("{shown} is a device, and no VRF"),
         ),
         Ok(_) | Err(Errno::EOPNOTSUPP) => findings.fail("VRF", format!(
-            "{device} is not a VRF; name one (ip vrf show), or take it with --any-device"
+            "{shown} is not a VRF; name one (ip vrf show), or take it with --any-device"
         )),
         // Where a unit's sandbox refuses the question, the trial still says whether sockets are bound.
         Err(errno) => findings.warn("VRF", format!(
-            "whether {device} is a VRF cannot be asked: ioctl(SIOCETHTOOL): {}", errno.desc()
+            "whether {shown} is a VRF cannot be asked: ioctl(SIOCETHTOOL): {}", errno.desc()
         )),
     }
 }
 
+/// Returns the addresses that sockets on the device reach, of its own.
 pub(super) fn devices_and_addresses(
     findings: &mut Findings,
     links: &Links,
     device: &DeviceName,
     command: &[OsString],
-) {
-    let name = device.to_string();
-    let Some(link) = links.get(&name) else { return };
+) -> Vec<String> {
+    let name = text(device.as_bytes());
+    let Some(link) = links.get(&name) else {
+        return Vec::new();
+    };
     let is_vrf = link.table.is_some();
     if let Some(table) = link.table {
         findings.ok(
@@ -89,50 +95,56 @@ pub(super) fn devices_and_addresses(
             format!("on {}: {}", inside.join(", "), addresses.join(", ")),
         );
     }
-    let wants: Vec<_> = wants_loopback(command);
-    if addresses.iter().any(|address| address == "127.0.0.1") {
-        findings.ok("127.0.0.1", format!("is an address of {name}"));
-    } else if let [who, ..] = &wants[..] {
-        findings.warn(
-            "127.0.0.1",
+    let mut reached = Vec::new();
+    for (loopback, length, family) in [
+        ("127.0.0.1", 8, AddressFamily::Inet),
+        ("::1", 128, AddressFamily::Inet6),
+    ] {
+        let has_it = addresses.iter().any(|address| address == loopback);
+        // What is not known is said as for a machine where nobody has moved the rule.
+        let is_local_first = is_vrf && Netns::Ours.is_local_first(family).unwrap_or(true);
+        let but = if is_local_first {
+            let ip = if family == AddressFamily::Inet {
+                "ip"
+            } else {
+                "ip -6"
+            };
             format!(
-                "{who} will want it, and it is not an address of {name}: bind() fails with \
-             EADDRNOTAVAIL; ip addr add 127.0.0.1/8 dev {name}"
-            ),
+                "; sockets in {name} reach it there only when the rule of the table local comes after that of the \
+                 VRFs: {ip} rule add pref 32765 table local; {ip} rule del pref 0"
+            )
+        } else {
+            let of_family = |address: &&String| address.contains(':') == loopback.contains(':');
+            reached.extend(addresses.iter().filter(of_family).cloned());
+            String::new()
+        };
+        let fails = format!(
+            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; ip addr add {loopback}/{length} \
+             dev {name} lets it be bound{but}"
         );
-    } else {
-        findings.ok(
-            "127.0.0.1",
-            format!(
-                "is not an address of {name}; what wants it fails with EADDRNOTAVAIL: ip addr add \
-             127.0.0.1/8 dev {name}"
+        match &wants_loopback(command, loopback)[..] {
+            _ if has_it => findings.ok(loopback, format!("is an address of {name}{but}")),
+            // It is looked up in the main table, where it is lo's.
+            _ if !is_vrf => findings.ok(
+                loopback,
+                format!("can be bound, {name} being no VRF, and nothing reaches it there"),
             ),
-        );
+            [who, ..] => findings.warn(loopback, format!("{who} will want it, and {fails}")),
+            [] => findings.ok(loopback, format!("nothing is seen that wants it; {fails}")),
+        }
     }
+    reached
 }
 
-/// Which arguments, or files that they name, speak of the loopback addresses; and dnsmasq's
-/// `bind-interfaces`, which adds lo to every list of interfaces unless `except-interface=lo` is there.
-pub(super) fn wants_loopback(command: &[OsString]) -> Vec<String> {
-    let says = |text: &str| {
-        let lines = || {
-            text.lines()
-                .map(str::trim)
-                .filter(|line| !line.starts_with(['#', ';']))
-        };
-        lines().any(|line| {
-            ["127.0.0.1", "::1", "localhost"]
-                .iter()
-                .any(|word| line.contains(word))
-        }) || lines().any(|line| line.trim_start_matches("--") == "bind-interfaces")
-            && !lines().any(|line| line.trim_start_matches("--") == "except-interface=lo")
-    };
+/// Which arguments, or files that they name, speak of this loopback address; and dnsmasq's `bind-interfaces`, which adds
+/// lo to every list of interfaces unless `except-interface=lo` is there.
+fn wants_loopback(command: &[OsString], loopback: &str) -> Vec<String> {
     let arguments = command
         .iter()
         .skip(1)
         .map(|argument| argument.to_string_lossy());
     let mut wants = Vec::new();
-    if says(&arguments.clone().collect::<Vec<_>>().join("\n")) {
+    if speaks_of(&arguments.clone().collect::<Vec<_>>().join("\n"), loopback) {
         wants.push("the command line".to_owned());
     }
     for argument in arguments {
@@ -141,12 +153,32 @@ pub(super) fn wants_loopback(command: &[OsString]) -> Vec<String> {
             .find('/')
             .and_then(|at| argument.get(at..))
             .unwrap_or(&argument);
-        let is_file = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() < 1 << 20);
-        if is_file && fs::read_to_string(path).is_ok_and(|text| says(&text)) {
+        if file::read(Path::new(path)).is_ok_and(|text| speaks_of(&text, loopback)) {
             wants.push(path.to_owned());
         }
     }
     wants
+}
+
+fn speaks_of(text: &str, loopback: &str) -> bool {
+    let lines = || {
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with(['#', ';']))
+    };
+    let has = |option: &str| lines().any(|line| line.trim_start_matches("--") == option);
+    lines().any(|line| line.contains("localhost") || has_address(line, loopback))
+        || has("bind-interfaces") && !has("except-interface=lo")
+}
+
+/// Whether the address is there, and not as a part of another one, as of fe80::1 or ::1234.
+fn has_address(line: &str, address: &str) -> bool {
+    let is_part = |one: char| one.is_ascii_hexdigit() || matches!(one, ':' | '.');
+    line.match_indices(address).any(|(at, _)| {
+        let (before, rest) = line.split_at(at);
+        let behind = rest.get(address.len()..).unwrap_or_default();
+        !before.ends_with(is_part) && !behind.starts_with(|one: char| is_part(one) && one != ':')
+    })
 }
 
 #[cfg(test)]
@@ -157,7 +189,7 @@ mod tests {
     fn knows_which_configurations_want_the_loopback() {
         let wants = |arguments: &[&str]| {
             let command: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-            !wants_loopback(&command).is_empty()
+            !wants_loopback(&command, "127.0.0.1").is_empty()
         };
         assert!(wants(&["dnsmasq", "--listen-address=127.0.0.1"]));
         assert!(wants(&["dnsmasq", "--bind-interfaces"]));
@@ -168,5 +200,23 @@ mod tests {
         ]));
         assert!(!wants(&["dnsmasq", "--bind-dynamic"]));
         assert!(!wants(&["127.0.0.1"]));
+        assert!(!wants(&["named", "127.0.0.10"]));
+        for (line, speaks) in [
+            ("listen-on-v6 { ::1; };", true),
+            ("listen [::1]:53", true),
+            ("address=/a/fe80::1", false),
+            ("::1234", false),
+            ("127.0.0.1", false),
+        ] {
+            assert_eq!(speaks_of(line, "::1"), speaks, "{line}");
+        }
+    }
+
+    #[test]
+    fn mutated_configurations() {
+        let valid = "interface=x\nbind-interfaces\nexcept-interface=lo\nlisten-address=127.0.0.1,::1\n# é\n";
+        crate::fuzz::each_input(&[valid.as_bytes()], |text| {
+            speaks_of(&String::from_utf8_lossy(text), "::1");
+        });
     }
 }

@@ -331,4 +331,12 @@ mod tests {
         assert_eq!(behind("@/a other b"), None);
         assert_eq!(behind("|/a"), None);
     }
+
+    #[test]
+    fn mutated_commands() {
+        let valid: [&[u8]; 2] = [b"-@/a b 'c d' ; +!/e f\\; ;", b":|/usr/sbin/x $A ${B} %i"];
+        crate::fuzz::each_input(&valid, |line| {
+            commands(&String::from_utf8_lossy(line));
+        });
+    }
 }

@@ -187,7 +187,7 @@ fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
             why.reason()
         ))
     })?;
-    if device.as_bytes() == DEFAULT {
+    if device.as_bytes() == DEFAULT.as_bytes() {
         return Err(refuse(format!(
             "{shown} is where a unit is without vrfbind: vrfbind disable {}",
             args.unit

@@ -291,4 +291,17 @@ mod tests {
         }
         assert_eq!(unescaped_name("srv-a\\xzz"), "srv/a\\xzz");
     }
+
+    #[test]
+    fn mutated_units() {
+        let valid = b"[Service]\nExecStart=-/a \\\n# no\n 'b c'\"d\" \\x20\\u00e9 %i $A ${B} ; /c\r\nEnvironment=\"LD_PRELOAD=/x y\" A=1\n";
+        crate::fuzz::each_input(&[valid], |file| {
+            for one in assignments(file) {
+                for word in words(&one.value) {
+                    let text = without_variables(&literal(&word.text));
+                    assert!(!quoted(&text).contains('\n'));
+                }
+            }
+        });
+    }
 }

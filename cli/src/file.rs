@@ -1,0 +1,35 @@
+//! Files whose paths somebody else has chosen: a configuration, a library, a profile.
+//!
+//! Only regular files are opened, since others can block, or do something when they are opened (a FIFO, a tape, a
+//! watchdog); should one lie there by then, it is not waited for (O_NONBLOCK, which breaks a lease too, fcntl(2)). Of what
+//! is read there is a limit.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The most that is read, in bytes. The longest file that is looked for, modules.dep, has less than 1 MiB.
+const MOST: u64 = 4 << 20;
+
+/// Opens a regular file for reading.
+pub fn open(path: &Path) -> io::Result<File> {
+    let is_regular = |file: fs::Metadata| match file.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no regular file")),
+    };
+    is_regular(fs::metadata(path)?)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    is_regular(file.metadata()?)?;
+    Ok(file)
+}
+
+/// The beginning of a regular file, as text: what is not UTF-8 in it is replaced.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# command.sh - what command-*.sh have in common; they source it, before all else
+#
+# They speak TAP (testanything.org, tap.sh), and the harness runs them with the variables of the C programs (tests/README.md).
+# Here these get short names: library, vrfbind (the command), programs (the directory of the C programs), device, tier (lo or
+# vrf). On the tier lo the device is no VRF, and the command is told so by "${any[@]}".
+#
+# What a script writes lies in $scratch, which goes at the end; what it starts is waited for, or ended by its process id.
+# shellcheck disable=SC2034  # the scripts use them
+set -euo pipefail
+export PATH=$PATH:/usr/sbin:/sbin
+
+library=${VRFBIND_TEST_LIB:?}
+vrfbind=${VRFBIND_TEST_COMMAND:?}
+programs=${VRFBIND_TEST_BIN:?}
+device=${VRFBIND_TEST_DEVICE:?}
+tier=${VRFBIND_TEST_TIER:?}
+unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG VRFBIND_LIBRARY
+
+any=()
+[ "$tier" = vrf ] || any=(--any-device)
+# Who has no privilege at all.
+nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
+# Everybody's, and not one in a home directory.
+python=$(PATH=/usr/bin command -v python3)
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+chmod 755 "$scratch"
+
+# shellcheck source=tests/tap.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/tap.sh"
+
+# move_from_lo "$0" "$@" - on the tier lo, as root, begins the script anew in a network namespace of its own
+move_from_lo() {
+	if [ "$tier" = lo ] && [ "$(id -u)" -eq 0 ] && [ -z "${VRFBIND_TEST_MOVED-}" ]; then
+		rm -rf "$scratch"
+		VRFBIND_TEST_MOVED=1 exec unshare --net "$@"
+	fi
+}
+
+# for_nobody PROGRAM... - copies command, library and these C programs, where there are, to where nobody may enter too
+for_nobody() {
+	local program
+	cp "$vrfbind" "${vrfbind%/*}/vrfbind-trial" "$library" "$scratch"
+	for program in "$@"; do
+		[ ! -e "$programs/$program" ] || cp "$programs/$program" "$scratch"
+	done
+	vrfbind=$scratch/vrfbind
+	library=$scratch/libvrfbind.so
+}
