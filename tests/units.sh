@@ -60,7 +60,7 @@ settings() {
 	END
 	cat >"$etc/kea/kea-dhcp4.conf" <<-'END'
 		{ "Dhcp4": {
-			"interfaces-config": { "interfaces": [ "br-blue" ], "dhcp-socket-type": "udp" },
+			"interfaces-config": { "interfaces": [ "uplink0", "br-blue" ], "dhcp-socket-type": "udp" },
 			"lease-database": { "type": "memfile", "persist": false },
 			"subnet4": [ { "subnet": "10.10.1.0/24" } ]
 		} }
