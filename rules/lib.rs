@@ -9,6 +9,7 @@ pub mod device;
 pub mod executable;
 pub mod filter;
 pub mod info;
+pub mod inherited;
 pub mod preload;
 pub mod request;
 pub mod settings;
