@@ -551,7 +551,7 @@ address_sanitizer() {
 		'getsockopt(socket(AF_INET, SOCK_DGRAM, 0), SOL_SOCKET, SO_BINDTODEVICE, d, &l); puts(*d ? d : "unbound"); }' |
 		gcc -fsanitize=address -x c - -o "$scratch/sanitized"
 	says unbound "$scratch/sanitized"
-	! LD_PRELOAD=$library VRFBIND_VRF=$device "$scratch/sanitized" >"$scratch/said" 2>&1
+	not env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$scratch/sanitized" >"$scratch/said" 2>&1
 	grep -q 'does not come first' "$scratch/said"
 	says "$device" "${start[@]}" "$device" "$scratch/sanitized"
 	LD_PRELOAD=libasan.so.8 says "$device" "${start[@]}" "$device" "$scratch/sanitized"
