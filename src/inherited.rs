@@ -13,7 +13,7 @@ use rules::inherited::{LISTEN_FDS, passed};
 use syscalls::Errno;
 
 /// So many closed descriptors in a row are the end of the open ones.
-const GAP: u32 = 8;
+const GAP: u32 = 4;
 
 /// In the constructor, where a VRF is asked for.
 pub fn settle(environment: &Environment) {
