@@ -11,6 +11,7 @@ pub const NAME_SIZE: usize = 16;
 /// the kernel: setsockopt(SO_BINDTODEVICE) cuts a longer name to 15 bytes without a word and binds
 /// to whatever device has that shorter name (sock_setbindtodevice, net/core/sock.c).
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(align(8))]
 pub struct DeviceName([u8; NAME_SIZE]);
 
 /// Why a string cannot be the name of a device; the rules of dev_valid_name, net/core/dev.c.

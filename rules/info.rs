@@ -37,6 +37,8 @@ pub struct Info {
     pub state: AtomicU32,
     /// The name of the device, padded, as two words in the machine's byte order.
     pub device: [AtomicU64; 2],
+    /// How many IP sockets without a device the process had inherited that were not meant for it ([`crate::inherited`]).
+    pub inherited: AtomicU32,
 }
 
 /// Begins [`Info`].

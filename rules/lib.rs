@@ -9,6 +9,7 @@ pub mod device;
 pub mod executable;
 pub mod filter;
 pub mod info;
+pub mod inherited;
 pub mod list;
 pub mod moving;
 pub mod preload;

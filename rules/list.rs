@@ -28,17 +28,10 @@ struct Rule {
     call: Option<Call>,
     /// None: all.
     protocol: Option<Protocol>,
-    /// Either of these.
-    addresses: [Addresses; 2],
+    addresses: Addresses,
     first_port: u16,
     last_port: u16,
     to: To,
-}
-
-impl Rule {
-    fn contains(&self, ip: u128) -> bool {
-        self.addresses.iter().any(|addresses| addresses.contain(ip))
-    }
 }
 
 /// What an address is given to.
@@ -110,10 +103,16 @@ struct Addresses {
     length: u8,
 }
 
-/// What `*` stands for: no address has so short a prefix.
+/// What `*` stands for. No prefix is so long.
 const EVERYTHING: Addresses = Addresses {
     network: 0,
     length: u8::MAX,
+};
+
+/// What `loopback` stands for.
+const LOOPBACK: Addresses = Addresses {
+    network: 0,
+    length: u8::MAX - 1,
 };
 
 const IPV4: Addresses = Addresses {
@@ -128,9 +127,10 @@ const LOOPBACK_V4: Addresses = Addresses {
 
 impl Addresses {
     fn contain(&self, ip: u128) -> bool {
-        *self == EVERYTHING
-            || ip & mask(self.length) == self.network
-                && (self.length >= IPV4.length || !IPV4.contain(ip))
+        if self.length > 128 {
+            return *self == EVERYTHING || ip == 1 || LOOPBACK_V4.contain(ip);
+        }
+        ip & mask(self.length) == self.network && (self.length >= IPV4.length || !IPV4.contain(ip))
     }
 }
 
@@ -210,7 +210,7 @@ impl List {
         for (rule, number) in self.rules().zip(1..) {
             let is_of_call = rule.call.is_none_or(|only| only == call);
             let has_port = (rule.first_port..=rule.last_port).contains(&address.port);
-            if !is_of_call || !has_port || !rule.contains(address.ip) {
+            if !is_of_call || !has_port || !rule.addresses.contain(address.ip) {
                 continue;
             }
             if rule.protocol.is_some() && rule.protocol != protocol()? {
@@ -313,6 +313,7 @@ mod tests {
             (Connect, "127.255.0.1", 0, None, Some(9)),
             (Connect, "::1", 443, None, Some(9)),
             (Connect, "::ffff:127.0.0.1", 443, None, Some(9)),
+            (Bind, "::2", 443, None, None),
             (Connect, "fe80::1", 443, None, Some(10)),
             (Connect, "1.2.3.4", 443, None, None),
             (Connect, "::ffff:1.2.3.4", 443, None, None),

@@ -1,5 +1,5 @@
 //! What becomes of a socket: when it is created, when it is used, after the kernel has refused its device, after it was
-//! disconnected, and before it is bound to a link-local address.
+//! disconnected, before it is bound to a link-local address, and when the program names a device itself.
 //!
 //! Sockets of AF_INET and AF_INET6 belong to the VRF, whatever their type and protocol. All other families pass,
 //! although SO_BINDTODEVICE would "succeed" on them: the option belongs to SOL_SOCKET, and the kernel does not
@@ -84,18 +84,27 @@ const SOCK_PACKET: c_int = 10;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Existing {
     /// Leave it as it is. This is the device that it has afterwards, or should have.
-    Keep(Option<DeviceName>),
+    Keep(Option<Device>),
     /// It has no device: [`unbound`] decides by its family.
     AskFamily,
 }
 
-/// By what getsockopt(SO_BINDTODEVICE) says of the socket. One that has a device keeps it, even if that device has
-/// been deleted (ENODEV): such a socket reaches nothing. What is no socket is left for the kernel to refuse.
-pub fn existing(setting: Setting, device: Result<Option<DeviceName>, c_int>) -> Existing {
+/// A socket's device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// The VRF, or one whose number is not known; that can be in the VRF.
+    Vrf,
+    /// The one of this number, which it keeps when it has been deleted.
+    Number(u32),
+}
+
+/// By what getsockopt(SO_BINDTOIFINDEX), or SO_BINDTODEVICE, says of the socket. One that has a device keeps it, even if
+/// that device has been deleted (ENODEV): such a socket reaches nothing. What is no socket is left for the kernel to refuse.
+pub fn existing(setting: Setting, device: Result<Option<Device>, c_int>) -> Existing {
     match (setting, device) {
         (Setting::Inert | Setting::Default, _) => Existing::Keep(None),
         (_, Ok(Some(device))) => Existing::Keep(Some(device)),
-        (_, Err(ENODEV)) => Existing::Keep(setting.device()),
+        (_, Err(ENODEV)) => Existing::Keep(setting.device().map(|_| Device::Vrf)),
         (_, Err(EBADF | ENOTSOCK)) => Existing::Keep(None),
         (_, Ok(None) | Err(_)) => Existing::AskFamily,
     }
@@ -114,8 +123,8 @@ pub fn is_bound(result: Result<(), c_int>, is_on: impl FnOnce() -> bool) -> Resu
 }
 
 /// Whether a socket has to be bound again after connect(AF_UNSPEC) has succeeded, which takes the device from datagram
-/// and raw sockets (__udp_disconnect, net/ipv4/udp.c). `found` is what getsockopt(SO_BINDTODEVICE) says now.
-pub fn has_lost_its_device(found: Result<Option<DeviceName>, c_int>) -> bool {
+/// and raw sockets (__udp_disconnect, net/ipv4/udp.c). `found` is what getsockopt(2) says now.
+pub fn has_lost_its_device(found: Result<Option<Device>, c_int>) -> bool {
     found == Ok(None)
 }
 
@@ -141,8 +150,8 @@ pub fn scope(address: &[u8; SOCKADDR_IN6]) -> Option<u32> {
 }
 
 /// Whether a socket may be bound to an address of this scope. `own` is the number of its device, and stays what it is;
-/// `in_vrf` is the result of setsockopt(IPV6_MULTICAST_IF, scope) on a fresh socket that is bound to the VRF, which the
-/// kernel refuses for a device that is neither the VRF nor enslaved to it (EINVAL) or not there (ENODEV). A port of a
+/// `in_vrf` is the result of setsockopt(IP_MULTICAST_IF, scope) on a fresh socket that is bound to the VRF, which the kernel
+/// refuses for a device that is neither the VRF nor enslaved to it (EINVAL) or not there (EADDRNOTAVAIL). A port of a
 /// bridge, and a VLAN device above a device of the VRF, are outside.
 /// What cannot be asked fails.
 pub fn at_scope(
@@ -153,9 +162,42 @@ pub fn at_scope(
     if own == Some(scope) {
         return Ok(());
     }
-    match in_vrf() {
-        Err(EINVAL | ENODEV) => Err(EADDRNOTAVAIL),
+    outside_is(EADDRNOTAVAIL, in_vrf())
+}
+
+/// The answer to `in_vrf` as in [`at_scope`], with `errno` where the device is outside.
+fn outside_is(errno: c_int, in_vrf: Result<(), c_int>) -> Result<(), c_int> {
+    match in_vrf {
+        Err(EINVAL | EADDRNOTAVAIL) => Err(errno),
         result => result,
+    }
+}
+
+/// What a program does to a socket with setsockopt(SO_BINDTODEVICE or SO_BINDTOIFINDEX).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rebinding {
+    /// Nothing: the socket is on that device.
+    Stays,
+    /// It puts the socket on the VRF itself.
+    ToVrf,
+    /// What it says.
+    AsAsked,
+}
+
+/// A program in a VRF knows no others. A device outside is not there for it. No device means the VRF. The device that the
+/// socket has costs no privilege, although the kernel would ask for CAP_NET_RAW.
+///
+/// `own` is the number of the socket's device, `asked` that of the program's; None: no device. `in_vrf` is as in
+/// [`at_scope`].
+pub fn rebinding(
+    own: Option<u32>,
+    asked: Option<u32>,
+    in_vrf: impl FnOnce(u32) -> Result<(), c_int>,
+) -> Result<Rebinding, c_int> {
+    match asked {
+        None => Ok(Rebinding::ToVrf),
+        _ if asked == own => Ok(Rebinding::Stays),
+        Some(device) => outside_is(ENODEV, in_vrf(device)).map(|()| Rebinding::AsAsked),
     }
 }
 
@@ -225,12 +267,14 @@ mod tests {
 
     #[test]
     fn an_existing_socket_keeps_the_device_that_it_has() {
-        let (device, red) = (Setting::Device(blue()), named("red"));
+        let device = Setting::Device(blue());
+        let (vrf, red) = (Device::Vrf, Device::Number(7));
         for (setting, found, expected) in [
             (device, Ok(Some(red)), Existing::Keep(Some(red))),
+            (device, Ok(Some(vrf)), Existing::Keep(Some(vrf))),
             (device, Ok(None), Existing::AskFamily),
             (device, Err(EPERM), Existing::AskFamily),
-            (device, Err(ENODEV), Existing::Keep(Some(blue()))),
+            (device, Err(ENODEV), Existing::Keep(Some(vrf))),
             (device, Err(EBADF), Existing::Keep(None)),
             (device, Err(ENOTSOCK), Existing::Keep(None)),
             (Setting::Invalid, Ok(None), Existing::AskFamily),
@@ -288,10 +332,31 @@ mod tests {
             (Some(3), Ok(()), Ok(())),
             (Some(7), Err(EINVAL), Ok(())),
             (Some(3), Err(EINVAL), Err(EADDRNOTAVAIL)),
-            (None, Err(ENODEV), Err(EADDRNOTAVAIL)),
+            (None, Err(EADDRNOTAVAIL), Err(EADDRNOTAVAIL)),
             (None, Err(EMFILE), Err(EMFILE)),
         ] {
             assert_eq!(at_scope(7, own, || in_vrf), expected);
+        }
+    }
+
+    #[test]
+    fn a_program_may_name_the_devices_of_its_vrf_and_none() {
+        use Rebinding::{AsAsked, Stays, ToVrf};
+        for (own, asked, in_vrf, expected) in [
+            (Some(3), None, Err(EMFILE), Ok(ToVrf)),
+            (None, None, Err(EMFILE), Ok(ToVrf)),
+            (Some(7), Some(7), Err(EINVAL), Ok(Stays)),
+            (Some(3), Some(7), Ok(()), Ok(AsAsked)),
+            (None, Some(7), Ok(()), Ok(AsAsked)),
+            (Some(3), Some(7), Err(EINVAL), Err(ENODEV)),
+            (None, Some(7), Err(EADDRNOTAVAIL), Err(ENODEV)),
+            (None, Some(7), Err(EMFILE), Err(EMFILE)),
+        ] {
+            let answer = rebinding(own, asked, |device| {
+                assert_eq!(device, 7);
+                in_vrf
+            });
+            assert_eq!(answer, expected, "{own:?} {asked:?} {in_vrf:?}");
         }
     }
 }

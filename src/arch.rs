@@ -6,9 +6,12 @@
 //! passed to its macro.
 //!
 //! An architecture's file has
-//! - [`BEFORE`] and [`AFTER`]: the instructions of a jump before and after the address;
-//! - [`LANDING`]: the instruction that a function may begin with and that stays there;
 //! - [`is_stub`]: what a stub looks like;
+//! - [`kept`]: the instructions at its beginning that can stay before a jump;
+//! - [`BEFORE`], [`AFTER`]: the instructions of a jump before and after the address, and [`SIGNATURE`], which follows it;
+//! - [`FIRST`]: what a jump at the very beginning needs before it;
+//! - [`is_breakpoint`]: what a tracer writes over an instruction;
+//! - `after_push`: a function that takes back what a stub has pushed, and goes on to another;
 //! - and what is passed on from here as it is.
 
 #[cfg(any(unknown_machine, not(target_arch = "aarch64")))]
@@ -41,61 +44,120 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 )]
 mod current;
 
-pub(crate) use current::export_syscall;
-use current::{AFTER, BEFORE, LANDING, is_stub};
+use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
+pub(crate) use current::{after_push, export_syscall};
 pub use current::{call_on_stack, claim, marked_socket};
 
 /// What the code of a libc function turns out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stub {
-    /// The stub of the system call; a jump may be written at this offset.
-    Known {
-        /// In bytes, from the beginning.
-        offset: usize,
-    },
+    /// The stub of the system call; a jump may be written there.
+    Known(Place),
     /// A jump of ours, written by another copy of the library.
     PatchedByOtherCopy,
     /// Something else.
     Unknown,
 }
 
-/// Whether `code`, that of a libc function, is the stub of system call `number`.
+/// Where a jump may be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// In bytes, from the beginning.
+    pub offset: usize,
+    /// Whether the stack has been moved before, as `after_push` expects it.
+    pub has_pushed: bool,
+}
+
+/// An instruction at the beginning of a stub that can stay there, with its length.
+#[derive(Clone, Copy)]
+pub enum Kept {
+    /// It does nothing to what a function is called with.
+    Harmless(usize),
+    /// It moves the stack; `after_push` takes that back.
+    Push(usize),
+}
+
+/// Whether `code`, that of a libc function, is the stub of system call `number`, and where a jump may be written.
+///
+/// A tracer's breakpoint or uprobe is at the beginning of a function. When it is hit, the first instruction is executed as
+/// the *file* has it, and the program goes on behind it. So instructions stay, as many as can and as leave room for the
+/// jump. A breakpoint is never written over: when it is taken away, so is what was there before.
 pub fn recognise_stub(code: &[u8], number: u32) -> Stub {
-    let body = code.strip_prefix(LANDING).unwrap_or(code);
-    if is_our_jump(body) {
-        Stub::PatchedByOtherCopy
-    } else if is_stub(body, number) {
-        Stub::Known {
-            offset: code.len() - body.len(),
+    let (mut offset, mut has_pushed, mut place) = (0, false, None);
+    while let Some(rest) = code.get(offset..) {
+        if is_our_jump(rest) {
+            return Stub::PatchedByOtherCopy;
         }
-    } else {
-        Stub::Unknown
+        if is_breakpoint(rest) {
+            return Stub::Unknown;
+        }
+        if rest.len() >= jump_size(offset) {
+            place = Some(Place { offset, has_pushed });
+        }
+        offset += match kept(rest) {
+            Some(Kept::Harmless(length)) => length,
+            Some(Kept::Push(length)) if !has_pushed => {
+                has_pushed = true;
+                length
+            }
+            _ => break,
+        };
+    }
+    match place {
+        Some(place) if is_stub(code, number) => Stub::Known(place),
+        _ => Stub::Unknown,
     }
 }
 
-/// Follows a jump of ours, so that another copy of the library knows it.
-const SIGNATURE: [u8; 4] = *b"vrf\x01";
+/// Size of a jump, without what it has before it at the very beginning.
+const JUMP: usize = BEFORE.len() + size_of::<usize>() + AFTER.len() + SIGNATURE.len();
 
-/// Size of [`jump`].
-pub const JUMP: usize = BEFORE.len() + size_of::<usize>() + AFTER.len() + SIGNATURE.len();
+/// Size of [`jump`] for this offset.
+fn jump_size(offset: usize) -> usize {
+    if offset == 0 {
+        FIRST.len() + JUMP
+    } else {
+        JUMP
+    }
+}
 
-/// A jump to `target`, wherever it is written.
-pub fn jump(target: usize) -> [u8; JUMP] {
-    let mut code = [0; JUMP];
-    let (before, rest) = code.split_at_mut(BEFORE.len());
+/// A jump to `target`, to be written at this offset of a function.
+pub fn jump(target: usize, offset: usize) -> Jump {
+    let mut code = [0; FIRST.len() + JUMP];
+    let (first, rest) = code.split_at_mut(FIRST.len());
+    let (before, rest) = rest.split_at_mut(BEFORE.len());
     let (address, rest) = rest.split_at_mut(size_of::<usize>());
     let (after, signature) = rest.split_at_mut(AFTER.len());
+    first.copy_from_slice(&FIRST);
     before.copy_from_slice(&BEFORE);
     address.copy_from_slice(&target.to_ne_bytes());
     after.copy_from_slice(&AFTER);
     signature.copy_from_slice(&SIGNATURE);
-    code
+    Jump {
+        code,
+        size: jump_size(offset),
+    }
 }
 
-/// Whether `code` is the jump to the address that is in it.
+/// The code of a jump.
+pub struct Jump {
+    code: [u8; FIRST.len() + JUMP],
+    size: usize,
+}
+
+impl Jump {
+    /// What is written.
+    pub fn bytes(&self) -> &[u8] {
+        let start = self.code.len() - self.size;
+        self.code.get(start..).unwrap_or_default()
+    }
+}
+
+/// Whether `code` begins with a jump of ours, whatever its address.
 fn is_our_jump(code: &[u8]) -> bool {
-    let target = code.get(BEFORE.len()..).and_then(<[u8]>::first_chunk);
-    target.is_some_and(|target| code.starts_with(&jump(usize::from_ne_bytes(*target))))
+    let rest = code.get(BEFORE.len() + size_of::<usize>()..);
+    let rest = rest.and_then(|rest| rest.strip_prefix(&AFTER));
+    code.starts_with(&BEFORE) && rest.is_some_and(|rest| rest.starts_with(&SIGNATURE))
 }
 
 /// socket(2) on an architecture that has no seal, and so no marker.
@@ -126,17 +188,16 @@ mod tests {
 
     #[test]
     fn knows_its_own_jump() {
-        let ours = jump(0x1234);
-        for landing in [&[], LANDING] {
-            let code = [landing, &ours, &[0; 8]].concat();
-            assert_eq!(recognise_stub(&code, 1), Stub::PatchedByOtherCopy);
-        }
-        for at in (0..BEFORE.len()).chain([JUMP - 1]) {
-            let mut other = ours;
+        let ours = jump(0x1234, 0);
+        let code = [ours.bytes(), &[0; 8]].concat();
+        assert_eq!(recognise_stub(&code, 1), Stub::PatchedByOtherCopy);
+        let size = ours.bytes().len();
+        for at in (FIRST.len()..FIRST.len() + BEFORE.len()).chain(size - SIGNATURE.len()..size) {
+            let mut other = code.clone();
             other[at] ^= 1;
             assert_eq!(recognise_stub(&other, 1), Stub::Unknown, "{at}");
         }
-        assert_eq!(recognise_stub(&ours[..JUMP - 1], 1), Stub::Unknown);
+        assert_eq!(recognise_stub(&code[..size - 1], 1), Stub::Unknown);
         assert_eq!(recognise_stub(&[], 1), Stub::Unknown);
     }
 }

@@ -7,6 +7,7 @@
 //! | errno  | from                        | meaning                                                   |
 //! |--------|-----------------------------|-----------------------------------------------------------|
 //! | ENODEV | socket, bind/connect/listen | there is no device of that name in this network namespace |
+//! | ENODEV | setsockopt                  | the device is outside the VRF                             |
 //! | EADDRNOTAVAIL | bind                 | the address has the scope of a device outside the VRF     |
 //! | EPERM  | socket, bind/connect/listen | before Linux 5.7 without CAP_NET_RAW; or somebody else    |
 //! |        |                             | has bound the socket to another device first              |
@@ -16,40 +17,56 @@
 //! | E2BIG  | execve and its like         | the environment cannot be repaired (see `exec`)           |
 //! | EINVAL | execve and its like         | LD_PRELOAD cannot name the library's path (see `exec`)    |
 //!
+//! A library may have functions of its own of these names, which its calls mean. Where such a call can be told, since it
+//! concerns no IP socket, it goes on to the next function as it came: with all that is in registers, in its full width.
+//!
 //! On success errno is what it was. socket() has closed its descriptor when it fails. The others have not made the call they
 //! stand for, but for a connect() to AF_UNSPEC whose socket could not get its device back: that is shut down. The socket of a
 //! refused bind() may have got its device.
 use crate::exec::program::Program;
+use crate::libc::original::Arguments;
+use crate::libc::patch::Hook;
 use crate::libc::{original, patch};
+use crate::log::Refused;
 use crate::moving::{self, Prepared};
 use crate::sys::Strings;
 use crate::{arch, exec, log, settings, sys};
-use core::ffi::{c_char, c_int, c_long};
-use libc::{sockaddr, socklen_t};
+use core::ffi::{c_char, c_int, c_long, c_void};
+use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, sockaddr, socklen_t};
 use rules::DeviceName;
 use rules::list::{Call, List};
-use rules::socket::{self as rule, Decision, Existing, Setting};
+use rules::socket::{self as rule, Decision, Device, Existing, Rebinding, Setting};
 use syscalls::Errno;
 
 /// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others. Where another preload makes
 /// the socket, a getsockopt(2) besides.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-pub extern "C" fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
+pub extern "C" fn socket(
+    domain: usize,
+    sock_type: usize,
+    protocol: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> usize {
+    let arguments = [domain, sock_type, protocol, d, e, f];
     if settings::vrf() == Setting::Inert {
-        return original::socket(domain, sock_type, protocol);
+        // SAFETY: the caller's own arguments; socket(2) has no pointers.
+        return unsafe { original::forward(original::SOCKET, arguments) };
     }
     // libc's function would do no more than the system call, which the seal wants with its marker.
     // Another preload is asked where what it calls jumps back to us, or where there is no seal.
     if original::socket_is_libcs()
         || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket))
     {
-        return create_direct(Via::Export, domain, sock_type, protocol);
+        let [domain, sock_type, protocol] = [domain, sock_type, protocol].map(|it| it as c_int);
+        return create_direct(Via::Export, domain, sock_type, protocol) as usize;
     }
-    create_via_next(domain, sock_type, protocol)
+    create_via_next(arguments)
 }
 
-/// Where libc's own `socket` jumps: getaddrinfo, res_query and all other callers inside libc.
-pub extern "C" fn libc_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
+/// For libc's own `socket`: getaddrinfo, res_query and all other callers inside libc.
+extern "C" fn libc_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
     create_direct(Via::Libc, domain, sock_type, protocol)
 }
 
@@ -58,7 +75,7 @@ arch::export_syscall! {
     ///
     /// # Safety
     /// As for the system call.
-    syscall_socket, original::SYSCALL, syscall_early
+    syscall_socket, original::ORIGINALS, syscall_early
 }
 
 /// syscall(SYS_socket, domain, sock_type, protocol).
@@ -100,20 +117,36 @@ unsafe extern "C" fn syscall_early(
 /// # Safety
 /// As for bind(2): no other thread unmaps the address meanwhile.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-pub unsafe extern "C" fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+pub unsafe extern "C" fn bind(
+    fd: usize,
+    address: *const sockaddr,
+    length: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> usize {
+    let arguments = [fd, address.expose_provenance(), length, d, e, f];
     if let Some(list) = settings::rules() {
         // SAFETY: as callers promise.
-        return unsafe { bind_by_rules(list, fd, address, length) };
+        return unsafe { bind_by_rules(list, address, arguments) };
     }
-    let prepared = bind_existing("bind", fd).and_then(|device| {
-        let vrf = device.and(settings::vrf().device());
+    let prepared = bind_existing("bind", fd as c_int).and_then(|device| match device {
         // SAFETY: as callers promise.
-        unsafe { stay_in_vrf(vrf, fd, address, length) }
+        Some(device) => unsafe {
+            stay_in_vrf(
+                settings::vrf().device(),
+                fd as c_int,
+                device,
+                address,
+                length as socklen_t,
+            )
+        },
+        None => Ok(()),
     });
     match prepared {
         // SAFETY: the caller's own arguments.
-        Ok(()) => unsafe { original::bind(fd, address, length) },
-        Err(errno) => fail_with(errno),
+        Ok(()) => unsafe { original::forward(original::BIND, arguments) },
+        Err(errno) => fail_with(errno) as usize,
     }
 }
 
@@ -122,25 +155,22 @@ pub unsafe extern "C" fn bind(fd: c_int, address: *const sockaddr, length: sockl
 /// # Safety
 /// As for [`bind`].
 #[cold]
-unsafe fn bind_by_rules(
-    list: &List,
-    fd: c_int,
-    address: *const sockaddr,
-    length: socklen_t,
-) -> c_int {
+unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Arguments) -> usize {
+    let [fd, _, length, ..] = arguments;
+    let (fd, length) = (fd as c_int, length as socklen_t);
     // SAFETY: as callers promise.
     let moved = match unsafe { moving::prepare(list, Call::Bind, fd, address, length) } {
         Ok(Prepared::Call(moved)) => moved,
         Ok(Prepared::Done) => return 0,
-        Err(errno) => return fail_with(errno),
+        Err(errno) => return fail_with(errno) as usize,
     };
     // SAFETY: as callers promise.
-    let result = match unsafe { stay_in_vrf(moved.device, fd, address, length) } {
+    let result = match unsafe { stay_in_vrf(moved.device, fd, Device::Vrf, address, length) } {
         // SAFETY: the caller's own arguments.
-        Ok(()) => unsafe { original::bind(fd, address, length) },
-        Err(errno) => fail_with(errno),
+        Ok(()) => unsafe { original::forward(original::BIND, arguments) },
+        Err(errno) => fail_with(errno) as usize,
     };
-    if result != 0 {
+    if result as c_int != 0 {
         moved.undo(fd);
     }
     result
@@ -154,6 +184,7 @@ unsafe fn bind_by_rules(
 unsafe fn stay_in_vrf(
     vrf: Option<DeviceName>,
     fd: c_int,
+    device: Device,
     address: *const sockaddr,
     length: socklen_t,
 ) -> Result<(), Errno> {
@@ -169,9 +200,13 @@ unsafe fn stay_in_vrf(
         return Ok(());
     }
     let in_vrf = || sys::may_send_by(&vrf, scope).map_err(Errno::into_raw);
-    let result = rule::at_scope(scope, sys::bound_index(fd), in_vrf).map_err(Errno::new);
+    let own = match device {
+        Device::Number(own) => Some(own),
+        Device::Vrf => sys::bound_index(fd),
+    };
+    let result = rule::at_scope(scope, own, in_vrf).map_err(Errno::new);
     if let Err(errno) = result {
-        log::outside(&vrf, fd, scope, errno);
+        log::outside(Refused::Bind, &vrf, fd, scope, errno);
     }
     result
 }
@@ -184,23 +219,31 @@ unsafe fn stay_in_vrf(
 /// # Safety
 /// As for connect(2): no other thread unmaps the address meanwhile.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+pub unsafe extern "C" fn connect(
+    fd: usize,
+    address: *const sockaddr,
+    length: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> usize {
+    let arguments = [fd, address.expose_provenance(), length, d, e, f];
     if let Some(list) = settings::rules() {
         // SAFETY: as callers promise.
-        return unsafe { connect_by_rules(list, fd, address, length) };
+        return unsafe { connect_by_rules(list, address, arguments) };
     }
-    let device = match bind_existing("connect", fd) {
+    let device = match bind_existing("connect", fd as c_int) {
         Ok(device) => device,
-        Err(errno) => return fail_with(errno),
+        Err(errno) => return fail_with(errno) as usize,
     };
     // SAFETY: the caller's own arguments.
-    let result = unsafe { original::connect(fd, address, length) };
-    if result == 0
+    let result = unsafe { original::forward(original::CONNECT, arguments) };
+    if result as c_int == 0
         && let Some(device) = device
         // SAFETY: connect() has succeeded, so the kernel, or another preload, has read an address there.
         && unsafe { sys::family(address) } == libc::AF_UNSPEC
     {
-        return disconnected(fd, &device);
+        return disconnected(fd as c_int, device) as usize;
     }
     result
 }
@@ -210,21 +253,18 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: so
 /// # Safety
 /// As for [`connect`].
 #[cold]
-unsafe fn connect_by_rules(
-    list: &List,
-    fd: c_int,
-    address: *const sockaddr,
-    length: socklen_t,
-) -> c_int {
+unsafe fn connect_by_rules(list: &List, address: *const sockaddr, arguments: Arguments) -> usize {
+    let [fd, _, length, ..] = arguments;
+    let (fd, length) = (fd as c_int, length as socklen_t);
     // SAFETY: as callers promise.
     let moved = match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
         Ok(Prepared::Call(moved)) => moved,
         Ok(Prepared::Done) => return 0,
-        Err(errno) => return fail_with(errno),
+        Err(errno) => return fail_with(errno) as usize,
     };
     // SAFETY: the caller's own arguments.
-    let result = unsafe { original::connect(fd, address, length) };
-    if result != 0
+    let result = unsafe { original::forward(original::CONNECT, arguments) };
+    if result as c_int != 0
         && !matches!(
             sys::errno(),
             Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR | Errno::EISCONN
@@ -238,39 +278,122 @@ unsafe fn connect_by_rules(
 /// Gives a socket its device back: connect(AF_UNSPEC) takes it from a datagram or raw socket
 /// (__udp_disconnect, net/ipv4/udp.c). If that cannot be, nothing must leave by the socket any more.
 #[cold]
-fn disconnected(fd: c_int, device: &DeviceName) -> c_int {
-    if rule::has_lost_its_device(sys::bound_device(fd).map_err(Errno::into_raw))
-        && let Err(errno) = sys::bind_or_is_bound(fd, device)
-    {
-        sys::shutdown(fd);
-        return fail_with(errno);
+fn disconnected(fd: c_int, device: Device) -> c_int {
+    if !rule::has_lost_its_device(sys::bound(fd).map_err(Errno::into_raw)) {
+        return 0;
     }
-    0
+    let result = match (device, settings::vrf().device()) {
+        // One that has been deleted is not given back, if there may be another VRF of that name.
+        (Device::Number(index), vrf) if vrf.is_none() || sys::device_name(index).is_ok() => {
+            sys::bind_to_index(fd, index)
+        }
+        (_, Some(vrf)) => sys::bind_or_is_bound(fd, &vrf),
+        (_, None) => Ok(()),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(errno) => {
+            sys::shutdown(fd);
+            fail_with(errno)
+        }
+    }
 }
 
 /// listen(2) on a socket that has a device, or gets it first.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
+pub extern "C" fn listen(
+    fd: usize,
+    backlog: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> usize {
+    let arguments = [fd, backlog, c, d, e, f];
     if let Some(list) = settings::rules() {
-        return listen_by_rules(list, fd, backlog);
+        return listen_by_rules(list, arguments);
     }
-    match bind_existing("listen", fd) {
-        Ok(_) => original::listen(fd, backlog),
-        Err(errno) => fail_with(errno),
+    match bind_existing("listen", fd as c_int) {
+        // SAFETY: the caller's own arguments; listen(2) has no pointers.
+        Ok(_) => unsafe { original::forward(original::LISTEN, arguments) },
+        Err(errno) => fail_with(errno) as usize,
     }
 }
 
 #[cold]
-fn listen_by_rules(list: &List, fd: c_int, backlog: c_int) -> c_int {
-    let moved = match moving::prepare_listener(list, fd) {
+fn listen_by_rules(list: &List, arguments: Arguments) -> usize {
+    let [fd, ..] = arguments;
+    let moved = match moving::prepare_listener(list, fd as c_int) {
         Ok(moved) => moved,
-        Err(errno) => return fail_with(errno),
+        Err(errno) => return fail_with(errno) as usize,
     };
-    let result = original::listen(fd, backlog);
-    if result != 0 {
-        moved.undo(fd);
+    // SAFETY: the caller's own arguments; listen(2) has no pointers.
+    let result = unsafe { original::forward(original::LISTEN, arguments) };
+    if result as c_int != 0 {
+        moved.undo(fd as c_int);
     }
     result
+}
+
+/// setsockopt(2). A program that puts a socket on a device itself, or on none, does so within its VRF ([`rule::rebinding`]).
+/// All other options go on to the original.
+///
+/// # Safety
+/// As for setsockopt(2).
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub unsafe extern "C" fn setsockopt(
+    fd: usize,
+    level: usize,
+    option: usize,
+    value: *const c_void,
+    length: usize,
+    f: usize,
+) -> usize {
+    if level as c_int == libc::SOL_SOCKET
+        && matches!(option as c_int, SO_BINDTODEVICE | SO_BINDTOIFINDEX)
+    {
+        match rebind(fd as c_int, option as c_int, value, length as socklen_t) {
+            Ok(Rebinding::AsAsked) => {}
+            Ok(_) => return 0,
+            Err(errno) => return fail_with(errno) as usize,
+        }
+    }
+    let arguments = [fd, level, option, value.expose_provenance(), length, f];
+    // SAFETY: the caller's own arguments.
+    unsafe { original::forward(original::SETSOCKOPT, arguments) }
+}
+
+/// Does what a setsockopt() of one of these options does, but for [`Rebinding::AsAsked`].
+#[cold]
+fn rebind(
+    fd: c_int,
+    option: c_int,
+    value: *const c_void,
+    length: socklen_t,
+) -> Result<Rebinding, Errno> {
+    let setting = settings::vrf();
+    if matches!(setting, Setting::Inert | Setting::Default) {
+        return Ok(Rebinding::AsAsked);
+    }
+    // What is no socket is for the kernel to refuse.
+    let domain = sys::domain(fd).unwrap_or(libc::AF_UNSPEC);
+    let vrf = match rule::unbound(setting, domain) {
+        Decision::Pass => return Ok(Rebinding::AsAsked),
+        Decision::Fail(errno) => return Err(Errno::new(errno)),
+        Decision::Bind(vrf) => vrf,
+    };
+    let asked = sys::device_asked(option, value, length)?;
+    let in_vrf = |index| {
+        let result = sys::may_send_by(&vrf, index);
+        result.map_err(Errno::into_raw)
+    };
+    let rebinding = rule::rebinding(sys::bound_index(fd), asked, in_vrf).map_err(Errno::new);
+    match rebinding {
+        Ok(Rebinding::ToVrf) => sys::bind_or_is_bound(fd, &vrf)?,
+        Err(errno) => log::outside(Refused::Setsockopt, &vrf, fd, asked.unwrap_or(0), errno),
+        Ok(_) => {}
+    }
+    rebinding
 }
 
 /// execve(2), with an environment in which nothing of ours is missing.
@@ -291,15 +414,34 @@ pub unsafe extern "C" fn execve(path: *const c_char, argv: Strings, envp: String
     }
 }
 
-/// Where libc's own `execve` jumps: execv, execvp, execl, posix_spawn, system, popen and the like.
+/// For libc's own `execve`: execv, execvp, execl, posix_spawn, system, popen and the like.
 ///
 /// # Safety
 /// As for [`execve`].
-pub unsafe extern "C" fn libc_execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
+unsafe extern "C" fn libc_execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
     // SAFETY: as callers promise.
     match unsafe { exec::repair(Program::At(libc::AT_FDCWD, path), envp) } {
         Ok(repaired) => fail_with(sys::execve(path, argv, repaired.envp())),
         Err(errno) => fail_with(errno),
+    }
+}
+
+arch::after_push!(libc_socket_after_push, libc_socket);
+arch::after_push!(libc_execve_after_push, libc_execve);
+
+/// Where libc's own `socket` jumps.
+pub fn socket_hook() -> Hook {
+    Hook {
+        plain: libc_socket as *const () as usize,
+        after_push: libc_socket_after_push as *const () as usize,
+    }
+}
+
+/// Where libc's own `execve` jumps.
+pub fn execve_hook() -> Hook {
+    Hook {
+        plain: libc_execve as *const () as usize,
+        after_push: libc_execve_after_push as *const () as usize,
     }
 }
 
@@ -390,14 +532,17 @@ fn create_direct(via: Via, domain: c_int, sock_type: c_int, protocol: c_int) -> 
 
 /// A socket by the original, which belongs to another preload. If that asks libc, and libc's body
 /// jumps to us, the socket comes back with its device; so it is looked at before anything is done.
-fn create_via_next(domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
+fn create_via_next(arguments: Arguments) -> usize {
+    let [domain, sock_type, protocol, ..] = arguments.map(|it| it as c_int);
+    // SAFETY: the caller's own arguments; socket(2) has no pointers.
+    let next = || unsafe { original::forward(original::SOCKET, arguments) };
     let (device, result) = match rule::at_creation(settings::vrf(), domain, sock_type) {
-        Decision::Pass => return original::socket(domain, sock_type, protocol),
+        Decision::Pass => return next(),
         Decision::Fail(errno) => (None, Err(Errno::new(errno))),
         Decision::Bind(device) => {
-            let fd = original::socket(domain, sock_type, protocol);
+            let fd = next() as c_int;
             if fd < 0 {
-                return fd;
+                return fd as usize;
             }
             let result = match sys::bound_device(fd) {
                 Ok(Some(found)) if found == device => Ok(()),
@@ -410,7 +555,7 @@ fn create_via_next(domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
     if log::is_on() {
         log::socket("socket", "next", (domain, sock_type), device, result);
     }
-    result.unwrap_or_else(fail_with)
+    result.unwrap_or_else(fail_with) as usize
 }
 
 /// Hands out a new socket with its device, or not at all.
@@ -445,13 +590,12 @@ fn not_bound(
 
 /// Gives a socket that came from elsewhere (inherited, passed, created before we were there) its device, if it has none
 /// ([`rule::existing`]). Returns the device that the socket shall have afterwards.
-fn bind_existing(call: &'static str, fd: c_int) -> Result<Option<DeviceName>, Errno> {
+pub fn bind_existing(call: &'static str, fd: c_int) -> Result<Option<Device>, Errno> {
     let setting = settings::vrf();
     if matches!(setting, Setting::Inert | Setting::Default) {
         return Ok(None);
     }
-    if let Existing::Keep(device) =
-        rule::existing(setting, sys::bound_device(fd).map_err(Errno::into_raw))
+    if let Existing::Keep(device) = rule::existing(setting, sys::bound(fd).map_err(Errno::into_raw))
     {
         return Ok(device);
     }
@@ -471,7 +615,7 @@ fn bind_existing(call: &'static str, fd: c_int) -> Result<Option<DeviceName>, Er
             result.map(|()| fd),
         );
     }
-    result.map(|()| device)
+    result.map(|()| device.map(|_| Device::Vrf))
 }
 
 #[cold]

@@ -6,8 +6,9 @@
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST), in the ordinary order on
 //!    musl. It finds the functions that our exports hide ([`libc::original`]), reads the environment once ([`settings`]) and
 //!    the rules ([`list`]), and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed
-//!    environment will need ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us ([`libc::patch`]), and seals
-//!    the process if that is asked for too ([`rules::filter`]). Then it makes our data read-only (glibc only). What is looked
+//!    environment will need ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us
+//!    ([`libc::patch`]), seals the process if that is asked for too ([`rules::filter`]), and binds the inherited sockets that
+//!    were meant for it ([`inherited`]). Then it makes our data read-only (glibc only). What is looked
 //!    up is looked up here, and what our data says is written here. libc may not be initialised yet: no stdio, no malloc, and
 //!    on glibc `environ` is still NULL.
 //! 3. The program runs. Each way into the library ([`hooks`]) asks [`rules::socket`] what to do, asks [`sys`] to do it, and
@@ -24,15 +25,15 @@
 //!   once, and again when it needs more ([`exec`]). They look into the program's file, if there is a seal or a log
 //!   ([`exec::program`]). Where there is a supervisor and the environment names another VRF, they tell it, by a socket that
 //!   is closed again.
-//! - bind() to a link-local address of a device that is not the socket's own opens a socket of its own, to ask the kernel
-//!   whether the device is in the VRF, and closes it again ([`sys::may_send_by`]).
+//! - bind() to a link-local address of a device that is not the socket's own, and setsockopt() that names a device, open
+//!   sockets of their own, to ask the kernel whether the device is in the VRF, and close them again ([`sys::may_send_by`]).
 //! - Under rules, bind(), connect() and listen() ask a socket that they move what it is doing ([`sys::state`]); connect() makes
 //!   one forget the address that a connection which has failed has left; and `loopback auto` opens a socket of its own, to
 //!   ask whether the VRF has an address, and closes it again.
 //! - A line goes to stderr, where that should neither block nor kill ([`log::Line::write_to_stderr`]): the first time that a
-//!   bind() is refused because of its address's device ([`log::outside`]); the first time that a call is because its socket
-//!   cannot be moved ([`log::not_moved`]); and each time that a sealed process executes a program which neither the library
-//!   nor a supervisor will serve ([`exec::program`]).
+//!   bind() is refused because of its address's device, or a setsockopt() because of its device ([`log::outside`]); the first
+//!   time that a call is because its socket cannot be moved ([`log::not_moved`]); and each time that a sealed process
+//!   executes a program which neither the library nor a supervisor will serve ([`exec::program`]).
 //! - A line goes to the log, if there is one: for each socket that we give a device or refuse one, and for what stderr is
 //!   told. Its file is opened and closed again.
 //!
@@ -67,6 +68,7 @@ mod arch;
 mod exec;
 #[allow(unsafe_code)]
 mod hooks;
+mod inherited;
 #[allow(unsafe_code)]
 mod libc;
 mod list;
@@ -100,6 +102,7 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
         // An invalid setting refuses sockets, to libc's own callers and to children too.
         // SAFETY: this is the one call, and the objects are those that `find` has found.
         unsafe { start(&objects, &options) };
+        inherited::settle(&environment);
     }
     // musl gives the unused ends of a writable segment's pages to malloc (reclaim_gaps,
     // ldso/dynlink.c): on these pages there may be data that is not ours.
@@ -118,26 +121,25 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
     log::prepare(log, list::get().is_some());
     let writer = sys::CodeWriter::new();
     let info = &settings::INFO;
-    let socket = hooks::libc_socket as *const () as usize;
-    let execve = hooks::libc_execve as *const () as usize;
     for (name, function, number, hook, result) in [
         (
             "socket",
             objects.libc_socket,
             ::libc::SYS_socket,
-            socket,
+            hooks::socket_hook(),
             &info.socket,
         ),
         (
             "execve",
             objects.libc_execve,
             ::libc::SYS_execve,
-            execve,
+            hooks::execve_hook(),
             &info.execve,
         ),
     ] {
         // SAFETY: the function is libc's, and the hook takes the same arguments. Who could be in it, `patch` says.
-        let outcome = unsafe { libc::patch::redirect(function, number, hook, &writer) };
+        let outcome =
+            unsafe { libc::patch::redirect(function, objects.libc_path, number, &hook, &writer) };
         result.store(outcome, Relaxed);
         if log::is_on() && !libc::patch::is_patched(result) {
             log::not_patched(name, outcome);

@@ -91,9 +91,7 @@ fn publish(list: &List) -> Result<(), Errno> {
 }
 
 fn begin(path: &[u8]) -> Line {
-    let mut line = Line::new();
-    line.text(b"vrfbind: ");
-    line.text(RULES_VARIABLE.as_bytes());
+    let mut line = Line::new(RULES_VARIABLE.as_bytes());
     if !path.is_empty() {
         line.text(b"=");
         quoted(&mut line, path, 60);
@@ -102,6 +100,7 @@ fn begin(path: &[u8]) -> Line {
 }
 
 /// So many bytes of what somebody else has written: the reason has to fit into the line.
+#[inline(never)]
 fn quoted(line: &mut Line, text: &[u8], most: usize) {
     line.text(b"\"");
     line.untrusted(text.get(..most).unwrap_or(text));

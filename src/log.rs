@@ -9,18 +9,18 @@ use crate::sys;
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use rules::DeviceName;
 use rules::settings::STDERR;
-use rules::{DeviceName, LOG_VARIABLE, RULES_VARIABLE, VRF_VARIABLE};
 use syscalls::Errno;
 
 /// The path, or `stderr`. Null: there is no log.
 static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether the line of [`outside`] has been written to stderr.
-static FIRST_OUTSIDE: sys::Once = sys::Once::new();
+/// Whether a line of [`outside`] has been written to stderr, for each [`Refused`].
+static FIRST_OUTSIDE: sys::Once<2> = sys::Once::new();
 
 /// Whether a line of [`not_moved`] or [`not_disconnected`] has.
-static FIRST_NOT_MOVED: sys::Once = sys::Once::new();
+static FIRST_NOT_MOVED: sys::Once<1> = sys::Once::new();
 
 /// In the constructor, where a VRF is asked for.
 pub fn prepare(path: Option<&'static CStr>, has_rules: bool) {
@@ -57,12 +57,16 @@ pub struct Line {
 }
 
 impl Line {
-    /// An empty line.
-    pub const fn new() -> Self {
-        Self {
+    /// A line that begins with this, behind our name.
+    #[inline(never)]
+    pub fn new(beginning: &[u8]) -> Self {
+        let mut line = Self {
             bytes: [0; 320],
             length: 0,
-        }
+        };
+        line.text(b"vrfbind: ");
+        line.text(beginning);
+        line
     }
 
     /// Adds text of ours.
@@ -172,8 +176,7 @@ pub fn socket(
     device: Option<DeviceName>,
     result: Result<c_int, Errno>,
 ) {
-    let mut line = Line::new();
-    line.text(b"vrfbind: pid=");
+    let mut line = Line::new(b"pid=");
     line.number(sys::getpid());
     line.text(b" call=");
     line.text(call.as_bytes());
@@ -189,43 +192,66 @@ pub fn socket(
     line.untrusted(device.as_ref().map_or(b"", DeviceName::as_bytes));
     line.text(b" errno=");
     line.number(result.err().map_or(0, Errno::into_raw));
+    if result == Err(Errno::ENODEV) {
+        line.text(b" (no such device)");
+    }
     line.text(b"\n");
     line.write_to_log();
 }
 
-/// Says that bind() has failed because of the scope of its address: on stderr the first time, and in the log.
+/// A call that fails because of a device that it names.
+#[derive(Clone, Copy)]
+pub enum Refused {
+    /// bind(), by the scope of its address.
+    Bind,
+    /// setsockopt() of SO_BINDTODEVICE or SO_BINDTOIFINDEX.
+    Setsockopt,
+}
+
+/// Says that a call has failed because of the device of this number: on stderr the first time, and in the log.
 #[cold]
-pub fn outside(vrf: &DeviceName, fd: c_int, scope: u32, errno: Errno) {
-    let is_first = FIRST_OUTSIDE.is_first();
+pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Errno) {
+    let is_first = FIRST_OUTSIDE.is_first(call as usize);
     if !is_first && !is_on() {
         return;
     }
-    let is_known = errno == Errno::EADDRNOTAVAIL;
-    let mut line = Line::new();
-    line.text(b"vrfbind: bind() of fd ");
+    let (name, reason, relation): (&[u8], &[u8], &[u8]) = match call {
+        Refused::Bind => (
+            b"bind() of fd ",
+            b" fails with EADDRNOTAVAIL: ",
+            b", whose address it names,",
+        ),
+        Refused::Setsockopt => (
+            b"setsockopt(SO_BINDTODEVICE) of fd ",
+            b" fails with ENODEV: ",
+            b"",
+        ),
+    };
+    let is_outside = matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV);
+    let mut line = Line::new(name);
     line.number(fd);
-    line.text(b" fails with ");
-    if is_known {
-        line.text(b"EADDRNOTAVAIL: ");
+    if is_outside {
+        line.text(reason);
     } else {
-        line.text(b"errno ");
+        line.text(b" fails with errno ");
         line.number(errno.into_raw());
-        line.text(b" from the question whether ");
+        line.text(b" asking whether ");
     }
-    match sys::device_name(scope) {
+    match sys::device_name(index) {
         Ok(name) => line.untrusted(name.as_bytes()),
         Err(_) => {
-            line.text(b"device number ");
-            line.number(scope as c_int);
+            line.text(b"device ");
+            line.number(index as c_int);
         }
     }
-    line.text(b", whose address (link-local or multicast) it names, is ");
-    line.text(if is_known { b"not " } else { b"" });
-    line.text(b"in VRF ");
+    line.text(relation);
+    line.text(if is_outside {
+        b" is not in VRF "
+    } else {
+        b" is in VRF "
+    });
     line.untrusted(vrf.as_bytes());
-    line.text(b" (");
-    line.text(VRF_VARIABLE.as_bytes());
-    line.text(b")\n");
+    line.text(b" (VRFBIND_VRF)\n");
     if is_first {
         line.write_to_stderr();
     }
@@ -272,9 +298,7 @@ pub fn not_disconnected(fd: c_int, errno: Errno) {
 }
 
 fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
-    let mut line = Line::new();
-    line.text(b"vrfbind: ");
-    line.text(call.as_bytes());
+    let mut line = Line::new(call.as_bytes());
     line.text(b"() of fd ");
     line.number(fd);
     line.text(b" fails with ");
@@ -292,10 +316,8 @@ fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
 }
 
 fn say_not_moved(mut line: Line) {
-    line.text(b" (");
-    line.text(RULES_VARIABLE.as_bytes());
-    line.text(b")\n");
-    let is_first = FIRST_NOT_MOVED.is_first();
+    line.text(b" (VRFBIND_RULES)\n");
+    let is_first = FIRST_NOT_MOVED.is_first(0);
     if is_first {
         line.write_to_stderr();
     }
@@ -311,13 +333,10 @@ pub fn not_patched(function: &str, reason: u32) {
         rules::info::UNKNOWN_CODE => b"its code is none that vrfbind knows",
         _ => b"its code cannot be written; allow /proc (ProtectProc=, ProcSubset=) or MemoryDenyWriteExecute=no",
     };
-    let mut line = Line::new();
-    line.text(b"vrfbind: libc's own ");
+    let mut line = Line::new(b"libc's own ");
     line.text(function.as_bytes());
     line.text(b" is not led to vrfbind, only the exported symbol is: ");
     line.text(why);
-    line.text(b" (");
-    line.text(LOG_VARIABLE.as_bytes());
-    line.text(b")\n");
+    line.text(b" (VRFBIND_LOG)\n");
     line.write_to_log();
 }

@@ -10,6 +10,7 @@ use crate::list;
 use crate::log::Line;
 use crate::sys::{self, Environment};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use rules::DeviceName;
 use rules::info::{
     INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
     STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD, VERSION,
@@ -17,7 +18,6 @@ use rules::info::{
 use rules::list::List;
 use rules::settings::{self, Invalid, Options};
 use rules::socket::Setting;
-use rules::{DeviceName, SEAL_VARIABLE};
 
 /// What the library says of itself, and where it keeps it.
 #[cfg_attr(not(test), unsafe(export_name = "vrfbind_info"))]
@@ -31,6 +31,7 @@ pub static INFO: Info = Info {
     seal: AtomicU32::new(SEAL_NONE),
     state: AtomicU32::new(STATE_UNREAD),
     device: [const { AtomicU64::new(0) }; 2],
+    inherited: AtomicU32::new(0),
 };
 
 /// Which VRF. Async-signal-safe.
@@ -102,10 +103,8 @@ pub fn seal() {
             Ok(()) => SEAL_MADE,
             Err(errno) => {
                 INFO.state.store(STATE_INVALID, Ordering::Release);
-                let mut line = Line::new();
-                line.text(b"vrfbind: ");
-                line.text(SEAL_VARIABLE.as_bytes());
-                line.text(b"=1: prctl(PR_SET_SECCOMP) fails with errno ");
+                let mut line =
+                    Line::new(b"VRFBIND_SEAL=1: prctl(PR_SET_SECCOMP) fails with errno ");
                 line.number(errno.into_raw());
                 line.text(b". Every IPv4 and IPv6 socket() and every execve() of this program fails with EINVAL.\n");
                 line.write_to_stderr();
@@ -168,9 +167,7 @@ pub fn complain(mut line: Line) {
 }
 
 fn complaint(invalid: &Invalid<'_>) -> Line {
-    let mut line = Line::new();
-    line.text(b"vrfbind: ");
-    line.text(invalid.variable.as_bytes());
+    let mut line = Line::new(invalid.variable.as_bytes());
     line.text(b"=\"");
     line.untrusted(invalid.value);
     line.text(b"\" is not understood: ");

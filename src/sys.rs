@@ -18,7 +18,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
 use rules::executable::{CAPABILITIES_SIZE, Process};
-use rules::socket::SOCKADDR_IN6;
+use rules::socket::{Device, SOCKADDR_IN6};
 use rules::{DeviceName, NAME_SIZE, filter, request};
 #[cfg(not(target_arch = "x86"))]
 use syscalls::Sysno::{
@@ -45,18 +45,9 @@ pub type Strings = *const *const c_char;
 /// since then (c427bfec18f2) only if the socket has a device already, be it the same.
 fn bind_to_device(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
     let name = device.padded();
-    // SAFETY: the kernel reads size_of_val(name) bytes of `name`, which is borrowed until then.
-    unsafe {
-        syscall!(
-            Sysno::setsockopt,
-            fd,
-            SOL_SOCKET,
-            SO_BINDTODEVICE,
-            name.as_ptr(),
-            size_of_val(name)
-        )
-    }?;
-    Ok(())
+    let length = size_of_val(name);
+    // SAFETY: the kernel reads so many bytes of `name`, which is borrowed until then.
+    unsafe { setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.as_ptr(), length) }
 }
 
 /// Puts the socket into `device`, where somebody may have done so before ([`rules::socket::is_bound`]).
@@ -82,6 +73,23 @@ pub fn bound_device(fd: c_int) -> Result<Option<DeviceName>, Errno> {
     Ok((length > 0).then(|| DeviceName::from_padded(name)))
 }
 
+/// The device of the socket, if it has one. By its number, which is cheaper than its name; before Linux 5.1, which has no
+/// SO_BINDTOIFINDEX, as [`bound_device`].
+pub fn bound(fd: c_int) -> Result<Option<Device>, Errno> {
+    match number(fd, SO_BINDTOIFINDEX) {
+        Ok(index) => Ok((index != 0).then_some(Device::Number(index as u32))),
+        Err(Errno::ENOPROTOOPT) => Ok(bound_device(fd)?.map(|_| Device::Vrf)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Puts a socket that has no device on the one of this number. Since Linux 5.1.
+pub fn bind_to_index(fd: c_int, index: u32) -> Result<(), Errno> {
+    let length = size_of_val(&index);
+    // SAFETY: the kernel reads a number.
+    unsafe { setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &raw const index, length) }
+}
+
 /// The number of the socket's device, if it has one. Since Linux 5.1 (SO_BINDTOIFINDEX).
 pub fn bound_index(fd: c_int) -> Option<u32> {
     match number(fd, SO_BINDTOIFINDEX) {
@@ -90,25 +98,51 @@ pub fn bound_index(fd: c_int) -> Option<u32> {
     }
 }
 
-/// Whether a fresh IPv6 socket that is bound to `device` may send multicast by the device of number `index`:
-/// setsockopt(IPV6_MULTICAST_IF). Takes no privilege, sends nothing.
+/// Whether a fresh socket that is bound to `device` may send multicast by the device of number `index`:
+/// setsockopt(IP_MULTICAST_IF), which IPv6 answers alike. Takes no privilege, sends nothing.
 pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
-    let fd = socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
+    // struct ip_mreqn.
+    let request = [0, 0, index];
+    let fd = socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
     let result = bind_or_is_bound(fd, device).and_then(|()| {
-        // SAFETY: the kernel reads a number.
-        unsafe {
-            syscall!(
-                Sysno::setsockopt,
-                fd,
-                libc::IPPROTO_IPV6,
-                libc::IPV6_MULTICAST_IF,
-                &raw const index,
-                size_of_val(&index)
-            )
-        }
+        let (value, length) = (request.as_ptr(), size_of_val(&request));
+        // SAFETY: the kernel reads so many bytes.
+        unsafe { setsockopt(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, value, length) }
     });
     close(fd);
-    result.map(|_| ())
+    result
+}
+
+/// The number of the device that setsockopt(2) with this option and value would put a socket on, if on any; or what the
+/// kernel has against it. A fresh socket tells, for which this takes no privilege since Linux 5.7.
+pub fn device_asked<T>(
+    option: c_int,
+    value: *const T,
+    length: libc::socklen_t,
+) -> Result<Option<u32>, Errno> {
+    let fd = socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
+    // SAFETY: the kernel reads at `value`, or fails with EFAULT.
+    let result = unsafe { setsockopt(fd, SOL_SOCKET, option, value, length as usize) };
+    let result = result.map(|()| bound_index(fd));
+    close(fd);
+    result
+}
+
+/// setsockopt(2).
+///
+/// # Safety
+/// The kernel may read so many bytes at `value`, or fail with EFAULT.
+#[inline(never)]
+unsafe fn setsockopt<T>(
+    fd: c_int,
+    level: c_int,
+    option: c_int,
+    value: *const T,
+    length: usize,
+) -> Result<(), Errno> {
+    // SAFETY: as callers promise.
+    unsafe { syscall!(Sysno::setsockopt, fd, level, option, value, length) }?;
+    Ok(())
 }
 
 /// The name of the device of number `index` in the network namespace of the process (netdevice(7)).
@@ -199,6 +233,7 @@ pub fn sock_type(fd: c_int) -> Result<c_int, Errno> {
     number(fd, SO_TYPE)
 }
 
+#[inline(never)]
 fn number(fd: c_int, option: c_int) -> Result<c_int, Errno> {
     let mut number = [0; size_of::<c_int>()];
     getsockopt(fd, option, &mut number)?;
@@ -261,16 +296,20 @@ pub fn errno() -> Errno {
     Errno::new(unsafe { *location })
 }
 
-/// Whether the kernel said at exec that the process is more privileged than whoever started it:
-/// set-user-ID, set-group-ID, file capabilities, or a security module's word (getauxval(3)).
+/// What the kernel said at exec, 0 if nothing (getauxval(3)): glibc since 2.16, musl since 1.0.
+pub fn auxiliary(kind: core::ffi::c_ulong) -> usize {
+    // SAFETY: reads what ld.so keeps.
+    unsafe { libc::getauxval(kind) as usize }
+}
+
+/// Whether the process is more privileged than whoever started it: set-user-ID, set-group-ID, file capabilities, or a
+/// security module's word.
 pub fn is_secure_execution() -> bool {
-    // SAFETY: reads what ld.so keeps; glibc since 2.16, musl since 1.0.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+    auxiliary(libc::AT_SECURE) != 0
 }
 
 fn page_size() -> usize {
-    // SAFETY: reads what ld.so keeps. The kernel always says its page size.
-    unsafe { libc::getauxval(libc::AT_PAGESZ) as usize }
+    auxiliary(libc::AT_PAGESZ)
 }
 
 /// Makes the pages of a segment of ours read-only for good. An error is no harm: a page that stays
@@ -591,6 +630,7 @@ pub fn supervised_socket(
 }
 
 /// Whether a seal is around this process, in either form.
+#[inline(never)]
 pub fn is_sealed() -> bool {
     is_answered(filter::SEALED_ERRNO) || is_supervised()
 }
@@ -602,11 +642,11 @@ pub fn is_supervised() -> bool {
 
 /// Whether the seal answers one of its questions with this errno.
 fn is_answered(errno: c_int) -> bool {
-    let answers = filter::QUESTIONS.map(|(family, sock_type)| {
+    filter::QUESTIONS.iter().any(|&(family, sock_type)| {
         // SAFETY: takes no pointers.
-        unsafe { syscall!(Sysno::socket, family, sock_type, 0) }
-    });
-    answers.contains(&Err(Errno::new(errno)))
+        let answer = unsafe { syscall!(Sysno::socket, family, sock_type, 0) };
+        answer == Err(Errno::new(errno))
+    })
 }
 
 /// Seals this process and all its children: since Linux 3.5 (seccomp filters), for good.
@@ -835,11 +875,11 @@ pub fn thread() -> usize {
     unsafe { libc::__errno_location() }.addr()
 }
 
-/// Something that is done once in a process. What is noted lies in a mapping of its own, since our data becomes read-only
+/// Things that are done once in a process. What is noted lies in a mapping of its own, since our data becomes read-only
 /// after the constructor.
-pub struct Once(AtomicUsize);
+pub struct Once<const THINGS: usize>(AtomicUsize);
 
-impl Once {
+impl<const THINGS: usize> Once<THINGS> {
     /// Without its mapping.
     pub const fn new() -> Self {
         Self(AtomicUsize::new(0))
@@ -847,16 +887,20 @@ impl Once {
 
     /// Maps it, in the constructor.
     pub fn map(&self) {
-        if let Ok(address) = map(size_of::<AtomicUsize>()) {
+        if let Ok(address) = map(size_of::<[AtomicUsize; THINGS]>()) {
             self.0.store(address, Ordering::Relaxed);
         }
     }
 
-    /// Whether this is the first call. Never, where there is no mapping.
-    pub fn is_first(&self) -> bool {
-        let word = ptr::with_exposed_provenance::<AtomicUsize>(self.0.load(Ordering::Relaxed));
+    /// Whether this is the first call for this thing. Never, where there is no mapping.
+    pub fn is_first(&self, thing: usize) -> bool {
+        let address = self.0.load(Ordering::Relaxed);
+        let words = ptr::with_exposed_provenance::<[AtomicUsize; THINGS]>(address);
         // SAFETY: null, or the mapping, which is never given back.
-        unsafe { word.as_ref() }.is_some_and(|word| arch::claim(word, 1) == 0)
+        let words = unsafe { words.as_ref() };
+        words
+            .and_then(|words| words.get(thing))
+            .is_some_and(|word| arch::claim(word, 1) == 0)
     }
 }
 

@@ -381,7 +381,7 @@ library_of_another_version() {
 import sys
 data = bytearray(open(sys.argv[1], "rb").read())
 magic = data.index(b"vrfbind\0", data.index(b"vrfbind_info"))
-while data[magic + 8:magic + 12] != (48).to_bytes(4, "little"):
+while data[magic + 8:magic + 12] != (56).to_bytes(4, "little"):
     magic = data.index(b"vrfbind\0", magic + 1)
 data[magic + 13] += 1
 open(sys.argv[2], "wb").write(data)
@@ -510,6 +510,53 @@ leaves() {
 	says 'tcp unbound' "$vrfbind" exec default "$scratch/ask-static" tcp
 }
 
+# with-sockets COMMAND... - with inherited sockets: 3 is a TCP socket, 4 a UDP socket, 5 a UNIX socket
+cat >"$scratch/with-sockets" <<'END'
+#!/usr/bin/python3
+import os, socket, sys
+
+KINDS = (socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET6, socket.SOCK_DGRAM), (socket.AF_UNIX, socket.SOCK_STREAM)
+for fd, kind in enumerate(KINDS, 3):
+    os.dup2(socket.socket(*kind).detach(), 20 + fd, inheritable=False)
+for fd in 3, 4, 5:
+    os.dup2(20 + fd, fd, inheritable=True)
+os.execvp(sys.argv[1], sys.argv[1:])
+END
+chmod 755 "$scratch/with-sockets"
+
+# What the program finds, and the sockets are the ones that others have too.
+inherited_devices=(python3 -c 'import socket
+for fd in 3, 4, 5:
+    print(fd, socket.socket(fileno=fd).getsockopt(1, 25, 16).rstrip(b"\0").decode() or "unbound")')
+
+binds_inherited() {
+	says $'3 unbound\n4 unbound\n5 unbound' "$scratch/with-sockets" "${inherited_devices[@]}"
+	says $'3 unbound\n4 unbound\n5 unbound' "$scratch/with-sockets" "${start[@]}" "$device" "${inherited_devices[@]}"
+	says "3 $device"$'\n'"4 $device"$'\n5 unbound' \
+		"$scratch/with-sockets" "${start[@]}" --bind-inherited "$device" "${inherited_devices[@]}"
+	says $'3 unbound\n'"4 $device"$'\n5 unbound' \
+		"$scratch/with-sockets" "${start[@]}" --bind-inherited=4 "$device" "${inherited_devices[@]}"
+	says "3 $device"$'\n'"4 $device"$'\n5 unbound' \
+		"$scratch/with-sockets" "${start[@]}" --bind-inherited=4,3 "$device" "${inherited_devices[@]}"
+	refused 125 '--bind-inherited=5: descriptor 5 is no IPv4 or IPv6 socket' \
+		"$scratch/with-sockets" "${start[@]}" --bind-inherited=5 "$device" "${inherited_devices[@]}"
+	refused 125 '--bind-inherited=77: descriptor 77 is no' "$scratch/with-sockets" "${start[@]}" --bind-inherited=77 "$device" true
+	refused 125 '--bind-inherited: "default" is no VRF' "$vrfbind" exec --bind-inherited default true
+}
+
+# gcc's runtime ends a program where another library comes before it.
+address_sanitizer() {
+	printf '%s\n' '#include <stdio.h>' '#include <net/if.h>' '#include <sys/socket.h>' \
+		'int main(void) { char d[16] = ""; socklen_t l = 16;' \
+		'getsockopt(socket(AF_INET, SOCK_DGRAM, 0), SOL_SOCKET, SO_BINDTODEVICE, d, &l); puts(*d ? d : "unbound"); }' |
+		gcc -fsanitize=address -x c - -o "$scratch/sanitized"
+	says unbound "$scratch/sanitized"
+	not env "LD_PRELOAD=$library" "VRFBIND_VRF=$device" "$scratch/sanitized" >"$scratch/said" 2>&1
+	grep -q 'does not come first' "$scratch/said"
+	says "$device" "${start[@]}" "$device" "$scratch/sanitized"
+	LD_PRELOAD=libasan.so.8 says "$device" "${start[@]}" "$device" "$scratch/sanitized"
+}
+
 # A kernel that has no filters, as another filter pretends: seccomp(SECCOMP_SET_MODE_FILTER) and prctl(PR_SET_SECCOMP) fail
 # with EINVAL.
 no_filters() {
@@ -527,7 +574,7 @@ no_filters() {
 
 : >"$scratch/libvrfbind.so.text"
 
-echo 1..38
+echo 1..40
 point 'its program makes its sockets in the VRF' binds
 root_point 'also as nobody, who has no privilege at all' binds_nobody
 point "options end where CMD begins" arguments
@@ -540,6 +587,8 @@ point 'a program or an interpreter that is no regular file is refused as by the 
 point 'a loader that is not there is named' no_loader
 point 'the environment is handed on byte for byte' environment
 point 'an LD_PRELOAD that is there is kept' keeps_preloads
+point '--bind-inherited puts inherited sockets into the VRF' binds_inherited
+point 'a program with AddressSanitizer runs, which has to come first' address_sanitizer
 point 'what passes the library by gets no socket' seals
 root_point 'nor does a program that ld.so finds no library for' loses_the_library
 point '--no-seal leaves the seal off' no_seal

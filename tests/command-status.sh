@@ -20,10 +20,17 @@ point_end=end_all
 # Says "ready", and then the truth at each line that it reads: a line "FD DEVICE" for each socket ("-": on none,
 # "ENODEV": on one that is gone), and "end". "chroot": what follows, it does in a chroot.
 cat >"$scratch/program.py" <<'END'
-import errno, os, socket, sys
+import ctypes, errno, os, socket, sys
 
 SO_BINDTODEVICE = 25
 made = []
+
+# Past the library, which has a word in setsockopt(): libc's own.
+def bind_to(fd, name):
+    libc = ctypes.CDLL("libc.so.6", use_errno=True)
+    if libc.setsockopt(fd, socket.SOL_SOCKET, SO_BINDTODEVICE, name, len(name)) < 0:
+        raise OSError(ctypes.get_errno(), "setsockopt")
+
 for device in sys.argv[1:]:
     if device == "tcp":
         listener = socket.create_server(("127.0.0.1", 0))
@@ -41,7 +48,7 @@ for device in sys.argv[1:]:
     if device == "idle":
         continue
     if device != "-":
-        one.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, device.encode())
+        bind_to(one.fileno(), device.encode())
     one.bind(("", 0))
 
 def of(one):
@@ -250,6 +257,20 @@ unbound() {
 	agrees 1 "$(lines '- default' '- default' '- default')"
 	found 1 vrf library seal >"$scratch/fields"
 	same "$(lines None None none)" "$(<"$scratch/fields")"
+}
+
+inherited() {
+	start "$python" -c 'import os, socket, sys
+for _ in range(2):
+    os.set_inheritable(socket.socket(socket.AF_INET, socket.SOCK_DGRAM).detach(), True)
+os.execv(sys.argv[1], sys.argv[1:])' \
+		/usr/bin/env LD_PRELOAD="$library" VRFBIND_VRF="$device" "${program[@]}" idle
+	found 1 library >"$scratch/fields"
+	grep -q "'inherited': 2" "$scratch/fields"
+	ends 1 "$command" status "$pid"
+	tr -s '\n ' ' ' <"$scratch/said" | grep -q ', 2 inherited without a device,'
+	bound "${program[@]}" idle
+	found 0 library | grep -q "'inherited': 0"
 }
 
 bound_by_library() {
@@ -921,7 +942,7 @@ root_only() {
 }
 vrf_only() { if [ "$tier" = vrf ]; then point "$@"; fi; }
 
-plan=31
+plan=32
 if [ "$tier" = vrf ]; then
 	plan=$((plan + 4))
 else
@@ -931,6 +952,7 @@ fi
 echo "1..$plan"
 point 'without the library, every socket is "default", and the exit status 1' unbound
 point 'under the library, every socket is ok on the device that it says itself' bound_by_library
+point 'inherited sockets without a device are counted' inherited
 point 'the addresses and devices are those that ss prints' agrees_with_ss
 point 'a sealed process is told from one that is not' sealed
 point 'supervised is told from sealed, of a static program too' supervised

@@ -10,7 +10,8 @@
 # are in it (c-tests/command/sockets.c), and what confines it is what it was: what systemd says of the unit, and the kernel of
 # its main process.
 #
-# The VRF has the loopback addresses, where most of them listen, as `vrfbind check` advises.
+# The VRF has the loopback addresses, where most of them listen, as `vrfbind check` advises, and its table is asked before the
+# local one, as the kernel's vrf.rst advises: otherwise a connection to 127.0.0.1 in the VRF (rndc stop) is not answered.
 #
 # Without arguments: the services of `make test`. tests/units-more.sh has the others.
 # shellcheck disable=SC2317  # the functions are called by point() and await(), which take their names
@@ -59,7 +60,7 @@ settings() {
 	END
 	cat >"$etc/kea/kea-dhcp4.conf" <<-'END'
 		{ "Dhcp4": {
-			"interfaces-config": { "interfaces": [ "br-blue" ], "dhcp-socket-type": "udp" },
+			"interfaces-config": { "interfaces": [ "uplink0", "br-blue" ], "dhcp-socket-type": "udp" },
 			"lease-database": { "type": "memfile", "persist": false },
 			"subnet4": [ { "subnet": "10.10.1.0/24" } ]
 		} }
@@ -67,7 +68,7 @@ settings() {
 	cat >"$etc/bird/bird.conf" <<-'END'
 		router id 10.10.1.1;
 		protocol device { }
-		protocol bgp { local 192.0.2.1 as 65001; neighbor 192.0.2.53 as 65002; ipv4 { }; }
+		protocol bgp { local 192.0.2.1 as 65001; neighbor 192.0.2.53 as 65002; ipv4 { import all; export all; }; }
 	END
 	printf '%s\n' 'module(load="imudp")' 'input(type="imudp" port="514")' >"$etc/rsyslog.d/udp.conf"
 	# It shall not set this machine's clock.
@@ -76,10 +77,11 @@ settings() {
 
 # --- What is asked of each ---
 
-# What systemd says of a unit, but for what the drop-in is there for, and what is another one at each start.
+# What systemd says of a unit, but for what the drop-in is there for, and what is another one at each start: of other units, the
+# order.
 as_systemd_says() {
 	manage show "$1" | grep -vE '^(Exec(Start|Stop|Condition|Reload)|ExecMain|ExecPaths|Environment|DropInPaths|NeedDaemonReload'`
-		`'|BindsTo|Requires|After|Before|[A-Za-z]*Timestamp|[A-Za-z]*PID|ControlGroupId|InvocationID|StatusText'`
+		`'|BindsTo|Requires|Wants|Conflicts|After|Before|[A-Za-z]*Timestamp|[A-Za-z]*PID|ControlGroupId|InvocationID|StatusText'`
 		`'|CPUUsageNSec|MemoryCurrent|MemoryAvailable|TasksCurrent|NRestarts|Result)' | sort
 }
 
@@ -170,6 +172,10 @@ fi
 settings
 ip address add 127.0.0.1/8 dev blue
 ip address add ::1/128 dev blue nodad
+for family in -4 -6; do
+	ip $family rule add pref 32765 table local
+	ip $family rule delete pref 0
+done
 all=(network.target network-online.target nss-lookup.target time-sync.target systemd-journald-dev-log.socket)
 for service; do
 	# shellcheck disable=SC2207  # words

@@ -2,8 +2,8 @@
  * binds_sockets.c - somebody else who binds sockets: each IP socket to $VRFBIND_TEST_BINDS_TO
  *
  * Where it comes after the library in LD_PRELOAD, the library gets a socket that has a device
- * already, as inside `ip vrf exec` or in a systemd unit with BindNetworkInterface=. The socket is not
- * made by the next function, for that may be libc's, which leads back to the library.
+ * already, as inside `ip vrf exec` or in a systemd unit with BindNetworkInterface=. The system calls are instructions,
+ * for libc's functions may lead back to the library.
  */
 #define _GNU_SOURCE
 #include "raw_syscall.h"
@@ -22,8 +22,8 @@ int socket(int domain, int type, int protocol)
 		return next(domain, type, protocol);
 	fd = raw_socket(domain, type, protocol);
 	had = errno;
-	if (fd >= 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
+	if (fd >= 0 && raw_call(SYS_setsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, (long)device,
+				(long)strlen(device), 0) < 0)
 		abort();
 	errno = had;
 	return fd;

@@ -257,6 +257,14 @@ static void unbound_by_program(void)
 	report_socket(fd);
 }
 
+static void unbound_past_us(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	NEED(syscall(SYS_setsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, "", 0) == 0);
+	report_socket(fd);
+}
+
 /* -- By the resolver: the socket is there for a moment, and is looked at as it is about to be used. */
 
 static bool is_ip(int fd)
@@ -731,23 +739,15 @@ static void activated(void)
 	NEED(getenv("LISTEN_FDS") && atoi(getenv("LISTEN_FDS")) == 1);
 }
 
-static void activated_listens(void)
+static void activated_as_it_is(void)
 {
 	activated();
-	NEED(listen(FIRST_PASSED, 8) == 0);
 	report_socket(FIRST_PASSED);
 }
 
 static void activated_accepts(void)
 {
 	activated();
-	report_socket(accept(FIRST_PASSED, NULL, NULL));
-}
-
-static void activated_accepts_after_all(void)
-{
-	activated();
-	NEED(listen(FIRST_PASSED, 8) == 0);
 	report_socket(accept(FIRST_PASSED, NULL, NULL));
 }
 
@@ -837,11 +837,9 @@ static const struct row ROWS[] = {
 	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, message_outside },
 	{ "SCM_RIGHTS, only sends", passed_sends,
 	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, message_outside },
-	{ "LISTEN_FDS, then listen()", activated_listens,
+	{ "LISTEN_FDS, a listener", activated_as_it_is,
 	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, activation_outside },
-	{ "LISTEN_FDS, only accept()", activated_accepts,
-	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, activation_outside },
-	{ "LISTEN_FDS, listen(), but the client came before", activated_accepts_after_all,
+	{ "LISTEN_FDS, accept() of a client that came before", activated_accepts,
 	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, activation_outside },
 	{ "socket(), then connect() to AF_UNSPEC", disconnects,
 	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES } },
@@ -853,7 +851,9 @@ static const struct row ROWS[] = {
 	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_other_device },
 	{ "socket(), then sendmsg() with IP_PKTINFO of another device", sends_elsewhere,
 	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_other_device },
-	{ "socket(), then SO_BINDTODEVICE to none (CAP_NET_RAW)", unbound_by_program,
+	{ "socket(), then setsockopt(SO_BINDTODEVICE) to none (CAP_NET_RAW)", unbound_by_program,
+	  { ESCAPES, BOUND, BOUND, BOUND, ESCAPES }, NULL, requires_root },
+	{ "socket(), then syscall(SYS_setsockopt) to none (CAP_NET_RAW)", unbound_past_us,
 	  { ESCAPES, ESCAPES, ESCAPES, ESCAPES, ESCAPES }, NULL, requires_root },
 };
 

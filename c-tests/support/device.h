@@ -60,9 +60,11 @@ static inline const char *expected_device(void)
 	return world == PRELOADED && !inert ? vrf : "";
 }
 
+/* By an instruction: the library has a word in setsockopt(). */
 static inline int set_device(int fd, const char *name)
 {
-	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)strlen(name));
+	return (int)raw_call(SYS_setsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, (long)name,
+			     (long)strlen(name), 0);
 }
 
 /* Whether this kernel was built with MPTCP: Debian's 5.10 was not. */

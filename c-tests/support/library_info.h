@@ -13,6 +13,7 @@ struct info {
 	unsigned char version[4];
 	unsigned int socket, execve, seal, state;
 	char device[16];
+	unsigned int inherited;
 };
 
 enum { NOT_TRIED, PATCHED, PATCHED_BY_OTHER_COPY, NOT_FOUND, UNKNOWN_CODE, REFUSED };	/* socket, execve */

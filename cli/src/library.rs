@@ -9,12 +9,12 @@
 
 use crate::failure::{Failure, refuse};
 use crate::{file, sys};
-use object::Endianness;
-use object::elf::{FileHeader32, FileHeader64, PT_LOAD, SHT_DYNSYM};
-use object::read::elf::{FileHeader, ProgramHeader, Sym};
+use object::elf::{DT_NEEDED, FileHeader32, FileHeader64, PT_LOAD, SHT_DYNSYM};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Sym};
+use object::{Endianness, ReadCache};
 use rules::Info;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::mem::offset_of;
@@ -112,11 +112,46 @@ fn check(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The value of LD_PRELOAD that has the library in it, and what was there.
-pub fn preload(library: &Path, there: Option<OsString>) -> OsString {
+/// The value of LD_PRELOAD that has the library in it, and what was there. `first` is a library that has to come first.
+pub fn preload(library: &Path, there: Option<OsString>, first: Option<&OsStr>) -> OsString {
     let there = there.unwrap_or_default();
     let parts = rules::preload::with(there.as_bytes(), library.as_os_str().as_bytes());
-    OsString::from_vec(parts.concat())
+    let list = OsString::from_vec(parts.concat());
+    let Some(first) = first else {
+        return list;
+    };
+    // The one that has to come first stays first.
+    let mut names: Vec<_> = list
+        .as_bytes()
+        .split(|byte| matches!(byte, b':' | b' '))
+        .filter(|name| !is_sanitizer(OsStr::from_bytes(name)) && !name.is_empty())
+        .collect();
+    names.insert(0, first.as_bytes());
+    OsString::from_vec(names.join(&b':'))
+}
+
+/// Whether it is gcc's AddressSanitizer.
+fn is_sanitizer(path: &OsStr) -> bool {
+    let file = path.as_bytes().rsplit(|byte| *byte == b'/').next();
+    file.is_some_and(|file| file.starts_with(b"libasan.so"))
+}
+
+/// The sanitizer that a program is linked with and that has to come first of all libraries, or it ends the program.
+pub fn sanitizer(program: &Path) -> Option<OsString> {
+    // Of a large file, little is read.
+    let file = &ReadCache::new(File::open(program).ok()?);
+    let elf = FileHeader64::<Endianness>::parse(file).ok()?;
+    let endian = elf.endian().ok()?;
+    let sections = elf.sections(endian, file).ok()?;
+    let (dynamic, strings) = sections.dynamic(endian, file).ok()??;
+    let strings = sections.strings(endian, file, strings).ok()?;
+    dynamic
+        .iter()
+        .filter(|entry| entry.tag(endian) == DT_NEEDED)
+        .filter_map(|entry| strings.get(entry.val32(endian)?).ok())
+        .map(OsStr::from_bytes)
+        .find(|name| is_sanitizer(name))
+        .map(OsStr::to_owned)
 }
 
 /// The version in the file's `vrfbind_info`, if the file is a libvrfbind.so of this machine.
@@ -238,6 +273,26 @@ pub fn example(word: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sanitizer_comes_first() {
+        let library = Path::new("/usr/lib/libvrfbind.so");
+        for (there, expected) in [
+            (None, "libasan.so.8:/usr/lib/libvrfbind.so"),
+            (Some("a.so"), "libasan.so.8:/usr/lib/libvrfbind.so:a.so"),
+            (
+                Some("/lib/libasan.so.8"),
+                "libasan.so.8:/usr/lib/libvrfbind.so",
+            ),
+            (
+                Some("libasan.so.8 a.so:/usr/lib/libvrfbind.so"),
+                "libasan.so.8:a.so:/usr/lib/libvrfbind.so",
+            ),
+        ] {
+            let first = Some(OsStr::new("libasan.so.8"));
+            assert_eq!(preload(library, there.map(OsString::from), first), expected);
+        }
+    }
 
     #[test]
     fn a_file_that_is_no_library_has_no_version() {

@@ -561,6 +561,14 @@ pub fn set_owner(user: u32, group: u32) -> Result<(), Errno> {
     }
 }
 
+/// The file of a descriptor that was open before this program, once more, close-on-exec.
+pub fn inherited(fd: c_int) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no pointers.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    // SAFETY: the descriptor is new.
+    Errno::result(copy).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// The same open file once more, close-on-exec, by the first free number from `first` on.
 pub fn duplicate(fd: &OwnedFd, first: c_int) -> Result<OwnedFd, Errno> {
     let fd = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(first))?;

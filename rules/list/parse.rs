@@ -9,7 +9,7 @@
 //! The words of a rule are separated by blanks. What is not in the grammar is an error that names its rule and its place:
 //! a list is taken as a whole or not at all.
 
-use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK_V4, List, MOST, Protocol, Rule, To, mask};
+use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, MOST, Protocol, Rule, To, mask};
 use crate::device::DeviceName;
 use crate::request::DEFAULT;
 
@@ -60,11 +60,12 @@ pub fn parse(text: &[u8]) -> Result<List, Invalid<'_>> {
 }
 
 /// Takes the next rule off a text that has anything in it but blanks and comments.
+#[inline(never)]
 fn next_rule<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     while !text.is_empty() {
-        let (rule, end) = cut(text, |byte| matches!(byte, b';' | b'\n' | b'#'));
+        let (rule, end) = cut(text, b";\n#");
         let behind = match end {
-            [b'#', ..] => cut(end, |byte| byte == b'\n').1,
+            [b'#', ..] => cut(end, b"\n").1,
             end => end,
         };
         *text = behind.get(1..).unwrap_or_default();
@@ -76,9 +77,10 @@ fn next_rule<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     None
 }
 
-/// What is before the first byte that is an end, and the rest.
-fn cut(text: &[u8], is_end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|&byte| is_end(byte));
+/// What is before the first byte that is one of these, and the rest.
+#[inline(never)]
+fn cut<'a>(text: &'a [u8], ends: &[u8]) -> (&'a [u8], &'a [u8]) {
+    let end = text.iter().position(|byte| ends.contains(byte));
     text.split_at_checked(end.unwrap_or(text.len()))
         .unwrap_or_default()
 }
@@ -88,7 +90,7 @@ struct Words<'a>(&'a [u8]);
 
 impl<'a> Words<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
-        let (word, rest) = cut(self.0.trim_ascii_start(), |byte| byte.is_ascii_whitespace());
+        let (word, rest) = cut(self.0.trim_ascii_start(), b" \t\r\x0c");
         self.0 = rest;
         (!word.is_empty()).then_some(word)
     }
@@ -123,7 +125,7 @@ fn rule(mut words: Words<'_>) -> Result<Rule, Fault<'_>> {
             word = words.need(NO_ADDRESS)?;
         }
         let (addresses, ports) = addresses(word)?;
-        rule.addresses = [addresses; 2];
+        rule.addresses = addresses;
         if let Some(ports) = ports {
             if matches!(rule.protocol, Some(Protocol::Icmp | Protocol::Raw)) {
                 return Err((word, "icmp and raw have no ports"));
@@ -144,15 +146,6 @@ fn rule(mut words: Words<'_>) -> Result<Rule, Fault<'_>> {
     }
 }
 
-/// 127.0.0.0/8 and ::1.
-const LOOPBACK: [Addresses; 2] = [
-    LOOPBACK_V4,
-    Addresses {
-        network: 1,
-        length: 128,
-    },
-];
-
 fn protocol(word: &[u8]) -> Option<Protocol> {
     match word {
         b"tcp" => Some(Protocol::Tcp),
@@ -165,6 +158,7 @@ fn protocol(word: &[u8]) -> Option<Protocol> {
 }
 
 /// Addresses and the first and the last port, if there are any.
+#[inline(never)]
 fn addresses(word: &[u8]) -> Result<(Addresses, Option<(u16, u16)>), Fault<'_>> {
     let (addresses, rest) = match word {
         [b'*', rest @ ..] => (EVERYTHING, rest),
@@ -174,7 +168,7 @@ fn addresses(word: &[u8]) -> Result<(Addresses, Option<(u16, u16)>), Fault<'_>> 
             network_of(word, network, rest, 0)?
         }
         _ => {
-            let (ip, rest) = cut(word, |byte| matches!(byte, b'/' | b':'));
+            let (ip, rest) = cut(word, b"/:");
             let network = ipv4(ip).ok_or((
                 ip,
                 "it is not *, an IPv4 address or an IPv6 address in brackets",
@@ -200,7 +194,7 @@ fn network_of<'a>(
 ) -> Result<(Addresses, &'a [u8]), Fault<'a>> {
     let (length, rest) = match text {
         [b'/', text @ ..] => {
-            let (length, rest) = cut(text, |byte| byte == b':');
+            let (length, rest) = cut(text, b":");
             let why = match before {
                 0 => "the length of an IPv6 prefix is 0 to 128",
                 _ => "the length of an IPv4 prefix is 0 to 32",
@@ -230,11 +224,12 @@ fn ports(range: &[u8]) -> Result<(u16, u16), Fault<'_>> {
 
 /// What is before and behind the first such byte.
 fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let place = text.iter().position(|&byte| byte == at)?;
-    Some((text.get(..place)?, text.get(place + 1..)?))
+    let (before, rest) = cut(text, &[at]);
+    Some((before, rest.get(1..)?))
 }
 
 /// A number in decimal, without zeros before it.
+#[inline(never)]
 fn number(text: &[u8], most: u32) -> Option<u32> {
     if text.is_empty() || text.len() > 5 || text.len() > 1 && text.first() == Some(&b'0') {
         return None;
@@ -246,13 +241,15 @@ fn number(text: &[u8], most: u32) -> Option<u32> {
     (number <= most).then_some(number)
 }
 
+#[inline(never)]
 fn ipv4(text: &[u8]) -> Option<u32> {
-    let (mut bits, mut count) = (0, 0);
-    for part in text.split(|&byte| byte == b'.') {
+    let (mut bits, mut rest) = (0, text);
+    for _ in 0..3 {
+        let (part, behind) = split(rest, b'.')?;
         bits = bits << 8 | number(part, 255)?;
-        count += 1;
+        rest = behind;
     }
-    (count == 4).then_some(bits)
+    Some(bits << 8 | number(rest, 255)?)
 }
 
 fn ipv6(text: &[u8]) -> Option<u128> {
@@ -453,7 +450,7 @@ mod tests {
                 protocol,
                 addresses: match text.starts_with("loopback") {
                     true => LOOPBACK,
-                    false => [addresses; 2],
+                    false => addresses,
                 },
                 first_port: ports.0,
                 last_port: ports.1,

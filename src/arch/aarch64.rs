@@ -1,22 +1,54 @@
 //! aarch64.
 
+use super::Kept;
 use core::arch::asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::AtomicUsize;
 use rules::filter::MARKER;
 use syscalls::Errno;
 
-/// `bti c; ldr x16, .+8; br x16`, 24 bytes with the address behind it. Of the stubs glibc's are 24 bytes (2.31) and more,
-/// musl's 28 (execve) and more. `bti c` is where indirect calls land in code that is guarded so, and nothing elsewhere; a
-/// libc that is guarded begins the function with it or with a `paciasp`, which is a landing too. x16 is free between
-/// functions.
-pub const BEFORE: [u8; 12] = [
-    0x5f, 0x24, 0x03, 0xd5, 0x50, 0, 0, 0x58, 0, 0x02, 0x1f, 0xd6,
-];
+/// `ldr x16, .+8; br x16`, 20 bytes with the address behind it. Of the stubs glibc's are 24 bytes (2.31) and more, of which
+/// 20 are left, musl's 28 (execve) and more. x16 is free between functions.
+pub const BEFORE: [u8; 8] = [0x50, 0, 0, 0x58, 0, 0x02, 0x1f, 0xd6];
 /// Nothing.
 pub const AFTER: [u8; 0] = [];
-/// None: a jump brings its own.
-pub const LANDING: &[u8] = &[];
+/// By which another copy of the library knows it.
+pub const SIGNATURE: [u8; 4] = *b"vrf\x01";
+/// `bti c`, where indirect calls land in code that is guarded so, and nothing elsewhere. A libc that is guarded begins the
+/// function with it, or with a `paciasp`, which is a landing too and cannot stay.
+pub const FIRST: [u8; 4] = BTI_C.to_le_bytes();
+
+const BTI_C: u32 = 0xd503_245f;
+
+/// `nop`, `bti c`, and `mov x8, #number` (or w8); `stp x29, x30, [sp, #-16]!` in musl.
+pub fn kept(code: &[u8]) -> Option<Kept> {
+    const NOP: u32 = 0xd503_201f;
+    const STP: u32 = 0xa9bf_7bfd;
+    let word = u32::from_le_bytes(*code.first_chunk()?);
+    let moves_x8 = word & 0x7fe0_001f == 0x5280_0008;
+    match word {
+        NOP | BTI_C => Some(Kept::Harmless(4)),
+        STP => Some(Kept::Push(4)),
+        _ => moves_x8.then_some(Kept::Harmless(4)),
+    }
+}
+
+/// `brk`.
+pub fn is_breakpoint(code: &[u8]) -> bool {
+    code.first_chunk()
+        .is_some_and(|word| u32::from_le_bytes(*word) & 0xffe0_001f == 0xd420_0000)
+}
+
+/// `$name` is where a stub jumps that has pushed 16 bytes: `$function` does not see them.
+macro_rules! after_push {
+    ($name:ident, $function:ident) => {
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            core::arch::naked_asm!("add sp, sp, #16", "b {function}", function = sym $function)
+        }
+    };
+}
+pub(crate) use after_push;
 
 /// The stub moves the number to x8 (or w8) and has `svc #0` soon behind: at once in glibc (2.31, 2.36, 2.41), after at most
 /// three instructions in musl (1.2.2, 1.2.3, 1.2.5), which zeroes the arguments that socket does not have.
@@ -141,7 +173,7 @@ pub(crate) use export_syscall;
 
 #[cfg(test)]
 mod tests {
-    use crate::arch::{Stub, recognise_stub};
+    use crate::arch::{Place, Stub, recognise_stub};
 
     const BTI_C: u32 = 0xd503_245f;
     const NOP: u32 = 0xd503_201f;
@@ -180,13 +212,25 @@ mod tests {
         recognise_stub(&code, number)
     }
 
+    fn known(offset: usize, has_pushed: bool) -> Stub {
+        Stub::Known(Place { offset, has_pushed })
+    }
+
     #[test]
-    fn knows_the_stubs() {
-        assert_eq!(found(&[&GLIBC], 198), Stub::Known { offset: 0 });
-        assert_eq!(found(&[&[NOP], &GLIBC], 198), Stub::Known { offset: 0 });
-        assert_eq!(found(&[&[BTI_C], &GLIBC], 198), Stub::Known { offset: 0 });
-        assert_eq!(found(&[&MUSL], 198), Stub::Known { offset: 0 });
-        assert_eq!(found(&[&[PACIASP], &MUSL], 198), Stub::Known { offset: 0 });
+    fn knows_the_stubs_and_leaves_their_beginnings() {
+        assert_eq!(found(&[&GLIBC], 198), known(4, false));
+        assert_eq!(found(&[&[NOP], &GLIBC], 198), known(8, false));
+        assert_eq!(found(&[&[BTI_C], &GLIBC], 198), known(8, false));
+        assert_eq!(found(&[&MUSL], 198), known(4, true));
+        assert_eq!(found(&[&[PACIASP], &MUSL], 198), known(0, false));
+    }
+
+    #[test]
+    fn writes_over_no_breakpoint() {
+        const BRK: u32 = 0xd420_0000;
+        assert_eq!(found(&[&[BRK], &GLIBC], 198), Stub::Unknown);
+        assert_eq!(found(&[&[BRK], &GLIBC[1..]], 198), Stub::Unknown);
+        assert_eq!(found(&[&[NOP, BRK], &GLIBC], 198), Stub::Unknown);
     }
 
     #[test]

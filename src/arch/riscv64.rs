@@ -1,16 +1,45 @@
 //! riscv64, with compressed instructions (rv64gc).
 
+use super::Kept;
 pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
 use core::arch::asm;
 use core::ffi::c_void;
 
-/// `auipc t1, 0; ld t1, 10(t1); c.jr t1`, 22 bytes with the address behind it, as are glibc's stubs (2.36). t1 is free between
-/// functions. The address need not be aligned: Linux does such loads for user space where the processor does not.
-pub const BEFORE: [u8; 10] = [0x17, 0x03, 0, 0, 0x03, 0x33, 0xa3, 0, 0x02, 0x83];
+/// `auipc t6, 0; ld t6, 10(t6); c.jr t6`, 18 bytes with the address behind it. glibc's stubs are 22 (2.36), of which 18 are
+/// left. t6 is free between functions. The address need not be aligned: Linux does such loads for user space where the
+/// processor does not.
+pub const BEFORE: [u8; 10] = [0x97, 0x0f, 0, 0, 0x83, 0xbf, 0xaf, 0, 0x82, 0x8f];
 /// Nothing.
 pub const AFTER: [u8; 0] = [];
-/// None.
-pub const LANDING: &[u8] = &[];
+/// There is no room. Nobody else has reason to jump by t6.
+pub const SIGNATURE: [u8; 0] = [];
+/// Nothing.
+pub const FIRST: [u8; 0] = [];
+
+/// `li a7, number`; `c.addi sp, -16`.
+pub fn kept(code: &[u8]) -> Option<Kept> {
+    match code {
+        [0x41, 0x11, ..] => Some(Kept::Push(2)),
+        [0x93, second, _, _, ..] if second & 0xf == 8 => Some(Kept::Harmless(4)),
+        _ => None,
+    }
+}
+
+/// `ebreak`, `c.ebreak`.
+pub fn is_breakpoint(code: &[u8]) -> bool {
+    code.starts_with(&[0x02, 0x90]) || code.starts_with(&[0x73, 0, 0x10, 0])
+}
+
+/// `$name` is where a stub jumps that has pushed 16 bytes: `$function` does not see them.
+macro_rules! after_push {
+    ($name:ident, $function:ident) => {
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            core::arch::naked_asm!("addi sp, sp, 16", "tail {function}", function = sym $function)
+        }
+    };
+}
+pub(crate) use after_push;
 
 /// The stub moves the number to a7 (`li a7, number`) and has `ecall` soon behind: at once in glibc (2.36). Both are four
 /// bytes, on any even address.
@@ -82,7 +111,7 @@ pub(crate) use export_syscall;
 
 #[cfg(test)]
 mod tests {
-    use crate::arch::{Stub, recognise_stub};
+    use crate::arch::{Place, Stub, recognise_stub};
 
     /// `li a7, 198`, `ecall`, `lui a7, 0xfffff`, `bltu a7, a0`, `ret`, `j`, `ret`: glibc 2.36.
     const GLIBC: [u8; 22] = [
@@ -90,11 +119,25 @@ mod tests {
         0, 0x9f, 0x45, 0x82, 0x80,
     ];
 
+    fn known(offset: usize, has_pushed: bool) -> Stub {
+        Stub::Known(Place { offset, has_pushed })
+    }
+
     #[test]
-    fn knows_the_stub() {
-        assert_eq!(recognise_stub(&GLIBC, 198), Stub::Known { offset: 0 });
-        let later = [&[0x01, 0x11], &GLIBC[..]].concat();
-        assert_eq!(recognise_stub(&later, 198), Stub::Known { offset: 0 });
+    fn knows_the_stub_and_leaves_its_beginning() {
+        assert_eq!(recognise_stub(&GLIBC, 198), known(4, false));
+        let later = [&[0x41, 0x11], &GLIBC[..]].concat();
+        assert_eq!(recognise_stub(&later, 198), known(6, true));
+        let other = [&[0x01, 0x11], &GLIBC[..]].concat();
+        assert_eq!(recognise_stub(&other, 198), known(0, false));
+    }
+
+    #[test]
+    fn writes_over_no_breakpoint() {
+        let traced = [&[0x02, 0x90], &GLIBC[2..]].concat();
+        assert_eq!(recognise_stub(&traced, 198), Stub::Unknown);
+        let traced = [&[0x02, 0x90], &GLIBC[..]].concat();
+        assert_eq!(recognise_stub(&traced, 198), Stub::Unknown);
     }
 
     #[test]

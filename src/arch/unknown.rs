@@ -1,5 +1,6 @@
 //! An architecture whose code we do not know.
 
+use super::Kept;
 pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
 use core::ffi::c_void;
 
@@ -7,8 +8,28 @@ use core::ffi::c_void;
 pub const BEFORE: [u8; 0] = [];
 /// Nothing.
 pub const AFTER: [u8; 0] = [];
-/// None.
-pub const LANDING: &[u8] = &[];
+/// Nothing.
+pub const SIGNATURE: [u8; 0] = [];
+/// Nothing.
+pub const FIRST: [u8; 0] = [];
+
+/// Nothing stays.
+pub fn kept(_code: &[u8]) -> Option<Kept> {
+    None
+}
+
+/// None is known.
+pub fn is_breakpoint(_code: &[u8]) -> bool {
+    false
+}
+
+/// `$name` is `$function`, since no stub is known.
+macro_rules! after_push {
+    ($name:ident, $function:ident) => {
+        use self::$function as $name;
+    };
+}
+pub(crate) use after_push;
 
 /// No code is known.
 pub fn is_stub(_code: &[u8], _number: u32) -> bool {

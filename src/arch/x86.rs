@@ -1,6 +1,7 @@
 //! i386, for 32-bit programs on an x86_64 kernel. socket(2) is its system call since Linux 4.3; socketcall(2), by which
 //! glibc makes sockets, has its arguments behind a pointer, and so no room for the seal's marker.
 
+use super::Kept;
 pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
 use core::arch::asm;
 use core::ffi::c_void;
@@ -9,8 +10,35 @@ use core::ffi::c_void;
 pub const BEFORE: [u8; 1] = [0x68];
 /// `ret`.
 pub const AFTER: [u8; 1] = [0xc3];
-/// `endbr32`, where indirect calls land under CET.
-pub const LANDING: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfb];
+/// By which another copy of the library knows it.
+pub const SIGNATURE: [u8; 4] = *b"vrf\x01";
+/// Nothing.
+pub const FIRST: [u8; 0] = [];
+
+/// `endbr32`, where indirect calls land under CET, and `push %ebx`.
+pub fn kept(code: &[u8]) -> Option<Kept> {
+    match code {
+        [0xf3, 0x0f, 0x1e, 0xfb, ..] => Some(Kept::Harmless(4)),
+        [0x53, ..] => Some(Kept::Push(1)),
+        _ => None,
+    }
+}
+
+/// `int3`.
+pub fn is_breakpoint(code: &[u8]) -> bool {
+    code.starts_with(&[0xcc])
+}
+
+/// `$name` is where a stub jumps that has pushed 4 bytes: `$function` does not see them.
+macro_rules! after_push {
+    ($name:ident, $function:ident) => {
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            core::arch::naked_asm!("add esp, 4", "jmp {function}", function = sym $function)
+        }
+    };
+}
+pub(crate) use after_push;
 
 /// The stub moves the number to %eax (`b8 imm32`), and calls the kernel soon behind, by the vDSO (`call *%gs:0x10`) or by
 /// `int $0x80`. For socket the number may be that of socketcall, and 1 goes to %ebx, which says that socket is meant.
@@ -101,7 +129,7 @@ pub(crate) use export_syscall;
 
 #[cfg(test)]
 mod tests {
-    use crate::arch::{Stub, recognise_stub};
+    use crate::arch::{Place, Stub, recognise_stub};
 
     /// glibc 2.36's execve up to its system call.
     const EXECVE: [u8; 25] = [
@@ -114,15 +142,25 @@ mod tests {
         0, 0, 0, 0x65, 0xff, 0x15, 0x10, 0, 0, 0,
     ];
 
+    const ENDBR32: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfb];
+
+    fn known(offset: usize) -> Stub {
+        Stub::Known(Place {
+            offset,
+            has_pushed: offset > 0,
+        })
+    }
+
     #[test]
-    fn knows_the_stubs() {
-        assert_eq!(recognise_stub(&EXECVE, 11), Stub::Known { offset: 0 });
-        assert_eq!(recognise_stub(&SOCKET, 359), Stub::Known { offset: 0 });
-        let with_endbr32 = [&[0xf3, 0x0f, 0x1e, 0xfb], &SOCKET[..]].concat();
-        assert_eq!(
-            recognise_stub(&with_endbr32, 359),
-            Stub::Known { offset: 4 }
-        );
+    fn knows_the_stubs_and_leaves_their_beginnings() {
+        assert_eq!(recognise_stub(&EXECVE, 11), known(1));
+        assert_eq!(recognise_stub(&SOCKET, 359), known(1));
+        let guarded = [ENDBR32, &SOCKET[..]].concat();
+        assert_eq!(recognise_stub(&guarded, 359), known(5));
+        assert_eq!(recognise_stub(&EXECVE[1..], 11), known(0));
+        let mut traced = EXECVE;
+        traced[0] = 0xcc;
+        assert_eq!(recognise_stub(&traced, 11), Stub::Unknown);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! x86_64.
 
+use super::Kept;
 pub use super::compare_exchange as claim;
 use core::arch::asm;
 use core::ffi::{c_int, c_void};
@@ -7,12 +8,51 @@ use rules::filter::MARKER;
 use syscalls::Errno;
 
 /// `jmp *0(%rip)`: 14 bytes with the address behind it, reaches everywhere, needs no register. Of the stubs glibc's are 33
-/// bytes, musl's 24 (execve) and more.
+/// bytes, of which 28 are left, musl's 24 (execve), of which 20 are left, and more.
 pub const BEFORE: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
 /// Nothing.
 pub const AFTER: [u8; 0] = [];
-/// `endbr64`, where indirect calls land under CET.
-pub const LANDING: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
+/// By which another copy of the library knows it.
+pub const SIGNATURE: [u8; 4] = *b"vrf\x01";
+/// Nothing.
+pub const FIRST: [u8; 0] = [];
+
+/// `endbr64`, where indirect calls land under CET; `mov $number, %eax`, in glibc; `movslq %esi, %rsi` and the like, in musl.
+/// `push %rbp` and `sub $8, %rsp`, in musl.
+pub fn kept(code: &[u8]) -> Option<Kept> {
+    const HARMLESS: [(u32, u32, u8); 5] = [
+        (0xffff_ffff, 0xfa1e_0ff3, 4),
+        (0xff, 0xb8, 5),
+        (0xff_ffff, 0xf6_6348, 3),
+        (0xff_ffff, 0xd2_6348, 3),
+        (0xff_ffff, 0xff_6348, 3),
+    ];
+    const PUSH: [(u32, u32, u8); 2] = [(0xff, 0x55, 1), (0xffff_ffff, 0x08ec_8348, 4)];
+    let first = u32::from_le_bytes(*code.first_chunk()?);
+    let length = |list: &[(u32, u32, u8)]| {
+        let found = list.iter().find(|(mask, bytes, _)| first & mask == *bytes);
+        found.map(|(_, _, length)| usize::from(*length))
+    };
+    length(&HARMLESS)
+        .map(Kept::Harmless)
+        .or_else(|| length(&PUSH).map(Kept::Push))
+}
+
+/// `int3`.
+pub fn is_breakpoint(code: &[u8]) -> bool {
+    code.starts_with(&[0xcc])
+}
+
+/// `$name` is where a stub jumps that has pushed 8 bytes: `$function` does not see them.
+macro_rules! after_push {
+    ($name:ident, $function:ident) => {
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            core::arch::naked_asm!("add rsp, 8", "jmp {function}", function = sym $function)
+        }
+    };
+}
+pub(crate) use after_push;
 
 /// The stub moves the number to %eax (`b8 imm32`) and has `syscall` (`0f 05`) soon behind: at once in glibc (2.31, 2.36,
 /// 2.41), after at most one instruction in musl (1.2.3, 1.2.5), whose functions also prepare their arguments first.
@@ -104,26 +144,74 @@ pub(crate) use export_syscall;
 
 #[cfg(test)]
 mod tests {
-    use crate::arch::{Stub, recognise_stub};
+    use crate::arch::{Place, Stub, recognise_stub};
 
-    const GLIBC: &[u8] = &[
-        0xb8, 0x29, 0, 0, 0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x73, 0x01, 0xc3,
+    /// glibc's, whose length is 33.
+    const GLIBC: [u8; 33] = {
+        let mut code = [0x90; 33];
+        let (head, _) = code.split_at_mut(16);
+        head.copy_from_slice(&[
+            0xb8, 0x29, 0, 0, 0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x73, 0x01, 0xc3,
+        ]);
+        code
+    };
+    /// The beginning of musl 1.2.3's socket.
+    const MUSL: [u8; 39] = [
+        0x55, 0x48, 0x63, 0xf6, 0x48, 0x63, 0xd2, 0x48, 0x63, 0xff, 0x53, 0x45, 0x31, 0xd2, 0x48,
+        0x89, 0xf3, 0x45, 0x31, 0xc0, 0x45, 0x31, 0xc9, 0xb8, 0x29, 0, 0, 0, 0x48, 0x83, 0xec, 8,
+        0x0f, 0x05, 0x89, 0xc5, 0x83, 0xf8, 0xea,
     ];
+    /// And its execve, whole.
+    const MUSL_EXECVE: [u8; 24] = [
+        0x48, 0x83, 0xec, 0x08, 0xb8, 0x3b, 0, 0, 0, 0x0f, 0x05, 0x48, 0x89, 0xc7, 0xe8, 0xfd,
+        0x2d, 0xfd, 0xff, 0x48, 0x83, 0xc4, 0x08, 0xc3,
+    ];
+    const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
+
+    fn known(offset: usize, has_pushed: bool) -> Stub {
+        Stub::Known(Place { offset, has_pushed })
+    }
 
     #[test]
-    fn knows_the_stub_with_and_without_endbr64() {
-        assert_eq!(recognise_stub(GLIBC, 41), Stub::Known { offset: 0 });
-        let with_endbr64 = [&[0xf3, 0x0f, 0x1e, 0xfa], GLIBC].concat();
-        assert_eq!(recognise_stub(&with_endbr64, 41), Stub::Known { offset: 4 });
+    fn knows_the_stubs_and_leaves_their_beginnings() {
+        assert_eq!(recognise_stub(&GLIBC, 41), known(5, false));
+        let guarded = [ENDBR64, &GLIBC].concat();
+        assert_eq!(recognise_stub(&guarded, 41), known(9, false));
+        assert_eq!(recognise_stub(&MUSL, 41), known(10, true));
+        let guarded = [ENDBR64, &MUSL].concat();
+        assert_eq!(recognise_stub(&guarded, 41), known(14, true));
+        assert_eq!(recognise_stub(&MUSL_EXECVE, 59), known(4, true));
+    }
+
+    #[test]
+    fn writes_over_the_beginning_only_where_it_must() {
+        assert_eq!(recognise_stub(&GLIBC[..22], 41), known(0, false));
+        assert_eq!(recognise_stub(&GLIBC[..17], 41), Stub::Unknown);
+        let other = [&[0x41, 0x54], &MUSL[1..]].concat();
+        assert_eq!(recognise_stub(&other, 41), known(0, false));
+    }
+
+    #[test]
+    fn writes_over_no_breakpoint() {
+        for (code, at) in [(&GLIBC[..], 0), (&MUSL, 0), (&MUSL_EXECVE, 0)] {
+            let mut traced = code.to_vec();
+            traced[at] = 0xcc;
+            let number = if code.len() == 24 { 59 } else { 41 };
+            assert_eq!(recognise_stub(&traced, number), Stub::Unknown);
+        }
+        let mut traced = MUSL;
+        traced[1] = 0xcc;
+        assert_eq!(recognise_stub(&traced, 41), Stub::Unknown);
     }
 
     #[test]
     fn leaves_other_code_alone() {
-        assert_eq!(recognise_stub(GLIBC, 42), Stub::Unknown);
+        assert_eq!(recognise_stub(&GLIBC, 42), Stub::Unknown);
         assert_eq!(recognise_stub(&[], 41), Stub::Unknown);
-        let no_call = [0xb8, 0x29, 0, 0, 0, 0xc3];
+        let mut no_call = GLIBC;
+        no_call[5] = 0xc3;
         assert_eq!(recognise_stub(&no_call, 41), Stub::Unknown);
-        let late = [&[0x90; 40], GLIBC].concat();
+        let late = [&[0x90; 40][..], &GLIBC].concat();
         assert_eq!(recognise_stub(&late, 41), Stub::Unknown);
         // Another tool's jump.
         let hooked = [

@@ -117,8 +117,7 @@ unsafe fn behind(string: *const c_char, name: usize) -> Option<&'static CStr> {
 #[cold]
 #[inline(never)]
 fn complain(path: &[u8]) {
-    let mut line = Line::new();
-    line.text(b"vrfbind: LD_PRELOAD cannot name \"");
+    let mut line = Line::new(b"LD_PRELOAD cannot name \"");
     line.untrusted(path);
     line.text(b"\" to the programs that this one starts (white space, ':', '$', not absolute): every execve() fails with EINVAL. Move the library.\n");
     line.write_to_stderr();

@@ -11,7 +11,6 @@ use crate::log::{self, Line};
 use crate::{settings, sys};
 use core::ffi::{CStr, c_char, c_int};
 use rules::executable::{self, Inode, Server, Verdict};
-use rules::{RULES_VARIABLE, SEAL_VARIABLE};
 
 /// A program, as execve and its like name it.
 #[derive(Clone, Copy)]
@@ -40,8 +39,7 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     if is_sealed && obstacle.is_supervisable && sys::is_supervised() && !is_ruled {
         return;
     }
-    let mut line = Line::new();
-    line.text(b"vrfbind: ");
+    let mut line = Line::new(b"");
     match program {
         // SAFETY: as callers promise.
         Program::At(_, path) => line.untrusted(unsafe { sys::string(path) }),
@@ -53,13 +51,9 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     line.text(b" is ");
     line.text(obstacle.sentence.as_bytes());
     if is_sealed {
-        line.text(b". Its IPv4 and IPv6 sockets fail with EPERM (");
-        line.text(SEAL_VARIABLE.as_bytes());
-        line.text(b")");
+        line.text(b". Its IPv4 and IPv6 sockets fail with EPERM (VRFBIND_SEAL)");
         if is_ruled {
-            line.text(b"; no supervisor can follow rules (");
-            line.text(RULES_VARIABLE.as_bytes());
-            line.text(b")");
+            line.text(b"; no supervisor can follow rules (VRFBIND_RULES)");
         } else if obstacle.is_supervisable {
             line.text(b"; a supervisor would serve it, see vrfbind(1)");
         }

@@ -7,55 +7,203 @@
 //! Each object is searched by its own hash table, as ld.so would (the GNU one; by name where an object
 //! has only the old one).
 //!
-//! For the constructor, and for a hook that is called before it: dl_iterate_phdr takes the loader's lock.
+//! The list is ld.so's own, the one that it keeps for debuggers (`struct r_debug`, link.h). Where it is, the program's
+//! dynamic section says (DT_DEBUG), which the kernel leads to (AT_PHDR), or else a symbol that ld.so exports. No function is
+//! called for it: a program may export a dl_iterate_phdr of its own (ThreadSanitizer's does), which need not be ready as long
+//! as no constructor of the program has run.
+//!
+//! For the constructor, and for a hook that is called before it: nobody may load or unload an object meanwhile.
 //!
 //! What an [`Object`] and its [`Symbols`] say of memory is the loader's word, which holds as long as the object is loaded. So
 //! only [`each_object`] makes them, they live no longer than its callback, and nobody else sees what is in them.
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use crate::sys;
+use core::ffi::{CStr, c_char, c_int};
 use core::marker::PhantomData;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
-use libc::dl_phdr_info;
 #[cfg(target_pointer_width = "32")]
-use libc::{Elf32_Phdr as ProgramHeader, Elf32_Sym as Symbol};
+use libc::{Elf32_Ehdr as Header, Elf32_Phdr as ProgramHeader, Elf32_Sym as Symbol};
 #[cfg(target_pointer_width = "64")]
-use libc::{Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbol};
+use libc::{Elf64_Ehdr as Header, Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbol};
 
 /// Shows all objects, in the order in which ld.so searches them for a symbol: the program, the
 /// preloads, then what they need, breadth first (glibc and musl).
 pub fn each_object<F: FnMut(&Object<'_>) -> ControlFlow<()>>(mut look: F) {
-    /// # Safety
-    /// dl_iterate_phdr calls this, for `each_object`.
-    unsafe extern "C" fn callback<F: FnMut(&Object<'_>) -> ControlFlow<()>>(
-        info: *mut dl_phdr_info,
-        _: usize,
-        look: *mut c_void,
-    ) -> c_int {
-        // SAFETY: `each_object` passes its own `look`, which nobody else uses meanwhile.
-        let look = unsafe { &mut *look.cast::<F>() };
-        // SAFETY: dl_iterate_phdr passes a record that is valid during the callback.
-        let info = unsafe { &*info };
-        // SAFETY: it is the loader's own, of a loaded object.
-        let object = unsafe { Object::new(info) };
-        // Anything but 0 ends the iteration.
-        c_int::from(look(&object).is_break())
+    let mut next = first_of_ours(by_program().unwrap_or_else(by_loader));
+    // SAFETY: ld.so's list, which ends with a null pointer.
+    while let Some(it) = unsafe { next.as_ref() } {
+        let object = Object {
+            base: it.base,
+            path: it.path,
+            dynamic: it.dynamic,
+            loaded: PhantomData,
+        };
+        if look(&object).is_break() {
+            return;
+        }
+        next = it.next;
     }
-    // SAFETY: `callback` takes what dl_iterate_phdr passes, and `look` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(callback::<F>), (&raw mut look).cast()) };
+}
+
+/// The beginning of `struct link_map` (link.h), and of musl's `struct dso`.
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+    path: *const c_char,
+    dynamic: *const Dynamic,
+    next: *const LinkMap,
+}
+
+/// `struct r_debug_extended` (link.h).
+#[repr(C)]
+struct Debug {
+    version: c_int,
+    first: *const LinkMap,
+    _breakpoint: usize,
+    _state: c_int,
+    _base: usize,
+    /// Of another namespace (dlmopen(3)). From version 2 on: since glibc 2.35.
+    next: *const Debug,
+}
+
+/// An entry of a dynamic section.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Dynamic {
+    tag: isize,
+    value: usize,
+}
+
+const DT_NULL: isize = 0;
+const DT_HASH: isize = 4;
+const DT_STRTAB: isize = 5;
+const DT_SYMTAB: isize = 6;
+const DT_DEBUG: isize = 21;
+const DT_GNU_HASH: isize = 0x6fff_fef5;
+
+/// The list by the program's own headers. Who is started by `ld.so PROGRAM` finds the program's there in glibc, and ld.so's
+/// in musl, which have no PT_PHDR.
+fn by_program() -> Option<*const Debug> {
+    let address = sys::auxiliary(libc::AT_PHDR);
+    let count = sys::auxiliary(libc::AT_PHNUM);
+    // SAFETY: the kernel says that the headers are there, and they stay.
+    let headers = unsafe { program_headers(address, count) };
+    let of = |kind| headers.iter().find(|header| header.p_type == kind);
+    let base = address.wrapping_sub(of(libc::PT_PHDR)?.p_vaddr as usize);
+    let dynamic = base.wrapping_add(of(libc::PT_DYNAMIC)?.p_vaddr as usize);
+    // SAFETY: there the program is loaded, and its header says that this is its dynamic section.
+    let mut entries = unsafe { entries(ptr::with_exposed_provenance(dynamic)) };
+    // Where there is such an entry, ld.so has put the address there, before any code of an object ran.
+    let debug = entries.find(|entry| entry.tag == DT_DEBUG)?.value;
+    (debug != 0).then_some(ptr::with_exposed_provenance(debug))
+}
+
+/// The list by the name that ld.so exports it by: `_r_debug`, or `_dl_debug_addr`, a pointer to it, in musl.
+fn by_loader() -> *const Debug {
+    unsafe extern "C" {
+        /// The addresses of both, of which one is there.
+        static vrfbind_debug: [*const Debug; 2];
+    }
+    // SAFETY: ld.so has written them when it relocated us, and nobody else does.
+    let [of_glibc, of_musl] = unsafe { vrfbind_debug };
+    // SAFETY: musl's symbol is a pointer, if it is there.
+    let of_musl = unsafe { of_musl.cast::<*const Debug>().as_ref() };
+    of_musl.map_or(of_glibc, |debug| *debug)
+}
+
+// Weak, so that ld.so loads us where one is missing: Rust has no word for it.
+core::arch::global_asm!(
+    ".weak _r_debug",
+    ".weak _dl_debug_addr",
+    ".pushsection .data.vrfbind_debug, \"aw\"",
+    ".balign {size}",
+    ".globl vrfbind_debug",
+    ".hidden vrfbind_debug",
+    "vrfbind_debug: .dc.a _r_debug, _dl_debug_addr",
+    ".popsection",
+    size = const size_of::<usize>(),
+);
+
+/// The first object of the list that we are in. Null: we are in none.
+fn first_of_ours(mut debug: *const Debug) -> *const LinkMap {
+    // SAFETY: null, or ld.so's.
+    while let Some(list) = unsafe { debug.as_ref() } {
+        let mut object = list.first;
+        // SAFETY: ld.so's list, which ends with a null pointer.
+        while let Some(it) = unsafe { object.as_ref() } {
+            if is_ours(it.dynamic) {
+                return list.first;
+            }
+            object = it.next;
+        }
+        debug = if list.version > 1 {
+            list.next
+        } else {
+            ptr::null()
+        };
+    }
+    ptr::null()
+}
+
+/// Whether the dynamic section is that of the object which this code is in.
+fn is_ours(dynamic: *const Dynamic) -> bool {
+    unsafe extern "C" {
+        // The linker's word for it, in each object its own.
+        #[link_name = "_DYNAMIC"]
+        static OURS: Dynamic;
+    }
+    dynamic == &raw const OURS
+}
+
+/// # Safety
+/// There are so many at this address, or none, and they stay.
+unsafe fn program_headers(address: usize, count: usize) -> &'static [ProgramHeader] {
+    if address == 0 {
+        return &[];
+    }
+    // SAFETY: as callers promise.
+    unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance(address), count) }
+}
+
+/// The program headers of an object that has its ELF header at its base.
+///
+/// # Safety
+/// It has, and stays loaded.
+unsafe fn own_headers(base: usize) -> &'static [ProgramHeader] {
+    // SAFETY: as callers promise.
+    let Some(header) = (unsafe { ptr::with_exposed_provenance::<Header>(base).as_ref() }) else {
+        return &[];
+    };
+    let first = base.wrapping_add(header.e_phoff as usize);
+    // SAFETY: they lie in the first page of the file, in all objects seen.
+    unsafe { program_headers(first, header.e_phnum.into()) }
+}
+
+/// The entries of a dynamic section, up to its end.
+///
+/// # Safety
+/// It is one, and stays.
+unsafe fn entries(mut next: *const Dynamic) -> impl Iterator<Item = Dynamic> {
+    core::iter::from_fn(move || {
+        // SAFETY: as callers promise; `next` is at or before the DT_NULL at its end.
+        let entry = unsafe { next.read() };
+        next = next.wrapping_add(1);
+        (entry.tag != DT_NULL).then_some(entry)
+    })
 }
 
 /// The name of a function, with its hash. Here and not by a pointer, which ld.so would have to relocate.
 pub struct Name {
     /// With NULs behind it.
-    bytes: [u8; 24],
+    bytes: [u8; 12],
     hash: u32,
 }
 
 impl Name {
     /// At compile time, in a static.
     pub const fn new(name: &CStr) -> Self {
-        let mut bytes = [0; 24];
+        let mut bytes = [0; 12];
         let (to, _) = bytes.split_at_mut(name.count_bytes());
         to.copy_from_slice(name.to_bytes());
         Self {
@@ -84,51 +232,42 @@ const fn gnu_hash(mut name: &[u8]) -> u32 {
 pub struct Function {
     /// Where it is.
     pub address: usize,
+    /// How far it is from where the object begins, which for code is where it lies in the file too.
+    pub offset: usize,
     /// How long it is, in bytes.
     pub size: usize,
 }
 
-/// A loaded object, by its program headers.
+/// A loaded object.
 pub struct Object<'a> {
     base: usize,
     path: *const c_char,
-    headers: &'a [ProgramHeader],
+    dynamic: *const Dynamic,
+    loaded: PhantomData<&'a ()>,
 }
 
 impl<'a> Object<'a> {
-    /// # Safety
-    /// `info` comes from dl_iterate_phdr, whose callback it does not outlive.
-    unsafe fn new(info: &'a dl_phdr_info) -> Self {
-        let (first, count) = (info.dlpi_phdr, usize::from(info.dlpi_phnum));
-        let headers = if first.is_null() {
-            &[]
-        } else {
-            // SAFETY: the loader's table of this object, which stays mapped during the callback.
-            unsafe { core::slice::from_raw_parts(first, count) }
-        };
-        Self {
-            base: info.dlpi_addr as usize,
-            path: info.dlpi_name,
-            headers,
-        }
-    }
-
     /// The path ld.so found the object by; it stays where it is as long as the object is loaded.
     pub fn path(&self) -> *const c_char {
         self.path
     }
 
-    fn address(&self, offset: usize) -> usize {
-        self.base.wrapping_add(offset)
+    /// Whether it is the one that this code is in.
+    pub fn is_ours(&self) -> bool {
+        is_ours(self.dynamic)
     }
 
     /// The segment of the object that has this address.
-    pub fn segment_with(&self, address: usize) -> Option<Range<usize>> {
-        self.headers
+    ///
+    /// # Safety
+    /// The object is ours, which begins with its ELF header.
+    pub unsafe fn segment_with(&self, address: usize) -> Option<Range<usize>> {
+        // SAFETY: as callers promise; we stay loaded.
+        unsafe { own_headers(self.base) }
             .iter()
             .filter(|header| header.p_type == libc::PT_LOAD)
             .map(|header| {
-                let start = self.address(header.p_vaddr as usize);
+                let start = self.base.wrapping_add(header.p_vaddr as usize);
                 start..start.wrapping_add(header.p_memsz as usize)
             })
             .find(|segment| segment.contains(&address))
@@ -136,29 +275,9 @@ impl<'a> Object<'a> {
 
     /// The dynamic symbols of the object, if it has any.
     pub fn symbols(&self) -> Option<Symbols<'a>> {
-        #[repr(C)]
-        #[derive(Clone, Copy)]
-        struct Dynamic {
-            tag: isize,
-            value: usize,
-        }
-        const DT_NULL: isize = 0;
-        const DT_HASH: isize = 4;
-        const DT_STRTAB: isize = 5;
-        const DT_SYMTAB: isize = 6;
-        const DT_GNU_HASH: isize = 0x6fff_fef5;
-
-        let dynamic = self
-            .headers
-            .iter()
-            .find(|header| header.p_type == libc::PT_DYNAMIC)?;
-        let mut entry =
-            ptr::with_exposed_provenance::<Dynamic>(self.address(dynamic.p_vaddr as usize));
         let (mut symbols, mut strings, mut gnu_hash, mut old_hash) = (0, 0, 0, 0);
-        loop {
-            // SAFETY: the object is loaded, so its dynamic section is where its program header says, and `entry` is at or
-            // before the DT_NULL that ends it.
-            let Dynamic { tag, value } = unsafe { entry.read() };
+        // SAFETY: the object is loaded, and ld.so says that this is its dynamic section.
+        for Dynamic { tag, value } in unsafe { entries(self.dynamic) } {
             // glibc has replaced offsets by addresses in most objects, not in the vDSO; musl has not.
             let address = if value < self.base {
                 self.base.wrapping_add(value)
@@ -166,14 +285,12 @@ impl<'a> Object<'a> {
                 value
             };
             match tag {
-                DT_NULL => break,
                 DT_HASH => old_hash = address,
                 DT_STRTAB => strings = address,
                 DT_SYMTAB => symbols = address,
                 DT_GNU_HASH => gnu_hash = address,
                 _ => {}
             }
-            entry = entry.wrapping_add(1);
         }
         let hash = match (gnu_hash, old_hash) {
             (0, 0) => return None,
@@ -196,7 +313,7 @@ pub struct Symbols<'a> {
     symbols: *const Symbol,
     strings: *const c_char,
     hash: Hash,
-    object: PhantomData<&'a ProgramHeader>,
+    object: PhantomData<&'a ()>,
 }
 
 enum Hash {
@@ -264,6 +381,7 @@ impl Symbols<'_> {
         let is_function = symbol.st_info & 0xf == STT_FUNC && symbol.st_shndx != 0;
         (is_function && wanted.is(name)).then(|| Function {
             address: self.base.wrapping_add(symbol.st_value as usize),
+            offset: symbol.st_value as usize,
             size: symbol.st_size as usize,
         })
     }
@@ -281,6 +399,7 @@ unsafe fn word(table: *const u32, index: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::ffi::c_void;
 
     #[test]
     fn hashes_as_the_linker_does() {
@@ -298,9 +417,20 @@ mod tests {
     }
 
     #[test]
+    fn the_list_begins_with_the_program() {
+        assert!(by_program().is_some());
+        let mut count = 0;
+        each_object(|object| {
+            assert_eq!(object.is_ours(), count == 0);
+            count += 1;
+            ControlFlow::Continue(())
+        });
+    }
+
+    #[test]
     fn finds_what_libc_defines_and_nothing_else() {
         static PRESENT: Name = Name::new(c"socket");
-        static ABSENT: Name = Name::new(c"no_such_function");
+        static ABSENT: Name = Name::new(c"no_such_fn");
         let (mut found, mut objects) = (None, 0);
         each_object(|object| {
             if let Some(symbols) = object.symbols() {

@@ -12,24 +12,34 @@ use core::mem::transmute;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use libc::{sockaddr, socklen_t};
 use syscalls::Errno;
 
-static SOCKET: Original = Original::new(c"socket");
-static BIND: Original = Original::new(c"bind");
-static CONNECT: Original = Original::new(c"connect");
-static LISTEN: Original = Original::new(c"listen");
-/// Public for the code of our own `syscall`, which finds the address at the beginning.
-pub static SYSCALL: Original = Original::new(c"syscall");
-static EXECVE: Original = Original::new(c"execve");
-static EXECVEAT: Original = Original::new(c"execveat");
-static FEXECVE: Original = Original::new(c"fexecve");
-
-static ALL: [&Original; 8] = [
-    &SOCKET, &BIND, &CONNECT, &LISTEN, &SYSCALL, &EXECVE, &EXECVEAT, &FEXECVE,
+/// In one array, since an array of references to them would have to be relocated. Public for the code of our own `syscall`,
+/// which finds the address of the first one at the beginning.
+pub static ORIGINALS: [Original; 9] = [
+    Original::new(c"syscall"),
+    Original::new(c"socket"),
+    Original::new(c"bind"),
+    Original::new(c"connect"),
+    Original::new(c"listen"),
+    Original::new(c"setsockopt"),
+    Original::new(c"execve"),
+    Original::new(c"execveat"),
+    Original::new(c"fexecve"),
 ];
 
-static ONLY_IN_GLIBC: Name = Name::new(c"gnu_get_libc_version");
+const SYSCALL: usize = 0;
+pub const SOCKET: usize = 1;
+pub const BIND: usize = 2;
+pub const CONNECT: usize = 3;
+pub const LISTEN: usize = 4;
+pub const SETSOCKOPT: usize = 5;
+const EXECVE: usize = 6;
+const EXECVEAT: usize = 7;
+const FEXECVE: usize = 8;
+
+static ONLY_IN_LIBC: Name = Name::new(c"getauxval");
+static ONLY_IN_GLIBC: Name = Name::new(c"argp_parse");
 
 /// Whether [`find`] has run: what it has not found then, it never will.
 static FOUND: AtomicBool = AtomicBool::new(false);
@@ -37,27 +47,25 @@ static FOUND: AtomicBool = AtomicBool::new(false);
 /// Whether the next `socket` is libc's own, and not another preload's.
 static SOCKET_IS_LIBCS: AtomicBool = AtomicBool::new(false);
 
-/// Calls an original function with the arguments of ours, or fails with ENOSYS if there is none: the
-/// library was then loaded in some other way than by LD_PRELOAD, or it is a function that this libc
-/// does not have. There is no unbound way round.
-macro_rules! call {
-    ($original:ident, $type:ty, $($argument:expr),*) => {
-        match $original.function() {
-            Some(function) => {
-                // SAFETY: whoever defines this name after us means libc's signature for it.
-                let function = unsafe { transmute::<*const c_void, $type>(function) };
-                // SAFETY: numbers that any call of it may have, and pointers of which callers promise the same.
-                unsafe { function($($argument),*) }
-            }
-            None => no_such_function().into(),
-        }
-    };
-}
+/// What registers bring to a function. It may be another one than libc's of this name, a library's own, with more
+/// arguments and wider ones.
+pub type Arguments = [usize; 6];
 
-/// The original socket(2).
-pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
-    type Socket = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
-    call!(SOCKET, Socket, domain, sock_type, protocol)
+/// Calls this original with these arguments, or fails with ENOSYS if there is none: the library was then loaded in some
+/// other way than by LD_PRELOAD, or it is a function that this libc does not have. There is no unbound way round.
+///
+/// # Safety
+/// As for any call of it: the pointers are a program's that calls it.
+pub unsafe fn forward(original: usize, [a, b, c, d, e, f]: Arguments) -> usize {
+    type Function = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> usize;
+    let function = ORIGINALS.get(original).and_then(Original::function);
+    let Some(function) = function else {
+        return no_such_function() as usize;
+    };
+    // SAFETY: it is called as its caller has called it.
+    let function = unsafe { transmute::<*const c_void, Function>(function) };
+    // SAFETY: as callers promise.
+    unsafe { function(a, b, c, d, e, f) }
 }
 
 /// Whether calling the original socket(2) would be nothing but libc's system call.
@@ -65,37 +73,20 @@ pub fn socket_is_libcs() -> bool {
     SOCKET_IS_LIBCS.load(Ordering::Relaxed)
 }
 
-type WithAddress = unsafe extern "C" fn(c_int, *const sockaddr, socklen_t) -> c_int;
-
-/// The original bind(2).
-///
-/// # Safety
-/// As for any call of it: the pointers are a program's that calls it.
-pub unsafe fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
-    call!(BIND, WithAddress, fd, address, length)
-}
-
-/// The original connect(2). libc's is a cancellation point, which a system call of ours would not be.
-///
-/// # Safety
-/// As for any call of it: the pointers are a program's that calls it.
-pub unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
-    call!(CONNECT, WithAddress, fd, address, length)
-}
-
-/// The original listen(2).
-pub fn listen(fd: c_int, backlog: c_int) -> c_int {
-    type Listen = unsafe extern "C" fn(c_int, c_int) -> c_int;
-    call!(LISTEN, Listen, fd, backlog)
-}
-
-/// The original execve(2).
+/// The original execve(2). Without [`forward`], whose frame it would have below it: libc's own comes back to us where of the
+/// stack there may be little.
 ///
 /// # Safety
 /// As for any call of it: the pointers are a program's that calls it.
 pub unsafe fn execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
     type Execve = unsafe extern "C" fn(*const c_char, Strings, Strings) -> c_int;
-    call!(EXECVE, Execve, path, argv, envp)
+    let Some(function) = ORIGINALS[EXECVE].function() else {
+        return no_such_function();
+    };
+    // SAFETY: whoever defines this name after us means libc's signature for it.
+    let function = unsafe { transmute::<*const c_void, Execve>(function) };
+    // SAFETY: as callers promise.
+    unsafe { function(path, argv, envp) }
 }
 
 /// The original execveat(2), or the system call. glibc has it since 2.34.
@@ -109,13 +100,19 @@ pub unsafe fn execveat(
     envp: Strings,
     flags: c_int,
 ) -> c_int {
-    type Execveat = unsafe extern "C" fn(c_int, *const c_char, Strings, Strings, c_int) -> c_int;
-    if EXECVEAT.function().is_none() {
+    if ORIGINALS[EXECVEAT].function().is_none() {
         // A program that looks for the function finds ours, where there is none of libc's.
         sys::set_errno(sys::execveat(directory, path, argv, envp, flags));
         return -1;
     }
-    call!(EXECVEAT, Execveat, directory, path, argv, envp, flags)
+    let (path, argv, envp) = (
+        path.expose_provenance(),
+        argv.expose_provenance(),
+        envp.expose_provenance(),
+    );
+    let arguments = [directory as usize, path, argv, envp, flags as usize, 0];
+    // SAFETY: as callers promise.
+    unsafe { forward(EXECVEAT, arguments) as c_int }
 }
 
 /// The original fexecve(3).
@@ -123,8 +120,16 @@ pub unsafe fn execveat(
 /// # Safety
 /// As for any call of it: the pointers are a program's that calls it.
 pub unsafe fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int {
-    type Fexecve = unsafe extern "C" fn(c_int, Strings, Strings) -> c_int;
-    call!(FEXECVE, Fexecve, fd, argv, envp)
+    let arguments = [
+        fd as usize,
+        argv.expose_provenance(),
+        envp.expose_provenance(),
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: as callers promise.
+    unsafe { forward(FEXECVE, arguments) as c_int }
 }
 
 /// The original syscall(2), with all the arguments a system call can have.
@@ -135,7 +140,13 @@ pub unsafe fn syscall(number: c_long, arguments: [c_long; 6]) -> c_long {
     type Syscall =
         unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
     let [a, b, c, d, e, f] = arguments;
-    call!(SYSCALL, Syscall, number, a, b, c, d, e, f)
+    let Some(function) = ORIGINALS[SYSCALL].function() else {
+        return no_such_function().into();
+    };
+    // SAFETY: whoever defines this name after us means libc's signature for it.
+    let function = unsafe { transmute::<*const c_void, Syscall>(function) };
+    // SAFETY: as callers promise.
+    unsafe { function(number, a, b, c, d, e, f) }
 }
 
 #[cold]
@@ -152,6 +163,8 @@ pub struct LoadedObjects {
     pub path: *const c_char,
     /// Whether libc is glibc, and not musl.
     pub is_glibc: bool,
+    /// The path that ld.so found libc by, likewise.
+    pub libc_path: *const c_char,
     /// libc's own socket(2).
     pub libc_socket: Option<Function>,
     /// libc's own execve(2).
@@ -164,14 +177,16 @@ pub fn find() -> LoadedObjects {
         writable: 0..0,
         path: c"".as_ptr(),
         is_glibc: false,
+        libc_path: c"".as_ptr(),
         libc_socket: None,
         libc_execve: None,
     };
     objects::each_object(|object| {
-        // Of all segments of all objects, the one that has this static is our writable one.
         if found.writable.is_empty() {
-            if let Some(segment) = object.segment_with((&raw const SOCKET).addr()) {
-                found.writable = segment;
+            if object.is_ours() {
+                // SAFETY: it is. Of its segments the one that has this static is the writable one.
+                let writable = unsafe { object.segment_with((&raw const ORIGINALS).addr()) };
+                found.writable = writable.unwrap_or(0..0);
                 found.path = object.path();
             }
             return ControlFlow::Continue(());
@@ -179,23 +194,23 @@ pub fn find() -> LoadedObjects {
         let Some(symbols) = object.symbols() else {
             return ControlFlow::Continue(());
         };
-        for original in ALL {
+        for original in &ORIGINALS {
             if original.address.load(Ordering::Relaxed).is_null()
                 && let Some(function) = symbols.function(&original.name)
             {
                 original.store(function);
             }
         }
-        // No preload has reason to have an errno of its own.
-        let errno = libc::__errno_location as *const c_void;
-        if object.segment_with(errno.addr()).is_none() {
+        // No preload has reason to have this of its own.
+        if symbols.function(&ONLY_IN_LIBC).is_none() {
             return ControlFlow::Continue(());
         }
         found.is_glibc = symbols.function(&ONLY_IN_GLIBC).is_some();
-        found.libc_socket = symbols.function(&SOCKET.name);
-        found.libc_execve = symbols.function(&EXECVE.name);
+        found.libc_path = object.path();
+        found.libc_socket = symbols.function(&ORIGINALS[SOCKET].name);
+        found.libc_execve = symbols.function(&ORIGINALS[EXECVE].name);
         let libc_socket = found.libc_socket.map_or(0, |function| function.address);
-        let original = SOCKET.address.load(Ordering::Relaxed);
+        let original = ORIGINALS[SOCKET].address.load(Ordering::Relaxed);
         SOCKET_IS_LIBCS.store(original.addr() == libc_socket, Ordering::Relaxed);
         ControlFlow::Break(())
     });
@@ -243,10 +258,13 @@ mod tests {
     #[test]
     fn finds_libc_behind_us() {
         let found = find();
-        assert!(found.writable.contains(&(&raw const SOCKET).addr()));
+        assert!(found.writable.contains(&(&raw const ORIGINALS).addr()));
         let socket = libc::socket as *const c_void;
-        assert_eq!(SOCKET.function(), Some(socket));
-        assert_eq!(LISTEN.function(), Some(libc::listen as *const c_void));
+        assert_eq!(ORIGINALS[SOCKET].function(), Some(socket));
+        assert_eq!(
+            ORIGINALS[LISTEN].function(),
+            Some(libc::listen as *const c_void)
+        );
         assert_eq!(
             found.libc_socket.map(|function| function.address),
             Some(socket.addr())

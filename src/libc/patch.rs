@@ -6,7 +6,8 @@
 //!
 //! 1. [`original::find`](crate::libc::original::find) has found the functions in libc's own symbol table.
 //! 2. [`recognise_stub`] looks at the code. Only the stub that we know is touched, and a jump that another copy of ours has
-//!    written is left as it is.
+//!    written is left as it is. Instructions at its beginning stay where they can, since a tracer's breakpoint may be there,
+//!    now or later. If one is there now, the file tells what it replaces.
 //! 3. The jump is written through /proc/self/mem, else through mprotect(2). The former works under PR_SET_MDWE and systemd's
 //!    MemoryDenyWriteExecute=, the latter without /proc and in a process that may not be dumped. Pages go from executable to
 //!    writable and executable and back, never to writable alone: where W^X is enforced, the way back would be refused, and
@@ -19,38 +20,77 @@
 //! taken DF_1_INITFIRST, with LD_AUDIT or an IFUNC, or after dlmopen(3), other code may have: a thread that it has started and
 //! that is in socket() or execve() at this moment is not provided for.
 
-use crate::arch::{JUMP, Stub, jump, recognise_stub};
+use crate::arch::{Place, Stub, jump, recognise_stub};
 use crate::libc::objects::Function;
 use crate::sys;
-use core::ffi::c_long;
+use core::ffi::{c_char, c_long};
 use core::sync::atomic::{AtomicU32, Ordering};
 use rules::info::{NOT_FOUND, NOT_WRITABLE, PATCHED, PATCHED_BY_OTHER_COPY, UNKNOWN_CODE};
+
+/// Where a stub shall jump: the addresses of functions that may be called in its place.
+pub struct Hook {
+    /// As it is called.
+    pub plain: usize,
+    /// What `after_push` has made of that.
+    pub after_push: usize,
+}
 
 /// Patches the stub of system call `number`. Returns what became of it, as [`rules::info`] has it.
 ///
 /// # Safety
-/// `function` is libc's, and nobody is in it. `target` is the address of a function that may be called in its place.
+/// `function` is libc's, of the file at `path`, and nobody is in it. The hook takes the same arguments.
 pub unsafe fn redirect(
     function: Option<Function>,
+    path: *const c_char,
     number: c_long,
-    target: usize,
+    hook: &Hook,
     writer: &sys::CodeWriter,
 ) -> u32 {
-    let Some(Function { address, size }) = function else {
+    let Some(function) = function else {
         return NOT_FOUND;
     };
+    let Function { address, size, .. } = function;
     // SAFETY: address and size are those of libc's symbol table, and libc stays loaded.
-    let stub = recognise_stub(unsafe { sys::code(address, size) }, number as u32);
+    let code = unsafe { sys::code(address, size) };
+    let stub = match recognise_stub(code, number as u32) {
+        Stub::Unknown => recognise_traced(code, &function, path, number as u32),
+        stub => stub,
+    };
     match stub {
-        Stub::Known { offset } if offset + JUMP <= size => {
+        Stub::Known(Place { offset, has_pushed }) => {
+            let target = if has_pushed {
+                hook.after_push
+            } else {
+                hook.plain
+            };
             // SAFETY: these bytes are the function's, and nobody is in there or holds a reference to it any more.
-            match unsafe { writer.write(address + offset, &jump(target)) } {
+            match unsafe { writer.write(address + offset, jump(target, offset).bytes()) } {
                 Ok(()) => PATCHED,
                 Err(_) => NOT_WRITABLE,
             }
         }
         Stub::PatchedByOtherCopy => PATCHED_BY_OTHER_COPY,
-        _ => UNKNOWN_CODE,
+        Stub::Unknown => UNKNOWN_CODE,
+    }
+}
+
+/// What the file has where `code` may have a breakpoint in what stays of it. From there on both have to be the same; that
+/// also shows that the code lies in the file where its address says, as it does in all libcs seen.
+#[cold]
+fn recognise_traced(code: &[u8], function: &Function, path: *const c_char, number: u32) -> Stub {
+    let mut original = [0; 96];
+    let Ok(fd) = sys::open_to_read(libc::AT_FDCWD, path) else {
+        return Stub::Unknown;
+    };
+    let length = sys::read_at(fd, &mut original, function.offset as u64);
+    sys::close(fd);
+    let length = length.unwrap_or(0).min(code.len());
+    let original = original.get(..length).unwrap_or_default();
+    match recognise_stub(original, number) {
+        Stub::Known(place) if code.get(place.offset..length) == original.get(place.offset..) => {
+            Stub::Known(place)
+        }
+        _ => Stub::Unknown,
     }
 }
 
@@ -82,13 +122,13 @@ mod tests {
             (objects.libc_socket, libc::SYS_socket),
             (objects.libc_execve, libc::SYS_execve),
         ] {
-            let Function { address, size } = function.expect("libc has it");
+            let Function { address, size, .. } = function.expect("libc has it");
             // SAFETY: as above.
             let stub = recognise_stub(unsafe { sys::code(address, size) }, number as u32);
-            let Stub::Known { offset } = stub else {
-                panic!("{stub:?}");
-            };
-            assert!(offset + JUMP <= size, "{offset} + {JUMP} > {size}");
+            assert!(
+                matches!(stub, Stub::Known(place) if place.offset > 0),
+                "{stub:?}"
+            );
         }
     }
 }

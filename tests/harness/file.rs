@@ -9,31 +9,36 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// What the library may export: the hooks, and what it says of itself.
-const EXPORTS: [&str; 9] = [
+const EXPORTS: [&str; 10] = [
     "bind",
     "connect",
     "execve",
     "execveat",
     "fexecve",
     "listen",
+    "setsockopt",
     "socket",
     "syscall",
     "vrfbind_info",
 ];
 
 /// What it may take from libc: nothing that allocates, locks, prints or aborts. `abort` in particular
-/// would mean that a panic is possible. dl_iterate_phdr takes a lock, and is called at load.
-const IMPORTS: [&str; 9] = [
+/// would mean that a panic is possible.
+const IMPORTS: [&str; 10] = [
     "__environ",
     "__errno_location",
+    "_dl_debug_addr",
+    "_r_debug",
     "bcmp",
-    "dl_iterate_phdr",
     "environ",
     "getauxval",
     "memcpy",
     "memset",
     "strlen",
 ];
+
+/// Those of them that may be missing, since each libc has its own (src/libc/objects.rs).
+const WEAK: [&str; 2] = ["_dl_debug_addr", "_r_debug"];
 
 /// The glibc the library has to run with.
 const OLDEST_GLIBC: (u32, u32) = (2, 31);
@@ -176,6 +181,7 @@ fn needs(place: &Place) -> Result<(), Failed> {
             .map(|numbers| numbers.collect::<Result<Vec<_>, _>>());
         match numbers.as_ref().map(|numbers| numbers.as_deref()) {
             Some(Ok([major, minor, ..])) if (*major, *minor) <= OLDEST_GLIBC => {}
+            None if WEAK.contains(&name.as_str()) => {}
             _ => return Err(format!("{name} is wanted in version {version:?}").into()),
         }
     }

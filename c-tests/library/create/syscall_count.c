@@ -91,6 +91,19 @@ static void listens(void)
 	listen(fd, 1);
 }
 
+static void sets_an_option(void)
+{
+	static const int YES = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &YES, sizeof(YES));
+	setsockopt(fd, IPPROTO_IP, SO_BINDTODEVICE, &YES, sizeof(YES));
+}
+
+static void names_a_device(void)
+{
+	setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, setting("VRFBIND_TEST_DEVICE"), 2);
+}
+
 static const char *under(const char *yes, const char *no)
 {
 	return world == PRELOADED ? yes : no;
@@ -178,6 +191,7 @@ static void on_a_device(void)
 	STR(calls_of(binds), under("getsockopt rt_sigprocmask bind", "bind"));
 	STR(calls_of(connects), under("getsockopt connect", "connect"));
 	STR(calls_of(listens), under("getsockopt listen", "listen"));
+	STR(calls_of(sets_an_option), "setsockopt setsockopt");
 }
 
 static void inert(void)
@@ -190,6 +204,7 @@ static void inert(void)
 	STR(calls_of(binds), "bind");
 	STR(calls_of(connects), "connect");
 	STR(calls_of(listens), "listen");
+	STR(calls_of(names_a_device), "setsockopt");
 }
 
 static const struct scenario SCENARIOS[] = {

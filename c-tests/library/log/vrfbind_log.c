@@ -90,6 +90,18 @@ static void creations(void)
 	STR(captured_stderr(), "");
 }
 
+/* As `ip netns exec` does to a program that has started in the VRF. */
+static void another_namespace(void)
+{
+	const char *said;
+
+	capture_stderr(0);
+	FAILS(socket(AF_INET, SOCK_STREAM, 0), ENODEV);
+	said = captured_stderr();
+	CONTEXT("%.150s", said);
+	TRUE(strstr(said, "errno=19 (no such device)\n") != NULL);
+}
+
 static void refused_creations(void)
 {
 	capture_stderr(O_DIRECT);
@@ -600,6 +612,8 @@ static const struct scenario SCENARIOS[] = {
 	  .also = TO_STDERR },
 	{ "a refused one has a line with its errno", refused_creations, .vrf = "no-such-device",
 	  .also = TO_STDERR },
+	{ "a device that is not in this network namespace is said", another_namespace,
+	  .vrf = "no-such-device", .also = TO_STDERR, .worlds = PRELOADED },
 	{ "a socket that another preload is asked for has one too", by_the_next,
 	  .also = TO_STDERR },
 	{ "so has a socket that gets its device at bind(), connect() or listen()", existing_sockets,

@@ -14,6 +14,7 @@
 //! named in it. The process, its descriptors, signals and terminal are the program's from then on. The filter is
 //! installed *before* execve: if ld.so drops the library after all, the program gets no unbound socket.
 
+use super::inherited;
 use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::output;
@@ -28,6 +29,7 @@ use rules::{DEFAULT, DeviceName, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,6 +67,10 @@ pub struct Args {
     /// Leave io_uring in, whose sockets are not bound
     #[arg(long)]
     allow_io_uring: bool,
+
+    /// Put inherited sockets that have no device into the VRF: those of these descriptors, or all
+    #[arg(long, value_name = "FD", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    bind_inherited: Option<Vec<RawFd>>,
 
     /// Take a device that is not a VRF
     #[arg(long)]
@@ -110,6 +116,9 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
              the tree with `vrfbind exec --allow-io-uring`",
         ));
     }
+    if let Some(named) = &args.bind_inherited {
+        inherited::bind(named, &device)?;
+    }
     let supervisor = match plan {
         Plan::Exec => supervisor_around(around),
         Plan::Seal => seal_or_refuse(args).map(|()| None)?,
@@ -117,10 +126,12 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
             supervise(args, &program, &device, has_rules)?.map(|pid| pid.to_string().into())
         }
     };
+    let first = library::sanitizer(&program.runs);
     let settings = Settings {
         vrf: device.as_bytes(),
         rules,
         library: Some(&library),
+        first: first.as_deref(),
         // --no-seal takes none away, and the library has to know of it.
         seal: plan != Plan::Exec || around != Around::Nothing,
         supervisor,
@@ -135,12 +146,18 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
             "--rule and --loopback are for a program in a VRF, and this one leaves its own",
         ));
     }
+    if args.bind_inherited.is_some() {
+        return Err(refuse(
+            "--bind-inherited: \"default\" is no VRF that sockets could be put into",
+        ));
+    }
     let program = find(args)?;
     let around = sys::around();
     let mut settings = Settings {
         vrf: DEFAULT.as_bytes(),
         rules: None,
         library: None,
+        first: None,
         seal: around != Around::Nothing,
         supervisor: supervisor_around(around),
     };
@@ -333,6 +350,8 @@ struct Settings<'a> {
     /// None: those that there are.
     rules: Option<OsString>,
     library: Option<&'a Path>,
+    /// A library that has to come before it.
+    first: Option<&'a OsStr>,
     seal: bool,
     supervisor: Option<OsString>,
 }
@@ -350,7 +369,7 @@ impl Settings<'_> {
             set.push((RULES_VARIABLE, Some(rules.clone())));
         }
         if let Some(library) = self.library {
-            let preload = library::preload(library, env::var_os(PRELOAD));
+            let preload = library::preload(library, env::var_os(PRELOAD), self.first);
             set.push((PRELOAD, Some(preload)));
         }
         let is_set_here = |entry: &CString| {

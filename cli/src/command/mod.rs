@@ -5,5 +5,6 @@ pub mod check;
 pub mod completions;
 pub mod exec;
 pub mod identify;
+mod inherited;
 pub mod status;
 pub mod unit;

@@ -85,6 +85,7 @@ struct Library {
     device: Option<String>,
     socket: Option<String>,
     execve: Option<String>,
+    inherited: Option<u32>,
 }
 
 /// A socket.
@@ -303,6 +304,7 @@ impl Entry {
                 device: says.and_then(|says| says.device.clone()),
                 socket: says.map(|says| led(says.socket)),
                 execve: says.map(|says| led(says.execve)),
+                inherited: says.map(|says| says.inherited),
             }),
         })
     }
@@ -405,6 +407,9 @@ fn table(report: &Report, is_coloured: bool) -> String {
                 "library {}",
                 library.version.as_deref().unwrap_or("of unknown version")
             )),
+        }
+        if let Some(count @ 1..) = entry.library.as_ref().and_then(|of| of.inherited) {
+            said.push(format!("{count} inherited without a device"));
         }
         let state = entry.library.as_ref().and_then(|of| of.state.as_deref());
         match entry.tier.as_deref() {

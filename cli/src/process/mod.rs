@@ -71,6 +71,8 @@ pub struct Says {
     pub state: u32,
     /// The name of its device, if it has one.
     pub device: Option<String>,
+    /// How many sockets without a device it found in the process that were not meant for it.
+    pub inherited: u32,
 }
 
 impl Process {
@@ -266,6 +268,7 @@ impl Says {
             seal: word(offset_of!(Info, seal)),
             state: word(offset_of!(Info, state)),
             device: (!device.is_empty()).then(|| text(device)),
+            inherited: word(offset_of!(Info, inherited)),
         }
     }
 }
@@ -305,12 +308,14 @@ mod tests {
         bytes[offset_of!(Info, socket)] = rules::info::PATCHED as u8;
         bytes[offset_of!(Info, state)] = rules::info::STATE_DEVICE as u8;
         bytes[offset_of!(Info, device)..][..4].copy_from_slice(b"blue");
+        bytes[offset_of!(Info, inherited)] = 3;
         let says = Says::decode(&bytes);
         assert_eq!(
             (says.socket, says.state),
             (rules::info::PATCHED, rules::info::STATE_DEVICE)
         );
         assert_eq!(says.device.as_deref(), Some("blue"));
+        assert_eq!(says.inherited, 3);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) fn try_it(findings: &mut Findings, library: &Path, device: &DeviceNam
     if sys::driver(device) == Err(Errno::ENODEV) {
         return;
     }
-    let preload = library::preload(library, env::var_os("LD_PRELOAD"));
+    let preload = library::preload(library, env::var_os("LD_PRELOAD"), None);
     let variables = [
         ("LD_PRELOAD", preload.as_os_str()),
         (rules::VRF_VARIABLE, OsStr::from_bytes(device.as_bytes())),

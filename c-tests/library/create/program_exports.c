@@ -1,0 +1,150 @@
+/*
+ * program_exports.c - the library calls nothing that a program may export and that is not ready at load
+ *
+ * This program exports a dl_iterate_phdr() that needs what main() prepares, as ThreadSanitizer's needs its constructor,
+ * which comes after the library's. The library has to find the loaded objects otherwise: by the program's dynamic section,
+ * or, where that does not say (no DT_DEBUG; musl's ld.so was told to start the program), by ld.so's symbols.
+ */
+#include "bypass.h"
+#include "library_info.h"
+#include <elf.h>
+#include <sys/auxv.h>
+
+static int (*next_dl_iterate_phdr)(int (*)(struct dl_phdr_info *, size_t, void *), void *);
+
+/* Without main() a jump to nowhere. */
+int dl_iterate_phdr(int (*callback)(struct dl_phdr_info *, size_t, void *), void *data)
+{
+	return next_dl_iterate_phdr(callback, data);
+}
+
+static void all_is_served(void)
+{
+	for (int d = 0; d < 2; d++) {
+		CONTEXT("family %d", FAMILIES[d]);
+		STR(device_of((int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0))), expected_device());
+		STR(device_of(libc_socket(FAMILIES[d], SOCK_STREAM, 0)), expected_device());
+	}
+	if (world == PRELOADED) {
+		EQ(info()->socket, PATCHED);
+		EQ(info()->execve, PATCHED);
+	}
+}
+
+/* The ld.so that this program names. */
+static const char *loader(void)
+{
+	const ElfW(Phdr) *header = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+	unsigned long count = getauxval(AT_PHNUM), base = 0;
+	const char *path = NULL;
+
+	for (unsigned long i = 0; i < count; i++) {
+		if (header[i].p_type == PT_PHDR)
+			base = (unsigned long)header - header[i].p_vaddr;
+		if (header[i].p_type == PT_INTERP)
+			path = (const char *)(base + header[i].p_vaddr);
+	}
+	NEED(path != NULL);
+	return path;
+}
+
+/* Runs `program` once more, `phase` set, in a child. */
+static int started(const char *program, bool by_loader)
+{
+	char *arguments[8] = { (char *)loader(), (char *)program };
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (!by_loader)
+			exec_phase(program, "another program");
+		memcpy(arguments + 2, phase_arguments("started by ld.so") + 1, 5 * sizeof(*arguments));
+		execv(arguments[0], arguments);
+		_exit(127);
+	}
+	return wait_status(pid);
+}
+
+static char self[4096];
+
+static const char *this_program(void)
+{
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	NEED(length > 0);
+	self[length] = '\0';
+	return self;
+}
+
+static void as_it_is(void)
+{
+	all_is_served();
+}
+
+static void by_an_explicit_loader(void)
+{
+	if (phase)
+		all_is_served();
+	else
+		EQ(started(this_program(), true), 0);
+}
+
+/* A copy of this program, as a linker makes it that was asked for a dynamic section which cannot be written (-z rodynamic). */
+static const char *without_dt_debug(void)
+{
+	enum { COPY = 60, SIZE = 4 << 20, UNKNOWN_TAG = 0x60000010 };
+	static char path[40];
+	char *file = malloc(SIZE);
+	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), copy = memfd_create("program", 0);
+	ssize_t size = read(from, file, SIZE);
+	const ElfW(Ehdr) *header = (ElfW(Ehdr) *)file;
+	const ElfW(Phdr) *segment = (ElfW(Phdr) *)(file + header->e_phoff);
+	int found = 0;
+
+	NEED(size > 0 && size < SIZE && dup2(copy, COPY) == COPY);
+	close(copy);
+	while (segment->p_type != PT_DYNAMIC)
+		segment++;
+	for (ElfW(Dyn) *entry = (ElfW(Dyn) *)(file + segment->p_offset); entry->d_tag != DT_NULL; entry++)
+		if (entry->d_tag == DT_DEBUG) {
+			entry->d_tag = UNKNOWN_TAG;
+			found++;
+		}
+	NEED(found == 1 && write(COPY, file, (size_t)size) == size && fchmod(COPY, 0755) == 0);
+	free(file);
+	close(from);
+	/* Who writes to it still may not have it executed. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", COPY);
+	from = open(path, O_RDONLY);
+	NEED(dup2(from, COPY) == COPY);
+	close(from);
+	return path;
+}
+
+static void with_another_dynamic_section(void)
+{
+	const char *program;
+
+	if (phase) {
+		all_is_served();
+		return;
+	}
+	program = without_dt_debug();
+	EQ(started(program, false), 0);
+	CONTEXT("%s", "by ld.so");
+	EQ(started(program, true), 0);
+}
+
+static const struct scenario SCENARIOS[] = {
+	{ "a program's own dl_iterate_phdr() that is not ready at load is not called", as_it_is },
+	{ "nor where ld.so was told to start the program", by_an_explicit_loader },
+	{ "nor in a program without DT_DEBUG", with_another_dynamic_section },
+	{ NULL }
+};
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	next_dl_iterate_phdr = (int (*)(int (*)(struct dl_phdr_info *, size_t, void *), void *))
+		dlsym(RTLD_NEXT, "dl_iterate_phdr");
+	return tap(argv, SCENARIOS);
+}

@@ -1,0 +1,76 @@
+//! `vrfbind exec --bind-inherited`: puts sockets into the VRF that are there before the program is.
+//!
+//! A device belongs to the open socket and not to a descriptor: whoever else has the socket finds it in the VRF too. So
+//! nothing is bound that was not asked for. A socket that has a device keeps it.
+
+use crate::failure::{Failure, refuse};
+use crate::sys::{self, foreign};
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use rules::DeviceName;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// Binds the sockets of these descriptors, each of which has to be one; none: all that there are.
+pub fn bind(named: &[RawFd], device: &DeviceName) -> Result<(), Failure> {
+    if named.is_empty() {
+        for fd in open()? {
+            if let Some(socket) = ip_socket(fd) {
+                bind_one(fd, &socket, device)?;
+            }
+        }
+    }
+    for &fd in named {
+        let socket = ip_socket(fd).ok_or_else(|| {
+            refuse(format!(
+                "--bind-inherited={fd}: descriptor {fd} is no IPv4 or IPv6 socket"
+            ))
+        })?;
+        bind_one(fd, &socket, device)?;
+    }
+    Ok(())
+}
+
+/// The open descriptors of this process, and one that lists them and is gone.
+fn open() -> Result<Vec<RawFd>, Failure> {
+    const LIST: &str = "/proc/self/fd";
+    let cannot = |error| {
+        refuse(format!(
+            "--bind-inherited: {LIST}: {error}; name the descriptors, as in --bind-inherited=3,4"
+        ))
+    };
+    let names = fs::read_dir(LIST).map_err(cannot)?;
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
+    let number = |name: &fs::DirEntry| name.file_name().to_str()?.parse().ok();
+    Ok(names.iter().filter_map(number).collect())
+}
+
+fn ip_socket(fd: RawFd) -> Option<OwnedFd> {
+    let socket = sys::inherited(fd).ok()?;
+    match foreign::socket_option(&socket, libc::SO_DOMAIN) {
+        Ok(libc::AF_INET | libc::AF_INET6) => Some(socket),
+        _ => None,
+    }
+}
+
+fn bind_one(fd: RawFd, socket: &OwnedFd, device: &DeviceName) -> Result<(), Failure> {
+    let has_one = match getsockopt(socket, sockopt::BindToDevice) {
+        Ok(name) => !name.is_empty(),
+        // It had one, which has been deleted.
+        Err(Errno::ENODEV) => true,
+        Err(_) => false,
+    };
+    let name = OsStr::from_bytes(device.as_bytes()).to_owned();
+    if has_one {
+        return Ok(());
+    }
+    setsockopt(socket, sockopt::BindToDevice, &name).map_err(|errno| {
+        refuse(format!(
+            "--bind-inherited: descriptor {fd}: setsockopt(SO_BINDTODEVICE, {}): {}",
+            name.display(),
+            errno.desc()
+        ))
+    })
+}
