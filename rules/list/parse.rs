@@ -124,13 +124,9 @@ fn rule(mut words: Words<'_>) -> Result<Rule, Fault<'_>> {
         if rule.protocol.is_some() {
             word = words.need(NO_ADDRESS)?;
         }
-        let (addresses, ports) = addresses(word)?;
-        rule.addresses = addresses;
-        if let Some(ports) = ports {
-            if matches!(rule.protocol, Some(Protocol::Icmp | Protocol::Raw)) {
-                return Err((word, "icmp and raw have no ports"));
-            }
-            (rule.first_port, rule.last_port) = ports;
+        let has_ports = addresses(&mut rule, word)?;
+        if has_ports && matches!(rule.protocol, Some(Protocol::Icmp | Protocol::Raw)) {
+            return Err((word, "icmp and raw have no ports"));
         }
     }
     rule.to = match words.need("a device, lo or default is missing")? {
@@ -157,15 +153,18 @@ fn protocol(word: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// Addresses and the first and the last port, if there are any.
+/// Sets the addresses of a rule, and its ports if there are any, of which it tells.
 #[inline(never)]
-fn addresses(word: &[u8]) -> Result<(Addresses, Option<(u16, u16)>), Fault<'_>> {
-    let (addresses, rest) = match word {
-        [b'*', rest @ ..] => (EVERYTHING, rest),
+fn addresses<'a>(rule: &mut Rule, word: &'a [u8]) -> Result<bool, Fault<'a>> {
+    let (network, before, rest) = match word {
+        [b'*', rest @ ..] => {
+            rule.addresses = EVERYTHING;
+            return ports(rule, rest);
+        }
         [b'[', inside @ ..] => {
             let (ip, rest) = split(inside, b']').ok_or((word, "']' is missing"))?;
             let network = ipv6(ip).ok_or((ip, "it is not an IPv6 address"))?;
-            network_of(word, network, rest, 0)?
+            (network, 0, rest)
         }
         _ => {
             let (ip, rest) = cut(word, b"/:");
@@ -173,53 +172,45 @@ fn addresses(word: &[u8]) -> Result<(Addresses, Option<(u16, u16)>), Fault<'_>> 
                 ip,
                 "it is not *, an IPv4 address or an IPv6 address in brackets",
             ))?;
-            network_of(word, IPV4.network | u128::from(network), rest, IPV4.length)?
+            (IPV4.network | u128::from(network), IPV4.length, rest)
         }
     };
-    match rest {
-        [] => Ok((addresses, None)),
-        [b':', range @ ..] => ports(range).map(|ports| (addresses, Some(ports))),
-        rest => Err((rest, "only a port can follow, after ':'")),
+    let (mut length, mut rest) = (128, rest);
+    if let [b'/', text @ ..] = rest {
+        let (digits, behind) = cut(text, b":");
+        let why = match before {
+            0 => "the length of an IPv6 prefix is 0 to 128",
+            _ => "the length of an IPv4 prefix is 0 to 32",
+        };
+        length = before + number(digits, 128 - u32::from(before)).ok_or((digits, why))? as u8;
+        rest = behind;
     }
+    if network & mask(length) != network {
+        return Err((word, BITS_BEHIND));
+    }
+    rule.addresses = Addresses { network, length };
+    ports(rule, rest)
 }
 
 const BITS_BEHIND: &str = "the address has bits set behind the prefix";
 
-/// The network of an address, whose length may follow it, and what follows then. So many bits are before the length.
-fn network_of<'a>(
-    word: &'a [u8],
-    network: u128,
-    text: &'a [u8],
-    before: u8,
-) -> Result<(Addresses, &'a [u8]), Fault<'a>> {
-    let (length, rest) = match text {
-        [b'/', text @ ..] => {
-            let (length, rest) = cut(text, b":");
-            let why = match before {
-                0 => "the length of an IPv6 prefix is 0 to 128",
-                _ => "the length of an IPv4 prefix is 0 to 32",
-            };
-            let length = number(length, 128 - u32::from(before)).ok_or((length, why))?;
-            (before + length as u8, rest)
-        }
-        rest => (128, rest),
+#[inline(never)]
+fn ports<'a>(rule: &mut Rule, text: &'a [u8]) -> Result<bool, Fault<'a>> {
+    let range = match text {
+        [] => return Ok(false),
+        [b':', range @ ..] => range,
+        text => return Err((text, "only a port can follow, after ':'")),
     };
-    if network & mask(length) != network {
-        return Err((word, BITS_BEHIND));
-    }
-    Ok((Addresses { network, length }, rest))
-}
-
-fn ports(range: &[u8]) -> Result<(u16, u16), Fault<'_>> {
     let (first, last) = split(range, b'-').unwrap_or((range, range));
-    let port = |text| {
-        let port = number(text, u16::MAX.into()).and_then(|port| u16::try_from(port).ok());
-        port.ok_or((range, "a port is 0 to 65535, and ports are FIRST-LAST"))
+    const MOST: u32 = u16::MAX as u32;
+    let (Some(first), Some(last)) = (number(first, MOST), number(last, MOST)) else {
+        return Err((range, "a port is 0 to 65535, and ports are FIRST-LAST"));
     };
-    match (port(first)?, port(last)?) {
-        (first, last) if first <= last => Ok((first, last)),
-        _ => Err((range, "the last port is before the first")),
+    if last < first {
+        return Err((range, "the last port is before the first"));
     }
+    (rule.first_port, rule.last_port) = (first as u16, last as u16);
+    Ok(true)
 }
 
 /// What is before and behind the first such byte.
