@@ -133,13 +133,7 @@ pub unsafe extern "C" fn bind(
     let prepared = bind_existing("bind", fd as c_int).and_then(|device| match device {
         // SAFETY: as callers promise.
         Some(device) => unsafe {
-            stay_in_vrf(
-                settings::vrf().device(),
-                fd as c_int,
-                device,
-                address,
-                length as socklen_t,
-            )
+            stay_in_vrf(None, fd as c_int, device, address, length as socklen_t)
         },
         None => Ok(()),
     });
@@ -165,7 +159,7 @@ unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Argume
         Err(errno) => return fail_with(errno) as usize,
     };
     // SAFETY: as callers promise.
-    let result = match unsafe { stay_in_vrf(moved.device, fd, Device::Vrf, address, length) } {
+    let result = match unsafe { stay_in_vrf(Some(list), fd, Device::Vrf, address, length) } {
         // SAFETY: the caller's own arguments.
         Ok(()) => unsafe { original::forward(original::BIND, arguments) },
         Err(errno) => fail_with(errno) as usize,
@@ -182,18 +176,22 @@ unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Argume
 /// # Safety
 /// No other thread unmaps the address meanwhile.
 unsafe fn stay_in_vrf(
-    vrf: Option<DeviceName>,
+    list: Option<&List>,
     fd: c_int,
     device: Device,
     address: *const sockaddr,
     length: socklen_t,
 ) -> Result<(), Errno> {
-    let Some(vrf) = vrf else {
-        return Ok(());
-    };
     // SAFETY: as callers promise.
     let address = unsafe { sys::sockaddr_in6(address, length) };
     let Some(scope) = address.and_then(|address| rule::scope(&address)) else {
+        return Ok(());
+    };
+    let vrf = match list {
+        Some(list) => moving::judge_of_scope(list, fd),
+        None => settings::vrf().device(),
+    };
+    let Some(vrf) = vrf else {
         return Ok(());
     };
     if sys::domain(fd) != Ok(libc::AF_INET6) {

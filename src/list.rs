@@ -37,12 +37,6 @@ pub fn read(value: &[u8], complain: fn(Line)) -> Option<()> {
     let mut memory = sys::Mapping::new(LARGEST + 1).map_err(unreadable).ok()?;
     let length = read_file(value, memory.bytes()).map_err(unreadable).ok()?;
     let text = memory.bytes().get(..length).unwrap_or_default();
-    if text.len() > LARGEST {
-        let mut line = begin(value);
-        line.text(b": it has more than 16384 bytes");
-        complain(line);
-        return None;
-    }
     take(value, text, complain)
 }
 
@@ -56,7 +50,7 @@ fn take(path: &[u8], text: &[u8], complain: fn(Line)) -> Option<()> {
         .ok()
 }
 
-/// Reads a file, as far as it fits. Returns how many bytes that are.
+/// Reads a file, which has to be smaller than the buffer. Returns how many bytes it has.
 fn read_file(path: &[u8], buffer: &mut [u8]) -> Result<usize, Errno> {
     // With a NUL behind it: the buffer is zeroed.
     let place = buffer.get_mut(..path.len()).ok_or(Errno::ENAMETOOLONG)?;
@@ -64,9 +58,10 @@ fn read_file(path: &[u8], buffer: &mut [u8]) -> Result<usize, Errno> {
     let fd = sys::open_to_read(libc::AT_FDCWD, buffer.as_ptr().cast())?;
     let mut length = 0;
     let result = loop {
-        let Some(rest) = buffer.get_mut(length..) else {
-            break Ok(length);
-        };
+        let rest = buffer.get_mut(length..).unwrap_or_default();
+        if rest.is_empty() {
+            break Err(Errno::EFBIG);
+        }
         match sys::read_at(fd, rest, length as u64) {
             Ok(0) => break Ok(length),
             Ok(read) => length += read,

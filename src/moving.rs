@@ -55,17 +55,13 @@ pub enum Prepared {
     Done,
 }
 
-/// What was done to a socket.
-pub struct Moved {
-    /// By which device the scope of its address is judged.
-    pub device: Option<DeviceName>,
-    back: Option<Place>,
-}
+/// What was done to a socket: where it was.
+pub struct Moved(Option<Place>);
 
 impl Moved {
     /// Back to where it was, because the call has failed. If that cannot be, it stays where a rule says.
     pub fn undo(&self, fd: c_int) {
-        if let Some(place) = self.back {
+        if let Some(place) = self.0 {
             let _ = put(fd, place);
         }
     }
@@ -110,17 +106,14 @@ pub fn prepare_listener(list: &List, fd: c_int) -> Result<Moved, Errno> {
     let address = state::own_address(fd).ok();
     let is_bound = address.is_none_or(|address| address.port != 0);
     match subject.place() {
-        Ok(Place::Device(_) | Place::Lo) if is_bound => Ok(untouched()),
+        Ok(Place::Device(_) | Place::Lo) if is_bound => Ok(Moved(None)),
         _ => subject.settle(address),
     }
 }
 
 /// Before connect(AF_UNSPEC). Streams keep their device.
 fn disconnect(fd: c_int) -> Result<Prepared, Errno> {
-    let call = Prepared::Call(Moved {
-        device: None,
-        back: None,
-    });
+    let call = Prepared::Call(Moved(None));
     if !is_ip(fd) {
         return Ok(call);
     }
@@ -139,10 +132,13 @@ fn is_ip(fd: c_int) -> bool {
     matches!(sys::domain(fd), Ok(libc::AF_INET | libc::AF_INET6))
 }
 
-fn untouched() -> Moved {
-    Moved {
-        device: settings::vrf().device(),
-        back: None,
+/// By which device the scope of the socket's address is judged: the rule's that it is on, else the VRF. None: by none.
+pub fn judge_of_scope(list: &List, fd: c_int) -> Option<DeviceName> {
+    let vrf = settings::vrf().device();
+    match sys::bound_device(fd) {
+        Ok(None) => None,
+        Ok(Some(device)) if list.names(To::Device(device)) => Some(device),
+        _ => vrf,
     }
 }
 
@@ -169,11 +165,11 @@ impl Subject<'_> {
     /// Puts the socket where the address belongs.
     fn settle(&self, address: Option<Address>) -> Result<Moved, Errno> {
         let Some(vrf) = settings::vrf().device() else {
-            return Ok(untouched());
+            return Ok(Moved(None));
         };
         let here = match self.place() {
             // What is no socket is for the kernel to refuse.
-            Err(Errno::EBADF | Errno::ENOTSOCK) => return Ok(untouched()),
+            Err(Errno::EBADF | Errno::ENOTSOCK) => return Ok(Moved(None)),
             here => here?,
         };
         let is_stray = here == Place::Nowhere && !self.list.names(To::Default);
@@ -181,7 +177,7 @@ impl Subject<'_> {
             if is_stray && is_ip(self.fd) {
                 self.move_to(Place::Device(vrf), None)?;
             }
-            return Ok(untouched());
+            return Ok(Moved(None));
         };
         let protocol = || state::protocol(self.fd);
         let found = self.list.first(self.call, &address, protocol)?;
@@ -194,15 +190,11 @@ impl Subject<'_> {
             Some(To::LoUnlessInVrf) if state::has_address(&vrf, &address)? => Place::Device(vrf),
             Some(To::Lo | To::LoUnlessInVrf) => Place::Lo,
         };
-        let moved = |back| Moved {
-            device: belongs.device(),
-            back,
-        };
         if here == belongs {
-            return Ok(moved(None));
+            return Ok(Moved(None));
         }
         if !self.is_ours(&vrf, here) || !is_ip(self.fd) {
-            return Ok(untouched());
+            return Ok(Moved(None));
         }
         let rule = found.map(|found| found.number);
         // A socket that no rule has left without a device gets the VRF's, or its listener's, whatever it is doing.
@@ -219,14 +211,14 @@ impl Subject<'_> {
                             log::not_moved(self.name, self.fd, rule, belongs.device(), errno, why);
                             Err(errno)
                         }
-                        _ => Ok(untouched()),
+                        _ => Ok(Moved(None)),
                     };
                 }
             }
         }
         self.move_to(belongs, rule)?;
         let back = if is_stray { Place::Device(vrf) } else { here };
-        Ok(moved((back != belongs).then_some(back)))
+        Ok(Moved((back != belongs).then_some(back)))
     }
 
     /// Whether the socket may be moved. An error: the call fails with it.
@@ -249,10 +241,7 @@ impl Subject<'_> {
             log::socket(self.name, "rule", kind, place.device(), said);
         }
         if let Err(errno) = result {
-            let why = match errno {
-                Errno::EPERM => "is on another, which it cannot leave without CAP_NET_RAW",
-                _ => "cannot be put there",
-            };
+            let why = "cannot be moved; one that has a device takes CAP_NET_RAW";
             log::not_moved(self.name, self.fd, rule, place.device(), errno, why);
         }
         result

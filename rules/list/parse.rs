@@ -60,7 +60,6 @@ pub fn parse(text: &[u8]) -> Result<List, Invalid<'_>> {
 }
 
 /// Takes the next rule off a text that has anything in it but blanks and comments.
-#[inline(never)]
 fn next_rule<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     while !text.is_empty() {
         let (rule, end) = cut(text, b";\n#");
@@ -154,7 +153,6 @@ fn protocol(word: &[u8]) -> Option<Protocol> {
 }
 
 /// Sets the addresses of a rule, and its ports if there are any, of which it tells.
-#[inline(never)]
 fn addresses<'a>(rule: &mut Rule, word: &'a [u8]) -> Result<bool, Fault<'a>> {
     let (network, before, rest) = match word {
         [b'*', rest @ ..] => {

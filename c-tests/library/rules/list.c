@@ -100,7 +100,7 @@ static void invalid(void)
 		{ ";", "rule 1, at its end: there is no rule" },
 		{ "/nonexistent/rules", "=\"/nonexistent/rules\": reading it fails with errno 2" },
 		{ "/", "=\"/\": reading it fails with errno 21" },
-		{ "/dev/zero", "=\"/dev/zero\": it has more than 16384 bytes" },
+		{ "/dev/zero", "=\"/dev/zero\": reading it fails with errno 27" },
 		{ "bind \033[31m prod", "at \"?[31m\"" },
 	};
 	char longest[4000] = "", file[20] = "";
