@@ -151,6 +151,16 @@ pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     print_line(&format!(
         "{shown} is removed; systemctl daemon-reload and systemctl restart {name} put it into effect"
     ))?;
+    // A device belongs to the socket, which systemd has too.
+    if let Found::Unit(unit) = Unit::find(&root, &name)?
+        && name.ends_with(".service")
+    {
+        for socket in obstacles::ip_socket_units(&unit, &root)? {
+            print_line(&format!(
+                "what {socket} has passed to {name} stays in the VRF until systemctl restart {socket}"
+            ))?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
