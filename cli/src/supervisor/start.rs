@@ -116,6 +116,7 @@ fn ending(child: Pid) -> Option<Obstacle> {
 // ---- In the supervisor's process ----
 
 fn supervise(link: OwnedFd, device: &DeviceName) -> ! {
+    sys::give_back_memory();
     let prepared = prepare(&link, device);
     let said = say(
         &link,
