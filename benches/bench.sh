@@ -113,10 +113,10 @@ per_call() {
 	done
 }
 
-# What the library and the seal cost those who ask for no IP socket.
+# What the library and the seal cost calls that give no IP socket a device.
 bystanders() {
 	local kind program
-	for kind in getppid unix; do
+	for kind in getppid unix option; do
 		program=("$bin/calls" '' "$kind" 1000)
 		nothing "${program[@]}"
 		program[1]=$device

@@ -8,6 +8,7 @@
  *             a reset (SO_LINGER, one more system call), or the ports would be used up; connections are accepted in
  *             the pause
  *   unix      socket() of AF_UNIX, and close()
+ *   option    setsockopt() of SO_KEEPALIVE, of a socket of its own
  *   getppid   the cheapest system call there is: what a seccomp filter adds to each shows best here
  *
  * Sockets have to be bound to DEVICE, '' for none, by whoever does that: the first one is looked at, so that nothing is
@@ -77,6 +78,14 @@ static void call_unix(void)
 	close(socket(AF_UNIX, SOCK_DGRAM, 0));
 }
 
+static void call_option(void)
+{
+	static const int on = 1;
+
+	if (setsockopt(listener, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)))
+		die("calls: SO_KEEPALIVE");
+}
+
 static void call_getppid(void)
 {
 	syscall(SYS_getppid);
@@ -119,7 +128,7 @@ static void look_at_device(void)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: calls [-o] [-t THREADS] DEVICE socket|bind[:ADDRESS]|connect[:ADDRESS]|unix|getppid COUNT\n");
+	fprintf(stderr, "usage: calls [-o] [-t THREADS] DEVICE socket|bind[:ADDRESS]|connect[:ADDRESS]|unix|option|getppid COUNT\n");
 	exit(2);
 }
 
@@ -129,7 +138,7 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*call)(void);
 	} kinds[] = { { "socket", call_socket }, { "bind", call_bind }, { "connect", call_connect },
-		      { "unix", call_unix }, { "getppid", call_getppid } };
+		      { "unix", call_unix }, { "option", call_option }, { "getppid", call_getppid } };
 	int threads = 1, option;
 	char *at;
 
@@ -154,7 +163,7 @@ int main(int argc, char **argv)
 		usage();
 
 	look_at_device();
-	if (call == call_connect)
+	if (call == call_connect || call == call_option)
 		listen_at_address();
 	while (getchar() != EOF) {
 		pthread_t thread[threads];

@@ -24,14 +24,6 @@ if [ -n "${VRFBIND_TEST_MOVED-}" ]; then
 fi
 start=("$vrfbind" exec "${any[@]}")
 
-started=()
-end_all() {
-	local pid
-	for pid in "${started[@]}"; do
-		kill -KILL "$pid" 2>/dev/null || true
-	done
-}
-
 # pause COMMAND... - starts it, and waits until it says "paused". Its process is $pid; what it has said is in $scratch/paused
 pause() {
 	coproc PROGRAM { exec "$@"; }

@@ -191,14 +191,6 @@ for number, line in enumerate(sys.stdin.buffer.read().decode().split("\n")):
         sys.exit("line %d has %a: %a" % (number + 1, bad, line))
 END
 
-started=()
-end_all() {
-	local pid
-	for pid in "${started[@]}"; do
-		kill -KILL "$pid" 2>/dev/null || true
-	done
-}
-
 # start COMMAND... - starts it, and waits until it is ready. Its process is $pid; $from and $to are its pipes.
 start() {
 	coproc PROGRAM { exec "$@" 2>&1; }

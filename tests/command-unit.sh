@@ -672,8 +672,32 @@ passed_socket() {
 	grep -q '^vrfbind: web.service gets sockets from web.socket' "$scratch/said"
 	manage daemon-reload
 	restart web.socket
-	fails web.service
-	in_journal web.service 'has the socket tcp 0.0.0.0:7777 in no VRF, .*; if a socket unit has passed it'
+	restart web.service
+	await in_vrf blue web.service
+	# systemd has the same socket, and passes it on.
+	manage stop web.service
+	vrfbind disable web.service >"$scratch/said"
+	grep -q 'web.socket has passed to web.service stays in the VRF until systemctl restart web.socket' "$scratch/said"
+	manage daemon-reload
+	restart web.service
+	await in_vrf blue web.service
+	manage stop web.service
+	restart web.socket
+	restart web.service
+	await unbound blue web.service
+	manage stop web.service
+	# In a program that the library is not in, nobody does.
+	if ! before 5.14; then
+		put_program "$bin/ask-go" ask-go
+		put_unit web.service '[Service]' 'ExecStart=/usr/local/lib/ask-go serve 0.0.0.0:5380 hello'
+	fi
+	manage daemon-reload
+	vrfbind enable web.service blue
+	restart web.socket
+	if ! before 5.14; then
+		fails web.service
+		in_journal web.service 'has the socket tcp 0.0.0.0:7777 in no VRF, .*; if a socket unit has passed it'
+	fi
 	manage stop web.socket
 	vrfbind enable web.socket blue
 	restart web.socket
@@ -796,7 +820,7 @@ else
 	else
 		point_with /sbin/apparmor_parser 'so does one that AppArmor confines at its start' security_module
 	fi
-	point 'a socket that was passed from outside of the VRF fails the service' passed_socket
+	point_with "$bin/ask-go" 'a socket that was passed from outside of the VRF is put into it, for systemd too, or fails the service' passed_socket
 	point 'a unit is what systemd makes of its files, whether it has read them or not' as_systemd_has_it
 	point_with "$bin/ask-static" 'what confines a unit is taken as systemd has it' as_systemd_confines_it
 	point 'a socket unit listens in the VRF' real_socket

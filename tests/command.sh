@@ -39,6 +39,15 @@ move_from_lo() {
 	fi
 }
 
+# Ends what a point has started, whose process ids it has put here: `point_end=end_all` (tap.sh).
+started=()
+end_all() {
+	local pid
+	for pid in "${started[@]}"; do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+}
+
 # for_nobody PROGRAM... - copies command, library and these C programs, where there are, to where nobody may enter too
 for_nobody() {
 	local program

@@ -133,11 +133,13 @@ ssh_is_in_vrf() {
 	greets "$T_UPSTREAM" 192.0.2.3
 	not greets "$T_BLUE_UPSTREAM" 192.0.2.1
 	unbound blue ssh.service
-	# The service alone, with its socket outside: it fails, and says why.
+	# The service alone: it takes its socket into the VRF when it is started.
 	vrfbind enable ssh.service blue 2>"$scratch/said"
 	grep -q '^vrfbind: ssh.service gets sockets from ssh.socket' "$scratch/said"
-	not restart ssh.service
-	journal ssh.service | grep 'vrfbind: unit: process .* (sshd) has the socket tcp6* .*:22 in no VRF'
+	restart ssh.service
+	await in_vrf blue ssh.service
+	greets "$T_BLUE_UPSTREAM" 192.0.2.1
+	not greets "$T_UPSTREAM" 192.0.2.3
 	manage stop ssh.service ssh.socket
 	# Both.
 	vrfbind enable ssh.socket blue

@@ -308,8 +308,10 @@ static inline int probe_tree(struct probe *p, pid_t pid)
 		list = fopen(path, "re");
 		while (!rc && list && fscanf(list, "%d", &child) == 1) {
 			rc = probe_tree(p, child);
-			if (rc == -ESRCH || rc == -ENOENT)	/* it ended while we looked */
+			if (rc == -ESRCH || rc == -ENOENT) {	/* it ended while we looked */
 				rc = 0;
+				*p->error = '\0';
+			}
 		}
 		if (list)
 			fclose(list);

@@ -139,7 +139,7 @@ fn is_sanitizer(path: &OsStr) -> bool {
 /// The sanitizer that a program is linked with and that has to come first of all libraries, or it ends the program.
 pub fn sanitizer(program: &Path) -> Option<OsString> {
     // Of a large file, little is read.
-    let file = &ReadCache::new(File::open(program).ok()?);
+    let file = &ReadCache::new(file::open(program).ok()?);
     let elf = FileHeader64::<Endianness>::parse(file).ok()?;
     let endian = elf.endian().ok()?;
     let sections = elf.sections(endian, file).ok()?;

@@ -13,6 +13,7 @@
 
 mod auxv;
 mod command;
+mod environ;
 mod failure;
 mod file;
 #[cfg(test)]

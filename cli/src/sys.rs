@@ -348,6 +348,15 @@ pub fn wake_synchronously(listener: &OwnedFd) {
 
 // ---- Processes, namespaces, files, devices ----
 
+/// Gives the kernel back what the heap does not use any more (malloc_trim(3), glibc's alone).
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// fork(2) of a child that ends without a signal, and which no wait() finds but one with __WALL (wait(2)): neither we
 /// nor the program that we become, be it process 1 or a subreaper. Both are so until the child executes a program, which
 /// it may not, or is given to another parent, after us. None in the child.

@@ -14,7 +14,7 @@
 //! named in it. The process, its descriptors, signals and terminal are the program's from then on. The filter is
 //! installed *before* execve: if ld.so drops the library after all, the program gets no unbound socket.
 
-use super::inherited;
+use super::{device, inherited};
 use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::output;
@@ -92,7 +92,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 fn enter(args: &Args) -> Result<Infallible, Failure> {
-    let device = device(&args.vrf, args.any_device)?;
+    let device = find_device(&args.vrf, args.any_device)?;
     let rules = rules(args)?;
     let program = find(args)?;
     let around = sys::around();
@@ -208,21 +208,17 @@ fn find(args: &Args) -> Result<Program, Failure> {
 }
 
 /// The device, if it is there and is one that sockets may be put on.
-fn device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
+fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
     let shown = name.display();
-    let device = DeviceName::new(name.as_bytes()).map_err(|why| {
-        refuse(format!(
-            "\"{shown}\" is not a device name: {}",
-            why.reason()
-        ))
-    })?;
+    let device = device::name(name)?;
     match sys::driver(&device) {
         Err(Errno::ENODEV) => Err(refuse(format!(
             "there is no device {shown} in this network namespace; `ip vrf` lists the VRFs"
         ))),
         // Its own name is what sockets say that they are on, and what the tree is told.
-        Ok(driver) if driver == b"vrf" => Ok(sys::real_name(&device).unwrap_or(device)),
-        _ if any => Ok(sys::real_name(&device).unwrap_or(device)),
+        driver if any || driver.as_ref().is_ok_and(|driver| driver == b"vrf") => {
+            Ok(sys::real_name(&device).unwrap_or(device))
+        }
         Ok(_) | Err(Errno::EOPNOTSUPP) => Err(refuse(format!(
             "{shown} is not a VRF; `ip vrf` lists the VRFs, and --any-device takes other devices"
         ))),

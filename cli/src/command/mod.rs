@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod completions;
+mod device;
 pub mod exec;
 pub mod identify;
 mod inherited;

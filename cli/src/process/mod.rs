@@ -25,7 +25,7 @@ use crate::failure::{Failure, refuse};
 use crate::output::{text, word};
 use crate::proc_status::Status;
 use crate::sys::Around;
-use crate::{auxv, library, supervisor};
+use crate::{auxv, environ, library, supervisor};
 pub use directory::{Directory, MOST};
 use maps::{Mapping, Refusal};
 use rules::DEFAULT;
@@ -280,12 +280,9 @@ fn version(info: &[u8]) -> String {
     }
 }
 
-/// The value of the first variable of this name, if it is not empty. A last one without its end is none.
+/// The value of a variable, if it is not empty.
 fn variable(environ: &[u8], name: &str) -> Option<String> {
-    let value = environ
-        .split_inclusive(|byte| *byte == 0)
-        .filter_map(|entry| entry.strip_suffix(&[0]))
-        .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    let value = environ::value(environ, name)?;
     (!value.is_empty()).then(|| text(value))
 }
 

@@ -4,9 +4,9 @@
 //! namespace; its process may have executed another program, which the kernel shows by no number; and its number may be
 //! another thread's.
 
-use crate::auxv;
 use crate::proc_status::Status;
 use crate::sys::{self, Call};
+use crate::{auxv, environ};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
@@ -154,7 +154,7 @@ impl Caller<'_> {
             let rest = environ.get_mut(length..).unwrap_or_default();
             let read = file.read(rest).map_err(|_| Errno::EPERM)?;
             environ.truncate(length + read);
-            let named = match value(&environ) {
+            let named = match environ::value(&environ, VRF_VARIABLE) {
                 Some(value) => Named::read(value),
                 None if read == 0 => Named::without(&environ),
                 None => continue,
@@ -257,17 +257,6 @@ fn has_rules(mut rest: impl Read, mut environ: Vec<u8>) -> Result<bool, Errno> {
     }
 }
 
-/// The value of the variable in as much of an environment, if all of it is there. Of a variable that is there twice, the
-/// first counts, as in the library.
-fn value(environ: &[u8]) -> Option<&[u8]> {
-    environ
-        .split_inclusive(|&byte| byte == 0)
-        .find_map(|string| {
-            let value = string.strip_prefix(VRF_VARIABLE.as_bytes())?;
-            value.strip_prefix(b"=")?.strip_suffix(&[0])
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,7 +338,8 @@ mod tests {
             (b"er process", Named::Unknown),
             (b"A=1\0VRFBIND_VRF=bl", Named::Unknown),
         ] {
-            let read = value(environ).map_or_else(|| Named::without(environ), Named::read);
+            let read = environ::value(environ, VRF_VARIABLE)
+                .map_or_else(|| Named::without(environ), Named::read);
             assert_eq!(read, named, "{}", environ.escape_ascii());
         }
     }
@@ -358,7 +348,8 @@ mod tests {
     fn mutated_environments() {
         let valid: [&[u8]; 2] = [b"A=1\0VRFBIND_VRF=blue\0B=\0", b"er process\0\0A=1\0"];
         crate::fuzz::each_input(&valid, |environ| {
-            let _ = value(environ).map_or_else(|| Named::without(environ), Named::read);
+            let _ = environ::value(environ, VRF_VARIABLE)
+                .map_or_else(|| Named::without(environ), Named::read);
         });
     }
 }

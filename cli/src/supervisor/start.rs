@@ -117,6 +117,7 @@ fn ending(child: Pid) -> Option<Obstacle> {
 // ---- In the supervisor's process ----
 
 fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
+    sys::give_back_memory();
     let prepared = prepare(&link, device, has_rules);
     let said = say(
         &link,

@@ -16,9 +16,10 @@ mod surroundings;
 mod trial;
 mod vrf;
 
+use crate::command::device;
 use crate::failure::{Failure, refuse};
 use crate::library;
-use crate::output::{self, text};
+use crate::output;
 use crate::process::netns::Netns;
 use crate::sys;
 use kernel::{Kernel, kernel_rule, sysctls, vrf_support};
@@ -26,7 +27,6 @@ use program::{the_program, the_program_under_preload};
 use rules::DeviceName;
 use seccomp::seccomp;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::{ip_vrf_exec, resolvers, udp_ports};
@@ -87,16 +87,7 @@ impl Findings {
 }
 
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
-    let device = match &args.vrf {
-        None => None,
-        Some(name) => Some(DeviceName::new(name.as_bytes()).map_err(|why| {
-            refuse(format!(
-                "\"{}\" is not a device name: {}",
-                text(name.as_bytes()),
-                why.reason()
-            ))
-        })?),
-    };
+    let device = args.vrf.as_deref().map(device::name).transpose()?;
     // Its own name is what a socket says that it is on. Where that cannot be asked, the name is looked at as it is.
     let device = device.map(|device| sys::real_name(&device).unwrap_or(device));
     let mut findings = Findings::default();

@@ -21,8 +21,9 @@ use crate::process::apart::look_at_each;
 use crate::process::sockets::{Device, Reader, Socket, Vrf};
 use crate::process::{self, Directory, Process};
 use crate::program::Program;
-use crate::supervisor;
+use crate::{auxv, environ, supervisor};
 use rules::executable::Verdict;
+use rules::inherited::LISTEN_FDS;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
@@ -63,14 +64,10 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
     let mut sockets = reader.read(&process.directory)?.sockets;
     sockets.retain(|socket| socket.local.is_some() || socket.peer.is_some());
     sockets.retain(|socket| !is_in(&socket.device, vrf));
-    let passed = match process
-        .directory
-        .read("environ")?
-        .split(|&byte| byte == 0)
-        .any(|variable| variable.starts_with(b"LISTEN_FDS="))
-    {
-        true => "; if a socket unit has passed it, put that into the VRF too (vrfbind enable)",
-        false => "",
+    let environ = process.directory.read("environ")?;
+    let passed = match environ::value(&environ, LISTEN_FDS) {
+        Some(_) => "; if a socket unit has passed it, put that into the VRF too (vrfbind enable)",
+        None => "",
     };
     let sentence = |socket: &Socket| {
         let address = socket.local.as_ref().or(socket.peer.as_ref());
@@ -255,16 +252,10 @@ fn executables(maps: &[u8]) -> usize {
     files.collect::<HashSet<_>>().len()
 }
 
-/// AT_SECURE of the auxiliary vector (getauxval(3)), as the kernel gave it to the process.
+/// A process that has ended has no auxiliary vector, and is not called secure.
 fn is_secure(process: &Directory) -> io::Result<bool> {
-    let auxiliary = process.read("auxv")?;
-    let (words, _) = auxiliary.as_chunks();
-    let words: Vec<_> = words
-        .iter()
-        .map(|word| usize::from_ne_bytes(*word))
-        .collect();
-    let (pairs, _) = words.as_chunks::<2>();
-    Ok(pairs.contains(&[libc::AT_SECURE as usize, 1]))
+    let vector = process.read("auxv")?;
+    Ok(!vector.is_empty() && auxv::is_secure(&vector))
 }
 
 #[cfg(test)]

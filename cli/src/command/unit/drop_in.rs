@@ -85,13 +85,9 @@ impl Service<'_> {
             let _ = writeln!(text, "{name}={value}");
         };
         let library = literal(self.library);
-        let preload = match self.preload {
-            Some(there) if preload::contains(there.as_bytes(), library.as_bytes()) => {
-                there.to_owned()
-            }
-            Some(there) => format!("{library}:{there}"),
-            None => library,
-        };
+        let there = self.preload.unwrap_or_default();
+        let preload = preload::with(there.as_bytes(), library.as_bytes()).concat();
+        let preload = String::from_utf8_lossy(&preload);
         set("Environment", &quoted(&format!("LD_PRELOAD={preload}")));
         set(
             "Environment",

@@ -29,7 +29,7 @@ mod read;
 mod root;
 mod syntax;
 
-use crate::command::check;
+use crate::command::{check, device};
 use crate::failure::{Failure, refuse};
 use crate::{library, output};
 use commands::Commands;
@@ -37,7 +37,7 @@ use drop_in::{DropIn, Service};
 use nix::net::if_::{if_indextoname, if_nametoindex};
 use read::{Found, Unit};
 use root::Root;
-use rules::{DEFAULT, DeviceName};
+use rules::DEFAULT;
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -151,6 +151,16 @@ pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     print_line(&format!(
         "{shown} is removed; systemctl daemon-reload and systemctl restart {name} put it into effect"
     ))?;
+    // A device belongs to the socket, which systemd has too.
+    if let Found::Unit(unit) = Unit::find(&root, &name)?
+        && name.ends_with(".service")
+    {
+        for socket in obstacles::ip_socket_units(&unit, &root)? {
+            print_line(&format!(
+                "what {socket} has passed to {name} stays in the VRF until systemctl restart {socket}"
+            ))?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -181,12 +191,7 @@ fn unit_name(unit: &str) -> Result<String, Failure> {
 /// The VRF, as text that systemd takes in its files. If it is here, by its own name: an alternative one has no device unit.
 fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     let shown = args.vrf.display();
-    let device = DeviceName::new(args.vrf.as_bytes()).map_err(|why| {
-        refuse(format!(
-            "\"{shown}\" is not a device name: {}",
-            why.reason()
-        ))
-    })?;
+    let device = device::name(&args.vrf)?;
     if device.as_bytes() == DEFAULT.as_bytes() {
         return Err(refuse(format!(
             "{shown} is where a unit is without vrfbind: vrfbind disable {}",

@@ -153,6 +153,22 @@ pub fn not_executable<'a>(unit: &Unit, paths: &'a [String]) -> Vec<&'a str> {
 /// What becomes of the sockets that systemd passes to the service.
 pub fn of_its_sockets(unit: &Unit, root: &Root, vrf: &str) -> Result<Vec<String>, Failure> {
     let id = &unit.id;
+    let mut said = Vec::new();
+    for socket in ip_socket_units(unit, root)? {
+        if !is_enabled(root, &socket, vrf) {
+            said.push(format!(
+                "{id} gets sockets from {socket}, which systemd makes outside of {vrf}: they are put into {vrf} when {id} is \
+                 started, and connections that came before, or that systemd accepts (Accept=yes), fail; put it into the VRF \
+                 too (vrfbind enable {socket} {vrf}), or do without it (systemctl disable --now {socket})"
+            ));
+        }
+    }
+    Ok(said)
+}
+
+/// The socket units that pass IP sockets to the service.
+pub fn ip_socket_units(unit: &Unit, root: &Root) -> Result<Vec<String>, Failure> {
+    let id = &unit.id;
     let mut names: Vec<String> = unit.triggered_by().map(str::to_owned).collect();
     for value in unit.values("Service", "Sockets") {
         names.extend(words(value).into_iter().map(|word| word.text));
@@ -166,24 +182,16 @@ pub fn of_its_sockets(unit: &Unit, root: &Root, vrf: &str) -> Result<Vec<String>
     names.retain(|name| name.ends_with(".socket"));
     names.sort_unstable();
     names.dedup();
-    let mut said = Vec::new();
+    let mut found = Vec::new();
     for name in names {
-        let Found::Unit(socket) = Unit::find(root, &name)? else {
-            continue;
-        };
-        if is_of(&socket, unit, root)?
+        if let Found::Unit(socket) = Unit::find(root, &name)?
+            && is_of(&socket, unit, root)?
             && has_ip_sockets(&socket)
-            && !is_enabled(root, &socket.id, vrf)
         {
-            let socket = &socket.id;
-            said.push(format!(
-                "{id} gets sockets from {socket}, which systemd makes outside of {vrf}: where it does, {id} fails when \
-                 it is started, or its sessions are outside; put it into the VRF too (vrfbind enable {socket} {vrf}), or \
-                 do without it (systemctl disable --now {socket})"
-            ));
+            found.push(socket.id);
         }
     }
-    Ok(said)
+    Ok(found)
 }
 
 /// Whether the socket unit starts the service.

@@ -1,0 +1,18 @@
+//! The device that an argument names.
+
+use crate::failure::{Failure, refuse};
+use crate::output::text;
+use rules::DeviceName;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// The name of a device, be there one or not.
+pub fn name(argument: &OsStr) -> Result<DeviceName, Failure> {
+    DeviceName::new(argument.as_bytes()).map_err(|why| {
+        refuse(format!(
+            "\"{}\" is not a device name: {}",
+            text(argument.as_bytes()),
+            why.reason()
+        ))
+    })
+}
