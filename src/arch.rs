@@ -46,7 +46,7 @@ mod current;
 
 use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
 pub(crate) use current::{after_push, export_syscall};
-pub use current::{call_on_stack, claim, marked_socket};
+pub use current::{call_on_stack, claim, marked};
 
 /// What the code of a libc function turns out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,18 +160,20 @@ fn is_our_jump(code: &[u8]) -> bool {
     code.starts_with(&BEFORE) && rest.is_some_and(|rest| rest.starts_with(&SIGNATURE))
 }
 
-/// socket(2) on an architecture that has no seal, and so no marker.
+/// A system call on an architecture that has no seal, and so no marker.
+///
+/// # Safety
+/// As for the system call.
 #[cfg(any(
     unknown_machine,
     not(any(target_arch = "x86_64", target_arch = "aarch64"))
 ))]
-pub fn unmarked_socket(
-    domain: core::ffi::c_int,
-    sock_type: core::ffi::c_int,
-    protocol: core::ffi::c_int,
+pub unsafe fn unmarked(
+    number: syscalls::Sysno,
+    [a, b, c, d, e]: [usize; 5],
 ) -> Result<usize, syscalls::Errno> {
-    // SAFETY: takes no pointers.
-    unsafe { syscalls::syscall!(syscalls::Sysno::socket, domain, sock_type, protocol) }
+    // SAFETY: as callers promise.
+    unsafe { syscalls::syscall!(number, a, b, c, d, e) }
 }
 
 /// Stores `value` where there is 0. Returns what there was. No ordering.

@@ -36,7 +36,7 @@ use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, sockaddr, socklen_t};
 use rules::DeviceName;
 use rules::list::{Call, List};
 use rules::socket::{self as rule, Decision, Device, Existing, Rebinding, Setting};
-use syscalls::Errno;
+use syscalls::{Errno, Sysno};
 
 /// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others. Where another preload makes
 /// the socket, a getsockopt(2) besides.
@@ -161,7 +161,7 @@ unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Argume
     // SAFETY: as callers promise.
     let result = match unsafe { stay_in_vrf(Some(list), fd, Device::Vrf, address, length) } {
         // SAFETY: the caller's own arguments.
-        Ok(()) => unsafe { original::forward(original::BIND, arguments) },
+        Ok(()) => unsafe { forward_judged(original::BIND, Sysno::bind, arguments) },
         Err(errno) => fail_with(errno) as usize,
     };
     if result as c_int != 0 {
@@ -261,7 +261,7 @@ unsafe fn connect_by_rules(list: &List, address: *const sockaddr, arguments: Arg
         Err(errno) => return fail_with(errno) as usize,
     };
     // SAFETY: the caller's own arguments.
-    let result = unsafe { original::forward(original::CONNECT, arguments) };
+    let result = unsafe { forward_judged(original::CONNECT, Sysno::connect, arguments) };
     if result as c_int != 0
         && !matches!(
             sys::errno(),
@@ -271,6 +271,26 @@ unsafe fn connect_by_rules(list: &List, address: *const sockaddr, arguments: Arg
         moved.undo(fd);
     }
     result
+}
+
+/// bind(2) or connect(2) of a socket that is where its address belongs, or setsockopt(2) that puts it within its VRF. A
+/// supervisor is told so by the marker, and not asked: it may not be allowed to look at this process. But a connect() that may wait is libc's to make,
+/// where a thread can be cancelled; of that it is asked.
+///
+/// # Safety
+/// As for this call.
+unsafe fn forward_judged(original: usize, call: Sysno, arguments: Arguments) -> usize {
+    let [fd, b, c, d, e, _] = arguments;
+    if !settings::is_supervised()
+        || !original::is_libcs(original)
+        || call == Sysno::connect && sys::may_wait(fd as c_int)
+    {
+        // SAFETY: as callers promise.
+        return unsafe { original::forward(original, arguments) };
+    }
+    // SAFETY: as callers promise.
+    let result = unsafe { arch::marked(call, [fd, b, c, d, e]) };
+    result.unwrap_or_else(|errno| fail_with(errno) as usize)
 }
 
 /// Gives a socket its device back: connect(AF_UNSPEC) takes it from a datagram or raw socket
@@ -347,9 +367,9 @@ pub unsafe extern "C" fn setsockopt(
     length: usize,
     f: usize,
 ) -> usize {
-    if level as c_int == libc::SOL_SOCKET
-        && matches!(option as c_int, SO_BINDTODEVICE | SO_BINDTOIFINDEX)
-    {
+    let is_judged = level as c_int == libc::SOL_SOCKET
+        && matches!(option as c_int, SO_BINDTODEVICE | SO_BINDTOIFINDEX);
+    if is_judged {
         match rebind(fd as c_int, option as c_int, value, length as socklen_t) {
             Ok(Rebinding::AsAsked) => {}
             Ok(_) => return 0,
@@ -357,6 +377,10 @@ pub unsafe extern "C" fn setsockopt(
         }
     }
     let arguments = [fd, level, option, value.expose_provenance(), length, f];
+    if is_judged && settings::rules().is_some() {
+        // SAFETY: the caller's own arguments.
+        return unsafe { forward_judged(original::SETSOCKOPT, Sysno::setsockopt, arguments) };
+    }
     // SAFETY: the caller's own arguments.
     unsafe { original::forward(original::SETSOCKOPT, arguments) }
 }

@@ -1,9 +1,10 @@
 //! What a socket says of itself besides its device, and how it is put on another one.
 
 use super::{SIGNALS, close, is_readable, number, socket};
-use core::ffi::{c_int, c_void};
+use crate::arch;
+use core::ffi::c_int;
 use core::ptr;
-use libc::{AF_INET, AF_INET6, SO_BINDTOIFINDEX, SO_PROTOCOL, SO_REUSEPORT, SOL_SOCKET, socklen_t};
+use libc::{AF_INET, AF_INET6, SO_PROTOCOL, SO_REUSEPORT, socklen_t};
 use rules::DeviceName;
 use rules::list::{Address, Call, Protocol};
 use rules::moving::{Facts, State};
@@ -132,8 +133,7 @@ fn state(fd: c_int, protocol: Option<Protocol>) -> State {
 pub fn forget_address(fd: c_int) -> Result<Option<Errno>, Errno> {
     let nobody = [0_u8; size_of::<libc::sockaddr>()];
     let pending = number(fd, libc::SO_ERROR)?;
-    // SAFETY: the kernel reads an address of AF_UNSPEC.
-    unsafe { syscall!(Sysno::connect, fd, nobody.as_ptr(), nobody.len()) }?;
+    judged(Sysno::connect, fd, &nobody)?;
     let is_forgotten = own_address(fd)?.is_wildcard();
     Ok(is_forgotten.then(|| match pending {
         0 => Errno::ECONNABORTED,
@@ -141,23 +141,17 @@ pub fn forget_address(fd: c_int) -> Result<Option<Errno>, Errno> {
     }))
 }
 
-/// The number of the loopback device in every network namespace (LOOPBACK_IFINDEX, linux/net.h), whatever its name.
-pub const LO: u32 = 1;
-
-/// Puts the socket on the device of this number, or with 0 on none. Since Linux 5.1.
-pub fn put_on_index(fd: c_int, index: u32) -> Result<(), Errno> {
-    // SAFETY: the kernel reads a number.
-    unsafe {
-        syscall!(
-            Sysno::setsockopt,
-            fd,
-            SOL_SOCKET,
-            SO_BINDTOIFINDEX,
-            (&raw const index).cast::<c_void>(),
-            size_of::<u32>()
-        )
-    }?;
-    Ok(())
+/// bind(2) or connect(2) to an address of ours, of which a supervisor is not asked.
+fn judged(call: Sysno, fd: c_int, address: &[u8]) -> Result<usize, Errno> {
+    let arguments = [
+        fd as usize,
+        address.as_ptr().expose_provenance(),
+        address.len(),
+        0,
+        0,
+    ];
+    // SAFETY: the kernel reads address.len() bytes, of a borrowed slice.
+    unsafe { arch::marked(call, arguments) }
 }
 
 /// Whether the VRF has this address itself: whether a fresh socket in it can be bound to it. Sends nothing.
@@ -167,10 +161,7 @@ pub fn has_address(vrf: &DeviceName, address: &Address) -> Result<bool, Errno> {
         None => (AF_INET6, sockaddr(AF_INET6, 8, &address.ip.to_be_bytes())),
     };
     let fd = socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
-    let result = super::bind_or_is_bound(fd, vrf).and_then(|()| {
-        // SAFETY: the kernel reads address.len() bytes.
-        unsafe { syscall!(Sysno::bind, fd, address.as_ptr(), address.len()) }
-    });
+    let result = super::bind_or_is_bound(fd, vrf).and_then(|()| judged(Sysno::bind, fd, &address));
     close(fd);
     match result {
         Ok(_) => Ok(true),

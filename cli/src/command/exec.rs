@@ -19,7 +19,7 @@ use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::output;
 use crate::program::{self, Program};
-use crate::supervisor::{self, Obstacle};
+use crate::supervisor::{self, Obstacle, TreeRules};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
@@ -30,7 +30,7 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::RawFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -98,11 +98,18 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
     let library = library::find(args.library.as_deref())?;
-    let has_rules =
-        rules.is_some() || env::var_os(RULES_VARIABLE).is_some_and(|rules| !rules.is_empty());
-    if has_rules && program::needs_supervisor(&program) {
+    let tree_rules = match rules.clone().or_else(|| env::var_os(RULES_VARIABLE)) {
+        Some(value) if !value.is_empty() => TreeRules::Served(value.into_vec()),
+        _ => TreeRules::None,
+    };
+    if matches!(tree_rules, TreeRules::Served(_))
+        && around == Around::Supervisor
+        && program::needs_supervisor(&program)
+        && !sys::has_supervisor_with_rules()
+    {
         return Err(refuse(format!(
-            "{} is {}; the library serves rules ({RULES_VARIABLE}), and no supervisor can: start it without, in one VRF",
+            "{} is {}, and the supervisor around this tree was started without rules ({RULES_VARIABLE}): start the tree with \
+             rules, or the program outside of this tree",
             program.runs.display(),
             program.verdict.sentence()
         )));
@@ -123,7 +130,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
         Plan::Exec => supervisor_around(around),
         Plan::Seal => seal_or_refuse(args).map(|()| None)?,
         Plan::Supervise => {
-            supervise(args, &program, &device, has_rules)?.map(|pid| pid.to_string().into())
+            supervise(args, &program, &device, &tree_rules)?.map(|pid| pid.to_string().into())
         }
     };
     let first = library::sanitizer(&program.runs);
@@ -186,14 +193,7 @@ fn rules(args: &Args) -> Result<Option<OsString>, Failure> {
     }
     let text = rules.join(OsStr::new("; "));
     let list = parse(text.as_bytes());
-    list.map_err(|invalid| {
-        let place = match invalid.place {
-            b"" => "at its end".to_owned(),
-            place => format!("at \"{}\"", place.escape_ascii()),
-        };
-        let (number, rule, why) = (invalid.number, invalid.rule.escape_ascii(), invalid.why);
-        refuse(format!("rule {number}, \"{rule}\", {place}: {why}"))
-    })?;
+    list.map_err(|invalid| refuse(supervisor::sentence(&invalid)))?;
     Ok(Some(text))
 }
 
@@ -288,9 +288,9 @@ fn supervise(
     args: &Args,
     program: &Program,
     device: &DeviceName,
-    has_rules: bool,
+    rules: &TreeRules,
 ) -> Result<Option<u32>, Failure> {
-    let obstacle = match supervisor::start(device, io_uring(args), has_rules) {
+    let obstacle = match supervisor::start(device, io_uring(args), rules) {
         Ok(pid) => return Ok(Some(pid)),
         Err(obstacle) => obstacle,
     };

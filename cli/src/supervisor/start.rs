@@ -1,10 +1,10 @@
 //! Before the program: the supervisor is forked off, and is given what it listens to.
 
-use super::serve::{Obstacle, Supervisor, cannot, end_with_tree};
+use super::serve::{Obstacle, Supervisor, TreeRules, cannot, end_with_tree};
 use crate::failure::{Failure, refuse};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::socket::{
@@ -15,29 +15,28 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, dup, setsid};
 use rules::DeviceName;
-use rules::filter::{IoUring, UnmarkedSocket};
+use rules::filter::{IoUring, UnmarkedSocket, filter, filter_with_rules};
 use rules::request::Vrf;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process;
 
-/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF, or
-/// nobody but the library where there are rules.
-/// Returns its PID.
+/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF, with
+/// these rules if there are any. Returns its PID.
 ///
 /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
 /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
 #[allow(unsafe_code)]
-pub fn start(device: &DeviceName, io_uring: IoUring, has_rules: bool) -> Result<u32, Obstacle> {
+pub fn start(device: &DeviceName, io_uring: IoUring, rules: &TreeRules) -> Result<u32, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     // SAFETY: `vrfbind exec` has one thread, and the supervisor uses none of the three.
     let child = unsafe { sys::fork_silently() }.map_err(|errno| cannot("clone", errno))?;
     let Some(child) = child else {
         drop(ours);
-        supervise(theirs, device, has_rules);
+        supervise(theirs, device, rules);
     };
     drop(theirs);
-    match hand_over(ours, io_uring) {
+    match hand_over(ours, io_uring, rules) {
         Ok(()) => Ok(child.as_raw().unsigned_abs()),
         Err(obstacle) => Err(ending(child).unwrap_or(obstacle)),
     }
@@ -73,10 +72,13 @@ fn hear(link: &OwnedFd) -> Result<(), Obstacle> {
     }
 }
 
-fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
+fn hand_over(link: OwnedFd, io_uring: IoUring, rules: &TreeRules) -> Result<(), Obstacle> {
     hear(&link)?;
-    let filter = rules::filter::filter(UnmarkedSocket::Notify, io_uring);
-    let listener = sys::seal_and_listen(&filter).map_err(|errno| match errno {
+    let listener = match rules {
+        TreeRules::None => sys::seal_and_listen(&filter(UnmarkedSocket::Notify, io_uring)),
+        TreeRules::Served(_) => sys::seal_and_listen(&filter_with_rules(io_uring)),
+    };
+    let listener = listener.map_err(|errno| match errno {
         // One listener in a chain of filters (seccomp(2)).
         Errno::EBUSY => "another program listens to the system calls of this tree already (seccomp notification), and \
                          there can be only one"
@@ -116,9 +118,9 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 // ---- In the supervisor's process ----
 
-fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
+fn supervise(link: OwnedFd, device: &DeviceName, rules: &TreeRules) -> ! {
     sys::give_back_memory();
-    let prepared = prepare(&link, device, has_rules);
+    let prepared = prepare(&link, device, rules);
     let said = say(
         &link,
         prepared.as_ref().map_or_else(String::as_bytes, |_| READY),
@@ -134,7 +136,7 @@ fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
 fn prepare(
     link: &OwnedFd,
     device: &DeviceName,
-    has_rules: bool,
+    rules: &TreeRules,
 ) -> Result<(Supervisor, &'static OwnedFd), Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
@@ -142,9 +144,9 @@ fn prepare(
         Err(errno) => return Err(cannot("seccomp(SECCOMP_GET_NOTIF_SIZES)", errno)),
     }
     raise_limits();
-    let proc = detach(link)?;
-    leave_room(&proc)?;
-    let supervisor = Supervisor::new(proc, device, has_rules)?;
+    let proc = detach(link, rules)?;
+    leave_room(&proc, rules)?;
+    let supervisor = Supervisor::new(proc, device, rules.clone())?;
     say(link, READY)?;
     let listener = sys::receive_descriptor(link).map_err(|errno| cannot("recvmsg", errno))?;
     // `vrfbind` could not install the filter, and says so itself.
@@ -191,7 +193,7 @@ fn raise_limits() {
 
 /// Lets go of what was inherited, but for the link: the session, the working directory, descriptors. Returns /proc.
 #[allow(unsafe_code)]
-fn detach(link: &OwnedFd) -> Result<OwnedFd, Obstacle> {
+fn detach(link: &OwnedFd, rules: &TreeRules) -> Result<OwnedFd, Obstacle> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None)
         .map_err(|errno| cannot("sigprocmask", errno))?;
     setsid().map_err(|errno| cannot("setsid", errno))?;
@@ -201,21 +203,34 @@ fn detach(link: &OwnedFd) -> Result<OwnedFd, Obstacle> {
     let proc = sys::duplicate(&proc, FIRST).map_err(|errno| cannot("/proc", errno))?;
     // No pipe's or terminal's reader shall wait for us, and nothing that is opened later shall be standard error. What
     // has no use but as a directory takes the places.
+    let stderr = match rules {
+        TreeRules::None => None,
+        TreeRules::Served(_) => openat(
+            &proc,
+            "self/fd/2",
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .ok(),
+    };
     for standard in 0..FIRST {
+        let place = stderr.as_ref().filter(|_| standard == libc::STDERR_FILENO);
         // SAFETY: standard descriptors have no owner.
-        unsafe { sys::occupy(&proc, standard) }.map_err(|errno| cannot("dup3", errno))?;
+        unsafe { sys::occupy(place.unwrap_or(&proc), standard) }
+            .map_err(|errno| cannot("dup3", errno))?;
     }
+    drop(stderr);
     // SAFETY: what `vrfbind` has opened is not used in this process, which never returns to it.
     unsafe { sys::close_all_but([link, &proc], FIRST) }
         .map_err(|errno| cannot("close_range", errno))?;
     Ok(proc)
 }
 
-/// Sees that there are descriptors for the listener, and for two that are open at once while a socket is made. The link is
-/// closed before.
-fn leave_room(any: &OwnedFd) -> Result<(), Obstacle> {
-    const NEEDED: usize = 2;
-    let copies: Result<Vec<OwnedFd>, Errno> = (0..NEEDED).map(|_| dup(any)).collect();
+/// Sees that there are descriptors for the listener, and for two that are open at once while a socket is made, or three while one is
+/// moved. The link is closed before.
+fn leave_room(any: &OwnedFd, rules: &TreeRules) -> Result<(), Obstacle> {
+    let needed = if rules.are_served() { 3 } else { 2 };
+    let copies: Result<Vec<OwnedFd>, Errno> = (0..needed).map(|_| dup(any)).collect();
     copies.map(drop).map_err(|errno| {
         format!(
             "the supervisor needs more descriptors than it may have: {}; raise the limit (ulimit -n)",

@@ -157,6 +157,9 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
     }
     sysctls(findings);
     let supervised = seccomp(findings, &kernel);
+    if supervised.is_ok() {
+        seccomp::rules(findings);
+    }
     let library = match library::find(args.library.as_deref()) {
         Ok(library) => {
             findings.ok(
