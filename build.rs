@@ -20,7 +20,7 @@ fn main() {
         "-Wl,--hash-style=gnu",
         "-Wl,--build-id=none",
         "-Wl,--gc-sections",
-        // By which an unwinder finds .eh_frame: a thread that is cancelled in connect() passes our frame.
+        // By which an unwinder finds .eh_frame (src/arch.rs).
         "-Wl,--eh-frame-hdr",
         // GNU ld: lld pads segments to pages.
         "-fuse-ld=bfd",

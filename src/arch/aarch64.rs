@@ -171,6 +171,47 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
+/// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
+/// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
+/// what that function has returned, which `connect` returns in its place.
+macro_rules! export_connect {
+    ($(#[$attribute:meta])* $before:path, $after:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "connect"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn connect() {
+            core::arch::naked_asm!(
+                "2: stp x29, x30, [sp, #-96]!",
+                "3: mov x29, sp",
+                "stp x0, x1, [sp, #16]",
+                "stp x2, x3, [sp, #32]",
+                "stp x4, x5, [sp, #48]",
+                "add x0, sp, #16",
+                "bl {before}",
+                "mov x16, x0",
+                "add x17, x16, #1",
+                "cmp x17, #1",
+                "b.ls 6f",
+                "ldp x0, x1, [sp, #16]",
+                "ldp x2, x3, [sp, #32]",
+                "ldp x4, x5, [sp, #48]",
+                "blr x16",
+                "mov x1, x0",
+                "add x0, sp, #16",
+                "bl {after}",
+                "6: ldp x29, x30, [sp], #96",
+                "ret",
+                "5:",
+                // sp is 31; behind 3 x29 is at sp + 96 - 12 * 8, x30 at sp + 96 - 11 * 8.
+                $crate::arch::call_frame!("%progbits", "8", "30", "0x0c, 31, 0", "0x0e, 96, 0x80 + 29, 12, 0x80 + 30, 11"),
+                before = sym $before,
+                after = sym $after,
+            )
+        }
+    };
+}
+pub(crate) use export_connect;
+
 #[cfg(test)]
 mod tests {
     use crate::arch::{Place, Stub, recognise_stub};

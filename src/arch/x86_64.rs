@@ -142,6 +142,51 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
+/// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
+/// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
+/// what that function has returned, which `connect` returns in its place.
+macro_rules! export_connect {
+    ($(#[$attribute:meta])* $before:path, $after:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "connect"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn connect() {
+            core::arch::naked_asm!(
+                "2: sub rsp, 88",
+                "3: mov [rsp], rdi",
+                "mov [rsp + 8], rsi",
+                "mov [rsp + 16], rdx",
+                "mov [rsp + 24], rcx",
+                "mov [rsp + 32], r8",
+                "mov [rsp + 40], r9",
+                "mov rdi, rsp",
+                "call {before}",
+                "lea rcx, [rax + 1]",
+                "cmp rcx, 1",
+                "jbe 6f",
+                "mov rdi, [rsp + 0]",
+                "mov rsi, [rsp + 8]",
+                "mov rdx, [rsp + 16]",
+                "mov rcx, [rsp + 24]",
+                "mov r8, [rsp + 32]",
+                "mov r9, [rsp + 40]",
+                "call rax",
+                "mov rdi, rsp",
+                "mov rsi, rax",
+                "call {after}",
+                "6: add rsp, 88",
+                "ret",
+                "5:",
+                // rsp is 7, the return address 16: at rsp + 8 - 8, and behind 3 at rsp + 96 - 8.
+                $crate::arch::call_frame!("@unwind", "8", "16", "0x0c, 7, 8, 0x80 + 16, 1", "0x0e, 96"),
+                before = sym $before,
+                after = sym $after,
+            )
+        }
+    };
+}
+pub(crate) use export_connect;
+
 #[cfg(test)]
 mod tests {
     use crate::arch::{Place, Stub, recognise_stub};

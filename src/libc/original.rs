@@ -58,14 +58,27 @@ pub type Arguments = [usize; 6];
 /// As for any call of it: the pointers are a program's that calls it.
 pub unsafe fn forward(original: usize, [a, b, c, d, e, f]: Arguments) -> usize {
     type Function = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> usize;
-    let function = ORIGINALS.get(original).and_then(Original::function);
-    let Some(function) = function else {
-        return no_such_function() as usize;
-    };
+    let function = address(original);
+    if function == FAILED {
+        return FAILED;
+    }
+    let function = ptr::with_exposed_provenance::<c_void>(function);
     // SAFETY: it is called as its caller has called it.
     let function = unsafe { transmute::<*const c_void, Function>(function) };
     // SAFETY: as callers promise.
     unsafe { function(a, b, c, d, e, f) }
+}
+
+/// What a call returns that fails.
+const FAILED: usize = usize::MAX;
+
+/// The address of this original. -1, with errno ENOSYS: there is none, as in [`forward`].
+pub fn address(original: usize) -> usize {
+    let function = ORIGINALS.get(original).and_then(Original::function);
+    function.map_or_else(
+        || no_such_function() as usize,
+        |function| function.expose_provenance(),
+    )
 }
 
 /// Whether calling the original socket(2) would be nothing but libc's system call.
