@@ -39,6 +39,8 @@ pub struct Info {
     pub device: [AtomicU64; 2],
     /// How many IP sockets without a device the process had inherited that were not meant for it ([`crate::inherited`]).
     pub inherited: AtomicU32,
+    /// What became of libc's `connect`, which is patched where there are rules for it.
+    pub connect: AtomicU32,
 }
 
 /// Begins [`Info`].

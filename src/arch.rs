@@ -12,6 +12,7 @@
 //! - [`BEFORE`], [`AFTER`]: the instructions of a jump before and after the address, and [`SIGNATURE`], which follows it;
 //! - [`FIRST`]: what a jump at the very beginning needs before it;
 //! - [`is_breakpoint`]: what a tracer writes over an instruction;
+//! - [`cut`]: what libc's `connect` looks like, and `connect_stubs`, where a jump in there leads;
 //! - `after_push`: a function that takes back what a stub has pushed, and goes on to another;
 //! - and what is passed on from here as it is.
 
@@ -45,8 +46,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 )]
 mod current;
 
+pub use current::cut;
 use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
-pub(crate) use current::{after_push, export_connect, export_syscall};
+pub(crate) use current::{after_push, connect_stubs, export_connect, export_syscall};
 pub use current::{call_on_stack, claim, marked_socket};
 
 /// What the code of a libc function turns out to be.
@@ -67,6 +69,59 @@ pub struct Place {
     pub offset: usize,
     /// Whether the stack has been moved before, as `after_push` expects it.
     pub has_pushed: bool,
+}
+
+/// Where libc's `connect` is cut, so that a jump to us has room: in bytes, from its beginning.
+pub struct Cut {
+    /// Where the jump is written.
+    pub at: usize,
+    /// Where the function goes on.
+    pub resume: usize,
+    /// What the stubs have to do between the two.
+    pub shape: Shape,
+}
+
+/// How the code of libc's `connect` is made.
+#[derive(Clone, Copy)]
+#[cfg_attr(unknown_machine, allow(dead_code))]
+pub enum Shape {
+    /// Where it goes on all is as when it was called.
+    AsCalled,
+    /// It has moved the stack, and registers.
+    Framed,
+}
+
+/// Which of the stubs are for a shape.
+#[cfg_attr(
+    any(
+        unknown_machine,
+        not(any(target_arch = "x86_64", target_arch = "aarch64"))
+    ),
+    allow(unused_macros)
+)]
+macro_rules! stubs_by_shape {
+    () => {
+        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
+            match shape {
+                $crate::arch::Shape::AsCalled => Stubs {
+                    prepared: connect_as_called as *const () as usize,
+                    past: None,
+                },
+                $crate::arch::Shape::Framed => Stubs {
+                    prepared: connect_framed as *const () as usize,
+                    past: Some(connect_past_framed as *const () as usize),
+                },
+            }
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use stubs_by_shape;
+
+/// Whether the code of libc's `connect` has been cut, by another copy of the library.
+pub fn is_cut(code: &[u8]) -> bool {
+    let first = code.get(..32).unwrap_or_default();
+    !BEFORE.is_empty() && first.windows(BEFORE.len()).any(|bytes| bytes == BEFORE)
 }
 
 /// An instruction at the beginning of a stub that can stay there, with its length.
@@ -151,6 +206,14 @@ impl Jump {
     pub fn bytes(&self) -> &[u8] {
         let start = self.code.len() - self.size;
         self.code.get(start..).unwrap_or_default()
+    }
+
+    /// Where there is less room.
+    pub fn without_signature(&self) -> &[u8] {
+        let bytes = self.bytes();
+        bytes
+            .get(..bytes.len() - SIGNATURE.len())
+            .unwrap_or_default()
     }
 }
 

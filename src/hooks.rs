@@ -26,6 +26,7 @@
 use crate::exec::program::Program;
 use crate::libc::original::Arguments;
 use crate::libc::patch::Hook;
+use crate::libc::prefix::{self, Stubs};
 use crate::libc::{original, patch};
 use crate::log::Refused;
 use crate::moving::{self, Moved, Prepared};
@@ -462,6 +463,33 @@ unsafe extern "C" fn libc_execve(path: *const c_char, argv: Strings, envp: Strin
 
 arch::after_push!(libc_socket_after_push, libc_socket);
 arch::after_push!(libc_execve_after_push, libc_execve);
+
+arch::connect_stubs! { before_libc_connect, prefix::RESUME }
+
+/// Before libc's own `connect`, where there are rules. Returns 1, or what it shall return.
+///
+/// # Safety
+/// As for connect(2): no other thread unmaps the address meanwhile.
+unsafe extern "C" fn before_libc_connect(
+    fd: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> c_int {
+    const GO_ON: c_int = 1;
+    let Some(list) = settings::rules() else {
+        return GO_ON;
+    };
+    // SAFETY: as callers promise.
+    match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
+        // If the call fails, the socket stays where the rule says.
+        Ok(Prepared::Call(_)) => GO_ON,
+        Ok(Prepared::Done) => 0,
+        Err(errno) => fail_with(errno),
+    }
+}
+
+/// The stubs behind the prefix of libc's own `connect`.
+pub const CONNECT_STUBS: fn(arch::Shape) -> Stubs = connect_stubs;
 
 /// Where libc's own `socket` jumps.
 pub fn socket_hook() -> Hook {

@@ -32,6 +32,7 @@ pub static INFO: Info = Info {
     state: AtomicU32::new(STATE_UNREAD),
     device: [const { AtomicU64::new(0) }; 2],
     inherited: AtomicU32::new(0),
+    connect: AtomicU32::new(NOT_TRIED),
 };
 
 /// Which VRF. Async-signal-safe.

@@ -1,6 +1,6 @@
 //! aarch64.
 
-use super::Kept;
+use super::{Cut, Kept, Shape};
 use core::arch::asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::AtomicUsize;
@@ -170,6 +170,82 @@ macro_rules! export_syscall {
     };
 }
 pub(crate) use export_syscall;
+
+/// glibc's `connect` as of 2.36: it saves registers, looks whether there is one thread only, makes the call if so, and has
+/// another way behind, where a thread can be cancelled, which is right in any case.
+pub fn cut(code: &[u8]) -> Option<Cut> {
+    // Masks and instructions: what stays, then what `connect_stubs` does but for reading the flag, and the branch.
+    const CODE: [(u32, u32); 8] = [
+        (!0, 0xa9bd_7bfd),          // stp x29, x30, [sp, #-48]!
+        (0x9f00_001f, 0x9000_0003), // adrp x3
+        (!0, 0x9100_03fd),          // mov x29, sp
+        (0xffc0_03ff, 0x3940_0063), // ldrb w3, [x3, #]
+        (!0, 0xa901_53f3),          // stp x19, x20, [sp, #16]
+        (!0, 0x9340_7c14),          // sxtw x20, w0
+        (!0, 0x2a02_03f3),          // mov w19, w2
+        (0xff80_001f, 0x3400_0003), // cbz w3, forward
+    ];
+    let (words, _) = code.as_chunks::<4>();
+    let words = words.first_chunk::<{ CODE.len() }>()?;
+    let fits = |(word, (mask, expected)): (&[u8; 4], &(u32, u32))| {
+        u32::from_le_bytes(*word) & mask == *expected
+    };
+    if !words.iter().zip(&CODE).all(fits) {
+        return None;
+    }
+    let branch = u32::from_le_bytes(*words.last()?);
+    let resume = 4 * (CODE.len() - 1 + (branch >> 5 & 0x3_ffff) as usize);
+    (resume < code.len()).then_some(Cut {
+        at: 4,
+        resume,
+        shape: Shape::Framed,
+    })
+}
+
+/// Defines `connect_stubs`: `before` is called with the call's first three arguments, and returns 1 if it shall be made, else
+/// what `connect` returns. They go on where the word `resume` says.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        #[unsafe(naked)]
+        extern "C" fn connect_framed() {
+            core::arch::naked_asm!(
+                "stp x0, x1, [sp, #-32]!",
+                "str x2, [sp, #16]",
+                "bl {before}",
+                "mov w9, w0",
+                "ldr x2, [sp, #16]",
+                "ldp x0, x1, [sp], #32",
+                "ldp x29, x30, [sp], #48",
+                "cmp w9, #1",
+                "b.eq {past}",
+                "mov w0, w9",
+                "ret",
+                before = sym $before,
+                past = sym connect_past_framed,
+            )
+        }
+
+        #[unsafe(naked)]
+        extern "C" fn connect_past_framed() {
+            core::arch::naked_asm!(
+                "stp x29, x30, [sp, #-48]!",
+                "mov x29, sp",
+                "stp x19, x20, [sp, #16]",
+                "sxtw x20, w0",
+                "mov w19, w2",
+                "adrp x16, {resume}",
+                "ldr x16, [x16, :lo12:{resume}]",
+                "br x16",
+                resume = sym $resume,
+            )
+        }
+
+        // No code of this shape is known.
+        use self::connect_framed as connect_as_called;
+        $crate::arch::stubs_by_shape! {}
+    };
+}
+pub(crate) use connect_stubs;
 
 /// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
 /// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with

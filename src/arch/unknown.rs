@@ -1,6 +1,6 @@
 //! An architecture whose code we do not know.
 
-use super::Kept;
+use super::{Cut, Kept};
 pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
 use core::ffi::c_void;
 
@@ -75,6 +75,24 @@ macro_rules! export_syscall {
     };
 }
 pub(crate) use export_syscall;
+
+/// No code is known.
+pub fn cut(_code: &[u8]) -> Option<Cut> {
+    None
+}
+
+/// Defines `connect_stubs`: there are none.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        fn connect_stubs(_: $crate::arch::Shape) -> Stubs {
+            Stubs {
+                prepared: 0,
+                past: None,
+            }
+        }
+    };
+}
+pub(crate) use connect_stubs;
 
 /// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
 /// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with

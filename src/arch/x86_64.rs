@@ -1,7 +1,7 @@
 //! x86_64.
 
-use super::Kept;
 pub use super::compare_exchange as claim;
+use super::{Cut, Kept, Shape};
 use core::arch::asm;
 use core::ffi::{c_int, c_void};
 use rules::filter::MARKER;
@@ -141,6 +141,103 @@ macro_rules! export_syscall {
     };
 }
 pub(crate) use export_syscall;
+
+/// glibc's `connect`. Up to 2.40 it looks whether there is one thread only, makes the call with `mov $42, %eax; syscall`, and
+/// has another way behind, where a thread can be cancelled, which is right in any case. In 2.41 there is one way, by a call.
+pub fn cut(code: &[u8]) -> Option<Cut> {
+    const SYSTEM_CALL: [u8; 7] = [0xb8, 42, 0, 0, 0, 0x0f, 0x05];
+    // sub $16, %rsp; what `connect_stubs` has; call.
+    const FRAMED: [u8; 20] = [
+        0x48, 0x83, 0xec, 0x10, 0x89, 0xd2, 0x48, 0x63, 0xff, 0x45, 0x31, 0xc9, 0x6a, 0x2a, 0x45,
+        0x31, 0xc0, 0x31, 0xc9, 0xe8,
+    ];
+    if code.starts_with(&FRAMED) {
+        return Some(Cut {
+            at: 4,
+            resume: FRAMED.len() - 1,
+            shape: Shape::Framed,
+        });
+    }
+    let (at, branch) = match code {
+        // cmpb $0, x(%rip).
+        [0x80, 0x3d, _, _, _, _, 0, ..] => (7, 7),
+        // mov %fs:x, %eax; test %eax, %eax.
+        [0x64, 0x8b, 0x04, 0x25, _, _, _, _, 0x85, 0xc0, ..] => (8, 10),
+        _ => return None,
+    };
+    let [0x74 | 0x75, distance, rest @ ..] = code.get(branch..)? else {
+        return None;
+    };
+    let resume = branch + 2 + usize::from(*distance);
+    let has_room = resume >= at + super::JUMP && resume < code.len() && *distance < 0x80;
+    (has_room && rest.starts_with(&SYSTEM_CALL)).then_some(Cut {
+        at,
+        resume,
+        shape: Shape::AsCalled,
+    })
+}
+
+/// Defines `connect_stubs`: `before` is called with the call's first three arguments, and returns 1 if it shall be made, else
+/// what `connect` returns. They go on where the word `resume` says.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        #[unsafe(naked)]
+        extern "C" fn connect_as_called() {
+            core::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "call {before}",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "cmp eax, 1",
+                "jne 2f",
+                "jmp [rip + {resume}]",
+                "2: ret",
+                before = sym $before,
+                resume = sym $resume,
+            )
+        }
+
+        #[unsafe(naked)]
+        extern "C" fn connect_framed() {
+            core::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "call {before}",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "add rsp, 16",
+                "cmp eax, 1",
+                "je {past}",
+                "ret",
+                before = sym $before,
+                past = sym connect_past_framed,
+            )
+        }
+
+        #[unsafe(naked)]
+        extern "C" fn connect_past_framed() {
+            core::arch::naked_asm!(
+                "sub rsp, 16",
+                "mov edx, edx",
+                "movsxd rdi, edi",
+                "xor r9d, r9d",
+                "push 42",
+                "xor r8d, r8d",
+                "xor ecx, ecx",
+                "jmp [rip + {resume}]",
+                resume = sym $resume,
+            )
+        }
+
+        $crate::arch::stubs_by_shape! {}
+    };
+}
+pub(crate) use connect_stubs;
 
 /// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
 /// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with

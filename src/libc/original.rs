@@ -81,6 +81,14 @@ pub fn address(original: usize) -> usize {
     )
 }
 
+/// From now on the original connect(2), if it is libc's at this address, is called past its prefix.
+pub fn skip_prefix(address: usize, past: usize) {
+    let original = &ORIGINALS[CONNECT].address;
+    if original.load(Ordering::Relaxed).addr() == address {
+        original.store(ptr::with_exposed_provenance_mut(past), Ordering::Relaxed);
+    }
+}
+
 /// Whether calling the original socket(2) would be nothing but libc's system call.
 pub fn socket_is_libcs() -> bool {
     SOCKET_IS_LIBCS.load(Ordering::Relaxed)
@@ -182,6 +190,8 @@ pub struct LoadedObjects {
     pub libc_socket: Option<Function>,
     /// libc's own execve(2).
     pub libc_execve: Option<Function>,
+    /// libc's own connect(2).
+    pub libc_connect: Option<Function>,
 }
 
 /// Finds all originals, and libc's own functions.
@@ -193,6 +203,7 @@ pub fn find() -> LoadedObjects {
         libc_path: c"".as_ptr(),
         libc_socket: None,
         libc_execve: None,
+        libc_connect: None,
     };
     objects::each_object(|object| {
         if found.writable.is_empty() {
@@ -222,6 +233,7 @@ pub fn find() -> LoadedObjects {
         found.libc_path = object.path();
         found.libc_socket = symbols.function(&ORIGINALS[SOCKET].name);
         found.libc_execve = symbols.function(&ORIGINALS[EXECVE].name);
+        found.libc_connect = symbols.function(&ORIGINALS[CONNECT].name);
         let libc_socket = found.libc_socket.map_or(0, |function| function.address);
         let original = ORIGINALS[SOCKET].address.load(Ordering::Relaxed);
         SOCKET_IS_LIBCS.store(original.addr() == libc_socket, Ordering::Relaxed);

@@ -280,7 +280,7 @@ static socklen_t full_length = sizeof(full);
 
 static void *waits_in_connect(void *unused)
 {
-	/* Runs as the stack is unwound, frame by frame: -fexceptions (tests/build.rs). */
+	/* Runs as the stack is unwound, frame by frame: -fexceptions (programs.txt). */
 	__attribute__((cleanup(clean_up))) int here = 0;
 	int fd;
 
