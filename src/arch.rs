@@ -46,8 +46,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 )]
 mod current;
 
-pub use current::cut;
+#[cfg(all(target_arch = "aarch64", not(unknown_machine)))]
+pub(crate) use current::stub_pair;
 use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
+pub use current::{Shape, cut};
 pub(crate) use current::{after_push, connect_stubs, export_connect, export_syscall};
 pub use current::{call_on_stack, claim, marked_socket};
 
@@ -80,43 +82,6 @@ pub struct Cut {
     /// What the stubs have to do between the two.
     pub shape: Shape,
 }
-
-/// How the code of libc's `connect` is made.
-#[derive(Clone, Copy)]
-#[cfg_attr(unknown_machine, allow(dead_code))]
-pub enum Shape {
-    /// Where it goes on all is as when it was called.
-    AsCalled,
-    /// It has moved the stack, and registers.
-    Framed,
-}
-
-/// Which of the stubs are for a shape.
-#[cfg_attr(
-    any(
-        unknown_machine,
-        not(any(target_arch = "x86_64", target_arch = "aarch64"))
-    ),
-    allow(unused_macros)
-)]
-macro_rules! stubs_by_shape {
-    () => {
-        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
-            match shape {
-                $crate::arch::Shape::AsCalled => Stubs {
-                    prepared: connect_as_called as *const () as usize,
-                    past: None,
-                },
-                $crate::arch::Shape::Framed => Stubs {
-                    prepared: connect_framed as *const () as usize,
-                    past: Some(connect_past_framed as *const () as usize),
-                },
-            }
-        }
-    };
-}
-#[allow(unused_imports)]
-pub(crate) use stubs_by_shape;
 
 /// Whether the code of libc's `connect` has been cut, by another copy of the library.
 pub fn is_cut(code: &[u8]) -> bool {
@@ -246,6 +211,7 @@ core::arch::global_asm!(".cfi_sections .debug_frame");
 /// moves the stack once, by the instructions before 3, and back before it returns. `$kind` is the section's type; `$word`
 /// the size of a saved register, of which the offsets are multiples; `$return_address` the register's number that has or
 /// stands for it; `$called` describes the state at the call, and `$moved` what differs behind 3.
+#[cfg_attr(unknown_machine, allow(unused_macros))]
 macro_rules! call_frame {
     ($kind:literal, $word:literal, $return_address:literal, $called:literal, $moved:literal) => {
         concat!(

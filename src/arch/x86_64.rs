@@ -1,7 +1,7 @@
 //! x86_64.
 
 pub use super::compare_exchange as claim;
-use super::{Cut, Kept, Shape};
+use super::{Cut, Kept};
 use core::arch::asm;
 use core::ffi::{c_int, c_void};
 use rules::filter::MARKER;
@@ -142,6 +142,15 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
+/// How the code of `connect` is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// Where it goes on all is as when it was called.
+    AsCalled,
+    /// It has moved the stack, and registers.
+    Framed,
+}
+
 /// glibc's `connect`. Up to 2.40 it looks whether there is one thread only, makes the call with `mov $42, %eax; syscall`, and
 /// has another way behind, where a thread can be cancelled, which is right in any case. In 2.41 there is one way, by a call.
 pub fn cut(code: &[u8]) -> Option<Cut> {
@@ -234,7 +243,19 @@ macro_rules! connect_stubs {
             )
         }
 
-        $crate::arch::stubs_by_shape! {}
+        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
+            use $crate::arch::Shape::{AsCalled, Framed};
+            match shape {
+                AsCalled => Stubs {
+                    prepared: connect_as_called as *const () as usize,
+                    past: None,
+                },
+                Framed => Stubs {
+                    prepared: connect_framed as *const () as usize,
+                    past: Some(connect_past_framed as *const () as usize),
+                },
+            }
+        }
     };
 }
 pub(crate) use connect_stubs;
@@ -286,6 +307,7 @@ pub(crate) use export_connect;
 
 #[cfg(test)]
 mod tests {
+    use super::{Shape, cut};
     use crate::arch::{Place, Stub, recognise_stub};
 
     /// glibc's, whose length is 33.
@@ -309,6 +331,57 @@ mod tests {
         0x2d, 0xfd, 0xff, 0x48, 0x83, 0xc4, 0x08, 0xc3,
     ];
     const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
+
+    #[test]
+    fn knows_where_connect_can_be_cut() {
+        let as_called = |code: &[u8], at| {
+            let mut code = code.to_vec();
+            code.resize(155, 0x90);
+            let found = cut(&code).unwrap();
+            assert_eq!(
+                (found.at, found.resume, found.shape),
+                (at, 32, Shape::AsCalled)
+            );
+            // Without room, or another system call.
+            let mut near = code.clone();
+            let branch = code
+                .windows(2)
+                .position(|two| two[0] & 0xfe == 0x74)
+                .unwrap();
+            near[branch + 1] = 4;
+            assert!(cut(&near).is_none());
+            code[branch + 3] ^= 1;
+            assert!(cut(&code).is_none());
+        };
+        // glibc 2.31 and 2.36.
+        as_called(
+            &[
+                0x64, 0x8b, 0x04, 0x25, 0x18, 0, 0, 0, 0x85, 0xc0, 0x75, 0x14, 0xb8, 0x2a, 0, 0, 0,
+                0x0f, 0x05,
+            ],
+            8,
+        );
+        as_called(
+            &[
+                0x80, 0x3d, 0x21, 0x0e, 0x0d, 0, 0, 0x74, 0x17, 0xb8, 0x2a, 0, 0, 0, 0x0f, 0x05,
+            ],
+            7,
+        );
+        // And 2.41.
+        let code = [
+            0x48, 0x83, 0xec, 0x10, 0x89, 0xd2, 0x48, 0x63, 0xff, 0x45, 0x31, 0xc9, 0x6a, 0x2a,
+            0x45, 0x31, 0xc0, 0x31, 0xc9, 0xe8, 0x38, 0xd4, 0xf7, 0xff, 0x48, 0x83, 0xc4, 0x18,
+            0xc3,
+        ];
+        let found = cut(&code).unwrap();
+        assert_eq!(
+            (found.at, found.resume, found.shape),
+            (4, 19, Shape::Framed)
+        );
+        assert!(cut(&code[1..]).is_none());
+        // musl 1.2.3, whose resolver does not call it.
+        assert!(cut(&[0x48, 0x83, 0xec, 0x10, 0x49, 0x89, 0xf2, 0x89, 0xd1]).is_none());
+    }
 
     fn known(offset: usize, has_pushed: bool) -> Stub {
         Stub::Known(Place { offset, has_pushed })
