@@ -31,11 +31,14 @@ impl Sockaddr {
         let last = address.wrapping_add(length.checked_sub(1)?);
         // Of an aligned word all is readable or nothing.
         let word_of = |byte: *const u8| byte.wrapping_sub(byte.addr() % SIGNALS);
-        let is_in_one_page = address.addr() / PAGE == last.addr() / PAGE;
-        if !is_readable(word_of(address)) || !is_in_one_page && !is_readable(word_of(last)) {
+        let page_of = |byte: *const u8| byte.addr() / PAGE;
+        let mut bytes = [0; SOCKADDR_IN6];
+        // As a rule it is on the stack, near us: in a page that is in use, which saves the question.
+        let ours = page_of(bytes.as_ptr());
+        let is_there = |byte| page_of(byte) == ours || is_readable(word_of(byte));
+        if !is_there(address) || page_of(last) != page_of(address) && !is_there(last) {
             return None;
         }
-        let mut bytes = [0; SOCKADDR_IN6];
         // SAFETY: bytes of each page that it is in can be read, and it stays so, as callers promise; `bytes` has as many.
         unsafe { ptr::copy_nonoverlapping(address, bytes.as_mut_ptr(), length) };
         Some(Self { bytes, length })
