@@ -1,5 +1,6 @@
 //! What a socket says of itself besides its device, and how it is put on another one.
 
+use super::descriptors::Own;
 use super::{SIGNALS, close, is_readable, number, socket};
 use core::ffi::{c_int, c_void};
 use core::ptr;
@@ -71,12 +72,14 @@ pub fn own_address(fd: c_int) -> Result<Address, Errno> {
     Address::of(Call::Connect, address.bytes()).ok_or(Errno::EPERM)
 }
 
+/// The socket's SO_PROTOCOL.
+pub fn protocol_number(fd: c_int) -> Result<c_int, Errno> {
+    number(fd, SO_PROTOCOL)
+}
+
 /// What the socket speaks, as far as rules tell it apart.
 pub fn protocol(fd: c_int) -> Result<Option<Protocol>, Errno> {
-    Ok(Protocol::of(
-        super::sock_type(fd)?,
-        number(fd, SO_PROTOCOL)?,
-    ))
+    Ok(Protocol::of(super::sock_type(fd)?, protocol_number(fd)?))
 }
 
 /// What is to be known before a socket is moved.
@@ -139,6 +142,24 @@ pub fn forget_address(fd: c_int) -> Result<Option<Errno>, Errno> {
         0 => Errno::ECONNABORTED,
         pending => Errno::new(pending),
     }))
+}
+
+/// Whether the port that a stream's address shows is its own, and not left of a connect() that has failed: whether another
+/// socket on its device cannot have the same. Sends nothing.
+pub fn holds_port(fd: c_int) -> Result<bool, Errno> {
+    let index = super::bound_index(fd).unwrap_or(0);
+    let other = Own::socket_like(fd)?;
+    put_on_index(other.0, index)?;
+    Ok(bind_as(other.0, fd).is_err())
+}
+
+/// Binds a socket to the address that another one has.
+pub fn bind_as(fd: c_int, other: c_int) -> Result<(), Errno> {
+    let address = Sockaddr::of(other, Sysno::getsockname)?;
+    let bytes = address.bytes();
+    // SAFETY: the kernel reads bytes.len() bytes.
+    unsafe { syscall!(Sysno::bind, fd, bytes.as_ptr(), bytes.len()) }?;
+    Ok(())
 }
 
 /// The number of the loopback device in every network namespace (LOOPBACK_IFINDEX, linux/net.h), whatever its name.
