@@ -116,7 +116,7 @@ impl Facts {
             return Err("an address already");
         }
         if load.has_queue {
-            return Err("data or an error that nobody has read, or data to send");
+            return Err("data or errors in its queues");
         }
         if load.has_attachments {
             return Err("memberships, filters, keys or IPv6 headers");

@@ -20,13 +20,22 @@ pub struct Search {
     fd: u64,
     inode: u64,
     found: Option<Registration>,
-    /// The numbers of the line: tfd, events, data, pos, ino, sdev. The first is decimal, which is read as hexadecimal here.
-    fields: [u64; 6],
+    /// The numbers of the line, each behind a colon: tfd, events, data, pos, ino, sdev. The first is decimal, and read as
+    /// hexadecimal here.
+    fields: [u64; 8],
+    /// How many colons there were.
     count: usize,
-    /// The word that is being read.
-    value: u64,
-    is_number: bool,
-    is_empty: bool,
+    at: At,
+}
+
+/// Where the next byte is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Behind a colon, and before the number.
+    Start,
+    Number,
+    /// Behind it.
+    Word,
 }
 
 impl Search {
@@ -36,41 +45,43 @@ impl Search {
             fd: as_read(fd),
             inode,
             found: None,
-            fields: [0; 6],
+            fields: [0; 8],
             count: 0,
-            value: 0,
-            is_number: true,
-            is_empty: true,
+            at: At::Word,
         }
     }
 
     /// The next byte.
     pub fn next(&mut self, byte: u8) {
-        if let Some(digit) = char::from(byte).to_digit(16) {
-            self.value = self.value << 4 | u64::from(digit);
-            self.is_empty = false;
+        let Some(field) = self.fields.get_mut(self.count & 7) else {
             return;
-        }
-        if !matches!(byte, b' ' | b'\t' | b':' | b'\n') {
-            self.is_number = false;
-            return;
-        }
-        if self.is_number
-            && !self.is_empty
-            && let Some(field) = self.fields.get_mut(self.count)
-        {
-            *field = self.value;
-            self.count += 1;
-        }
-        if byte == b'\n' {
-            let [fd, events, data, _, inode, _] = self.fields;
-            if self.count == self.fields.len() && (fd, inode) == (self.fd, self.inode) {
-                let events = events as u32;
-                self.found = Some(Registration { events, data });
+        };
+        match byte {
+            b'0'..=b'9' | b'a'..=b'f' if self.at != At::Word => {
+                // ASCII: 'a' & 15 is 1.
+                let digit = (byte & 15) + if byte > b'9' { 9 } else { 0 };
+                *field = *field << 4 | u64::from(digit);
+                self.at = At::Number;
             }
-            self.count = 0;
+            b' ' if self.at == At::Number => self.at = At::Word,
+            b':' => {
+                self.count += 1;
+                self.at = At::Start;
+                // What is left of the line before.
+                if let Some(field) = self.fields.get_mut(self.count & 7) {
+                    *field = 0;
+                }
+            }
+            b'\n' => {
+                let [_, fd, events, data, _, inode, ..] = self.fields;
+                if self.count == 6 && (fd, inode) == (self.fd, self.inode) {
+                    let events = events as u32;
+                    self.found = Some(Registration { events, data });
+                }
+                (self.count, self.at) = (0, At::Word);
+            }
+            _ => {}
         }
-        (self.value, self.is_number, self.is_empty) = (0, true, true);
     }
 
     /// What was found.

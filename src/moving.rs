@@ -254,7 +254,9 @@ impl Subject<'_> {
         }
         result.map_err(|(errno, has)| {
             let why = match errno {
-                Errno::EPERM => "cannot be moved without CAP_NET_RAW, nor replaced, since it has ",
+                Errno::EPERM => {
+                    "cannot be moved without CAP_NET_RAW, nor replaced by a fresh one: "
+                }
                 _ => "cannot be moved",
             };
             let reason = [why, has];

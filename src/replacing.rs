@@ -32,23 +32,23 @@ pub fn replace(
     call: Call,
     put: impl FnOnce(c_int) -> Result<(), Errno>,
 ) -> Result<(), Why> {
-    let new = Own::socket_like(fd).map_err(|_| "no descriptor that is free for another one")?;
+    let new = Own::socket_like(fd).map_err(|_| "none of its kind can be created")?;
     let is_bound_again = judge(fd, new.0, call)?;
-    put(new.0).map_err(|_| "a device that a fresh one cannot have")?;
+    put(new.0).map_err(|_| "it cannot be put there either")?;
     if !options::copy(fd, new.0) {
-        return Err("an option that a fresh one cannot have");
+        return Err("an option that it cannot have");
     }
     if options::copy_flags(fd, new.0).is_err() {
-        return Err("an owner of signals that a fresh one cannot have");
+        return Err("an option that it cannot have");
     }
     if is_bound_again && state::bind_as(new.0, fd).is_err() {
-        return Err("a port that a fresh one cannot have there");
+        return Err("a port that it cannot have there");
     }
     Replacement::of(fd, new)
         .and_then(|replacement| replacement.make(fd))
         .map_err(|errno| match errno {
             NOT_AGAIN => "a registration in epoll that cannot be made again",
-            _ => "descriptors or registrations in epoll that cannot be looked up or replaced",
+            _ => "descriptors or registrations in epoll cannot be looked up or replaced",
         })
 }
 
@@ -58,21 +58,20 @@ const NOT_AGAIN: Errno = Errno::EUCLEAN;
 /// Whether the new one is to be bound to the same port.
 fn judge(fd: c_int, new: c_int, call: Call) -> Result<bool, Why> {
     let look = || {
-        let (facts, protocol) = (state::facts(fd)?, state::protocol_number(fd)?);
+        let (facts, protocol) = (state::facts(fd).ok()?, state::protocol_number(fd).ok()?);
         let (memory, fresh) = (options::memory(fd)?, options::memory(new)?);
-        let holds_port =
-            facts.port != 0 && (protocol != libc::IPPROTO_TCP || state::holds_port(fd)?);
-        let bad = libc::POLLIN | libc::POLLPRI | libc::POLLERR;
+        let ready = sys::ready(fd, libc::POLLIN | libc::POLLPRI).ok()?;
         let load = Load {
             protocol,
-            holds_port,
-            has_queue: memory.queued != 0
-                || sys::ready(fd, libc::POLLIN | libc::POLLPRI)? & bad != 0,
+            holds_port: facts.port != 0
+                && (protocol != libc::IPPROTO_TCP || state::holds_port(fd)?),
+            // A stream without a peer has hung up.
+            has_queue: memory.queued != 0 || ready & !libc::POLLHUP != 0,
             has_attachments: memory.options != fresh.options,
         };
-        Ok::<_, Errno>((facts, load))
+        Some((facts, load))
     };
-    let (facts, load) = look().map_err(|_| "no answer to what it is doing")?;
+    let (facts, load) = look().ok_or("the old one does not say what it is doing")?;
     facts.is_bound_again(call, load)
 }
 

@@ -282,6 +282,7 @@ pub unsafe fn family(address: *const libc::sockaddr) -> c_int {
 
 /// Closes a descriptor of ours. Nothing can be done about an error, and on Linux the descriptor is
 /// gone whatever close(2) returns.
+#[inline(never)]
 pub fn close(fd: c_int) {
     // SAFETY: takes no pointers.
     let _ = unsafe { syscall!(Sysno::close, fd) };

@@ -18,6 +18,7 @@ impl Drop for Own {
 
 impl Own {
     /// A new socket of the same family, type and protocol.
+    #[inline(never)]
     pub fn socket_like(fd: c_int) -> Result<Self, Errno> {
         let protocol = super::state::protocol_number(fd)?;
         socket(domain(fd)?, sock_type(fd)? | SOCK_CLOEXEC, protocol).map(Self)
@@ -92,16 +93,20 @@ impl Table {
     fn next_from(&self, fd: c_int) -> Result<Option<c_int>, Errno> {
         // Of struct linux_dirent64, where the name is.
         const NAME: usize = 19;
-        let mut entries = [0_u64; 8];
+        let mut entries = [0_u8; 64];
         // The entries before are "." and "..".
         // SAFETY: takes no pointers.
         unsafe { syscall!(Sysno::lseek, self.0.0, fd + 2, libc::SEEK_SET) }?;
-        let size = size_of_val(&entries);
+        let size = entries.len();
         // SAFETY: the kernel writes at most `size` bytes.
         let length = unsafe { syscall!(Sysno::getdents64, self.0.0, entries.as_mut_ptr(), size) }?;
-        let bytes = entries.iter().flat_map(|word| word.to_ne_bytes());
-        let digits = bytes.skip(NAME).take_while(u8::is_ascii_digit);
-        let next = digits.fold(0, |number, digit| 10 * number + c_int::from(digit - b'0'));
+        let mut next = 0;
+        for digit in entries.iter().skip(NAME) {
+            if *digit == 0 {
+                break;
+            }
+            next = 10 * next + c_int::from(*digit & 15);
+        }
         Ok((length > 0).then_some(next))
     }
 
@@ -117,7 +122,11 @@ impl Table {
         }
         let (path, start) = info_path(epoll);
         let path = path.get(start..).unwrap_or_default();
-        let file = Own(open_to_read(self.0.0, path.as_ptr().cast())?);
+        let file = match open_to_read(self.0.0, path.as_ptr().cast()) {
+            // Another thread has closed it.
+            Err(Errno::ENOENT) => return Ok(None),
+            file => Own(file?),
+        };
         let mut search = Search::new(fd as u32, inode);
         let mut buffer = [0; 512];
         loop {

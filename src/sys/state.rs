@@ -144,22 +144,31 @@ pub fn forget_address(fd: c_int) -> Result<Option<Errno>, Errno> {
     }))
 }
 
-/// Whether the port that a stream's address shows is its own, and not left of a connect() that has failed: whether another
-/// socket on its device cannot have the same. Sends nothing.
-pub fn holds_port(fd: c_int) -> Result<bool, Errno> {
-    let index = super::bound_index(fd).unwrap_or(0);
-    let other = Own::socket_like(fd)?;
-    put_on_index(other.0, index)?;
-    Ok(bind_as(other.0, fd).is_err())
+/// Whether the port that a stream's address shows is its own, and not left of a connect() that has failed. Binding it to a port
+/// that another socket has on its device cannot succeed: it is EINVAL if it has one, and otherwise EADDRINUSE, and then
+/// an address that is left is forgotten (__inet_bind, net/ipv4/af_inet.c).
+pub fn holds_port(fd: c_int) -> Option<bool> {
+    let other = Own::socket_like(fd).ok()?;
+    put_on_index(other.0, super::bound_index(fd).unwrap_or(0)).ok()?;
+    let wildcard = sockaddr(super::domain(fd).ok()?, 0, &[]);
+    bind(other.0, &wildcard).ok()?;
+    match bind_as(fd, other.0) {
+        Err(Errno::EINVAL) => Some(true),
+        Err(Errno::EADDRINUSE) => Some(false),
+        _ => None,
+    }
+}
+
+fn bind(fd: c_int, address: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads address.len() bytes.
+    unsafe { syscall!(Sysno::bind, fd, address.as_ptr(), address.len()) }?;
+    Ok(())
 }
 
 /// Binds a socket to the address that another one has.
 pub fn bind_as(fd: c_int, other: c_int) -> Result<(), Errno> {
     let address = Sockaddr::of(other, Sysno::getsockname)?;
-    let bytes = address.bytes();
-    // SAFETY: the kernel reads bytes.len() bytes.
-    unsafe { syscall!(Sysno::bind, fd, bytes.as_ptr(), bytes.len()) }?;
-    Ok(())
+    bind(fd, address.bytes())
 }
 
 /// The number of the loopback device in every network namespace (LOOPBACK_IFINDEX, linux/net.h), whatever its name.
@@ -188,13 +197,10 @@ pub fn has_address(vrf: &DeviceName, address: &Address) -> Result<bool, Errno> {
         None => (AF_INET6, sockaddr(AF_INET6, 8, &address.ip.to_be_bytes())),
     };
     let fd = socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
-    let result = super::bind_or_is_bound(fd, vrf).and_then(|()| {
-        // SAFETY: the kernel reads address.len() bytes.
-        unsafe { syscall!(Sysno::bind, fd, address.as_ptr(), address.len()) }
-    });
+    let result = super::bind_or_is_bound(fd, vrf).and_then(|()| bind(fd, &address));
     close(fd);
     match result {
-        Ok(_) => Ok(true),
+        Ok(()) => Ok(true),
         Err(Errno::EADDRNOTAVAIL) => Ok(false),
         Err(errno) => Err(errno),
     }

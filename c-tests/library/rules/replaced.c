@@ -73,6 +73,30 @@ static void without_capabilities(void)
 	moves_alike();
 }
 
+/* The same file, which other processes may have too. */
+static void needs_no_replacement(void)
+{
+	struct stat before, after;
+	int fd, lo;
+
+	own_places();
+	lo = socket_for("127.0.0.1", SOCK_DGRAM);
+	WORKS(bind_at(lo, "127.0.0.1", 0));
+	give_up_capabilities();
+	NEED(fstat(lo, &before) == 0);
+	WORKS(connect_at(lo, "127.0.0.2", 7));
+	NEED(fstat(lo, &after) == 0);
+	STR(device_of(lo), if_ruled("lo"));
+	EQ((long)after.st_ino, (long)before.st_ino);
+	CONTEXT("what has no device yet");
+	fd = raw_socket(AF_INET, SOCK_DGRAM, 0);
+	NEED(fstat(fd, &before) == 0);
+	WORKS(connect_at(fd, "127.0.0.1", 7));
+	NEED(fstat(fd, &after) == 0);
+	STR(device_of(fd), if_ruled("lo"));
+	EQ((long)after.st_ino, (long)before.st_ino);
+}
+
 static void as_an_ordinary_user(void)
 {
 	own_places();
@@ -418,6 +442,7 @@ static void without_kcmp(void)
 static const struct scenario SCENARIOS[] = {
 	{ "without capabilities bind() and connect() move a socket all the same", without_capabilities, RULED },
 	{ "they do for an ordinary user", as_an_ordinary_user, RULED, .elsewhere = requires_root },
+	{ "what is in its place, or has no device yet, stays the same file", needs_no_replacement, RULED },
 	{ "refused on loopback, then in the VRF, 100 times on one descriptor", there_and_back, RULED },
 	{ "another thread sees it on one of the two devices, never on none", never_without, RULED },
 	{ "each option goes with it", options, RULED },
