@@ -100,6 +100,7 @@ impl Facts {
 
     /// Whether a fresh socket can take the place of this one, which may be moved, and has to be bound to the same port first.
     /// An error: what it has that a fresh one cannot have.
+    #[inline]
     pub fn is_bound_again(&self, call: Call, load: Load) -> Result<bool, &'static str> {
         // Of MPTCP and SCTP much can be set that cannot be read.
         let is_known = matches!(

@@ -35,22 +35,28 @@ pub fn replace(
     let new = Own::socket_like(fd).map_err(|_| "none of its kind can be created")?;
     let is_bound_again = judge(fd, new.0, call)?;
     put(new.0).map_err(|_| "it cannot be put there either")?;
-    if !options::copy(fd, new.0) {
-        return Err("an option that it cannot have");
-    }
-    if options::copy_flags(fd, new.0).is_err() {
+    if !options::copy(fd, new.0) || !options::copy_flags(fd, new.0) {
         return Err("an option that it cannot have");
     }
     if is_bound_again && state::bind_as(new.0, fd).is_err() {
         return Err("a port that it cannot have there");
     }
-    Replacement::of(fd, new)
-        .and_then(|replacement| replacement.make(fd))
-        .map_err(|errno| match errno {
-            NOT_AGAIN => "a registration in epoll that cannot be made again",
-            _ => "descriptors or registrations in epoll cannot be looked up or replaced",
-        })
+    let (Ok(table), Ok(witness), Ok(old)) = (Table::open(), Own::epoll(), sys::stat(fd)) else {
+        return Err(NOT_LOOKED_UP);
+    };
+    let replacement = Replacement {
+        new: new.0,
+        table: &table,
+        witness: witness.0,
+        old: (old.device, old.inode),
+    };
+    replacement.make(fd).map_err(|errno| match errno {
+        NOT_AGAIN => "a registration in epoll that cannot be made again",
+        _ => NOT_LOOKED_UP,
+    })
 }
+
+const NOT_LOOKED_UP: Why = "descriptors or registrations in epoll cannot be looked up or replaced";
 
 /// Of our own: a registration cannot be made again.
 const NOT_AGAIN: Errno = Errno::EUCLEAN;
@@ -75,38 +81,39 @@ fn judge(fd: c_int, new: c_int, call: Call) -> Result<bool, Why> {
     facts.is_bound_again(call, load)
 }
 
-struct Replacement {
-    new: Own,
-    table: Table,
+struct Replacement<'a> {
+    new: c_int,
+    table: &'a Table,
     /// In which the old socket is registered.
-    witness: Own,
+    witness: c_int,
     /// Device and inode of the old one.
     old: (u64, u64),
 }
 
-impl Replacement {
-    fn of(fd: c_int, new: Own) -> Result<Self, Errno> {
-        let (table, witness) = (Table::open()?, Own::epoll()?);
-        let events = (libc::EPOLLIN | libc::EPOLLOUT) as u32;
-        descriptors::register(witness.0, fd, Registration { events, data: 0 })?;
-        let old = sys::stat(fd)?;
-        Ok(Self {
-            new,
-            table,
-            witness,
-            old: (old.device, old.inode),
-        })
-    }
-
+impl Replacement<'_> {
     fn make(&self, fd: c_int) -> Result<(), Errno> {
+        let events = (libc::EPOLLIN | libc::EPOLLOUT) as u32;
+        descriptors::register(self.witness, fd, Registration { events, data: 0 })?;
         self.make_one(fd)?;
         // Whatever a socket without a peer waits for, it can be written to, or has failed.
-        if sys::ready(self.witness.0, libc::POLLIN) == Ok(0) {
+        if sys::ready(self.witness, libc::POLLIN) == Ok(0) {
             return Ok(());
         }
-        self.table.visit(&mut |fd| match self.is_old(fd)? {
-            true => self.make_one(fd),
-            false => Ok(()),
+        self.table.visit(&mut |copy| {
+            if !self.is_old(copy)? {
+                return Ok(());
+            }
+            let result = self.make_one(copy);
+            if result == Err(NOT_AGAIN) {
+                let new = sys::stat(self.new)?;
+                let back = Replacement {
+                    new: copy,
+                    old: (new.device, new.inode),
+                    ..*self
+                };
+                back.make_one(fd)?;
+            }
+            result
         })
     }
 
@@ -120,13 +127,14 @@ impl Replacement {
         let mut found = [None; 4];
         let mut places = found.iter_mut();
         self.table.visit(&mut |epoll| {
-            // The new one is registered nowhere.
-            match descriptors::unregister(epoll, self.new.0) {
-                Err(Errno::ENOENT) if epoll != self.witness.0 => {}
-                Err(Errno::ENOENT | Errno::EINVAL) => return Ok(()),
+            // What is registered nowhere: ENOENT says that this is an epoll descriptor. The witness itself says EINVAL.
+            match descriptors::unregister(epoll, self.witness) {
+                Err(Errno::ENOENT) => {}
+                Err(Errno::EINVAL) => return Ok(()),
                 result => return result,
             }
-            if let Some(registration) = self.table.registration(epoll, fd, self.old.1)? {
+            let (_, inode) = self.old;
+            if let Some(registration) = self.table.registration(epoll, fd, inode)? {
                 let place = places.next().ok_or(NOT_AGAIN)?;
                 if !registration.can_be_made_again() {
                     return Err(NOT_AGAIN);
@@ -140,7 +148,7 @@ impl Replacement {
             let _ = descriptors::unregister(*epoll, fd);
         }
         let result = match self.is_old(fd) {
-            Ok(true) => descriptors::replace(self.new.0, fd),
+            Ok(true) => descriptors::replace(self.new, fd),
             _ => Err(Errno::EBADF),
         };
         for (epoll, registration) in found() {

@@ -51,7 +51,7 @@ pub fn unregister(epoll: c_int, fd: c_int) -> Result<(), Errno> {
 
 /// dup3(2): `to` becomes the file of `from`. With the flags of the descriptor `to`.
 pub fn replace(from: c_int, to: c_int) -> Result<(), Errno> {
-    let is_closed_on_exec = super::options::fcntl(to, libc::F_GETFD, 0)? != 0;
+    let is_closed_on_exec = super::options::fcntl(to, libc::F_GETFD, 0) == Some(1);
     let flags = if is_closed_on_exec { O_CLOEXEC } else { 0 };
     // SAFETY: takes no pointers.
     unsafe { syscall!(Sysno::dup3, from, to, flags) }?;

@@ -9,10 +9,10 @@ use super::state::protocol_number;
 use super::{domain, getsockopt, setsockopt};
 use core::ffi::c_int;
 use libc::{
-    AF_INET6, F_GETFL, F_SETFL, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SO_RCVBUF,
-    SO_SNDBUF, SOL_SOCKET, TCP_MAXSEG,
+    AF_INET6, F_GETFL, F_SETFL, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SO_RCVBUF, SO_SNDBUF,
+    SOL_SOCKET, TCP_MAXSEG,
 };
-use syscalls::{Errno, Sysno, syscall};
+use syscalls::{Sysno, syscall};
 
 // The numbers of options, which are the same on all architectures that are known here.
 
@@ -90,21 +90,23 @@ pub fn copy(from: c_int, to: c_int) -> bool {
     let (Ok(domain), Ok(protocol)) = (domain(from), protocol_number(from)) else {
         return false;
     };
-    let copy = |level, options: &[u8]| {
-        let mut options = options.iter().map(|option| c_int::from(*option));
-        options.all(|option| copy_one(from, to, level, option))
+    let more = match protocol {
+        IPPROTO_TCP => TCP.as_slice(),
+        _ => &UDP,
     };
     // IP_TOS sets SO_PRIORITY too.
-    copy(IPPROTO_IP, &IP)
-        && (domain != AF_INET6 || copy(IPPROTO_IPV6, &IPV6))
-        && match protocol {
-            IPPROTO_TCP => copy(IPPROTO_TCP, &TCP),
-            _ => copy(IPPROTO_UDP, &UDP),
-        }
-        && copy(SOL_SOCKET, &SOCKET)
+    copy_all(from, to, IPPROTO_IP, &IP)
+        && (domain != AF_INET6 || copy_all(from, to, IPPROTO_IPV6, &IPV6))
+        && copy_all(from, to, protocol, more)
+        && copy_all(from, to, SOL_SOCKET, &SOCKET)
 }
 
 #[inline(never)]
+fn copy_all(from: c_int, to: c_int, level: c_int, options: &[u8]) -> bool {
+    let mut options = options.iter().map(|option| c_int::from(*option));
+    options.all(|option| copy_one(from, to, level, option))
+}
+
 fn copy_one(from: c_int, to: c_int, level: c_int, option: c_int) -> bool {
     let Some(wanted) = Value::of(from, level, option) else {
         return true;
@@ -148,22 +150,25 @@ const F_GETSIG: c_int = 11;
 const F_SETOWN_EX: c_int = 15;
 const F_GETOWN_EX: c_int = 16;
 
-/// Gives a fresh socket the flags of the open file of another one, and who gets its signals (O_ASYNC).
-pub fn copy_flags(from: c_int, to: c_int) -> Result<(), Errno> {
-    // struct f_owner_ex: type, and who.
-    let mut owner = [0_i32; 2];
-    fcntl(from, F_GETOWN_EX, owner.as_mut_ptr().expose_provenance())?;
-    if owner != [0; 2] {
-        fcntl(to, F_SETOWN_EX, owner.as_mut_ptr().expose_provenance())?;
-    }
-    fcntl(to, F_SETSIG, fcntl(from, F_GETSIG, 0)?)?;
-    fcntl(to, F_SETFL, fcntl(from, F_GETFL, 0)?)?;
-    Ok(())
+/// Gives a fresh socket the flags of the open file of another one, and who gets its signals (O_ASYNC). Whether it has them.
+pub fn copy_flags(from: c_int, to: c_int) -> bool {
+    let copy = || {
+        // struct f_owner_ex: type, and who.
+        let mut owner = [0_i32; 2];
+        let pointer = owner.as_mut_ptr().expose_provenance();
+        fcntl(from, F_GETOWN_EX, pointer)?;
+        if owner != [0; 2] {
+            fcntl(to, F_SETOWN_EX, pointer)?;
+        }
+        fcntl(to, F_SETSIG, fcntl(from, F_GETSIG, 0)?)?;
+        fcntl(to, F_SETFL, fcntl(from, F_GETFL, 0)?)
+    };
+    copy().is_some()
 }
 
 /// fcntl(2).
 #[inline(never)]
-pub fn fcntl(fd: c_int, command: c_int, argument: usize) -> Result<usize, Errno> {
+pub fn fcntl(fd: c_int, command: c_int, argument: usize) -> Option<usize> {
     // SAFETY: the kernel reads or writes a struct f_owner_ex of the caller's, or takes a number.
-    unsafe { syscall!(Sysno::fcntl, fd, command, argument) }
+    unsafe { syscall!(Sysno::fcntl, fd, command, argument) }.ok()
 }

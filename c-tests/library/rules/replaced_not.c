@@ -165,6 +165,16 @@ static int in_five_epolls(void)
 	return fd;
 }
 
+/* Of the duplicate, which is found when the first descriptor has been replaced. */
+static int with_disarmed_duplicate(void)
+{
+	struct epoll_event event = { .events = EPOLLOUT | EPOLLONESHOT };
+	int fd = socket_for("10.1.1.1", SOCK_STREAM), second = dup(fd), epoll = epoll_create1(0);
+
+	NEED(epoll_ctl(epoll, EPOLL_CTL_ADD, second, &event) == 0 && epoll_wait(epoll, &event, 1, -1) == 1);
+	return fd;
+}
+
 static const struct {
 	const char *what;
 	int (*made)(void);
@@ -184,6 +194,7 @@ static const struct {
 	{ "MPTCP", of_mptcp, "a protocol whose options" },
 	{ "a raw socket", of_raw, "none of its kind" },
 	{ "a disarmed one-shot registration", disarmed, "a registration in epoll" },
+	{ "a duplicate's disarmed registration", with_disarmed_duplicate, "a registration in epoll" },
 	{ "five registrations", in_five_epolls, "a registration in epoll" },
 };
 
