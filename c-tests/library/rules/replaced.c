@@ -437,6 +437,63 @@ static void without_kcmp(void)
 	EQ((long)event.data.u64, 5);
 }
 
+static atomic_int target = -1, taken = -1;
+
+/* Closes the descriptor at some time during connect(), and opens a file, which gets its number. */
+static void *takes_the_number(void *unused)
+{
+	unsigned int delay = 1;
+
+	while (!is_over) {
+		int fd = target;
+
+		if (fd < 0) {
+			sched_yield();
+			continue;
+		}
+		delay = delay * 1103515245 + 12345;
+		for (atomic_uint spin = 0; spin < delay % 16384; spin++)
+			;
+		close(fd);
+		taken = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		target = -1;
+	}
+	return unused;
+}
+
+/* Linux cannot compare and replace. How often it goes wrong where somebody tries is in the manual. */
+static void races_with_close(void)
+{
+	enum { ROUNDS = 2000 };
+	int overwritten = 0, lost = 0;
+	pthread_t thread;
+	struct stat file;
+
+	own_places_without_capabilities();
+	NEED(pthread_create(&thread, NULL, takes_the_number, NULL) == 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		int fd = socket_for("127.0.0.1", SOCK_DGRAM);
+
+		target = fd;
+		(void)connect_at(fd, "127.0.0.1", 7);
+		while (target >= 0)
+			sched_yield();
+		NEED(fstat(taken, &file) == 0);
+		if (!S_ISCHR(file.st_mode)) {
+			overwritten++;
+			STR(device_of(taken), "lo");
+		}
+		lost += taken != fd;
+		close(taken);
+		if (lost && taken != fd)
+			close(fd);
+	}
+	is_over = true;
+	NEED(pthread_join(thread, NULL) == 0);
+	NOTE("%d of %d files were overwritten, %d had another number\n", overwritten, ROUNDS, lost);
+	TRUE(overwritten == 0 || world == PRELOADED);
+}
+
 #define RULED .vrf = "prod", .also = RULES
 
 static const struct scenario SCENARIOS[] = {
@@ -452,6 +509,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "duplicates do, each with its own flags and registrations", duplicates, RULED },
 	{ "copies in another process or in a message stay in the VRF", copies, RULED },
 	{ "a port that it is bound to does", ports, RULED },
+	{ "a descriptor that another thread closes meanwhile is not lost, but in a moment before dup3()", races_with_close, RULED },
 	{ "a filter that refuses kcmp() changes nothing", without_kcmp, RULED },
 	{ NULL }
 };
