@@ -75,6 +75,7 @@ mod list;
 mod log;
 #[allow(unsafe_code)]
 mod moving;
+mod replacing;
 mod settings;
 #[allow(unsafe_code)]
 mod sys;
