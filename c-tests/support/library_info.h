@@ -13,7 +13,9 @@ struct info {
 	unsigned char version[4];
 	unsigned int socket, execve, seal, state;
 	char device[16];
-	unsigned int inherited, connect;
+	unsigned int inherited, rules_length;
+	unsigned long long rules;
+	unsigned int connect;
 };
 
 enum { NOT_TRIED, PATCHED, PATCHED_BY_OTHER_COPY, NOT_FOUND, UNKNOWN_CODE, REFUSED };	/* socket, execve, connect */
