@@ -18,6 +18,8 @@ fn main() {
         // What we use of our own is our own, and not that of a second copy that comes first.
         "-Wl,-Bsymbolic",
         "-Wl,--hash-style=gnu",
+        // No entries for others to fill in.
+        "-Wl,--spare-dynamic-tags=0",
         "-Wl,--build-id=none",
         "-Wl,--gc-sections",
         // By which an unwinder finds .eh_frame: a thread that is cancelled in connect() passes our frame.

@@ -24,13 +24,12 @@ const EXPORTS: [&str; 10] = [
 
 /// What it may take from libc: nothing that allocates, locks, prints or aborts. `abort` in particular
 /// would mean that a panic is possible.
-const IMPORTS: [&str; 10] = [
+const IMPORTS: [&str; 9] = [
     "__environ",
     "__errno_location",
     "_dl_debug_addr",
     "_r_debug",
     "bcmp",
-    "environ",
     "getauxval",
     "memcpy",
     "memset",
