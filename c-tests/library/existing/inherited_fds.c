@@ -9,9 +9,14 @@
  */
 #include "device.h"
 #include "pass_fd.h"
+#include "seccomp_filters.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <sys/un.h>
+
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62	/* Linux 5.1; glibc 2.29 */
+#endif
 
 static int unseen_socket(int domain, int type, int protocol)
 {
@@ -265,6 +270,27 @@ static void disconnected(void)
 	STR(device_of(fd), world == PRELOADED ? other : "");
 }
 
+/* As before Linux 5.1. The name of the device says less than its number, but whether there is one. */
+static void without_device_numbers(void)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	const char *other = other_device();
+	int fd;
+
+	filter_out(SYS_getsockopt, 2, ~0U, SO_BINDTOIFINDEX, fails_with(ENOPROTOOPT));
+	filter_out(SYS_setsockopt, 2, ~0U, SO_BINDTOIFINDEX, fails_with(ENOPROTOOPT));
+	fd = unseen_socket(AF_INET, SOCK_DGRAM, 0);
+	WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
+	STR(device_of(fd), expected_device());
+	WORKS(connect(fd, &nobody, sizeof(nobody)));
+	STR(device_of(fd), expected_device());
+	CONTEXT("on another device");
+	fd = unseen_socket(AF_INET, SOCK_DGRAM, 0);
+	NEED(set_device(fd, other) == 0);
+	WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
+	STR(device_of(fd), other);
+}
+
 /* -- A limit: the kernel takes the device, and then the library gives it back. */
 
 static int disconnecting;
@@ -432,6 +458,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "a socket that has another device keeps that", keeps_its_own },
 	{ "connect() to AF_UNSPEC leaves a socket its device", disconnected },
 	{ "for a moment of that another thread sees it without one", moment_without },
+	{ "a kernel that does not know SO_BINDTOIFINDEX is asked for the name", without_device_numbers },
 	{ "a thread that is cancelled in connect() unwinds its stack", cancelled,
 	  .elsewhere = unwinds },
 	{ "sockets of other families are left alone", other_families },
