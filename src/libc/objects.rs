@@ -10,8 +10,8 @@
 //! The list is ld.so's own, the one that it keeps for debuggers (`struct r_debug`, link.h). Where it is, the program's
 //! dynamic section says (DT_DEBUG), which the kernel leads to (AT_PHDR), or else a symbol that ld.so exports. No function is
 //! called for it: a program may export a dl_iterate_phdr of its own (ThreadSanitizer's does), which need not be ready as long
-//! as no constructor of the program has run. Where the list is not found (a program may export ld.so's symbol too), libc's
-//! own dl_iterate_phdr describes the objects, but not one that comes before it.
+//! as no constructor of the program has run. Where we are not in the list (dlmopen(3) makes others), or it is not found (a
+//! program may export ld.so's symbol too), libc's own dl_iterate_phdr describes the objects, but not one that comes before it.
 //!
 //! For the constructor, and for a hook that is called before it: nobody may load or unload an object meanwhile.
 //!
@@ -64,16 +64,11 @@ struct LinkMap {
     next: *const LinkMap,
 }
 
-/// `struct r_debug_extended` (link.h).
+/// The beginning of `struct r_debug` (link.h).
 #[repr(C)]
 struct Debug {
-    version: c_int,
+    _version: c_int,
     first: *const LinkMap,
-    _breakpoint: usize,
-    _state: c_int,
-    _base: usize,
-    /// Of another namespace (dlmopen(3)). From version 2 on: since glibc 2.35.
-    next: *const Debug,
 }
 
 /// An entry of a dynamic section.
@@ -215,23 +210,17 @@ core::arch::global_asm!(
     size = const size_of::<usize>(),
 );
 
-/// The first object of the list that we are in. Null: we are in none.
-fn first_of_ours(mut debug: *const Debug) -> *const LinkMap {
+/// The first object of the list, if we are in it. Null: we are not, but in a namespace of our own (dlmopen(3)).
+fn first_of_ours(debug: *const Debug) -> *const LinkMap {
     // SAFETY: null, or ld.so's.
-    while let Some(list) = unsafe { debug.as_ref() } {
-        let mut object = list.first;
-        // SAFETY: ld.so's list, which ends with a null pointer.
-        while let Some(it) = unsafe { object.as_ref() } {
-            if is_ours(it.dynamic) {
-                return list.first;
-            }
-            object = it.next;
+    let first = unsafe { debug.as_ref() }.map_or(ptr::null(), |list| list.first);
+    let mut object = first;
+    // SAFETY: ld.so's list, which ends with a null pointer.
+    while let Some(it) = unsafe { object.as_ref() } {
+        if is_ours(it.dynamic) {
+            return first;
         }
-        debug = if list.version > 1 {
-            list.next
-        } else {
-            ptr::null()
-        };
+        object = it.next;
     }
     ptr::null()
 }
