@@ -360,6 +360,7 @@ impl Environment {
     /// Nobody changes the environment as long as the result is used.
     pub unsafe fn now() -> Option<Self> {
         unsafe extern "C" {
+            #[link_name = "__environ"]
             static environ: Strings;
         }
         // SAFETY: exported by both libcs, and of this type; nobody writes it, as callers promise.
