@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to. Those that take long come first.
-const SCRIPTS: [(&str, &[&str]); 13] = [
+const SCRIPTS: [(&str, &[&str]); 14] = [
     ("evenet.sh", &["vrf"]),
     ("command-supervise.sh", &["lo", "vrf"]),
     ("command-exec.sh", &["lo", "vrf"]),
@@ -18,6 +18,7 @@ const SCRIPTS: [(&str, &[&str]); 13] = [
     ("cpython.sh", &["lo", "vrf"]),
     ("command-check.sh", &["lo", "vrf"]),
     ("command-devices.sh", &["lo", "vrf"]),
+    ("command-container.sh", &["lo", "vrf"]),
     ("bench.sh", &["lo", "vrf"]),
     ("daemon-link-local.sh", &["vrf"]),
     ("programs.sh", &["lo"]),

@@ -16,6 +16,7 @@
 //! [`crate::output`].
 
 pub mod apart;
+pub mod container;
 mod directory;
 mod maps;
 pub mod netns;
@@ -48,6 +49,8 @@ pub struct Process {
     pub environment: Option<String>,
     /// What is around it.
     pub seal: Option<Around>,
+    /// The container that it is in: a part of its cgroup's path.
+    pub container: Option<String>,
     /// What could not be found out, and why.
     pub notes: Vec<String>,
 }
@@ -112,6 +115,7 @@ impl Process {
         };
         Ok(Self {
             name: text(name.strip_suffix(b"\n").unwrap_or(&name)),
+            container: container::of(&directory),
             directory,
             library,
             environment,
