@@ -145,7 +145,9 @@ test-containers: test-packages programs
 	tests/packages.sh musl containers
 	tests/musl.sh build
 	tests/containers.sh build
-	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh tests/containers.sh run
+	failed=; for test in 'tests/containers.sh run' tests/container-unit.sh examples/containerd/run; do \
+		VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh $$test || failed="$$failed $$test"; \
+	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed:$$failed"; exit 1; }
 
 bench-programs: test-packages all
 	benches/bench.sh build

@@ -113,6 +113,7 @@ arch-vm | kmod                 | depmod, modprobe: which modules that takes
 containers | podman            | the engine without a daemon, with CDI
 containers | crun              | its OCI runtime
 containers | runc              | that of the others
+containers | catatonit         | its init (--init)
 containers | uidmap            | newuidmap: podman without root
 containers | containerd        | ctr
 containers | docker.io         | dockerd, before it had CDI
