@@ -20,6 +20,7 @@ const SCRIPTS: [(&str, &[&str]); 14] = [
     ("command-check.sh", &["lo", "vrf"]),
     ("command-rules.sh", &["lo", "vrf"]),
     ("command-devices.sh", &["lo", "vrf"]),
+    ("command-container.sh", &["lo", "vrf"]),
     ("bench.sh", &["lo", "vrf"]),
     ("daemon-link-local.sh", &["vrf"]),
     ("programs.sh", &["lo"]),
