@@ -60,6 +60,7 @@
 //! interrupts a call that is being answered, which then begins anew.
 
 mod caller;
+mod known;
 mod serve;
 mod start;
 

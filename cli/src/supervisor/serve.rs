@@ -1,6 +1,7 @@
 //! The supervisor at work: it takes a call, makes the socket, and answers.
 
 use super::caller::{Caller, Inode, Named, Owner, PLAIN, as_owner};
+use super::known::Known;
 use crate::sys::{self, Call};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -34,6 +35,8 @@ pub(super) struct Supervisor {
     net_dev: Inode,
     owner: Owner,
     groups: Vec<u32>,
+    /// Whether a seccomp filter is around us.
+    has_filter: bool,
 }
 
 impl Supervisor {
@@ -50,8 +53,8 @@ impl Supervisor {
             thread: myself,
             reader: owner,
         };
-        let seen = || Ok((ours.netns()?, ours.net_dev()?, ours.status()?.groups));
-        let (netns, net_dev, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
+        let seen = || Ok((ours.netns()?, ours.net_dev()?, ours.status()?));
+        let (netns, net_dev, status) = seen().map_err(|errno| cannot("/proc/self", errno))?;
         Ok(Self {
             proc,
             own: Vrf::Device(*device),
@@ -59,15 +62,17 @@ impl Supervisor {
             netns,
             net_dev,
             owner,
-            groups,
+            groups: status.groups,
+            has_filter: status.has_filter != Some(false),
         })
     }
 
     /// Answers until there is nobody left who could ask.
     pub(super) fn serve(&self, listener: &OwnedFd) {
+        let mut known = Known::new(!self.has_filter);
         loop {
             match sys::receive(listener) {
-                Ok(call) => self.answer(listener, &call),
+                Ok(call) => self.answer(listener, &call, &mut known),
                 Err(Errno::EINTR) => {}
                 Err(Errno::ENOENT) if !has_ended(listener, PollTimeout::ZERO) => {}
                 Err(_) => return,
@@ -75,9 +80,9 @@ impl Supervisor {
         }
     }
 
-    fn answer(&self, listener: &OwnedFd, call: &Call) {
+    fn answer(&self, listener: &OwnedFd, call: &Call, known: &mut Known) {
         let given = self
-            .create(call)
+            .create(listener, call, known)
             .and_then(|socket| sys::give(listener, call, &socket));
         if let Err(errno) = given {
             // ENOENT: who asked is gone.
@@ -86,21 +91,23 @@ impl Supervisor {
     }
 
     /// A socket as the caller would have got it, in the VRF that was asked for.
-    fn create(&self, call: &Call) -> Result<OwnedFd, Errno> {
+    fn create(&self, listener: &OwnedFd, call: &Call, known: &mut Known) -> Result<OwnedFd, Errno> {
         let caller = Caller {
             proc: self.proc.as_fd(),
             thread: call.thread,
             reader: self.owner,
         };
         let is_elsewhere = self.is_elsewhere(&caller)?;
-        let vrf = self.vrf(call, &caller)?;
+        let (owner, thread) = caller.owner()?;
+        let named = || known.named(&caller, thread, owner, || sys::is_waiting(listener, call));
+        let vrf = self.vrf(call, &caller, named)?;
         let groups = if call.is_ping() {
             Some(caller.status()?.groups).filter(|groups| *groups != self.groups)
         } else {
             None
         };
         if !is_elsewhere && groups.is_none() {
-            return self.create_here(call, &caller, vrf);
+            return self.create_here(call, &caller, owner, vrf);
         }
         let change_and_create = || {
             if is_elsewhere {
@@ -110,7 +117,7 @@ impl Supervisor {
             if let Some(groups) = &groups {
                 sys::set_groups_of_thread(groups)?;
             }
-            self.create_here(call, &caller, vrf)
+            self.create_here(call, &caller, owner, vrf)
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new().stack_size(SMALL_STACK);
@@ -130,12 +137,17 @@ impl Supervisor {
     }
 
     /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's.
-    fn vrf(&self, call: &Call, caller: &Caller) -> Result<Vrf, Errno> {
+    fn vrf(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        named: impl FnOnce() -> Result<Named, Errno>,
+    ) -> Result<Vrf, Errno> {
         if let Some(vrf) = call.vrf {
             self.note(vrf);
             return Ok(vrf);
         }
-        match caller.named()? {
+        match named()? {
             Named::Nothing => Ok(self.own),
             Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
             // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
@@ -155,11 +167,17 @@ impl Supervisor {
     }
 
     /// In the network namespace that this thread is in.
-    fn create_here(&self, call: &Call, caller: &Caller, vrf: Vrf) -> Result<OwnedFd, Errno> {
+    fn create_here(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        owner: Owner,
+        vrf: Vrf,
+    ) -> Result<OwnedFd, Errno> {
         if !PLAIN.contains(&rule::plain_type(call.kind)) && !caller.has_net_raw()? {
             return Err(Errno::EPERM);
         }
-        let socket = as_owner(caller.owner()?, self.owner, || {
+        let socket = as_owner(owner, self.owner, || {
             sys::socket(call.domain, call.kind | libc::SOCK_CLOEXEC, call.protocol)
         })?;
         match rule::at_creation(vrf.into(), call.domain, call.kind) {
