@@ -21,8 +21,9 @@
 //!    it than us. It raises its limits, lets go of all else that it has inherited (session, directory, descriptors), and
 //!    blocks every signal that can be blocked: a ^C, or a stop of the whole service, is for the program. While one process
 //!    of the tree lives it shall get its sockets. Its priority stays the tree's. It says that it is ready, or what is missing.
-//! 2. `vrfbind` installs the filter and sends the listener over the pair. The supervisor says that it can answer.
-//!    `vrfbind` executes the program.
+//! 2. `vrfbind` installs the filter, looks whether the listener can do what is needed, and sends it over the pair. It
+//!    waits for no answer, which would cost a start more than the first one: all that may fail has been tried. `vrfbind`
+//!    executes the program.
 //! 3. The supervisor answers, one call at a time. POLLHUP on the listener says that the last process of the
 //!    tree has gone (Linux 5.9), and it ends.
 //!
@@ -33,7 +34,8 @@
 //! into the VRF that its caller's environment names (/proc/TID/environ: what the program was *executed* with, as the
 //! library reads it at load), `default` included. Where that is silent, because it was scrubbed, into the
 //! tree's own; where it is no name: EPERM. Where it cannot be read, or the program has written over it (setproctitle(3)),
-//! into the tree's own as long as that is the only one: once somebody in the tree has named another, EPERM. A nested `vrfbind
+//! into the tree's own as long as that is the only one: once somebody in the tree has named another, EPERM ([`known`] tells what
+//! is remembered of it). A nested `vrfbind
 //! exec` and the library say so before they start a program that is to be in another VRF. A program that gains
 //! privileges by being executed (AT_SECURE) takes no other VRF than the tree's from anybody but the user who has started
 //! the tree: EPERM. A program of ours may name the VRF in the call itself ([`rules::request`]).

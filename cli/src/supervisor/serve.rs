@@ -14,7 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::{process, thread};
+use std::{io, process, thread};
 
 /// What is in the way of a supervisor: a clause to be put after "cannot supervise: ".
 pub type Obstacle = String;
@@ -68,13 +68,19 @@ impl Supervisor {
     }
 
     /// Answers until there is nobody left who could ask.
-    pub(super) fn serve(&self, listener: &OwnedFd) {
+    pub(super) fn serve(&self, listener: OwnedFd) {
+        let listener: &'static OwnedFd = Box::leak(Box::new(listener));
+        let is_watched = watch(listener).is_ok();
         let mut known = Known::new(!self.has_filter);
         loop {
+            if !is_watched && has_ended(listener, PollFlags::POLLIN, PollTimeout::NONE) {
+                return;
+            }
             match sys::receive(listener) {
                 Ok(call) => self.answer(listener, &call, &mut known),
                 Err(Errno::EINTR) => {}
-                Err(Errno::ENOENT) if !has_ended(listener, PollTimeout::ZERO) => {}
+                Err(Errno::ENOENT)
+                    if !has_ended(listener, PollFlags::empty(), PollTimeout::ZERO) => {}
                 Err(_) => return,
             }
         }
@@ -193,24 +199,23 @@ impl Supervisor {
 ///
 /// Before Linux 6.11 the call that waits for the next notification does not end then, and poll(2) says it. To poll before
 /// each would cost more than all the rest where many threads wait, since it looks at all of them (seccomp_notify_poll,
-/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once.
-pub(super) fn end_with_tree(listener: &'static OwnedFd) -> Result<(), Obstacle> {
+/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once. It is made while the program starts,
+/// which would else wait for it, and it may fail.
+fn watch(listener: &'static OwnedFd) -> io::Result<()> {
     let watch = || {
-        while !has_ended(listener, PollTimeout::NONE) {}
+        while !has_ended(listener, PollFlags::empty(), PollTimeout::NONE) {}
         process::exit(0)
     };
     let thread = thread::Builder::new().stack_size(SMALL_STACK).spawn(watch);
-    thread
-        .map(drop)
-        .map_err(|error| format!("a second thread: {error}"))
+    thread.map(drop)
 }
 
 /// Enough for what the supervisor's threads do; the least that pthread_attr_setstacksize(3) takes is 16 KiB.
 const SMALL_STACK: usize = 64 << 10;
 
-/// Whether the last process of the tree has gone: POLLHUP, since Linux 5.9.
-fn has_ended(listener: &OwnedFd, timeout: PollTimeout) -> bool {
-    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::empty())];
+/// Waits for one of these events, or for the end: whether the last process of the tree has gone. POLLHUP, since Linux 5.9.
+fn has_ended(listener: &OwnedFd, events: PollFlags, timeout: PollTimeout) -> bool {
+    let mut polled = [PollFd::new(listener.as_fd(), events)];
     let [polled] = match poll(&mut polled, timeout) {
         Ok(_) => polled,
         Err(_) => return false,

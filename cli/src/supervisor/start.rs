@@ -1,6 +1,6 @@
 //! Before the program: the supervisor is forked off, and is given what it listens to.
 
-use super::serve::{Obstacle, Supervisor, cannot, end_with_tree};
+use super::serve::{Obstacle, Supervisor, cannot};
 use crate::failure::{Failure, refuse};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
@@ -56,9 +56,8 @@ fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// What either side says when it is ready for the next step. All else is an obstacle.
 const READY: &[u8] = b"ready";
 
-fn say(link: &OwnedFd, said: &[u8]) -> Result<(), Obstacle> {
-    let sent = send(link.as_raw_fd(), said, MsgFlags::MSG_NOSIGNAL);
-    sent.map(drop).map_err(|errno| cannot("send", errno))
+fn say(link: &OwnedFd, said: &[u8]) -> Result<(), Errno> {
+    send(link.as_raw_fd(), said, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
 fn hear(link: &OwnedFd) -> Result<(), Obstacle> {
@@ -87,6 +86,10 @@ fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
         std::mem::forget(listener);
         return Err("seccomp(SECCOMP_SET_MODE_FILTER) succeeds and has no effect".to_owned());
     }
+    if !sys::can_give(&listener) {
+        return Err(too_old());
+    }
+    sys::wake_synchronously(&listener);
     sendmsg::<()>(
         link.as_raw_fd(),
         &[IoSlice::new(READY)],
@@ -94,9 +97,8 @@ fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
         MsgFlags::MSG_NOSIGNAL,
         None,
     )
-    .map_err(|errno| cannot("sendmsg", errno))?;
-    drop(listener);
-    hear(&link)
+    .map(drop)
+    .map_err(|errno| cannot("sendmsg", errno))
 }
 
 /// Waits for a supervisor that is of no use, which would stay a dead child of the program's. If it was killed, that is the
@@ -117,23 +119,22 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 fn supervise(link: OwnedFd, device: &DeviceName) -> ! {
     sys::give_back_memory();
-    let prepared = prepare(&link, device);
-    let said = say(
-        &link,
-        prepared.as_ref().map_or_else(String::as_bytes, |_| READY),
-    );
-    drop(link);
-    if let (Ok((supervisor, listener)), Ok(())) = (prepared, said) {
-        supervisor.serve(listener);
+    match prepare(&link, device) {
+        Err(obstacle) => drop(say(&link, obstacle.as_bytes())),
+        Ok(supervisor) => {
+            let said = say(&link, READY);
+            // None: `vrfbind` could not install the filter, and says so itself.
+            if let (Ok(()), Ok(Some(listener))) = (said, sys::receive_descriptor(&link)) {
+                drop(link);
+                supervisor.serve(listener);
+            }
+        }
     }
     process::exit(0)
 }
 
 /// As much as can be tried is tried before there is a filter, which cannot be taken away.
-fn prepare(
-    link: &OwnedFd,
-    device: &DeviceName,
-) -> Result<(Supervisor, &'static OwnedFd), Obstacle> {
+fn prepare(link: &OwnedFd, device: &DeviceName) -> Result<Supervisor, Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
         Ok(false) => return Err(too_old()),
@@ -142,18 +143,7 @@ fn prepare(
     raise_limits();
     let proc = detach(link)?;
     leave_room(&proc)?;
-    let supervisor = Supervisor::new(proc, device)?;
-    say(link, READY)?;
-    let listener = sys::receive_descriptor(link).map_err(|errno| cannot("recvmsg", errno))?;
-    // `vrfbind` could not install the filter, and says so itself.
-    let listener = listener.ok_or("there is no listener")?;
-    if !sys::can_give(&listener) {
-        return Err(too_old());
-    }
-    sys::wake_synchronously(&listener);
-    let listener = Box::leak(Box::new(listener));
-    end_with_tree(listener)?;
-    Ok((supervisor, listener))
+    Supervisor::new(proc, device)
 }
 
 fn too_old() -> Obstacle {
