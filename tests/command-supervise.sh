@@ -562,7 +562,8 @@ executes_another() {
 	there="tcp $other"$'\n'"tcp $other"$'\n'"tcp $other"
 	for program in "$scratch"/ask-{static,musl} "$scratch/ask"; do
 		[ -e "$program" ] || continue
-		says "${here//$device/unbound}"$'\n'"${here//$device/unbound}"$'\ntcp unbound' "$program" vfork "$program" thread "$program" tcp
+		says "${here//$device/unbound}"$'\ntcp unbound\n'"${here//$device/unbound}" "$program" vfork "$program" tcp
+		says "${here//$device/unbound}"$'\ntcp unbound' "$program" thread "$program" tcp
 		# Also where each program lies at the same addresses.
 		for layout in env 'setarch -R'; do
 			# shellcheck disable=SC2086  # words
