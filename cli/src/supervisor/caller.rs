@@ -1,8 +1,8 @@
 //! Who asks: which VRF it names, and the rights that it has. What /proc says of a thread.
 //!
-//! All of it is read anew for each call, but for what [`Known`](super::known) can prove. A thread may have other rights since its last call, or be in another network
-//! namespace; its process may have executed another program, which the kernel shows by no number; and its number may be
-//! another thread's.
+//! All of it is read anew for each call, but for the VRF, which may be remembered ([`known`](super::known)). A thread may
+//! have other rights since its last call, or be in another network namespace; its process may have executed another
+//! program, which the kernel shows by no number; and its number may be another thread's.
 
 use crate::proc_status::Status;
 use crate::sys::{self, Call};
@@ -195,7 +195,7 @@ impl Caller<'_> {
 
 /// The number of a thread, and the inode of its directory with the time at which it was made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity(u32, libc::ino_t, (libc::time_t, i64));
+pub(super) struct Identity(u32, libc::ino_t, (libc::time_t, libc::c_long));
 
 pub(super) type Inode = (libc::dev_t, libc::ino_t);
 

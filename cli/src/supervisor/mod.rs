@@ -21,9 +21,9 @@
 //!    it than us. It raises its limits, lets go of all else that it has inherited (session, directory, descriptors), and
 //!    blocks every signal that can be blocked: a ^C, or a stop of the whole service, is for the program. While one process
 //!    of the tree lives it shall get its sockets. Its priority stays the tree's. It says that it is ready, or what is missing.
-//! 2. `vrfbind` installs the filter, looks whether the listener can do what is needed, and sends it over the pair. It
-//!    waits for no answer, which would cost a start more than the first one: all that may fail has been tried. `vrfbind`
-//!    executes the program.
+//! 2. `vrfbind` installs the filter, sees whether the listener can do what is needed, and sends it over the pair. It waits
+//!    for no second answer, since all that may fail has been tried: it executes the program, while the supervisor
+//!    receives the listener and makes its second thread.
 //! 3. The supervisor answers, one call at a time. POLLHUP on the listener says that the last process of the
 //!    tree has gone (Linux 5.9), and it ends.
 //!

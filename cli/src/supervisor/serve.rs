@@ -200,7 +200,7 @@ impl Supervisor {
 /// Before Linux 6.11 the call that waits for the next notification does not end then, and poll(2) says it. To poll before
 /// each would cost more than all the rest where many threads wait, since it looks at all of them (seccomp_notify_poll,
 /// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once. It is made while the program starts,
-/// which would else wait for it, and it may fail.
+/// so that nobody waits for it. Where it cannot be made, each call is polled for.
 fn watch(listener: &'static OwnedFd) -> io::Result<()> {
     let watch = || {
         while !has_ended(listener, PollFlags::empty(), PollTimeout::NONE) {}
