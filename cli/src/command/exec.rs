@@ -19,7 +19,7 @@ use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::output;
 use crate::program::{self, Program};
-use crate::supervisor::{self, Obstacle};
+use crate::supervisor::{self, Beginning, Obstacle};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
@@ -87,10 +87,12 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let program = find(args)?;
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
-    let library = library::find(args.library.as_deref())?;
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
     })?;
+    // It gets ready meanwhile, and it is the smaller for being forked off before.
+    let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device));
+    let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
         return Err(refuse(
             "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
@@ -100,10 +102,12 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     if let Some(named) = &args.bind_inherited {
         inherited::bind(named, &device)?;
     }
-    let supervisor = match plan {
-        Plan::Exec => supervisor_around(around),
-        Plan::Seal => seal_or_refuse(args).map(|()| None)?,
-        Plan::Supervise => supervise(args, &program, &device)?.map(|pid| pid.to_string().into()),
+    let supervisor = match (plan, beginning) {
+        (_, Some(beginning)) => {
+            supervise(args, &program, beginning)?.map(|pid| pid.to_string().into())
+        }
+        (Plan::Seal, _) => seal_or_refuse(args).map(|()| None)?,
+        _ => supervisor_around(around),
     };
     let first = library::sanitizer(&program.runs);
     let settings = Settings {
@@ -230,8 +234,12 @@ fn plan(
 
 /// Puts the tree under a supervisor. What is in the way is a failure only if a supervisor is indispensable; else the tree
 /// is sealed, and one line says what it lacks.
-fn supervise(args: &Args, program: &Program, device: &DeviceName) -> Result<Option<u32>, Failure> {
-    let obstacle = match supervisor::start(device, io_uring(args)) {
+fn supervise(
+    args: &Args,
+    program: &Program,
+    beginning: Result<Beginning, Obstacle>,
+) -> Result<Option<u32>, Failure> {
+    let obstacle = match beginning.and_then(|beginning| beginning.finish(io_uring(args))) {
         Ok(pid) => return Ok(Some(pid)),
         Err(obstacle) => obstacle,
     };

@@ -16,11 +16,12 @@
 //!
 //! In order:
 //!
-//! 1. [`start()`] makes a pair of sockets and forks. The child asks the kernel whether it has notifications, which a
+//! 1. [`begin()`] makes a pair of sockets and forks. The child asks the kernel whether it has notifications, which a
 //!    filter around us may answer by killing (SystemCallFilter=@system-service of systemd 252 has no seccomp(2)); better
 //!    it than us. It raises its limits, lets go of all else that it has inherited (session, directory, descriptors), and
 //!    blocks every signal that can be blocked: a ^C, or a stop of the whole service, is for the program. While one process
 //!    of the tree lives it shall get its sockets. Its priority stays the tree's. It says that it is ready, or what is missing.
+//!    Meanwhile `vrfbind` looks at the library.
 //! 2. `vrfbind` installs the filter, sees whether the listener can do what is needed, and sends it over the pair. It waits
 //!    for no second answer, since all that may fail has been tried: it executes the program, while the supervisor
 //!    receives the listener and makes its second thread.
@@ -67,7 +68,7 @@ mod serve;
 mod start;
 
 pub use serve::Obstacle;
-pub use start::{serves, start};
+pub use start::{Beginning, begin, serves};
 
 use std::path::PathBuf;
 use std::{fs, io};

@@ -21,13 +21,15 @@ use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process;
 
-/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF.
-/// Returns its PID.
-///
-/// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
-/// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
+/// A supervisor that gets ready, while `vrfbind` does what else there is to do. It ends if this is dropped.
+pub struct Beginning {
+    child: Pid,
+    link: OwnedFd,
+}
+
+/// Forks a supervisor off, which will serve this device to programs that name no VRF.
 #[allow(unsafe_code)]
-pub fn start(device: &DeviceName, io_uring: IoUring) -> Result<u32, Obstacle> {
+pub fn begin(device: &DeviceName) -> Result<Beginning, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     // SAFETY: `vrfbind exec` has one thread, and the supervisor uses none of the three.
     let child = unsafe { sys::fork_silently() }.map_err(|errno| cannot("clone", errno))?;
@@ -35,10 +37,19 @@ pub fn start(device: &DeviceName, io_uring: IoUring) -> Result<u32, Obstacle> {
         drop(ours);
         supervise(theirs, device);
     };
-    drop(theirs);
-    match hand_over(ours, io_uring) {
-        Ok(()) => Ok(child.as_raw().unsigned_abs()),
-        Err(obstacle) => Err(ending(child).unwrap_or(obstacle)),
+    Ok(Beginning { child, link: ours })
+}
+
+impl Beginning {
+    /// Puts this process, and all that it starts, under the supervisor. Returns its PID.
+    ///
+    /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
+    /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
+    pub fn finish(self, io_uring: IoUring) -> Result<u32, Obstacle> {
+        match hand_over(self.link, io_uring) {
+            Ok(()) => Ok(self.child.as_raw().unsigned_abs()),
+            Err(obstacle) => Err(ending(self.child).unwrap_or(obstacle)),
+        }
     }
 }
 
