@@ -1,7 +1,8 @@
 //! `vrfbind exec`: becomes a program whose sockets are in the VRF, or says in one sentence why it cannot be.
 //!
-//! In order: look at the VRF; at the program ([`program`]); at the library ([`library`]); at the filter that this process
-//! has inherited ([`sys::around`]). From these comes the [`Plan`], without any further question:
+//! In order: look at the VRF; at the program ([`program`]); at the filter that this process has inherited
+//! ([`sys::around`]). From these comes the [`Plan`], without any further question. A supervisor is forked off at once, and
+//! gets ready while we look at the library ([`library`]).
 //!
 //! | inherited     | the program can be preloaded                 | it cannot                                        |
 //! |---------------|----------------------------------------------|--------------------------------------------------|
@@ -90,7 +91,6 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
     })?;
-    // It gets ready meanwhile, and it is the smaller for being forked off before.
     let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device));
     let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {

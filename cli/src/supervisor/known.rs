@@ -14,8 +14,9 @@
 //!   else shares that by vfork(2), or had it before. An open /proc/TID/environ would prove nothing: it lasts as long as
 //!   the memory, which a child of vfork(2) keeps.
 //!
-//! In order: the first call of a thread is only noted, so that who makes one socket pays nothing. At the second one all is read;
-//! if the thread still waits then ([`sys::is_waiting`]), all of it is of this thread and of one program. Later calls prove.
+//! In order: the first call of a thread is only noted, so that who makes one socket pays nothing. At the second one all is
+//! read; if the thread still waits then ([`sys::is_waiting`]), all of it is of this thread and of one program. Later calls
+//! prove.
 //!
 //! What is not remembered is read each time, as ever:
 //!
