@@ -15,6 +15,7 @@
 //! named in it. The process, its descriptors, signals and terminal are the program's from then on. The filter is
 //! installed *before* execve: if ld.so drops the library after all, the program gets no unbound socket.
 
+use super::rule_options::RuleOptions;
 use super::{device, inherited};
 use crate::failure::{Failure, refuse};
 use crate::library;
@@ -25,7 +26,7 @@ use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
 use rules::request::Vrf;
-use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
+use rules::{DEFAULT, DeviceName, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -43,6 +44,9 @@ pub struct Args {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
+
+    #[command(flatten)]
+    rules: RuleOptions,
 
     /// Fail where the tree cannot be supervised, instead of only sealing it
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
@@ -85,13 +89,23 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 
 fn enter(args: &Args) -> Result<Infallible, Failure> {
     let device = find_device(&args.vrf, args.any_device)?;
+    let rules = args.rules.value()?;
     let program = find(args)?;
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
+    let has_rules =
+        rules.is_some() || env::var_os(RULES_VARIABLE).is_some_and(|rules| !rules.is_empty());
+    if has_rules && program::needs_supervisor(&program) {
+        return Err(refuse(format!(
+            "{} is {}; the library serves rules ({RULES_VARIABLE}), and no supervisor can: start it without, in one VRF",
+            program.runs.display(),
+            program.verdict.sentence()
+        )));
+    }
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
     })?;
-    let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device));
+    let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device, has_rules));
     let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
         return Err(refuse(
@@ -112,6 +126,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let first = library::sanitizer(&program.runs);
     let settings = Settings {
         vrf: device.as_bytes(),
+        rules,
         library: Some(&library),
         first: first.as_deref(),
         // --no-seal takes none away, and the library has to know of it.
@@ -123,6 +138,11 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
 
 /// Out of the VRF. Where only the library and a supervisor can make sockets, they still have to.
 fn leave(args: &Args) -> Result<Infallible, Failure> {
+    if args.rules.value()?.is_some() {
+        return Err(refuse(
+            "--rule and --loopback are for a program in a VRF, and this one leaves its own",
+        ));
+    }
     if args.bind_inherited.is_some() {
         return Err(refuse(
             "--bind-inherited: \"default\" is no VRF that sockets could be put into",
@@ -132,6 +152,7 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     let around = sys::around();
     let mut settings = Settings {
         vrf: DEFAULT.as_bytes(),
+        rules: None,
         library: None,
         first: None,
         seal: around != Around::Nothing,
@@ -158,7 +179,7 @@ fn find(args: &Args) -> Result<Program, Failure> {
 }
 
 /// The device, if it is there and is one that sockets may be put on.
-fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
+pub fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
     let shown = name.display();
     let device = device::name(name)?;
     match sys::driver(&device) {
@@ -292,6 +313,8 @@ fn seal_or_refuse(args: &Args) -> Result<(), Failure> {
 /// What the environment tells the program.
 struct Settings<'a> {
     vrf: &'a [u8],
+    /// None: those that there are.
+    rules: Option<OsString>,
     library: Option<&'a Path>,
     /// A library that has to come before it.
     first: Option<&'a OsStr>,
@@ -308,6 +331,9 @@ impl Settings<'_> {
         let mut set = vec![(VRF_VARIABLE, Some(OsStr::from_bytes(self.vrf).into()))];
         set.push((SEAL_VARIABLE, Some(seal.into())));
         set.push((supervisor::VARIABLE, self.supervisor.clone()));
+        if let Some(rules) = &self.rules {
+            set.push((RULES_VARIABLE, Some(rules.clone())));
+        }
         if let Some(library) = self.library {
             let preload = library::preload(library, env::var_os(PRELOAD), self.first);
             set.push((PRELOAD, Some(preload)));

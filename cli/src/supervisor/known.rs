@@ -1,4 +1,4 @@
-//! What the supervisor remembers: which VRF the environments of those threads name that ask again and again.
+//! What the supervisor remembers: what the environments of those threads say that ask again and again.
 //!
 //! The environment is what a program was *executed* with ([`Caller::named`]), so that it stays the same until the thread
 //! executes another program. To read it takes three system calls, a fifth of all that a socket costs. What is remembered
@@ -48,14 +48,17 @@ struct Place {
     fact: Fact,
 }
 
+/// What an environment says: [`Caller::named`].
+type Said = (Named, bool);
+
 #[derive(Clone, Copy)]
 enum Fact {
     /// It has asked once.
     New,
     /// It never executes anything.
-    Forever(Named),
+    Forever(Said),
     /// As long as its memory has these bytes.
-    While(Random, Named),
+    While(Random, Said),
     /// There is no proof.
     None,
 }
@@ -75,7 +78,7 @@ impl Known {
         thread: Identity,
         owner: Owner,
         is_waiting: impl Fn() -> bool,
-    ) -> Result<Named, Errno> {
+    ) -> Result<Said, Errno> {
         let place = match self.places.get_mut(caller.thread as usize % PLACES) {
             Some(place) if self.is_allowed => place,
             _ => return caller.named(),
@@ -90,23 +93,23 @@ impl Known {
         };
         match *fact {
             Fact::None => return caller.named(),
-            Fact::Forever(named) => return Ok(named),
-            Fact::While(random, named) if random.is_in(caller) => return Ok(named),
+            Fact::Forever(said) => return Ok(said),
+            Fact::While(random, said) if random.is_in(caller) => return Ok(said),
             Fact::While(..) | Fact::New => {}
         }
         let is_first = sys::is_first_thread(caller.thread);
         let random = (is_first && owner.user == caller.reader.user)
             .then(|| Random::of(caller))
             .flatten();
-        let named = caller.named()?;
-        *fact = match (random, named) {
+        let said = caller.named()?;
+        *fact = match (random, said.0) {
             (_, Named::Invalid | Named::Unknown) => Fact::None,
             _ if !is_waiting() => Fact::None,
-            _ if !is_first => Fact::Forever(named),
-            (Some(random), _) => Fact::While(random, named),
+            _ if !is_first => Fact::Forever(said),
+            (Some(random), _) => Fact::While(random, said),
             (None, _) => Fact::None,
         };
-        Ok(named)
+        Ok(said)
     }
 }
 
@@ -156,7 +159,7 @@ mod tests {
         assert!(!Random { bytes, ..random }.is_in(&myself));
 
         let (owner, thread) = myself.owner().unwrap();
-        let invented = Named::Vrf(Vrf::of(b"invented").unwrap());
+        let invented = (Named::Vrf(Vrf::of(b"invented").unwrap()), true);
         let read = myself.named().unwrap();
         let named = |known: &mut Known, fact| {
             known.places[myself.thread as usize % PLACES] = Some(Place { thread, fact });

@@ -36,8 +36,8 @@
 //! library reads it at load), `default` included. Where that is silent, because it was scrubbed, into the
 //! tree's own; where it is no name: EPERM. Where it cannot be read, or the program has written over it (setproctitle(3)),
 //! into the tree's own as long as that is the only one: once somebody in the tree has named another, EPERM. [`known`] tells
-//! what is remembered of it. A nested `vrfbind
-//! exec` and the library say so before they start a program that is to be in another VRF. A program that gains
+//! what is remembered of it. A nested `vrfbind exec` and the library say so before they start a program that is to be in
+//! another VRF. A program that gains
 //! privileges by being executed (AT_SECURE) takes no other VRF than the tree's from anybody but the user who has started
 //! the tree: EPERM. A program of ours may name the VRF in the call itself ([`rules::request`]).
 //!

@@ -27,15 +27,16 @@ pub struct Beginning {
     link: OwnedFd,
 }
 
-/// Forks a supervisor off, which will serve this device to programs that name no VRF.
+/// Forks a supervisor off, which will serve this device to programs that name no VRF, or nobody but the library where there
+/// are rules.
 #[allow(unsafe_code)]
-pub fn begin(device: &DeviceName) -> Result<Beginning, Obstacle> {
+pub fn begin(device: &DeviceName, has_rules: bool) -> Result<Beginning, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     // SAFETY: `vrfbind exec` has one thread, and the supervisor uses none of the three.
     let child = unsafe { sys::fork_silently() }.map_err(|errno| cannot("clone", errno))?;
     let Some(child) = child else {
         drop(ours);
-        supervise(theirs, device);
+        supervise(theirs, device, has_rules);
     };
     Ok(Beginning { child, link: ours })
 }
@@ -128,9 +129,9 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 // ---- In the supervisor's process ----
 
-fn supervise(link: OwnedFd, device: &DeviceName) -> ! {
+fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
     sys::give_back_memory();
-    match prepare(&link, device) {
+    match prepare(&link, device, has_rules) {
         Err(obstacle) => drop(say(&link, obstacle.as_bytes())),
         Ok(supervisor) => {
             let said = say(&link, READY);
@@ -145,7 +146,7 @@ fn supervise(link: OwnedFd, device: &DeviceName) -> ! {
 }
 
 /// As much as can be tried is tried before there is a filter, which cannot be taken away.
-fn prepare(link: &OwnedFd, device: &DeviceName) -> Result<Supervisor, Obstacle> {
+fn prepare(link: &OwnedFd, device: &DeviceName, has_rules: bool) -> Result<Supervisor, Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
         Ok(false) => return Err(too_old()),
@@ -154,7 +155,7 @@ fn prepare(link: &OwnedFd, device: &DeviceName) -> Result<Supervisor, Obstacle> 
     raise_limits();
     let proc = detach(link)?;
     leave_room(&proc)?;
-    Supervisor::new(proc, device)
+    Supervisor::new(proc, device, has_rules)
 }
 
 fn too_old() -> Obstacle {
