@@ -43,6 +43,8 @@ pub struct Info {
     pub rules_length: AtomicU32,
     /// Where in its memory that text is.
     pub rules: AtomicU64,
+    /// What became of libc's `connect`, which is patched where there are rules for it.
+    pub connect: AtomicU32,
 }
 
 /// Begins [`Info`].

@@ -271,6 +271,12 @@ impl List {
         Ok(None)
     }
 
+    /// Whether there is a rule for this call.
+    pub fn has_any(&self, call: Call) -> bool {
+        self.rules()
+            .any(|rule| rule.call.is_none_or(|only| only == call))
+    }
+
     /// Whether a rule puts sockets there.
     pub fn names(&self, to: To) -> bool {
         self.rules()

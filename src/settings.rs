@@ -34,6 +34,7 @@ pub static INFO: Info = Info {
     inherited: AtomicU32::new(0),
     rules_length: AtomicU32::new(0),
     rules: AtomicU64::new(0),
+    connect: AtomicU32::new(NOT_TRIED),
 };
 
 /// Which VRF. Async-signal-safe.

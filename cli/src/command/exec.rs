@@ -177,7 +177,7 @@ fn find(args: &Args) -> Result<Program, Failure> {
 }
 
 /// The device, if it is there and is one that sockets may be put on.
-fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
+pub fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
     let shown = name.display();
     let device = device::name(name)?;
     match sys::driver(&device) {
