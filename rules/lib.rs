@@ -13,6 +13,7 @@ pub mod inherited;
 pub mod list;
 pub mod moving;
 pub mod preload;
+pub mod registrations;
 pub mod request;
 pub mod settings;
 pub mod socket;

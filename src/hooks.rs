@@ -26,12 +26,14 @@
 use crate::exec::program::Program;
 use crate::libc::original::Arguments;
 use crate::libc::patch::Hook;
+use crate::libc::prefix::{self, Stubs};
 use crate::libc::{original, patch};
 use crate::log::Refused;
-use crate::moving::{self, Prepared};
+use crate::moving::{self, Moved, Prepared};
 use crate::sys::Strings;
 use crate::{arch, exec, log, settings, sys};
 use core::ffi::{c_char, c_int, c_long, c_void};
+use core::ptr;
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, sockaddr, socklen_t};
 use rules::DeviceName;
 use rules::list::{Call, List};
@@ -209,68 +211,103 @@ unsafe fn stay_in_vrf(
     result
 }
 
-/// connect(2) of a socket that has a device, or gets it first, and has it afterwards.
-///
-/// The original connect() is a cancellation point, whose thread may be unwound through our frame: it needs
-/// nothing done, and the library has an .eh_frame_hdr by which it is found.
-///
-/// # Safety
-/// As for connect(2): no other thread unmaps the address meanwhile.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub unsafe extern "C" fn connect(
-    fd: usize,
-    address: *const sockaddr,
-    length: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> usize {
-    let arguments = [fd, address.expose_provenance(), length, d, e, f];
-    if let Some(list) = settings::rules() {
-        // SAFETY: as callers promise.
-        return unsafe { connect_by_rules(list, address, arguments) };
-    }
-    let device = match bind_existing("connect", fd as c_int) {
-        Ok(device) => device,
-        Err(errno) => return fail_with(errno) as usize,
-    };
-    // SAFETY: the caller's own arguments.
-    let result = unsafe { original::forward(original::CONNECT, arguments) };
-    if result as c_int == 0
-        && let Some(device) = device
-        // SAFETY: connect() has succeeded, so the kernel, or another preload, has read an address there.
-        && unsafe { sys::family(address) } == libc::AF_UNSPEC
-    {
-        return disconnected(fd as c_int, device) as usize;
-    }
-    result
+arch::export_connect! {
+    /// connect(2) of a socket that has a device, or gets it first, and has it afterwards.
+    ///
+    /// The original connect() is a cancellation point, whose thread may be unwound through our frame: it needs nothing done,
+    /// and is the one that an unwinder finds (`arch::call_frame`).
+    ///
+    /// # Safety
+    /// As for connect(2): no other thread unmaps the address meanwhile.
+    before_connect, after_connect
 }
 
-/// Where there are rules: as [`bind_by_rules`]. A connection that is being made goes on.
+/// The frame of our `connect`.
+#[repr(C)]
+struct Connecting {
+    arguments: Arguments,
+    then: Then,
+}
+
+const _: () = assert!(size_of::<Then>() <= arch::ROOM);
+
+/// What is to be done after connect(2).
+enum Then {
+    Nothing,
+    /// AF_UNSPEC takes the device away.
+    KeepDevice(Device),
+    /// If it has failed, the socket goes back.
+    MoveBack(Moved),
+}
+
+/// What connect() returns without calling the original one.
+const SUCCESS: usize = 0;
+
+/// Returns the address of the original connect(2), or what ours returns at once.
 ///
 /// # Safety
-/// As for [`connect`].
-#[cold]
-unsafe fn connect_by_rules(list: &List, address: *const sockaddr, arguments: Arguments) -> usize {
-    let [fd, _, length, ..] = arguments;
-    let (fd, length) = (fd as c_int, length as socklen_t);
+/// The frame has the arguments and room for the rest; as for connect(2), no other thread unmaps the address meanwhile.
+unsafe extern "C" fn before_connect(frame: *mut Connecting) -> usize {
     // SAFETY: as callers promise.
-    let moved = match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
-        Ok(Prepared::Call(moved)) => moved,
-        Ok(Prepared::Done) => return 0,
-        Err(errno) => return fail_with(errno) as usize,
+    let [fd, address, length, ..] = unsafe { (*frame).arguments };
+    let fd = fd as c_int;
+    let prepared = match settings::rules() {
+        None => bind_existing("connect", fd)
+            .map(|device| Some(device.map_or(Then::Nothing, Then::KeepDevice))),
+        Some(list) => {
+            let address = ptr::with_exposed_provenance(address);
+            // SAFETY: as callers promise.
+            let prepared =
+                unsafe { moving::prepare(list, Call::Connect, fd, address, length as socklen_t) };
+            prepared.map(|prepared| match prepared {
+                Prepared::Call(moved) => Some(Then::MoveBack(moved)),
+                Prepared::Done => None,
+            })
+        }
     };
-    // SAFETY: the caller's own arguments.
-    let result = unsafe { original::forward(original::CONNECT, arguments) };
-    if result as c_int != 0
-        && !matches!(
-            sys::errno(),
-            Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR | Errno::EISCONN
-        )
-    {
-        moved.undo(fd);
+    match prepared {
+        Ok(Some(then)) => {
+            // SAFETY: as callers promise.
+            let place = unsafe { &raw mut (*frame).then };
+            // SAFETY: as callers promise.
+            unsafe { place.write(then) };
+            original::address(original::CONNECT)
+        }
+        Ok(None) => SUCCESS,
+        Err(errno) => fail_with(errno) as usize,
     }
-    result
+}
+
+/// Returns what our connect() does when the original one has returned this.
+///
+/// # Safety
+/// As for [`before_connect`], which has been called.
+unsafe extern "C" fn after_connect(frame: *mut Connecting, result: usize) -> usize {
+    // SAFETY: as callers promise.
+    let frame = unsafe { &*frame };
+    let [fd, address, ..] = frame.arguments;
+    let (fd, has_failed) = (fd as c_int, result as c_int != 0);
+    match &frame.then {
+        Then::KeepDevice(device)
+            if !has_failed
+            // SAFETY: connect() has succeeded, so the kernel, or another preload, has read an address there.
+            && unsafe { sys::family(ptr::with_exposed_provenance(address)) } == libc::AF_UNSPEC =>
+        {
+            disconnected(fd, *device) as usize
+        }
+        // A connection that is being made goes on.
+        Then::MoveBack(moved)
+            if has_failed
+                && !matches!(
+                    sys::errno(),
+                    Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR | Errno::EISCONN
+                ) =>
+        {
+            moved.undo(fd);
+            result
+        }
+        _ => result,
+    }
 }
 
 /// Gives a socket its device back: connect(AF_UNSPEC) takes it from a datagram or raw socket
@@ -426,6 +463,33 @@ unsafe extern "C" fn libc_execve(path: *const c_char, argv: Strings, envp: Strin
 
 arch::after_push!(libc_socket_after_push, libc_socket);
 arch::after_push!(libc_execve_after_push, libc_execve);
+
+arch::connect_stubs! { before_libc_connect, prefix::RESUME }
+
+/// Before libc's own `connect`, where there are rules. Returns 1, or what it shall return.
+///
+/// # Safety
+/// As for connect(2): no other thread unmaps the address meanwhile.
+unsafe extern "C" fn before_libc_connect(
+    fd: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> c_int {
+    const GO_ON: c_int = 1;
+    let Some(list) = settings::rules() else {
+        return GO_ON;
+    };
+    // SAFETY: as callers promise.
+    match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
+        // If the call fails, the socket stays where the rule says.
+        Ok(Prepared::Call(_)) => GO_ON,
+        Ok(Prepared::Done) => 0,
+        Err(errno) => fail_with(errno),
+    }
+}
+
+/// The stubs behind the prefix of libc's own `connect`.
+pub const CONNECT_STUBS: fn(arch::Shape) -> Stubs = connect_stubs;
 
 /// Where libc's own `socket` jumps.
 pub fn socket_hook() -> Hook {

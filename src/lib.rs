@@ -75,12 +75,15 @@ mod list;
 mod log;
 #[allow(unsafe_code)]
 mod moving;
+mod replacing;
 mod settings;
 #[allow(unsafe_code)]
 mod sys;
 
 use core::ffi::c_int;
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
+use rules::list::Call;
 use rules::settings::Options;
 use sys::Strings;
 
@@ -140,13 +143,24 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
         // SAFETY: the function is libc's, and the hook takes the same arguments. Who could be in it, `patch` says.
         let outcome =
             unsafe { libc::patch::redirect(function, objects.libc_path, number, &hook, &writer) };
-        result.store(outcome, Relaxed);
-        if log::is_on() && !libc::patch::is_patched(result) {
-            log::not_patched(name, outcome);
-        }
+        became(name, result, outcome);
+    }
+    if settings::rules().is_some_and(|list| list.has_any(Call::Connect)) {
+        // SAFETY: the function is libc's, and the stubs go on behind the prefix. Who could be in it, `patch` says.
+        let outcome =
+            unsafe { libc::prefix::prefix(objects.libc_connect, hooks::CONNECT_STUBS, &writer) };
+        became("connect", &info.connect, outcome);
     }
     if options.seal {
         settings::seal();
+    }
+}
+
+/// Says what became of one of libc's functions.
+fn became(name: &str, result: &AtomicU32, outcome: u32) {
+    result.store(outcome, Relaxed);
+    if log::is_on() && !libc::patch::is_patched(result) {
+        log::not_patched(name, outcome);
     }
 }
 

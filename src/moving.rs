@@ -4,8 +4,8 @@
 //!    rule matches, it is the VRF's.
 //! 2. The socket is asked for its device. As a rule it is the right one, and that was all.
 //! 3. Otherwise it is asked what it is doing, and [`rules::moving`] says whether it may be moved.
-//! 4. One setsockopt() moves it: from one device to the other, and never by way of none. If the call that follows fails,
-//!    another one moves it back ([`Moved::undo`]).
+//! 4. One setsockopt() moves it: from one device to the other, and never by way of none. Without CAP_NET_RAW another socket
+//!    takes its place ([`replacing`]). If the call that follows fails, it is moved back likewise ([`Moved::undo`]).
 //!
 //! Which socket is ours to move, only its device tells: one that is on the VRF, on a device of the list, or on none. A program
 //! can have put a socket on another device of its VRF; such a socket stays where it is.
@@ -14,7 +14,7 @@
 //! no peer nothing is lost, so it succeeds; where there is one, it fails with EPERM.
 
 use crate::sys::state::{self, Sockaddr};
-use crate::{log, settings, sys};
+use crate::{log, replacing, settings, sys};
 use core::ffi::c_int;
 use libc::{sockaddr, socklen_t};
 use rules::DeviceName;
@@ -62,7 +62,7 @@ impl Moved {
     /// Back to where it was, because the call has failed. If that cannot be, it stays where a rule says.
     pub fn undo(&self, fd: c_int) {
         if let Some(place) = self.0 {
-            let _ = put(fd, place);
+            let _ = relocate(fd, Call::Connect, place);
         }
     }
 }
@@ -142,6 +142,17 @@ pub fn judge_of_scope(list: &List, fd: c_int) -> Option<DeviceName> {
     }
 }
 
+/// Moves a socket, or replaces it. An error: why neither can be.
+fn relocate(fd: c_int, call: Call, place: Place) -> Result<(), (Errno, &'static str)> {
+    match put(fd, place) {
+        Err(Errno::EPERM) => {
+            let replaced = replacing::replace(fd, call, |new| put(new, place));
+            replaced.map_err(|why| (Errno::EPERM, why))
+        }
+        result => result.map_err(|errno| (errno, "")),
+    }
+}
+
 #[inline(never)]
 fn put(fd: c_int, place: Place) -> Result<(), Errno> {
     match place {
@@ -208,7 +219,8 @@ impl Subject<'_> {
                     return match answer? {
                         Verdict::Refuse(errno, why) => {
                             let errno = Errno::new(errno);
-                            log::not_moved(self.name, self.fd, rule, belongs.device(), errno, why);
+                            let device = belongs.device();
+                            log::not_moved(self.name, self.fd, rule, device, errno, [why, ""]);
                             Err(errno)
                         }
                         _ => Ok(Moved(None)),
@@ -233,18 +245,24 @@ impl Subject<'_> {
     }
 
     fn move_to(&self, place: Place, rule: Option<usize>) -> Result<(), Errno> {
-        let result = put(self.fd, place);
+        let result = relocate(self.fd, self.call, place);
         if log::is_on() {
             let domain = sys::domain(self.fd).unwrap_or(0);
             let kind = (domain, sys::sock_type(self.fd).unwrap_or(0));
-            let said = result.map(|()| self.fd);
+            let said = result.map(|()| self.fd).map_err(|(errno, _)| errno);
             log::socket(self.name, "rule", kind, place.device(), said);
         }
-        if let Err(errno) = result {
-            let why = "cannot be moved; one that has a device takes CAP_NET_RAW";
-            log::not_moved(self.name, self.fd, rule, place.device(), errno, why);
-        }
-        result
+        result.map_err(|(errno, has)| {
+            let why = match errno {
+                Errno::EPERM => {
+                    "cannot be moved without CAP_NET_RAW, nor replaced by a fresh one: "
+                }
+                _ => "cannot be moved",
+            };
+            let reason = [why, has];
+            log::not_moved(self.name, self.fd, rule, place.device(), errno, reason);
+            errno
+        })
     }
 
     /// Whether a socket that is there can have been put there by us.

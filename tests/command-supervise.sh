@@ -727,7 +727,7 @@ if before 5.14; then
 fi
 
 # A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
-if [ "$tier" = lo ]; then echo 1..36; else echo 1..38; fi
+if [ "$tier" = lo ]; then echo 1..39; else echo 1..41; fi
 # -- Rules
 
 rules() {

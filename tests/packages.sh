@@ -11,6 +11,7 @@
 #   arch-vm what `make test-arch-vm` runs the virtual machine with
 #   package what `make deb` and its test need
 #   musl    what `make test-musl` builds with
+#   containers  the engines that `make test-containers` runs
 #   lint    what `make lint` needs besides Rust
 #
 # In order: look up the rows of the groups in the table below, ask dpkg once which of them are installed, and print
@@ -18,10 +19,11 @@
 # task costs one dpkg-query. Otherwise apt-get installs them, through sudo if the user is not root. A package index that
 # lacks one of them, or cannot deliver it, is refreshed once with `apt-get update`.
 #
-# No daemon is left running. Four packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
+# No daemon is left running. Six packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
 # do nothing without /etc/radvd.conf, and the package brings no such file. Who has written that file wants radvd to run.
 # RUNLEVEL=1 would not hold it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
-# Those of charon-systemd (strongswan.service) and bind9 (named.service) are stopped and disabled, if they were installed here.
+# Those of charon-systemd (strongswan.service), bind9 (named.service), containerd and docker.io (docker.service and its socket) are
+# stopped and disabled, if they were installed here.
 # That of apparmor, which Debian's own installer has put on most machines, loads the profiles of /etc/apparmor.d.
 #
 # Those of daemons and daemons-more are many, and some would not do beside one another: tests/set-aside.sh installs them into an
@@ -117,6 +119,13 @@ vm    | iproute2               | ip: brings up lo in the guest
 arch-vm | qemu-system-arm      | a virtual machine of aarch64
 arch-vm | cpio                 | what it has in its memory when it boots
 arch-vm | kmod                 | depmod, modprobe: which modules that takes
+containers | podman            | the engine without a daemon, with CDI
+containers | crun              | its OCI runtime
+containers | runc              | that of the others
+containers | catatonit         | its init (--init)
+containers | uidmap            | newuidmap: podman without root
+containers | containerd        | ctr
+containers | docker.io         | dockerd, before it had CDI
 musl  | dpkg-dev               | dpkg-source: Debian sources, to be built with musl
 lint  | shellcheck             | make lint
 lint  | python3                | import-circles.py
@@ -131,7 +140,7 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, evenet, daemons, daemons-more, daemons-rules, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
+		say "no group of packages is named '$group'; there are build, test, evenet, daemons, daemons-more, daemons-rules, containers, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
 		exit 2
 	}
 	if [[ $group == daemons* ]]; then
@@ -143,7 +152,7 @@ for group in "$@"; do
 	fi
 done
 if [ $# -eq 0 ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, evenet, daemons, daemons-more, daemons-rules, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
+	say "usage: tests/packages.sh GROUP...  (build, test, evenet, daemons, daemons-more, daemons-rules, containers, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
 	exit 2
 fi
 
@@ -193,9 +202,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 		say "apt-get could not install: ${missing[*]}"
 		exit 1
 	}
-	for service in charon-systemd:strongswan bind9:named; do
+	for service in charon-systemd:strongswan.service bind9:named.service containerd:containerd.service \
+		docker.io:docker.socket docker.io:docker.service; do
 		if [[ " ${missing[*]} " == *" ${service%:*} "* && -d /run/systemd/system ]]; then
-			as_root systemctl disable --now "${service#*:}.service" >&2
+			as_root systemctl disable --now "${service#*:}" >&2
 		fi
 	done
 fi

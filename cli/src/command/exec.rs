@@ -14,6 +14,7 @@
 //! named in it. The process, its descriptors, signals and terminal are the program's from then on. The filter is
 //! installed *before* execve: if ld.so drops the library after all, the program gets no unbound socket.
 
+use super::rule_options::RuleOptions;
 use super::{device, inherited};
 use crate::failure::{Failure, refuse};
 use crate::library;
@@ -23,7 +24,6 @@ use crate::supervisor::{self, Obstacle};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
-use rules::list::parse::parse;
 use rules::request::Vrf;
 use rules::{DEFAULT, DeviceName, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
@@ -44,13 +44,8 @@ pub struct Args {
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 
-    /// A rule of VRFBIND_RULES, as libvrfbind(7) has them; may be given several times
-    #[arg(long = "rule", value_name = "RULE")]
-    rules: Vec<OsString>,
-
-    /// 127.0.0.1 and ::1 are those of a device, of "lo" if none is given: the rule "loopback DEVICE", after all others
-    #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true, default_missing_value = "lo")]
-    loopback: Option<OsString>,
+    #[command(flatten)]
+    rules: RuleOptions,
 
     /// Fail where the tree cannot be supervised, instead of only sealing it
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
@@ -93,7 +88,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 
 fn enter(args: &Args) -> Result<Infallible, Failure> {
     let device = find_device(&args.vrf, args.any_device)?;
-    let rules = rules(args)?;
+    let rules = args.rules.value()?;
     let program = find(args)?;
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
@@ -141,7 +136,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
 
 /// Out of the VRF. Where only the library and a supervisor can make sockets, they still have to.
 fn leave(args: &Args) -> Result<Infallible, Failure> {
-    if rules(args)?.is_some() {
+    if args.rules.value()?.is_some() {
         return Err(refuse(
             "--rule and --loopback are for a program in a VRF, and this one leaves its own",
         ));
@@ -171,32 +166,6 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     become_program(args, &program, settings.environment())
 }
 
-/// What VRFBIND_RULES shall be, if the options say so. Else it stays what it is. In a frame of its own: a list is 4 KiB, and
-/// the supervisor keeps our stack.
-#[inline(never)]
-fn rules(args: &Args) -> Result<Option<OsString>, Failure> {
-    let mut rules = args.rules.clone();
-    if let Some(device) = &args.loopback {
-        let mut rule = OsString::from("loopback ");
-        rule.push(device);
-        rules.push(rule);
-    }
-    if rules.is_empty() {
-        return Ok(None);
-    }
-    let text = rules.join(OsStr::new("; "));
-    let list = parse(text.as_bytes());
-    list.map_err(|invalid| {
-        let place = match invalid.place {
-            b"" => "at its end".to_owned(),
-            place => format!("at \"{}\"", place.escape_ascii()),
-        };
-        let (number, rule, why) = (invalid.number, invalid.rule.escape_ascii(), invalid.why);
-        refuse(format!("rule {number}, \"{rule}\", {place}: {why}"))
-    })?;
-    Ok(Some(text))
-}
-
 /// What the tree says of its supervisor.
 fn supervisor_around(around: Around) -> Option<OsString> {
     env::var_os(supervisor::VARIABLE).filter(|_| around == Around::Supervisor)
@@ -208,7 +177,7 @@ fn find(args: &Args) -> Result<Program, Failure> {
 }
 
 /// The device, if it is there and is one that sockets may be put on.
-fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
+pub fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
     let shown = name.display();
     let device = device::name(name)?;
     match sys::driver(&device) {
