@@ -12,6 +12,9 @@ pub const SEAL_VARIABLE: &str = "VRFBIND_SEAL";
 /// `stderr` or an absolute path: where the library writes a line per decision. Unset or empty: nowhere.
 pub const LOG_VARIABLE: &str = "VRFBIND_LOG";
 
+/// Rules ([`crate::list`]), or the absolute path of a file that has them. Unset or empty: there are none.
+pub const RULES_VARIABLE: &str = "VRFBIND_RULES";
+
 /// The value of [`LOG_VARIABLE`] that is no path.
 pub const STDERR: &[u8] = b"stderr";
 
@@ -25,6 +28,8 @@ pub struct Options<'a> {
     pub seal: bool,
     /// Where the log shall go, if anywhere.
     pub log: Option<&'a [u8]>,
+    /// The rules or their file, if there are any.
+    pub rules: Option<&'a [u8]>,
 }
 
 /// A value that is invalid. Every IP socket fails then.
@@ -81,7 +86,8 @@ pub fn parse<'a>(
         }
         log => log,
     };
-    Ok((vrf, Options { seal, log }))
+    let rules = value(RULES_VARIABLE);
+    Ok((vrf, Options { seal, log, rules }))
 }
 
 #[cfg(test)]
@@ -105,9 +111,29 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_passed_on_as_they_are_where_a_vrf_is_asked_for() {
+        let rules = |vrf, rules| {
+            let value = move |variable| match variable {
+                VRF_VARIABLE => Some(vrf),
+                RULES_VARIABLE => Some(rules),
+                _ => None,
+            };
+            parse(value, || false).map(|(_, options)| options.rules)
+        };
+        assert_eq!(rules(b"blue", b""), Ok(None));
+        assert_eq!(rules(b"blue", b"/file"), Ok(Some(&b"/file"[..])));
+        assert_eq!(rules(b"blue", b"nonsense"), Ok(Some(&b"nonsense"[..])));
+        assert_eq!(rules(b"default", b"nonsense"), Ok(None));
+    }
+
+    #[test]
     fn values_mean_what_the_manual_says() {
         let device = |name: &[u8]| Setting::Device(DeviceName::new(name).unwrap());
-        let options = |seal, log| Options { seal, log };
+        let options = |seal, log| Options {
+            seal,
+            log,
+            rules: None,
+        };
         let nothing = Options::default();
         const LONG: [u8; LOG_SIZE] = [b'/'; LOG_SIZE];
         for (vrf, seal, log, is_sealed, expected) in [

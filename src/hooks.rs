@@ -26,13 +26,17 @@
 use crate::exec::program::Program;
 use crate::libc::original::Arguments;
 use crate::libc::patch::Hook;
+use crate::libc::prefix::{self, Stubs};
 use crate::libc::{original, patch};
 use crate::log::Refused;
+use crate::moving::{self, Moved, Prepared};
 use crate::sys::Strings;
 use crate::{arch, exec, log, settings, sys};
 use core::ffi::{c_char, c_int, c_long, c_void};
+use core::ptr;
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, sockaddr, socklen_t};
 use rules::DeviceName;
+use rules::list::{Call, List};
 use rules::socket::{self as rule, Decision, Device, Existing, Rebinding, Setting};
 use syscalls::Errno;
 
@@ -123,12 +127,18 @@ pub unsafe extern "C" fn bind(
     e: usize,
     f: usize,
 ) -> usize {
+    let arguments = [fd, address.expose_provenance(), length, d, e, f];
+    if let Some(list) = settings::rules() {
+        // SAFETY: as callers promise.
+        return unsafe { bind_by_rules(list, address, arguments) };
+    }
     let prepared = bind_existing("bind", fd as c_int).and_then(|device| match device {
         // SAFETY: as callers promise.
-        Some(device) => unsafe { stay_in_vrf(fd as c_int, device, address, length as socklen_t) },
+        Some(device) => unsafe {
+            stay_in_vrf(None, fd as c_int, device, address, length as socklen_t)
+        },
         None => Ok(()),
     });
-    let arguments = [fd, address.expose_provenance(), length, d, e, f];
     match prepared {
         // SAFETY: the caller's own arguments.
         Ok(()) => unsafe { original::forward(original::BIND, arguments) },
@@ -136,12 +146,39 @@ pub unsafe extern "C" fn bind(
     }
 }
 
-/// Refuses an address whose scope would take an IPv6 socket out of the VRF ([`rule::scope`]). What cannot be read is left
-/// for the kernel to refuse.
+/// Where there are rules, the socket is put where its address belongs first, and back if the call fails.
+///
+/// # Safety
+/// As for [`bind`].
+#[cold]
+unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Arguments) -> usize {
+    let [fd, _, length, ..] = arguments;
+    let (fd, length) = (fd as c_int, length as socklen_t);
+    // SAFETY: as callers promise.
+    let moved = match unsafe { moving::prepare(list, Call::Bind, fd, address, length) } {
+        Ok(Prepared::Call(moved)) => moved,
+        Ok(Prepared::Done) => return 0,
+        Err(errno) => return fail_with(errno) as usize,
+    };
+    // SAFETY: as callers promise.
+    let result = match unsafe { stay_in_vrf(Some(list), fd, Device::Vrf, address, length) } {
+        // SAFETY: the caller's own arguments.
+        Ok(()) => unsafe { original::forward(original::BIND, arguments) },
+        Err(errno) => fail_with(errno) as usize,
+    };
+    if result as c_int != 0 {
+        moved.undo(fd);
+    }
+    result
+}
+
+/// Refuses an address whose scope would take an IPv6 socket out of the VRF, if it is in one ([`rule::scope`]). What cannot be
+/// read is left for the kernel to refuse.
 ///
 /// # Safety
 /// No other thread unmaps the address meanwhile.
 unsafe fn stay_in_vrf(
+    list: Option<&List>,
     fd: c_int,
     device: Device,
     address: *const sockaddr,
@@ -149,8 +186,14 @@ unsafe fn stay_in_vrf(
 ) -> Result<(), Errno> {
     // SAFETY: as callers promise.
     let address = unsafe { sys::sockaddr_in6(address, length) };
-    let scope = address.and_then(|address| rule::scope(&address));
-    let (Some(scope), Some(vrf)) = (scope, settings::vrf().device()) else {
+    let Some(scope) = address.and_then(|address| rule::scope(&address)) else {
+        return Ok(());
+    };
+    let vrf = match list {
+        Some(list) => moving::judge_of_scope(list, fd),
+        None => settings::vrf().device(),
+    };
+    let Some(vrf) = vrf else {
         return Ok(());
     };
     if sys::domain(fd) != Ok(libc::AF_INET6) {
@@ -168,37 +211,103 @@ unsafe fn stay_in_vrf(
     result
 }
 
-/// connect(2) of a socket that has a device, or gets it first, and has it afterwards.
-///
-/// The original connect() is a cancellation point, whose thread may be unwound through our frame: it needs
-/// nothing done, and the library has an .eh_frame_hdr by which it is found.
+arch::export_connect! {
+    /// connect(2) of a socket that has a device, or gets it first, and has it afterwards.
+    ///
+    /// The original connect() is a cancellation point, whose thread may be unwound through our frame: it needs nothing done,
+    /// and is the one that an unwinder finds (`arch::call_frame`).
+    ///
+    /// # Safety
+    /// As for connect(2): no other thread unmaps the address meanwhile.
+    before_connect, after_connect
+}
+
+/// The frame of our `connect`.
+#[repr(C)]
+struct Connecting {
+    arguments: Arguments,
+    then: Then,
+}
+
+const _: () = assert!(size_of::<Then>() <= arch::ROOM);
+
+/// What is to be done after connect(2).
+enum Then {
+    Nothing,
+    /// AF_UNSPEC takes the device away.
+    KeepDevice(Device),
+    /// If it has failed, the socket goes back.
+    MoveBack(Moved),
+}
+
+/// What connect() returns without calling the original one.
+const SUCCESS: usize = 0;
+
+/// Returns the address of the original connect(2), or what ours returns at once.
 ///
 /// # Safety
-/// As for connect(2): no other thread unmaps the address meanwhile.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub unsafe extern "C" fn connect(
-    fd: usize,
-    address: *const sockaddr,
-    length: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> usize {
-    let device = match bind_existing("connect", fd as c_int) {
-        Ok(device) => device,
-        Err(errno) => return fail_with(errno) as usize,
+/// The frame has the arguments and room for the rest; as for connect(2), no other thread unmaps the address meanwhile.
+unsafe extern "C" fn before_connect(frame: *mut Connecting) -> usize {
+    // SAFETY: as callers promise.
+    let [fd, address, length, ..] = unsafe { (*frame).arguments };
+    let fd = fd as c_int;
+    let prepared = match settings::rules() {
+        None => bind_existing("connect", fd)
+            .map(|device| Some(device.map_or(Then::Nothing, Then::KeepDevice))),
+        Some(list) => {
+            let address = ptr::with_exposed_provenance(address);
+            // SAFETY: as callers promise.
+            let prepared =
+                unsafe { moving::prepare(list, Call::Connect, fd, address, length as socklen_t) };
+            prepared.map(|prepared| match prepared {
+                Prepared::Call(moved) => Some(Then::MoveBack(moved)),
+                Prepared::Done => None,
+            })
+        }
     };
-    let arguments = [fd, address.expose_provenance(), length, d, e, f];
-    // SAFETY: the caller's own arguments.
-    let result = unsafe { original::forward(original::CONNECT, arguments) };
-    if result as c_int == 0
-        && let Some(device) = device
-        // SAFETY: connect() has succeeded, so the kernel, or another preload, has read an address there.
-        && unsafe { sys::family(address) } == libc::AF_UNSPEC
-    {
-        return disconnected(fd as c_int, device) as usize;
+    match prepared {
+        Ok(Some(then)) => {
+            // SAFETY: as callers promise.
+            let place = unsafe { &raw mut (*frame).then };
+            // SAFETY: as callers promise.
+            unsafe { place.write(then) };
+            original::address(original::CONNECT)
+        }
+        Ok(None) => SUCCESS,
+        Err(errno) => fail_with(errno) as usize,
     }
-    result
+}
+
+/// Returns what our connect() does when the original one has returned this.
+///
+/// # Safety
+/// As for [`before_connect`], which has been called.
+unsafe extern "C" fn after_connect(frame: *mut Connecting, result: usize) -> usize {
+    // SAFETY: as callers promise.
+    let frame = unsafe { &*frame };
+    let [fd, address, ..] = frame.arguments;
+    let (fd, has_failed) = (fd as c_int, result as c_int != 0);
+    match &frame.then {
+        Then::KeepDevice(device)
+            if !has_failed
+            // SAFETY: connect() has succeeded, so the kernel, or another preload, has read an address there.
+            && unsafe { sys::family(ptr::with_exposed_provenance(address)) } == libc::AF_UNSPEC =>
+        {
+            disconnected(fd, *device) as usize
+        }
+        // A connection that is being made goes on.
+        Then::MoveBack(moved)
+            if has_failed
+                && !matches!(
+                    sys::errno(),
+                    Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR | Errno::EISCONN
+                ) =>
+        {
+            moved.undo(fd);
+            result
+        }
+        _ => result,
+    }
 }
 
 /// Gives a socket its device back: connect(AF_UNSPEC) takes it from a datagram or raw socket
@@ -235,11 +344,30 @@ pub extern "C" fn listen(
     e: usize,
     f: usize,
 ) -> usize {
+    let arguments = [fd, backlog, c, d, e, f];
+    if let Some(list) = settings::rules() {
+        return listen_by_rules(list, arguments);
+    }
     match bind_existing("listen", fd as c_int) {
         // SAFETY: the caller's own arguments; listen(2) has no pointers.
-        Ok(_) => unsafe { original::forward(original::LISTEN, [fd, backlog, c, d, e, f]) },
+        Ok(_) => unsafe { original::forward(original::LISTEN, arguments) },
         Err(errno) => fail_with(errno) as usize,
     }
+}
+
+#[cold]
+fn listen_by_rules(list: &List, arguments: Arguments) -> usize {
+    let [fd, ..] = arguments;
+    let moved = match moving::prepare_listener(list, fd as c_int) {
+        Ok(moved) => moved,
+        Err(errno) => return fail_with(errno) as usize,
+    };
+    // SAFETY: the caller's own arguments; listen(2) has no pointers.
+    let result = unsafe { original::forward(original::LISTEN, arguments) };
+    if result as c_int != 0 {
+        moved.undo(fd as c_int);
+    }
+    result
 }
 
 /// setsockopt(2). A program that puts a socket on a device itself, or on none, does so within its VRF ([`rule::rebinding`]).
@@ -335,6 +463,33 @@ unsafe extern "C" fn libc_execve(path: *const c_char, argv: Strings, envp: Strin
 
 arch::after_push!(libc_socket_after_push, libc_socket);
 arch::after_push!(libc_execve_after_push, libc_execve);
+
+arch::connect_stubs! { before_libc_connect, prefix::RESUME }
+
+/// Before libc's own `connect`, where there are rules. Returns 1, or what it shall return.
+///
+/// # Safety
+/// As for connect(2): no other thread unmaps the address meanwhile.
+unsafe extern "C" fn before_libc_connect(
+    fd: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> c_int {
+    const GO_ON: c_int = 1;
+    let Some(list) = settings::rules() else {
+        return GO_ON;
+    };
+    // SAFETY: as callers promise.
+    match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
+        // If the call fails, the socket stays where the rule says.
+        Ok(Prepared::Call(_)) => GO_ON,
+        Ok(Prepared::Done) => 0,
+        Err(errno) => fail_with(errno),
+    }
+}
+
+/// The stubs behind the prefix of libc's own `connect`.
+pub const CONNECT_STUBS: fn(arch::Shape) -> Stubs = connect_stubs;
 
 /// Where libc's own `socket` jumps.
 pub fn socket_hook() -> Hook {

@@ -4,11 +4,11 @@
 //!
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST), in the ordinary order on
-//!    musl. It finds the functions that our exports hide ([`libc::original`]), reads the environment once ([`settings`]),
-//!    and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed environment will need
-//!    ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us ([`libc::patch`]), seals
-//!    the process if that is asked for too ([`rules::filter`]), and binds the inherited sockets that were meant for it
-//!    ([`inherited`]). Then it makes our data read-only (glibc only). What is looked
+//!    musl. It finds the functions that our exports hide ([`libc::original`]), reads the environment once ([`settings`]) and
+//!    the rules ([`list`]), and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed
+//!    environment will need ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us
+//!    ([`libc::patch`]), seals the process if that is asked for too ([`rules::filter`]), and binds the inherited sockets that
+//!    were meant for it ([`inherited`]). Then it makes our data read-only (glibc only). What is looked
 //!    up is looked up here, and what our data says is written here. libc may not be initialised yet: no stdio, no malloc, and
 //!    on glibc `environ` is still NULL.
 //! 3. The program runs. Each way into the library ([`hooks`]) asks [`rules::socket`] what to do, asks [`sys`] to do it, and
@@ -27,14 +27,18 @@
 //!   is closed again.
 //! - bind() to a link-local address of a device that is not the socket's own, and setsockopt() that names a device, open
 //!   sockets of their own, to ask the kernel whether the device is in the VRF, and close them again ([`sys::may_send_by`]).
-//! - A line goes to stderr, where that should neither block nor kill ([`log::Line::write_to_stderr`]): the first time that a bind()
-//!   is refused because of its address's device, or a setsockopt() because of its device ([`log::outside`]); and each time that a sealed process executes a program
-//!   which neither the library nor a supervisor will serve ([`exec::program`]).
+//! - Under rules, bind(), connect() and listen() ask a socket that they move what it is doing ([`sys::state`]); connect() makes
+//!   one forget the address that a connection which has failed has left; and `loopback auto` opens a socket of its own, to
+//!   ask whether the VRF has an address, and closes it again.
+//! - A line goes to stderr, where that should neither block nor kill ([`log::Line::write_to_stderr`]): the first time that a
+//!   bind() is refused because of its address's device, or a setsockopt() because of its device ([`log::outside`]); the first
+//!   time that a call is because its socket cannot be moved ([`log::not_moved`]); and each time that a sealed process
+//!   executes a program which neither the library nor a supervisor will serve ([`exec::program`]).
 //! - A line goes to the log, if there is one: for each socket that we give a device or refuse one, and for what stderr is
 //!   told. Its file is opened and closed again.
 //!
-//! What is written after the constructor lies in mappings of their own: the memory for execve, and the words that say that
-//! stderr has been told of a bind() and of a setsockopt().
+//! What is written after the constructor lies in mappings of their own: the memory for execve, and the words that say what
+//! stderr has been told. The rules lie in one that is read-only ([`list`]).
 //!
 //! A hook that is called before step 2 (glibc honours one DF_1_INITFIRST per process; another object may own it and open
 //! sockets in a constructor) finds and reads for itself, and an execve prepares for itself. Doing that twice is harmless:
@@ -45,8 +49,8 @@
 //! is not is an `unsafe fn`. Descriptors are numbers here, since they are the program's; and a function that writes our data
 //! is for the constructor and before, after which the kernel stops it (SIGSEGV). Unsafe code is allowed where memory is not ours: in `sys` (the kernel's, libc's and the
 //! program's), `libc` (ld.so's, and code), `exec` (the environment of a program, and memory of no type), `arch` (registers,
-//! the stack), and `hooks` (pointers of the program's). Elsewhere it is in [`load`] and what it calls here, in
-//! `settings::early` and in `log::path`, and in the names of exported symbols.
+//! the stack), and `hooks` and `moving` (pointers of the program's). Elsewhere it is in [`load`] and what it calls here, in
+//! `settings::early`, in `log::path` and in `list`, and in the names of exported symbols.
 #![cfg_attr(not(test), no_std)]
 // The unit tests run without the constructor and the exports, from which all else is reached; on an
 // architecture that is not known nothing is patched.
@@ -67,13 +71,19 @@ mod hooks;
 mod inherited;
 #[allow(unsafe_code)]
 mod libc;
+mod list;
 mod log;
+#[allow(unsafe_code)]
+mod moving;
+mod replacing;
 mod settings;
 #[allow(unsafe_code)]
 mod sys;
 
 use core::ffi::c_int;
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
+use rules::list::Call;
 use rules::settings::Options;
 use sys::Strings;
 
@@ -90,14 +100,11 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     let envp = objects.is_glibc.then_some(envp);
     // SAFETY: what changes the environment in another thread while a library is loaded breaks getenv(3) there as well.
     let environment = unsafe { sys::Environment::at_load(envp) };
-    let options = settings::read(&environment);
-    if let Err(error) = &options {
-        settings::complain(error);
-    }
+    let options = settings::read(&environment, settings::complain).unwrap_or_default();
     if settings::vrf() != rules::socket::Setting::Inert {
         // An invalid setting refuses sockets, to libc's own callers and to children too.
         // SAFETY: this is the one call, and the objects are those that `find` has found.
-        unsafe { start(&objects, &options.unwrap_or_default()) };
+        unsafe { start(&objects, &options) };
         inherited::settle(&environment);
     }
     // musl gives the unused ends of a writable segment's pages to malloc (reclaim_gaps,
@@ -114,7 +121,7 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
 unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) {
     // SAFETY: as callers promise, and ld.so keeps the path.
     let log = unsafe { exec::prepare(objects.path, options) };
-    log::prepare(log);
+    log::prepare(log, list::get().is_some());
     let writer = sys::CodeWriter::new();
     let info = &settings::INFO;
     for (name, function, number, hook, result) in [
@@ -136,13 +143,24 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
         // SAFETY: the function is libc's, and the hook takes the same arguments. Who could be in it, `patch` says.
         let outcome =
             unsafe { libc::patch::redirect(function, objects.libc_path, number, &hook, &writer) };
-        result.store(outcome, Relaxed);
-        if log::is_on() && !libc::patch::is_patched(result) {
-            log::not_patched(name, outcome);
-        }
+        became(name, result, outcome);
+    }
+    if settings::rules().is_some_and(|list| list.has_any(Call::Connect)) {
+        // SAFETY: the function is libc's, and the stubs go on behind the prefix. Who could be in it, `patch` says.
+        let outcome =
+            unsafe { libc::prefix::prefix(objects.libc_connect, hooks::CONNECT_STUBS, &writer) };
+        became("connect", &info.connect, outcome);
     }
     if options.seal {
         settings::seal();
+    }
+}
+
+/// Says what became of one of libc's functions.
+fn became(name: &str, result: &AtomicU32, outcome: u32) {
+    result.store(outcome, Relaxed);
+    if log::is_on() && !libc::patch::is_patched(result) {
+        log::not_patched(name, outcome);
     }
 }
 

@@ -19,8 +19,14 @@ static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 /// Whether a line of [`outside`] has been written to stderr, for each [`Refused`].
 static FIRST_OUTSIDE: sys::Once<2> = sys::Once::new();
 
+/// Whether a line of [`not_moved`] or [`not_disconnected`] has.
+static FIRST_NOT_MOVED: sys::Once<1> = sys::Once::new();
+
 /// In the constructor, where a VRF is asked for.
-pub fn prepare(path: Option<&'static CStr>) {
+pub fn prepare(path: Option<&'static CStr>, has_rules: bool) {
+    if has_rules {
+        FIRST_NOT_MOVED.map();
+    }
     if let Some(path) = path {
         LOG.store(path.as_ptr().cast_mut(), Ordering::Release);
     }
@@ -246,6 +252,74 @@ pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Er
     });
     line.untrusted(vrf.as_bytes());
     line.text(b" (VRFBIND_VRF)\n");
+    if is_first {
+        line.write_to_stderr();
+    }
+    if is_on() && !(is_first && is_stderr()) {
+        line.write_to_log();
+    }
+}
+
+/// Says that a call has failed because its socket cannot be put on the device where it belongs by a rule of this number, or
+/// by none: on stderr the first time, and in the log. `why` is to be put after "the socket".
+#[cold]
+pub fn not_moved(
+    call: &str,
+    fd: c_int,
+    rule: Option<usize>,
+    device: Option<DeviceName>,
+    errno: Errno,
+    why: [&str; 2],
+) {
+    let mut line = failed_call(call, fd, errno);
+    line.text(b"its address belongs to ");
+    match &device {
+        Some(device) => line.untrusted(device.as_bytes()),
+        None => line.text(b"no device"),
+    }
+    match rule {
+        Some(rule) => {
+            line.text(b" by rule ");
+            line.number(rule as c_int);
+        }
+        None => line.text(b", for no rule matches"),
+    }
+    line.text(b", and the socket ");
+    for why in why {
+        line.text(why.as_bytes());
+    }
+    say_not_moved(line);
+}
+
+/// Says that connect() to AF_UNSPEC has failed.
+#[cold]
+pub fn not_disconnected(fd: c_int, errno: Errno) {
+    let mut line = failed_call("connect", fd, errno);
+    line.text(b"AF_UNSPEC would take its device for a moment; use another socket");
+    say_not_moved(line);
+}
+
+fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
+    let mut line = Line::new(call.as_bytes());
+    line.text(b"() of fd ");
+    line.number(fd);
+    line.text(b" fails with ");
+    match errno {
+        Errno::EPERM => line.text(b"EPERM"),
+        Errno::EADDRNOTAVAIL => line.text(b"EADDRNOTAVAIL"),
+        Errno::ENODEV => line.text(b"ENODEV"),
+        errno => {
+            line.text(b"errno ");
+            line.number(errno.into_raw());
+        }
+    }
+    line.text(b": ");
+    line
+}
+
+fn say_not_moved(mut line: Line) {
+    line.text(b" (VRFBIND_RULES)\n");
+    let is_first = FIRST_NOT_MOVED.is_first(0);
     if is_first {
         line.write_to_stderr();
     }

@@ -6,6 +6,7 @@
 //! first and the state, with release ordering, last. Two threads that read the environment at once
 //! store the same values.
 
+use crate::list;
 use crate::log::Line;
 use crate::sys::{self, Environment};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use rules::info::{
     INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
     STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD, VERSION,
 };
+use rules::list::List;
 use rules::settings::{self, Invalid, Options};
 use rules::socket::Setting;
 
@@ -30,6 +32,9 @@ pub static INFO: Info = Info {
     state: AtomicU32::new(STATE_UNREAD),
     device: [const { AtomicU64::new(0) }; 2],
     inherited: AtomicU32::new(0),
+    rules_length: AtomicU32::new(0),
+    rules: AtomicU64::new(0),
+    connect: AtomicU32::new(NOT_TRIED),
 };
 
 /// Which VRF. Async-signal-safe.
@@ -52,26 +57,41 @@ fn early() -> Setting {
     let Some(environment) = (unsafe { Environment::now() }) else {
         return Setting::Invalid;
     };
-    if read(&environment).is_err() {
+    // The constructor complains.
+    if read(&environment, |_| ()).is_none() {
         return Setting::Invalid;
     }
     vrf()
 }
 
-/// Reads the environment and publishes the VRF.
-pub fn read(environment: &Environment) -> Result<Options<'_>, Invalid<'_>> {
-    let settings = parse(environment);
+/// Reads the environment and publishes the VRF and its rules. None: something is invalid, of which `complain` gets the line.
+pub fn read(environment: &Environment, complain: fn(Line)) -> Option<Options<'_>> {
+    let settings = parse(environment)
+        .map_err(|invalid| complain(complaint(&invalid)))
+        .ok();
+    let settings = settings.filter(|(vrf, options)| match (vrf, options.rules) {
+        (Setting::Device(_), Some(rules)) => list::read(rules, complain).map(store_rules).is_some(),
+        _ => true,
+    });
     let state = match settings {
-        Ok((Setting::Inert, _)) => STATE_INERT,
-        Ok((Setting::Default, _)) => STATE_DEFAULT,
-        Ok((Setting::Device(name), _)) => {
+        Some((Setting::Inert, _)) => STATE_INERT,
+        Some((Setting::Default, _)) => STATE_DEFAULT,
+        Some((Setting::Device(name), _)) => {
             store(name);
             STATE_DEVICE
         }
-        Ok((Setting::Invalid, _)) | Err(_) => STATE_INVALID,
+        Some((Setting::Invalid, _)) | None => STATE_INVALID,
     };
     INFO.state.store(state, Ordering::Release);
     settings.map(|(_, options)| options)
+}
+
+/// The rules that sockets come under, if there are any.
+pub fn rules() -> Option<&'static List> {
+    match vrf() {
+        Setting::Device(_) => list::get(),
+        _ => None,
+    }
 }
 
 /// Seals the process, if it is not sealed already. Without the seal that was asked for, no IP socket may
@@ -130,6 +150,13 @@ fn parse(environment: &Environment) -> Result<(Setting, Options<'_>), Invalid<'_
     settings::parse(value, sys::is_sealed)
 }
 
+fn store_rules(text: &[u8]) {
+    INFO.rules
+        .store(text.as_ptr().addr() as u64, Ordering::Relaxed);
+    INFO.rules_length
+        .store(text.len() as u32, Ordering::Relaxed);
+}
+
 fn store(name: DeviceName) {
     let bits = u128::from_ne_bytes(*name.padded());
     let [low, high] = &INFO.device;
@@ -143,13 +170,17 @@ fn device() -> DeviceName {
     DeviceName::from_padded((u128::from(high) << 64 | u128::from(low)).to_ne_bytes())
 }
 
-/// Says on stderr that a value is invalid, in one line, if stderr takes it.
-pub fn complain(invalid: &Invalid<'_>) {
+/// Says on stderr what is invalid, in one line, if stderr takes it.
+pub fn complain(mut line: Line) {
+    line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");
+    line.write_to_stderr();
+}
+
+fn complaint(invalid: &Invalid<'_>) -> Line {
     let mut line = Line::new(invalid.variable.as_bytes());
     line.text(b"=\"");
     line.untrusted(invalid.value);
     line.text(b"\" is not understood: ");
     line.text(invalid.why.as_bytes());
-    line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");
-    line.write_to_stderr();
+    line
 }

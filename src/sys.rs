@@ -8,6 +8,10 @@
 //!
 //! A pointer that only the kernel follows may be any: it answers EFAULT. Who follows a pointer here is an `unsafe fn`.
 
+pub mod descriptors;
+pub mod options;
+pub mod state;
+
 use crate::arch;
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
@@ -67,7 +71,7 @@ fn is_on(fd: c_int, device: &DeviceName) -> bool {
 pub fn bound_device(fd: c_int) -> Result<Option<DeviceName>, Errno> {
     let mut name = [0; NAME_SIZE];
     // The kernel writes the name with its NUL, at most NAME_SIZE bytes, or says that it has none.
-    let length = getsockopt(fd, SO_BINDTODEVICE, &mut name)?;
+    let length = getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, &mut name)?;
     Ok((length > 0).then(|| DeviceName::from_padded(name)))
 }
 
@@ -234,11 +238,16 @@ pub fn sock_type(fd: c_int) -> Result<c_int, Errno> {
 #[inline(never)]
 fn number(fd: c_int, option: c_int) -> Result<c_int, Errno> {
     let mut number = [0; size_of::<c_int>()];
-    getsockopt(fd, option, &mut number)?;
+    getsockopt(fd, SOL_SOCKET, option, &mut number)?;
     Ok(c_int::from_ne_bytes(number))
 }
 
-fn getsockopt(fd: c_int, option: c_int, value: &mut [u8]) -> Result<libc::socklen_t, Errno> {
+fn getsockopt(
+    fd: c_int,
+    level: c_int,
+    option: c_int,
+    value: &mut [u8],
+) -> Result<libc::socklen_t, Errno> {
     let mut length = value.len() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `value`, and then `length`; both are
     // borrowed exclusively until then.
@@ -246,7 +255,7 @@ fn getsockopt(fd: c_int, option: c_int, value: &mut [u8]) -> Result<libc::sockle
         syscall!(
             Sysno::getsockopt,
             fd,
-            SOL_SOCKET,
+            level,
             option,
             value.as_mut_ptr(),
             &raw mut length
@@ -273,6 +282,7 @@ pub unsafe fn family(address: *const libc::sockaddr) -> c_int {
 
 /// Closes a descriptor of ours. Nothing can be done about an error, and on Linux the descriptor is
 /// gone whatever close(2) returns.
+#[inline(never)]
 pub fn close(fd: c_int) {
     // SAFETY: takes no pointers.
     let _ = unsafe { syscall!(Sysno::close, fd) };
@@ -284,6 +294,14 @@ pub fn set_errno(errno: Errno) {
     let location = unsafe { libc::__errno_location() };
     // SAFETY: see above; it is valid as long as the thread is.
     unsafe { *location = errno.into_raw() };
+}
+
+/// errno, as a call that has failed has left it.
+pub fn errno() -> Errno {
+    // SAFETY: as in `set_errno`.
+    let location = unsafe { libc::__errno_location() };
+    // SAFETY: see above.
+    Errno::new(unsafe { *location })
 }
 
 /// What the kernel said at exec, 0 if nothing (getauxval(3)): glibc since 2.16, musl since 1.0.
@@ -342,6 +360,7 @@ impl Environment {
     /// Nobody changes the environment as long as the result is used.
     pub unsafe fn now() -> Option<Self> {
         unsafe extern "C" {
+            #[link_name = "__environ"]
             static environ: Strings;
         }
         // SAFETY: exported by both libcs, and of this type; nobody writes it, as callers promise.
@@ -569,12 +588,17 @@ pub fn getppid() -> c_int {
     unsafe { syscall!(Sysno::getppid) }.unwrap_or(0) as c_int
 }
 
-/// poll(2) without waiting. A pipe is writable if it has room for PIPE_BUF (4,096) bytes, more than
+/// Whether a write would neither block nor fail. A pipe is writable if it has room for PIPE_BUF (4,096) bytes, more than
 /// a line of ours; POLLERR says that nobody reads.
 pub fn is_writable(fd: c_int) -> bool {
+    ready(fd, libc::POLLOUT) == Ok(libc::POLLOUT)
+}
+
+/// What poll(2) says of these events at once, and of errors.
+pub fn ready(fd: c_int, events: i16) -> Result<i16, Errno> {
     let mut poll = libc::pollfd {
         fd,
-        events: libc::POLLOUT,
+        events,
         revents: 0,
     };
     let now = libc::timespec {
@@ -583,8 +607,8 @@ pub fn is_writable(fd: c_int) -> bool {
     };
     // SAFETY: one pollfd, borrowed exclusively, and a timespec; no signal mask, hence its size is 0.
     // ppoll, because aarch64 has no poll.
-    let ready = unsafe { syscall!(Sysno::ppoll, &raw mut poll, 1, &raw const now, 0, 0) };
-    ready == Ok(1) && poll.revents == libc::POLLOUT
+    unsafe { syscall!(Sysno::ppoll, &raw mut poll, 1, &raw const now, 0, 0) }?;
+    Ok(poll.revents)
 }
 
 /// socket(2), with the seal's marker if the seal asks for it of this family.
@@ -901,6 +925,31 @@ pub fn map(size: usize) -> Result<usize, Errno> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping, where the kernel likes.
     unsafe { syscall!(MMAP, 0, size, protection, flags, NO_FILE, 0) }
+}
+
+/// Such memory, given back when this is dropped.
+pub struct Mapping {
+    address: usize,
+    size: usize,
+}
+
+impl Mapping {
+    pub fn new(size: usize) -> Result<Self, Errno> {
+        map(size).map(|address| Self { address, size })
+    }
+
+    pub fn bytes(&mut self) -> &mut [u8] {
+        let memory = ptr::with_exposed_provenance_mut::<u8>(self.address);
+        // SAFETY: a mapping of this size, of which nobody else knows.
+        unsafe { core::slice::from_raw_parts_mut(memory, self.size) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it is mapped, and no slice of it outlives this value.
+        unsafe { unmap(self.address, self.size) };
+    }
 }
 
 /// Gives it back.

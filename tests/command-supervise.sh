@@ -727,7 +727,45 @@ if before 5.14; then
 fi
 
 # A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
-if [ "$tier" = lo ]; then echo 1..36; else echo 1..38; fi
+if [ "$tier" = lo ]; then echo 1..39; else echo 1..41; fi
+# -- Rules
+
+rules() {
+	local addressed=(bind 0.0.0.0 connect 127.0.0.1)
+	says $'bind unbound\nconnect unbound' "$scratch/ask" "${addressed[@]}"
+	says "bind $device"$'\nconnect lo' "${start[@]}" --loopback "$device" "$scratch/ask" "${addressed[@]}"
+	says "bind unbound"$'\nconnect lo' "${start[@]}" --rule 'bind udp *:4000 default' --loopback "$device" \
+		"$scratch/ask" "${addressed[@]}"
+	says "bind unbound"$'\nconnect lo' "${start[@]}" --loopback=lo --rule 'bind * default' --rule 'bind * lo' "$device" \
+		"$scratch/ask" "${addressed[@]}"
+	# In the environment, and inherited.
+	says "bind lo"$'\nconnect lo' env VRFBIND_RULES='bind *:4000 lo; loopback lo' "${start[@]}" "$device" \
+		sh -c '"$1" bind 0.0.0.0; env -i "$1" connect 127.0.0.1' sh "$scratch/ask"
+	# A tree that has left its VRF has none.
+	says 'bind unbound' env VRFBIND_RULES='bind * lo' "${start[@]}" default "$scratch/ask" bind 0.0.0.0
+}
+
+rules_for_others() {
+	says 'tcp unbound' "$ask" tcp
+	refused 125 'ask-static is statically linked.*VRFBIND_RULES' "${start[@]}" --loopback "$device" "$ask" tcp
+	refused 125 'VRFBIND_RULES' env VRFBIND_RULES='loopback lo' "${start[@]}" "$device" "$ask" tcp
+	# Started within: by the tree's rules, and by rules of its own.
+	says 'tcp EPERM' "${start[@]}" --loopback "$device" sh -c '"$1" tcp' sh "$ask"
+	grep -q "ask-static is .*no supervisor can follow rules (VRFBIND_RULES)" "$scratch/output"
+	says 'tcp EPERM' "${start[@]}" --loopback "$device" sh -c 'exec 2>&-; "$1" run env -u VRFBIND_RULES "$2" tcp' sh \
+		"$scratch/ask" "$ask"
+	says $'tcp EPERM' "${start[@]}" "$device" env VRFBIND_RULES='loopback lo' "$ask" tcp
+	says "tcp $device" "${start[@]}" "$device" env VRFBIND_RULES= "$ask" tcp
+	says 'tcp unbound' "${start[@]}" --loopback "$device" env VRFBIND_VRF=default "$ask" tcp
+}
+
+invalid_rules() {
+	refused 125 'rule 2, "bind \* a/b", at "a/b"' "${start[@]}" --rule 'bind * lo' --rule 'bind * a/b' "$device" true
+	refused 125 'rule 1, "loopback a b", at "b"' "${start[@]}" --loopback='a b' "$device" true
+	refused 125 'rule 1, "/etc/rules"' "${start[@]}" --rule /etc/rules "$device" true
+	refused 125 'leaves its own' "${start[@]}" --loopback default true
+}
+
 point 'static programs of glibc and musl get their sockets on the device' static_programs
 root_point 'also those of nobody' static_nobody
 point 'a tree of dynamic and static programs does, whatever their environment' trees
@@ -783,6 +821,9 @@ fi
 point 'an environment that names none leaves a program in the tree'\''s VRF, one that names nonsense without sockets' unnamed
 point 'a filter that hides the seal'\''s answer makes no other seal' hidden_answer
 root_point 'a filter of the program'\''s own that refuses setsockopt() leaves it its sockets' own_filter
+root_point 'rules put a program'\''s sockets on other devices, --loopback on lo' rules
+point 'where there are rules, who cannot follow them gets no socket' rules_for_others
+point 'a rule that is invalid is refused, with its place' invalid_rules
 point 'what is in the way of a supervisor is said: the tree is only sealed, or refused' obstacles
 root_point 'so is a /proc that is missing, or of another process namespace' no_proc
 point 'two have at most 200 kB of anonymous memory each' memory

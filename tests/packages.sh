@@ -82,6 +82,7 @@ daemons | unbound              | several ExecStartPre=
 daemons | nginx-light          | Type=forking, and a worker of another user
 daemons | mosquitto            | Type=notify
 daemons | snmpd                | UDP
+daemons | dnsdist              | examples/rules; it listens in three VRFs
 daemons-more | chrony          | a program that gives up root itself
 daemons-more | ntpsec          | a shell script starts it
 daemons-more | pdns-recursor   | ambient capabilities

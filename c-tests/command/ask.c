@@ -6,6 +6,7 @@
  *
  *   tcp udp tcp6 udp6 raw ping ping6 packet unix     NAME DEVICE, or NAME and the name of the errno
  *   libc             a TCP socket by libc's own function, which getaddrinfo() and the like call
+ *   bind IP          a UDP socket that is bound to the address; connect IP: one that is connected to it
  *   owner            the user and the group that own a new socket
  *   flags            which of close-on-exec and non-blocking a socket has that asked for both, and for none
  *   many T N         N sockets in each of T threads, each closed again: how many were bound to each device
@@ -38,6 +39,7 @@
  */
 #include "seccomp_filters.h"
 #include "bypass.h"
+#include <arpa/inet.h>
 #include <grp.h>
 #include <net/if.h>
 #include <pthread.h>
@@ -87,6 +89,18 @@ static void say(const char *name, int fd)
 		printf("%s getsockopt: %s\n", name, name_of_errno());
 	else
 		printf("%s %s\n", name, device[0] ? device : "unbound");
+}
+
+static void say_addressed(const char *call, const char *ip)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(4000) };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	MUST(inet_pton(AF_INET, ip, &address.sin_addr) == 1);
+	if (fd >= 0 && (strcmp(call, "bind") == 0 ? bind : connect)(fd, (struct sockaddr *)&address,
+								    sizeof(address)) < 0)
+		fd = -1;
+	say(call, fd);
 }
 
 static long per_thread, bound, unbound, failed;
@@ -293,7 +307,10 @@ int main(int argc, char **argv)
 		for (size_t i = 0; i < sizeof(KINDS) / sizeof(*KINDS); i++)
 			if (strcmp(*word, KINDS[i].name) == 0)
 				say(*word, socket(KINDS[i].family, KINDS[i].type, KINDS[i].protocol));
-		if (strcmp(*word, "owner") == 0) {
+		if (strcmp(*word, "bind") == 0 || strcmp(*word, "connect") == 0) {
+			say_addressed(word[0], word[1]);
+			word++;
+		} else if (strcmp(*word, "owner") == 0) {
 			MUST(fstat(socket(AF_INET, SOCK_STREAM, 0), &status) == 0);
 			printf("owner %u %u\n", status.st_uid, status.st_gid);
 		} else if (strcmp(*word, "libc") == 0) {

@@ -4,7 +4,7 @@
 //! another file or none, and then it starts the program unbound. Where it does not, the path is put at the head, and what is
 //! there is kept behind it.
 //!
-//! `VRFBIND_VRF` has to be set, and so have `VRFBIND_SEAL` and `VRFBIND_LOG` if they were at load. One that is unset or empty
+//! `VRFBIND_VRF` has to be set, and so have `VRFBIND_SEAL`, `VRFBIND_LOG` and `VRFBIND_RULES` if they were at load. One that is unset or empty
 //! counts as scrubbed, and gets the value that it had at load. Any other value is the program's own choice, be it another VRF
 //! or `default`. Of a variable that is there twice, the first counts, as it will in the child ([`settings`]).
 //!
@@ -20,21 +20,26 @@ use core::{mem, ptr, slice};
 use rules::preload;
 use rules::settings::Options;
 use rules::socket::Setting;
-use rules::{DEFAULT, LOG_VARIABLE, NAME_SIZE, SEAL_VARIABLE, VRF_VARIABLE};
+use rules::{DEFAULT, LOG_VARIABLE, NAME_SIZE, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 
 const PRELOAD: &[u8] = b"LD_PRELOAD";
 
-/// LD_PRELOAD with nothing but the library, `VRFBIND_VRF`, `VRFBIND_SEAL`, `VRFBIND_LOG`. Null: it was not set at load.
-/// A string that is here stays, and never changes.
-static STRINGS: [AtomicPtr<c_char>; 4] = [const { AtomicPtr::new(ptr::null_mut()) }; 4];
+/// How many variables are ours.
+const VARIABLES: usize = 5;
 
-/// How many bytes they have at most, but for the paths of the library and of the log.
+/// LD_PRELOAD with nothing but the library, `VRFBIND_VRF`, `VRFBIND_SEAL`, `VRFBIND_LOG`, `VRFBIND_RULES`. Null: it was not
+/// set at load. A string that is here stays, and never changes.
+static STRINGS: [AtomicPtr<c_char>; VARIABLES] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; VARIABLES];
+
+/// How many bytes they have at most, but for the paths of the library and of the log, and the rules.
 const FIXED: usize = PRELOAD.len()
     + VRF_VARIABLE.len()
     + NAME_SIZE
     + SEAL_VARIABLE.len()
     + LOG_VARIABLE.len()
-    + b"= = =1 = ".len();
+    + RULES_VARIABLE.len()
+    + b"= = =1 = = ".len();
 
 /// Makes the strings, in `room` if they fit, else in a mapping. `path` is the one that ld.so has found the library by; a
 /// relative one would depend on where the program goes, so it is made absolute. Returns the log's path.
@@ -61,7 +66,8 @@ pub unsafe fn prepare(
         // As invalid for the child as for us.
         Setting::Invalid => b"/",
     };
-    let size = path.len() + options.log.map_or(0, <[u8]>::len) + FIXED;
+    let length = |value: Option<&[u8]>| value.map_or(0, <[u8]>::len);
+    let size = path.len() + length(options.log) + length(options.rules) + FIXED;
     let mut buffer = StringBuffer(if size <= room.len() {
         room
     } else {
@@ -80,8 +86,12 @@ pub unsafe fn prepare(
         Some(path) => buffer.variable(LOG_VARIABLE.as_bytes(), path)?,
         None => ptr::null(),
     };
+    let rules = match options.rules {
+        Some(rules) => buffer.variable(RULES_VARIABLE.as_bytes(), rules)?,
+        None => ptr::null(),
+    };
     // LD_PRELOAD last: that it is here says that the others are.
-    for (place, string) in STRINGS.iter().rev().zip([log, seal, vrf, preload]) {
+    for (place, string) in STRINGS.iter().rev().zip([rules, log, seal, vrf, preload]) {
         place.store(string.cast_mut(), Ordering::Release);
     }
     // SAFETY: it is one of the strings.
@@ -124,7 +134,7 @@ pub struct Scan<'a> {
     /// The value of `VRFBIND_VRF`.
     vrf: &'a [u8],
     /// Those of [`STRINGS`] that have to be put back. Null: that one is not missing.
-    missing: [*const c_char; 4],
+    missing: [*const c_char; VARIABLES],
 }
 
 impl<'a> Scan<'a> {
@@ -137,7 +147,7 @@ impl<'a> Scan<'a> {
             count: 0,
             preload: b"",
             vrf: b"",
-            missing: [ptr::null(); 4],
+            missing: [ptr::null(); VARIABLES],
         };
         scan.read();
         scan
@@ -150,7 +160,7 @@ impl<'a> Scan<'a> {
             *missing = ours.load(Ordering::Acquire);
         }
         // Whether each is as it has to be. None: it is not there.
-        let mut is_right = [None; 4];
+        let mut is_right = [None; VARIABLES];
         for entry in self.entries() {
             self.count += 1;
             for (index, (ours, is_right)) in self.missing.iter().zip(&mut is_right).enumerate() {
@@ -344,6 +354,7 @@ mod tests {
         let options = Options {
             seal: true,
             log: Some(b"/log"),
+            rules: Some(b"loopback lo"),
         };
         let room = Vec::leak(vec![0; 100]);
         // SAFETY: the path is a constant.
@@ -355,8 +366,9 @@ mod tests {
             "VRFBIND_VRF=default",
             "VRFBIND_SEAL=1",
             "VRFBIND_LOG=/log",
+            "VRFBIND_RULES=loopback lo",
         ];
-        let [preload, vrf, seal, log] = ours;
+        let [preload, vrf, seal, log, rules] = ours;
         assert_eq!(repaired(&ours), None);
         assert_eq!(repaired(&[]).unwrap(), ours);
         let kept = [
@@ -366,11 +378,12 @@ mod tests {
             "B",
             seal,
             "VRFBIND_LOG=stderr",
+            "VRFBIND_RULES=bind * red",
         ];
         assert_eq!(repaired(&kept), None);
         assert_eq!(
-            repaired(&["A=1", "VRFBIND_VRF=", seal, "B=", log, preload, vrf]).unwrap(),
-            ["A=1", seal, "B=", log, preload, vrf]
+            repaired(&["A=1", "VRFBIND_VRF=", seal, "B=", log, preload, rules]).unwrap(),
+            ["A=1", seal, "B=", log, preload, rules, vrf]
         );
         assert_eq!(
             repaired(&[
@@ -384,12 +397,21 @@ mod tests {
                 log,
                 "VRFBIND_VRF=red",
                 "LD_PRELOAD=/lib/us.so:b.so:c.so",
-                seal
+                seal,
+                rules
             ]
         );
         assert_eq!(
-            repaired(&["LD_PRELOAD=/lib/us.so", "LD_PRELOAD=us.so", vrf, seal, log]).unwrap(),
-            [vrf, seal, log, "LD_PRELOAD=/lib/us.so:us.so"]
+            repaired(&[
+                "LD_PRELOAD=/lib/us.so",
+                "LD_PRELOAD=us.so",
+                vrf,
+                seal,
+                log,
+                rules
+            ])
+            .unwrap(),
+            [vrf, seal, log, rules, "LD_PRELOAD=/lib/us.so:us.so"]
         );
     }
 }

@@ -35,7 +35,8 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     let Some(obstacle) = Obstacle::of(program, library) else {
         return;
     };
-    if is_sealed && obstacle.is_supervisable && sys::is_supervised() {
+    let is_ruled = settings::rules().is_some();
+    if is_sealed && obstacle.is_supervisable && sys::is_supervised() && !is_ruled {
         return;
     }
     let mut line = Line::new(b"");
@@ -51,7 +52,9 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     line.text(obstacle.sentence.as_bytes());
     if is_sealed {
         line.text(b". Its IPv4 and IPv6 sockets fail with EPERM (VRFBIND_SEAL)");
-        if obstacle.is_supervisable {
+        if is_ruled {
+            line.text(b"; no supervisor can follow rules (VRFBIND_RULES)");
+        } else if obstacle.is_supervisable {
             line.text(b"; a supervisor would serve it, see vrfbind(1)");
         }
         line.text(b"\n");

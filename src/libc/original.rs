@@ -58,14 +58,35 @@ pub type Arguments = [usize; 6];
 /// As for any call of it: the pointers are a program's that calls it.
 pub unsafe fn forward(original: usize, [a, b, c, d, e, f]: Arguments) -> usize {
     type Function = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> usize;
-    let function = ORIGINALS.get(original).and_then(Original::function);
-    let Some(function) = function else {
-        return no_such_function() as usize;
-    };
+    let function = address(original);
+    if function == FAILED {
+        return FAILED;
+    }
+    let function = ptr::with_exposed_provenance::<c_void>(function);
     // SAFETY: it is called as its caller has called it.
     let function = unsafe { transmute::<*const c_void, Function>(function) };
     // SAFETY: as callers promise.
     unsafe { function(a, b, c, d, e, f) }
+}
+
+/// What a call returns that fails.
+const FAILED: usize = usize::MAX;
+
+/// The address of this original. -1, with errno ENOSYS: there is none, as in [`forward`].
+pub fn address(original: usize) -> usize {
+    let function = ORIGINALS.get(original).and_then(Original::function);
+    function.map_or_else(
+        || no_such_function() as usize,
+        |function| function.expose_provenance(),
+    )
+}
+
+/// From now on the original connect(2), if it is libc's at this address, is called past its prefix.
+pub fn skip_prefix(address: usize, past: usize) {
+    let original = &ORIGINALS[CONNECT].address;
+    if original.load(Ordering::Relaxed).addr() == address {
+        original.store(ptr::with_exposed_provenance_mut(past), Ordering::Relaxed);
+    }
 }
 
 /// Whether calling the original socket(2) would be nothing but libc's system call.
@@ -169,6 +190,8 @@ pub struct LoadedObjects {
     pub libc_socket: Option<Function>,
     /// libc's own execve(2).
     pub libc_execve: Option<Function>,
+    /// libc's own connect(2).
+    pub libc_connect: Option<Function>,
 }
 
 /// Finds all originals, and libc's own functions.
@@ -180,6 +203,7 @@ pub fn find() -> LoadedObjects {
         libc_path: c"".as_ptr(),
         libc_socket: None,
         libc_execve: None,
+        libc_connect: None,
     };
     objects::each_object(|object| {
         if found.writable.is_empty() {
@@ -209,6 +233,7 @@ pub fn find() -> LoadedObjects {
         found.libc_path = object.path();
         found.libc_socket = symbols.function(&ORIGINALS[SOCKET].name);
         found.libc_execve = symbols.function(&ORIGINALS[EXECVE].name);
+        found.libc_connect = symbols.function(&ORIGINALS[CONNECT].name);
         let libc_socket = found.libc_socket.map_or(0, |function| function.address);
         let original = ORIGINALS[SOCKET].address.load(Ordering::Relaxed);
         SOCKET_IS_LIBCS.store(original.addr() == libc_socket, Ordering::Relaxed);

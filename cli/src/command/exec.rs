@@ -14,6 +14,7 @@
 //! named in it. The process, its descriptors, signals and terminal are the program's from then on. The filter is
 //! installed *before* execve: if ld.so drops the library after all, the program gets no unbound socket.
 
+use super::rule_options::RuleOptions;
 use super::{device, inherited};
 use crate::failure::{Failure, refuse};
 use crate::library;
@@ -24,7 +25,7 @@ use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
 use rules::request::Vrf;
-use rules::{DEFAULT, DeviceName, SEAL_VARIABLE, VRF_VARIABLE};
+use rules::{DEFAULT, DeviceName, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -42,6 +43,9 @@ pub struct Args {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
+
+    #[command(flatten)]
+    rules: RuleOptions,
 
     /// Fail where the tree cannot be supervised, instead of only sealing it
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
@@ -84,10 +88,20 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 
 fn enter(args: &Args) -> Result<Infallible, Failure> {
     let device = find_device(&args.vrf, args.any_device)?;
+    let rules = args.rules.value()?;
     let program = find(args)?;
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
     let library = library::find(args.library.as_deref())?;
+    let has_rules =
+        rules.is_some() || env::var_os(RULES_VARIABLE).is_some_and(|rules| !rules.is_empty());
+    if has_rules && program::needs_supervisor(&program) {
+        return Err(refuse(format!(
+            "{} is {}; the library serves rules ({RULES_VARIABLE}), and no supervisor can: start it without, in one VRF",
+            program.runs.display(),
+            program.verdict.sentence()
+        )));
+    }
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
     })?;
@@ -103,11 +117,14 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let supervisor = match plan {
         Plan::Exec => supervisor_around(around),
         Plan::Seal => seal_or_refuse(args).map(|()| None)?,
-        Plan::Supervise => supervise(args, &program, &device)?.map(|pid| pid.to_string().into()),
+        Plan::Supervise => {
+            supervise(args, &program, &device, has_rules)?.map(|pid| pid.to_string().into())
+        }
     };
     let first = library::sanitizer(&program.runs);
     let settings = Settings {
         vrf: device.as_bytes(),
+        rules,
         library: Some(&library),
         first: first.as_deref(),
         // --no-seal takes none away, and the library has to know of it.
@@ -119,6 +136,11 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
 
 /// Out of the VRF. Where only the library and a supervisor can make sockets, they still have to.
 fn leave(args: &Args) -> Result<Infallible, Failure> {
+    if args.rules.value()?.is_some() {
+        return Err(refuse(
+            "--rule and --loopback are for a program in a VRF, and this one leaves its own",
+        ));
+    }
     if args.bind_inherited.is_some() {
         return Err(refuse(
             "--bind-inherited: \"default\" is no VRF that sockets could be put into",
@@ -128,6 +150,7 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     let around = sys::around();
     let mut settings = Settings {
         vrf: DEFAULT.as_bytes(),
+        rules: None,
         library: None,
         first: None,
         seal: around != Around::Nothing,
@@ -230,8 +253,13 @@ fn plan(
 
 /// Puts the tree under a supervisor. What is in the way is a failure only if a supervisor is indispensable; else the tree
 /// is sealed, and one line says what it lacks.
-fn supervise(args: &Args, program: &Program, device: &DeviceName) -> Result<Option<u32>, Failure> {
-    let obstacle = match supervisor::start(device, io_uring(args)) {
+fn supervise(
+    args: &Args,
+    program: &Program,
+    device: &DeviceName,
+    has_rules: bool,
+) -> Result<Option<u32>, Failure> {
+    let obstacle = match supervisor::start(device, io_uring(args), has_rules) {
         Ok(pid) => return Ok(Some(pid)),
         Err(obstacle) => obstacle,
     };
@@ -284,6 +312,8 @@ fn seal_or_refuse(args: &Args) -> Result<(), Failure> {
 /// What the environment tells the program.
 struct Settings<'a> {
     vrf: &'a [u8],
+    /// None: those that there are.
+    rules: Option<OsString>,
     library: Option<&'a Path>,
     /// A library that has to come before it.
     first: Option<&'a OsStr>,
@@ -300,6 +330,9 @@ impl Settings<'_> {
         let mut set = vec![(VRF_VARIABLE, Some(OsStr::from_bytes(self.vrf).into()))];
         set.push((SEAL_VARIABLE, Some(seal.into())));
         set.push((supervisor::VARIABLE, self.supervisor.clone()));
+        if let Some(rules) = &self.rules {
+            set.push((RULES_VARIABLE, Some(rules.clone())));
+        }
         if let Some(library) = self.library {
             let preload = library::preload(library, env::var_os(PRELOAD), self.first);
             set.push((PRELOAD, Some(preload)));

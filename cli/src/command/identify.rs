@@ -4,7 +4,8 @@
 //! A process is in each VRF that one of its sockets is in, and in the one that its library is set to; also
 //! in `default`, if a socket is in no VRF.
 
-use crate::command::status::{Entry, Unread, Verdict};
+use crate::command::status::{Entry, Unread};
+use crate::command::verdict::Verdict;
 use crate::failure::{Failure, refuse};
 use crate::output::{self, line, text, word};
 use crate::process::apart::look_at_each;

@@ -11,9 +11,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{getegid, geteuid};
-use rules::VRF_VARIABLE;
 use rules::request::Vrf;
 use rules::socket::plain_type;
+use rules::{RULES_VARIABLE, VRF_VARIABLE};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -141,11 +141,10 @@ impl Caller<'_> {
         })
     }
 
-    /// The VRF that the environment names which its program was executed with. Reads no more of it than it must:
-    /// `vrfbind exec` puts the variable first.
-    pub(super) fn named(&self) -> Result<Named, Errno> {
+    /// What the environment says that its program was executed with: the VRF, and whether there are rules.
+    pub(super) fn named(&self) -> Result<(Named, bool), Errno> {
         let mut file = match self.open("environ") {
-            Err(Errno::EPERM) => return Ok(Named::Unknown),
+            Err(Errno::EPERM) => return Ok((Named::Unknown, false)),
             result => result?,
         };
         let mut environ = Vec::new();
@@ -155,12 +154,12 @@ impl Caller<'_> {
             let rest = environ.get_mut(length..).unwrap_or_default();
             let read = file.read(rest).map_err(|_| Errno::EPERM)?;
             environ.truncate(length + read);
-            if let Some(value) = environ::value(&environ, VRF_VARIABLE) {
-                return Ok(Named::read(value));
-            }
-            if read == 0 {
-                return Ok(Named::without(&environ));
-            }
+            let named = match environ::value(&environ, VRF_VARIABLE) {
+                Some(value) => Named::read(value),
+                None if read == 0 => Named::without(&environ),
+                None => continue,
+            };
+            return Ok((named, has_rules(file, environ)?));
         }
     }
 
@@ -229,6 +228,35 @@ impl Named {
     }
 }
 
+/// Whether an environment that begins with these bytes, and goes on in the file, has rules: a string that is
+/// `VRFBIND_RULES=` and more. Takes no more memory for the rest than for the beginning.
+fn has_rules(mut rest: impl Read, mut environ: Vec<u8>) -> Result<bool, Errno> {
+    let size = environ.len().max(1024);
+    loop {
+        let value = |string: &[u8]| {
+            let value = string.strip_prefix(RULES_VARIABLE.as_bytes())?;
+            value.strip_prefix(b"=").map(<[u8]>::len)
+        };
+        let mut strings = environ.split(|&byte| byte == 0);
+        if strings.any(|string| value(string) > Some(0)) {
+            return Ok(true);
+        }
+        // Of a string that is not over yet, as much as says whether it is the variable.
+        let last = environ.rsplit(|&byte| byte == 0).next();
+        let mut last = last.unwrap_or_default().to_vec();
+        last.truncate(RULES_VARIABLE.len() + 1);
+        let kept = last.len();
+        environ = last;
+        environ.resize(kept + size, 0);
+        let read = environ.get_mut(kept..).unwrap_or_default();
+        let read = rest.read(read).map_err(|_| Errno::EPERM)?;
+        if read == 0 {
+            return Ok(false);
+        }
+        environ.truncate(kept + read);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,8 +287,36 @@ mod tests {
         let nobody = caller(&proc, 0);
         assert_eq!(nobody.netns(), Err(Errno::EPERM));
         assert_eq!(nobody.net_dev(), Err(Errno::EPERM));
-        assert_eq!(nobody.named(), Ok(Named::Unknown));
+        assert_eq!(nobody.named(), Ok((Named::Unknown, false)));
         assert!(nobody.owner().is_err_and(|errno| errno == Errno::EPERM));
+    }
+
+    #[test]
+    fn finds_rules_wherever_they_are_in_an_environment() {
+        let rules = b"VRFBIND_RULES=loopback lo\0";
+        let others = b"A=1\0XVRFBIND_RULES=x\0VRFBIND_RULE=x\0VRFBIND_RULES=\0".repeat(60);
+        let all = [&others[..], rules, &others].concat();
+        for at in [
+            0,
+            1,
+            5,
+            1000,
+            3300,
+            others.len(),
+            others.len() + 5,
+            others.len() + 14,
+            all.len(),
+        ] {
+            let (begin, rest) = all.split_at(at);
+            assert_eq!(has_rules(rest, begin.to_vec()), Ok(true), "{at}");
+        }
+        for at in [0, 7, 40, others.len()] {
+            let (begin, rest) = others.split_at(at);
+            assert_eq!(has_rules(rest, begin.to_vec()), Ok(false), "{at}");
+        }
+        // One that goes on and on.
+        let long = [b"B=".as_slice(), &[b'x'; 9000], b"\0VRFBIND_RULES=x"].concat();
+        assert_eq!(has_rules(&long[..], Vec::new()), Ok(true));
     }
 
     #[test]

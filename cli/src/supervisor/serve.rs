@@ -28,6 +28,8 @@ pub(super) struct Supervisor {
     proc: OwnedFd,
     /// The VRF of programs that name none.
     own: Vrf,
+    /// Whether the tree has rules (`VRFBIND_RULES`), which only the library can follow.
+    has_rules: bool,
     /// Whether a program of the tree has named another one.
     is_mixed: AtomicBool,
     netns: OsString,
@@ -37,7 +39,11 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn new(proc: OwnedFd, device: &DeviceName) -> Result<Self, Obstacle> {
+    pub(super) fn new(
+        proc: OwnedFd,
+        device: &DeviceName,
+        has_rules: bool,
+    ) -> Result<Self, Obstacle> {
         let myself = process::id();
         if nix::fcntl::readlinkat(&proc, "self") != Ok(myself.to_string().into()) {
             return Err(
@@ -55,6 +61,7 @@ impl Supervisor {
         Ok(Self {
             proc,
             own: Vrf::Device(*device),
+            has_rules,
             is_mixed: AtomicBool::new(false),
             netns,
             net_dev,
@@ -129,13 +136,18 @@ impl Supervisor {
         }
     }
 
-    /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's.
+    /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's. Who
+    /// does not name it in the call has no library to move its sockets, and gets none where rules say that they may move.
     fn vrf(&self, call: &Call, caller: &Caller) -> Result<Vrf, Errno> {
         if let Some(vrf) = call.vrf {
             self.note(vrf);
             return Ok(vrf);
         }
-        match caller.named()? {
+        let (named, has_rules) = caller.named()?;
+        if (has_rules || self.has_rules) && named != Named::Vrf(Vrf::Default) {
+            return Err(Errno::EPERM);
+        }
+        match named {
             Named::Nothing => Ok(self.own),
             Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
             // A program that gains privileges takes no orders from who starts it, but for the tree's own master.

@@ -21,19 +21,20 @@ use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process;
 
-/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF.
+/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF, or
+/// nobody but the library where there are rules.
 /// Returns its PID.
 ///
 /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
 /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
 #[allow(unsafe_code)]
-pub fn start(device: &DeviceName, io_uring: IoUring) -> Result<u32, Obstacle> {
+pub fn start(device: &DeviceName, io_uring: IoUring, has_rules: bool) -> Result<u32, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     // SAFETY: `vrfbind exec` has one thread, and the supervisor uses none of the three.
     let child = unsafe { sys::fork_silently() }.map_err(|errno| cannot("clone", errno))?;
     let Some(child) = child else {
         drop(ours);
-        supervise(theirs, device);
+        supervise(theirs, device, has_rules);
     };
     drop(theirs);
     match hand_over(ours, io_uring) {
@@ -115,9 +116,9 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 // ---- In the supervisor's process ----
 
-fn supervise(link: OwnedFd, device: &DeviceName) -> ! {
+fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
     sys::give_back_memory();
-    let prepared = prepare(&link, device);
+    let prepared = prepare(&link, device, has_rules);
     let said = say(
         &link,
         prepared.as_ref().map_or_else(String::as_bytes, |_| READY),
@@ -133,6 +134,7 @@ fn supervise(link: OwnedFd, device: &DeviceName) -> ! {
 fn prepare(
     link: &OwnedFd,
     device: &DeviceName,
+    has_rules: bool,
 ) -> Result<(Supervisor, &'static OwnedFd), Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
@@ -142,7 +144,7 @@ fn prepare(
     raise_limits();
     let proc = detach(link)?;
     leave_room(&proc)?;
-    let supervisor = Supervisor::new(proc, device)?;
+    let supervisor = Supervisor::new(proc, device, has_rules)?;
     say(link, READY)?;
     let listener = sys::receive_descriptor(link).map_err(|errno| cannot("recvmsg", errno))?;
     // `vrfbind` could not install the filter, and says so itself.

@@ -1,0 +1,600 @@
+//! The text of a list, as `VRFBIND_RULES` or a file has it.
+//!
+//!     LIST      = RULE { (";" | newline) RULE }; from "#" to the end of the line is a comment
+//!     RULE      = ("bind" | "connect") [PROTOCOL] ADDRESSES DEVICE | "loopback" (DEVICE | "auto")
+//!     PROTOCOL  = "tcp" | "udp" | "sctp" | "icmp" | "raw"
+//!     ADDRESSES = ("*" | IPV4 ["/" LENGTH] | "[" IPV6 "]" ["/" LENGTH]) [":" PORT ["-" PORT]]
+//!     DEVICE    = a device's name | "lo" | "default"
+//!
+//! The words of a rule are separated by blanks. What is not in the grammar is an error that names its rule and its place:
+//! a list is taken as a whole or not at all.
+
+use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, MOST, Protocol, Rule, To, mask};
+use crate::device::DeviceName;
+use crate::request::DEFAULT;
+use core::fmt;
+
+/// The most bytes that a file may have: 64 rules of the longest kind, and as much again for comments.
+pub const LARGEST_FILE: usize = 16 << 10;
+
+/// Why a text is no list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Invalid<'a> {
+    /// Which rule, from 1.
+    pub number: usize,
+    /// The rule.
+    pub rule: &'a [u8],
+    /// Where in it; empty: at its end.
+    pub place: &'a [u8],
+    /// The reason, to be put after the place.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Invalid<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.rule.escape_ascii();
+        write!(f, "rule {}, \"{rule}\", at ", self.number)?;
+        match self.place {
+            b"" => f.write_str("its end")?,
+            place => write!(f, "\"{}\"", place.escape_ascii())?,
+        }
+        write!(f, ": {}", self.why)
+    }
+}
+
+/// A place in a rule, and what is wrong with it.
+type Fault<'a> = (&'a [u8], &'static str);
+
+/// The list that a text is.
+pub fn parse(text: &[u8]) -> Result<List, Invalid<'_>> {
+    let mut list = List {
+        rules: [None; MOST],
+    };
+    let (mut rest, mut number) = (text, 0);
+    while let Some(text) = next_rule(&mut rest) {
+        number += 1;
+        let parsed = match list.rules.get_mut(number - 1) {
+            Some(place) => rule(Words(text)).map(|rule| *place = Some(rule)),
+            None => Err((text, "a list has at most 64 rules")),
+        };
+        parsed.map_err(|(place, why)| Invalid {
+            number,
+            rule: text,
+            place,
+            why,
+        })?;
+    }
+    if number == 0 {
+        return Err(Invalid {
+            number: 1,
+            rule: b"",
+            place: b"",
+            why: "there is no rule",
+        });
+    }
+    Ok(list)
+}
+
+/// The rules of a text, as they stand in it.
+pub fn texts(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || next_rule(&mut text))
+}
+
+/// Takes the next rule off a text that has anything in it but blanks and comments.
+fn next_rule<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
+    while !text.is_empty() {
+        let (rule, end) = cut(text, b";\n#");
+        let behind = match end {
+            [b'#', ..] => cut(end, b"\n").1,
+            end => end,
+        };
+        *text = behind.get(1..).unwrap_or_default();
+        let rule = rule.trim_ascii();
+        if !rule.is_empty() {
+            return Some(rule);
+        }
+    }
+    None
+}
+
+/// What is before the first byte that is one of these, and the rest.
+#[inline(never)]
+fn cut<'a>(text: &'a [u8], ends: &[u8]) -> (&'a [u8], &'a [u8]) {
+    let end = text.iter().position(|byte| ends.contains(byte));
+    text.split_at_checked(end.unwrap_or(text.len()))
+        .unwrap_or_default()
+}
+
+/// The words of a rule that are left.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (word, rest) = cut(self.0.trim_ascii_start(), b" \t\r\x0c");
+        self.0 = rest;
+        (!word.is_empty()).then_some(word)
+    }
+
+    /// The next one, which must not be missing.
+    #[inline(never)]
+    fn need(&mut self, missing: &'static str) -> Result<&'a [u8], Fault<'a>> {
+        self.next().ok_or((b"", missing))
+    }
+}
+
+fn rule(mut words: Words<'_>) -> Result<Rule, Fault<'_>> {
+    const NO_ADDRESS: &str = "an address is missing";
+    let mut rule = Rule {
+        call: None,
+        protocol: None,
+        addresses: LOOPBACK,
+        first_port: 0,
+        last_port: u16::MAX,
+        to: To::LoUnlessInVrf,
+    };
+    rule.call = match words.need("")? {
+        b"bind" => Some(Call::Bind),
+        b"connect" => Some(Call::Connect),
+        b"loopback" => None,
+        other => return Err((other, "a rule begins with bind, connect or loopback")),
+    };
+    if rule.call.is_some() {
+        let mut word = words.need(NO_ADDRESS)?;
+        rule.protocol = protocol(word);
+        if rule.protocol.is_some() {
+            word = words.need(NO_ADDRESS)?;
+        }
+        let has_ports = addresses(&mut rule, word)?;
+        if has_ports && matches!(rule.protocol, Some(Protocol::Icmp | Protocol::Raw)) {
+            return Err((word, "icmp and raw have no ports"));
+        }
+    }
+    rule.to = match words.need("a device, lo or default is missing")? {
+        b"lo" => To::Lo,
+        name if name == DEFAULT.as_bytes() => To::Default,
+        b"auto" if rule.call.is_none() => To::LoUnlessInVrf,
+        word @ b"auto" => return Err((word, "only loopback can be auto")),
+        name => To::Device(DeviceName::new(name).map_err(|why| (name, why.reason()))?),
+    };
+    match words.next() {
+        None => Ok(rule),
+        Some(word) => Err((word, "the rule should end before it")),
+    }
+}
+
+fn protocol(word: &[u8]) -> Option<Protocol> {
+    match word {
+        b"tcp" => Some(Protocol::Tcp),
+        b"udp" => Some(Protocol::Udp),
+        b"sctp" => Some(Protocol::Sctp),
+        b"icmp" => Some(Protocol::Icmp),
+        b"raw" => Some(Protocol::Raw),
+        _ => None,
+    }
+}
+
+/// Sets the addresses of a rule, and its ports if there are any, of which it tells.
+fn addresses<'a>(rule: &mut Rule, word: &'a [u8]) -> Result<bool, Fault<'a>> {
+    let (network, before, rest) = match word {
+        [b'*', rest @ ..] => {
+            rule.addresses = EVERYTHING;
+            return ports(rule, rest);
+        }
+        [b'[', inside @ ..] => {
+            let (ip, rest) = split(inside, b']').ok_or((word, "']' is missing"))?;
+            let network = ipv6(ip).ok_or((ip, "it is not an IPv6 address"))?;
+            (network, 0, rest)
+        }
+        _ => {
+            let (ip, rest) = cut(word, b"/:");
+            let network = ipv4(ip).ok_or((
+                ip,
+                "it is not *, an IPv4 address or an IPv6 address in brackets",
+            ))?;
+            (IPV4.network | u128::from(network), IPV4.length, rest)
+        }
+    };
+    let (mut length, mut rest) = (128, rest);
+    if let [b'/', text @ ..] = rest {
+        let (digits, behind) = cut(text, b":");
+        let why = match before {
+            0 => "the length of an IPv6 prefix is 0 to 128",
+            _ => "the length of an IPv4 prefix is 0 to 32",
+        };
+        length = before + number(digits, 128 - u32::from(before)).ok_or((digits, why))? as u8;
+        rest = behind;
+    }
+    if network & mask(length) != network {
+        return Err((word, BITS_BEHIND));
+    }
+    rule.addresses = Addresses { network, length };
+    ports(rule, rest)
+}
+
+const BITS_BEHIND: &str = "the address has bits set behind the prefix";
+
+#[inline(never)]
+fn ports<'a>(rule: &mut Rule, text: &'a [u8]) -> Result<bool, Fault<'a>> {
+    let range = match text {
+        [] => return Ok(false),
+        [b':', range @ ..] => range,
+        text => return Err((text, "only a port can follow, after ':'")),
+    };
+    let (first, last) = split(range, b'-').unwrap_or((range, range));
+    const MOST: u32 = u16::MAX as u32;
+    let (Some(first), Some(last)) = (number(first, MOST), number(last, MOST)) else {
+        return Err((range, "a port is 0 to 65535, and ports are FIRST-LAST"));
+    };
+    if last < first {
+        return Err((range, "the last port is before the first"));
+    }
+    (rule.first_port, rule.last_port) = (first as u16, last as u16);
+    Ok(true)
+}
+
+/// What is before and behind the first such byte.
+fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = cut(text, &[at]);
+    Some((before, rest.get(1..)?))
+}
+
+/// A number in decimal, without zeros before it.
+#[inline(never)]
+fn number(text: &[u8], most: u32) -> Option<u32> {
+    if text.is_empty() || text.len() > 5 || text.len() > 1 && text.first() == Some(&b'0') {
+        return None;
+    }
+    let mut number = 0;
+    for byte in text {
+        number = number * 10 + char::from(*byte).to_digit(10)?;
+    }
+    (number <= most).then_some(number)
+}
+
+#[inline(never)]
+fn ipv4(text: &[u8]) -> Option<u32> {
+    let (mut bits, mut rest) = (0, text);
+    for _ in 0..3 {
+        let (part, behind) = split(rest, b'.')?;
+        bits = bits << 8 | number(part, 255)?;
+        rest = behind;
+    }
+    Some(bits << 8 | number(rest, 255)?)
+}
+
+fn ipv6(text: &[u8]) -> Option<u128> {
+    const COUNT: u32 = 8;
+    let Some(gap) = text.windows(2).position(|two| two == b"::") else {
+        return groups(text, true).and_then(|(bits, count)| (count == COUNT).then_some(bits));
+    };
+    let (high, before) = groups(text.get(..gap)?, false)?;
+    let (low, behind) = groups(text.get(gap + 2..)?, true)?;
+    // The gap is one group at least.
+    (before + behind < COUNT).then(|| high.checked_shl(16 * (COUNT - before)).unwrap_or(0) | low)
+}
+
+/// The groups of an IPv6 address, and how many there are. The last two can be written as an IPv4 address.
+fn groups(text: &[u8], is_end: bool) -> Option<(u128, u32)> {
+    let (mut bits, mut count) = (0, 0);
+    if text.is_empty() {
+        return Some((bits, count));
+    }
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let (group, behind) = match split(text, b':') {
+            Some((group, behind)) => (group, Some(behind)),
+            None => (text, None),
+        };
+        match ipv4(group) {
+            Some(v4) if is_end && behind.is_none() => {
+                bits = bits << 32 | u128::from(v4);
+                count += 2;
+            }
+            _ => {
+                bits = bits << 16 | u128::from(hexadecimal(group)?);
+                count += 1;
+            }
+        }
+        if count > 8 {
+            return None;
+        }
+        rest = behind;
+    }
+    Some((bits, count))
+}
+
+fn hexadecimal(group: &[u8]) -> Option<u32> {
+    if group.is_empty() || group.len() > 4 {
+        return None;
+    }
+    let mut number = 0;
+    for byte in group {
+        number = number << 4 | char::from(*byte).to_digit(16)?;
+    }
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use core::net::Ipv6Addr;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    fn only(text: &str) -> Rule {
+        let list = parse(text.as_bytes()).unwrap_or_else(|why| panic!("{text}: {why:?}"));
+        assert_eq!(list.rules().count(), 1, "{text}");
+        list.rules[0].unwrap()
+    }
+
+    fn device(name: &str) -> To {
+        To::Device(DeviceName::new(name.as_bytes()).unwrap())
+    }
+
+    const V6: fn(u128, u8) -> Addresses = |network, length| Addresses { network, length };
+    const V4: fn(u128, u8) -> Addresses = |network, length| V6(IPV4.network | network, 96 + length);
+
+    #[test]
+    fn a_rule_says_what_the_manual_says() {
+        let (bind, connect) = (Some(Call::Bind), Some(Call::Connect));
+        for (text, call, protocol, addresses, ports, to) in [
+            (
+                "bind tcp *:5380 mgmt",
+                bind,
+                Some(Protocol::Tcp),
+                EVERYTHING,
+                (5380, 5380),
+                device("mgmt"),
+            ),
+            (
+                "connect 10.99.0.0/16 mgmt",
+                connect,
+                None,
+                V4(0x0a63_0000, 16),
+                (0, 65535),
+                device("mgmt"),
+            ),
+            ("bind * lo", bind, None, EVERYTHING, (0, 65535), To::Lo),
+            (
+                "bind\tudp  0.0.0.0:0 default",
+                bind,
+                Some(Protocol::Udp),
+                V4(0, 32),
+                (0, 0),
+                To::Default,
+            ),
+            (
+                "connect 0.0.0.0/0:1-1024 tcp",
+                connect,
+                None,
+                V4(0, 0),
+                (1, 1024),
+                device("tcp"),
+            ),
+            (
+                "connect sctp 1.2.3.4 a",
+                connect,
+                Some(Protocol::Sctp),
+                V4(0x0102_0304, 32),
+                (0, 65535),
+                device("a"),
+            ),
+            (
+                "bind icmp [::] a",
+                bind,
+                Some(Protocol::Icmp),
+                V6(0, 128),
+                (0, 65535),
+                device("a"),
+            ),
+            (
+                "bind raw [::]/0 a",
+                bind,
+                Some(Protocol::Raw),
+                V6(0, 0),
+                (0, 65535),
+                device("a"),
+            ),
+            (
+                "bind [2001:db8::]/32:53 a",
+                bind,
+                None,
+                V6(0x2001_0db8 << 96, 32),
+                (53, 53),
+                device("a"),
+            ),
+            (
+                "bind [::ffff:10.0.0.0]/104 a",
+                bind,
+                None,
+                V4(0x0a00_0000, 8),
+                (0, 65535),
+                device("a"),
+            ),
+            (
+                "bind [::ffff:0:0]/96 a",
+                bind,
+                None,
+                V4(0, 0),
+                (0, 65535),
+                device("a"),
+            ),
+            (
+                "bind [::fffe:0:0]/95 a",
+                bind,
+                None,
+                V6(0xfffe << 32, 95),
+                (0, 65535),
+                device("a"),
+            ),
+            ("loopback lo", None, None, EVERYTHING, (0, 65535), To::Lo),
+            (
+                "loopback auto",
+                None,
+                None,
+                EVERYTHING,
+                (0, 65535),
+                To::LoUnlessInVrf,
+            ),
+            (
+                "loopback default",
+                None,
+                None,
+                EVERYTHING,
+                (0, 65535),
+                To::Default,
+            ),
+            (
+                "loopback mgmt",
+                None,
+                None,
+                EVERYTHING,
+                (0, 65535),
+                device("mgmt"),
+            ),
+        ] {
+            let expected = Rule {
+                call,
+                protocol,
+                addresses: match text.starts_with("loopback") {
+                    true => LOOPBACK,
+                    false => addresses,
+                },
+                first_port: ports.0,
+                last_port: ports.1,
+                to,
+            };
+            assert_eq!(only(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn rules_are_separated_by_semicolons_and_lines_and_comments_are_skipped() {
+        let text = b"# bind * a\n;; bind * a ;\tbind * b # ; bind * c\r\n\n  bind * d;";
+        let list = parse(text).unwrap();
+        let to: Vec<_> = list.rules().map(|rule| rule.to).collect();
+        assert_eq!(to, ["a", "b", "d"].map(device));
+        let expected: [&[u8]; 3] = [b"bind * a", b"bind * b", b"bind * d"];
+        assert!(texts(text).eq(expected));
+    }
+
+    #[test]
+    fn an_error_names_the_rule_and_the_place() {
+        for (text, number, place, why) in [
+            ("", 1, "", "no rule"),
+            ("# nothing\n ; ", 1, "", "no rule"),
+            ("accept * a", 1, "accept", "begins with"),
+            ("bind * a; connect", 2, "", "address is missing"),
+            ("bind * a\n\n# c\nconnect tcp", 2, "", "address is missing"),
+            ("bind *", 1, "", "device"),
+            ("loopback", 1, "", "device"),
+            ("bind * auto", 1, "auto", "only loopback"),
+            ("bind * a b", 1, "b", "should end"),
+            ("loopback lo lo", 1, "lo", "should end"),
+            ("bind * a/b", 1, "a/b", "'/'"),
+            ("bind * abcdefghijklmnop", 1, "abcdefghijklmnop", "15 bytes"),
+            ("bind TCP *:1 a", 1, "TCP", "not *"),
+            ("bind host a", 1, "host", "not *"),
+            ("bind 1.2.3 a", 1, "1.2.3", "not *"),
+            ("bind 1.2.3.4.5 a", 1, "1.2.3.4.5", "not *"),
+            ("bind 1.2.3.256 a", 1, "1.2.3.256", "not *"),
+            ("bind 1.2.3.04 a", 1, "1.2.3.04", "not *"),
+            ("bind ::1 a", 1, "", "not *"),
+            ("bind [::1 a", 1, "[::1", "']'"),
+            ("bind [::1%lo] a", 1, "::1%lo", "not an IPv6"),
+            ("bind [::1]x a", 1, "x", "only a port"),
+            ("bind **:1 a", 1, "*:1", "only a port"),
+            ("bind */8 a", 1, "/8", "only a port"),
+            ("bind 1.2.3.4/33 a", 1, "33", "0 to 32"),
+            ("bind 1.2.3.4/ a", 1, "", "0 to 32"),
+            ("bind [::]/129:5 a", 1, "129", "0 to 128"),
+            ("bind 1.2.3.4/24 a", 1, "1.2.3.4/24", "behind the prefix"),
+            ("bind [::1]/64 a", 1, "[::1]/64", "behind the prefix"),
+            (
+                "bind [::ffff:0:0]/95 a",
+                1,
+                "[::ffff:0:0]/95",
+                "behind the prefix",
+            ),
+            (
+                "bind [::ffff:1.2.3.4]/120 a",
+                1,
+                "[::ffff:1.2.3.4]/120",
+                "behind the prefix",
+            ),
+            ("bind *:65536 a", 1, "65536", "a port is"),
+            ("bind *: a", 1, "", "a port is"),
+            ("bind *:1- a", 1, "1-", "a port is"),
+            ("bind *:-1 a", 1, "-1", "a port is"),
+            ("bind *:0x1 a", 1, "0x1", "a port is"),
+            ("bind *:2-1 a", 1, "2-1", "before the first"),
+            ("bind icmp *:1 a", 1, "*:1", "no ports"),
+            ("bind raw *:1 a", 1, "*:1", "no ports"),
+        ] {
+            let invalid = parse(text.as_bytes()).expect_err(text);
+            assert_eq!(invalid.number, number, "{text}");
+            let found = String::from_utf8_lossy(invalid.place);
+            assert_eq!(found, place, "{text}");
+            assert!(invalid.why.contains(why), "{text}: {}", invalid.why);
+        }
+        let said = |text: &str| parse(text.as_bytes()).unwrap_err().to_string();
+        let at_end = "rule 2, \"bind *\", at its end: a device, lo or default is missing";
+        assert_eq!(said("bind * a; bind *"), at_end);
+        assert!(said("bind \x1b a").starts_with(r#"rule 1, "bind \x1b a", at "\x1b": it is"#));
+    }
+
+    #[test]
+    fn a_list_has_so_many_rules_and_not_one_more() {
+        let mut text = "bind * a;".repeat(MOST);
+        assert_eq!(parse(text.as_bytes()).unwrap().rules().count(), MOST);
+        text.push_str("bind * b");
+        let invalid = parse(text.as_bytes()).unwrap_err();
+        assert_eq!((invalid.number, invalid.rule), (MOST + 1, &b"bind * b"[..]));
+    }
+
+    /// The standard library parses the same addresses.
+    #[test]
+    fn ipv6_addresses_are_those_of_everybody() {
+        let parts = [
+            "",
+            "0",
+            "1",
+            "ffff",
+            "fffff",
+            "g",
+            "1.2.3.4",
+            "1.2.3.4.5",
+            "::",
+            ":",
+        ];
+        let mut addresses: Vec<String> = [
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7:8:9",
+            "1:2:3:4::5:6:7:8",
+            "1:2:3:4:5:6:1.2.3.4",
+            "1:2:3:4:5:6:7:1.2.3.4",
+            "1:2:3:4:5::1.2.3.4",
+        ]
+        .map(str::to_string)
+        .into();
+        for a in parts {
+            for b in parts {
+                for c in parts {
+                    for d in parts {
+                        addresses.push([a, b, c, d].concat());
+                        addresses.push([a, b, c, d].join(":"));
+                    }
+                }
+            }
+        }
+        for address in addresses {
+            let expected: Option<Ipv6Addr> = address.parse().ok();
+            let found = ipv6(address.as_bytes()).map(Ipv6Addr::from_bits);
+            assert_eq!(found, expected, "{address}");
+        }
+    }
+}

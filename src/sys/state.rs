@@ -1,0 +1,223 @@
+//! What a socket says of itself besides its device, and how it is put on another one.
+
+use super::descriptors::Own;
+use super::{SIGNALS, close, is_readable, number, socket};
+use core::ffi::{c_int, c_void};
+use core::ptr;
+use libc::{AF_INET, AF_INET6, SO_BINDTOIFINDEX, SO_PROTOCOL, SO_REUSEPORT, SOL_SOCKET, socklen_t};
+use rules::DeviceName;
+use rules::list::{Address, Call, Protocol};
+use rules::moving::{Facts, State};
+use rules::socket::SOCKADDR_IN6;
+use syscalls::{Errno, Sysno, syscall};
+
+/// A struct sockaddr of the IP families, as far as it is one.
+pub struct Sockaddr {
+    bytes: [u8; SOCKADDR_IN6],
+    length: usize,
+}
+
+impl Sockaddr {
+    /// The first bytes of an address that is given to bind(2) or connect(2), if there are any and they can be read. A bad pointer is for the
+    /// kernel to refuse (EFAULT), so what is there is asked for first.
+    ///
+    /// # Safety
+    /// If there is memory at `address`, no other thread takes it away or writes to it meanwhile.
+    pub unsafe fn read(address: *const libc::sockaddr, length: socklen_t) -> Option<Self> {
+        // Of the smallest pages that there are.
+        const PAGE: usize = 4096;
+        // The kernel takes the length for signed.
+        let length = usize::try_from(length as c_int).ok()?.min(SOCKADDR_IN6);
+        let address = address.cast::<u8>();
+        let last = address.wrapping_add(length.checked_sub(1)?);
+        // Of an aligned word all is readable or nothing.
+        let word_of = |byte: *const u8| byte.wrapping_sub(byte.addr() % SIGNALS);
+        let page_of = |byte: *const u8| byte.addr() / PAGE;
+        let mut bytes = [0; SOCKADDR_IN6];
+        // As a rule it is on the stack, near us: in a page that is in use, which saves the question.
+        let ours = page_of(bytes.as_ptr());
+        let is_there = |byte| page_of(byte) == ours || is_readable(word_of(byte));
+        if !is_there(address) || page_of(last) != page_of(address) && !is_there(last) {
+            return None;
+        }
+        // SAFETY: bytes of each page that it is in can be read, and it stays so, as callers promise; `bytes` has as many.
+        unsafe { ptr::copy_nonoverlapping(address, bytes.as_mut_ptr(), length) };
+        Some(Self { bytes, length })
+    }
+
+    /// The socket's own (getsockname), or its peer's (getpeername).
+    fn of(fd: c_int, call: Sysno) -> Result<Self, Errno> {
+        let mut bytes = [0; SOCKADDR_IN6];
+        let mut length = SOCKADDR_IN6 as socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes to `bytes`, and then `length`.
+        unsafe { syscall!(call, fd, bytes.as_mut_ptr(), &raw mut length) }?;
+        Ok(Self {
+            bytes,
+            length: (length as usize).min(SOCKADDR_IN6),
+        })
+    }
+
+    /// What of it is there.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Its family, if it has one.
+    pub fn family(&self) -> Option<c_int> {
+        let family = self.bytes().first_chunk()?;
+        Some(u16::from_ne_bytes(*family).into())
+    }
+}
+
+/// The socket's own address.
+pub fn own_address(fd: c_int) -> Result<Address, Errno> {
+    let address = Sockaddr::of(fd, Sysno::getsockname)?;
+    Address::of(Call::Connect, address.bytes()).ok_or(Errno::EPERM)
+}
+
+/// The socket's SO_PROTOCOL.
+pub fn protocol_number(fd: c_int) -> Result<c_int, Errno> {
+    number(fd, SO_PROTOCOL)
+}
+
+/// What the socket speaks, as far as rules tell it apart.
+pub fn protocol(fd: c_int) -> Result<Option<Protocol>, Errno> {
+    Ok(Protocol::of(super::sock_type(fd)?, protocol_number(fd)?))
+}
+
+/// What is to be known before a socket is moved.
+pub fn facts(fd: c_int) -> Result<Facts, Errno> {
+    let protocol = protocol(fd)?;
+    let address = own_address(fd)?;
+    Ok(Facts {
+        protocol,
+        is_wildcard: address.is_wildcard(),
+        port: address.port,
+        state: state(fd, protocol),
+        shares_port: number(fd, SO_REUSEPORT)? != 0,
+    })
+}
+
+/// TCP_CLOSE, net/tcp_states.h.
+const TCP_CLOSE: u8 = 7;
+
+fn state(fd: c_int, protocol: Option<Protocol>) -> State {
+    match protocol {
+        Some(Protocol::Tcp) => {
+            // tcpi_state, the first member of struct tcp_info. MPTCP has it since Linux 5.16.
+            let (mut state, mut length) = (0_u8, 1 as socklen_t);
+            // SAFETY: the kernel writes at most `length` bytes to `state`, and then `length`.
+            let result = unsafe {
+                syscall!(
+                    Sysno::getsockopt,
+                    fd,
+                    libc::IPPROTO_TCP,
+                    libc::TCP_INFO,
+                    &raw mut state,
+                    &raw mut length
+                )
+            };
+            match (result, state) {
+                (Ok(_), TCP_CLOSE) => State::Closed,
+                (Ok(_), _) => State::Busy,
+                (Err(_), _) => State::Unknown,
+            }
+        }
+        Some(Protocol::Sctp) | None => State::Unknown,
+        Some(_) => match Sockaddr::of(fd, Sysno::getpeername) {
+            Ok(_) => State::Busy,
+            Err(Errno::ENOTCONN) => State::Closed,
+            Err(_) => State::Unknown,
+        },
+    }
+}
+
+/// Makes a closed TCP socket forget the address that a connect() which has failed has left, as the next connect() would
+/// have done (inet_stream_connect, net/ipv4/af_inet.c): connect(AF_UNSPEC), which leaves it its device (tcp_disconnect).
+/// Whether there was one. It is then that call's turn to fail: with this errno.
+pub fn forget_address(fd: c_int) -> Result<Option<Errno>, Errno> {
+    let nobody = [0_u8; size_of::<libc::sockaddr>()];
+    let pending = number(fd, libc::SO_ERROR)?;
+    // SAFETY: the kernel reads an address of AF_UNSPEC.
+    unsafe { syscall!(Sysno::connect, fd, nobody.as_ptr(), nobody.len()) }?;
+    let is_forgotten = own_address(fd)?.is_wildcard();
+    Ok(is_forgotten.then(|| match pending {
+        0 => Errno::ECONNABORTED,
+        pending => Errno::new(pending),
+    }))
+}
+
+/// Whether the port that a stream's address shows is its own, and not left of a connect() that has failed. Binding it to a port
+/// that another socket has on its device cannot succeed: it is EINVAL if it has one, and otherwise EADDRINUSE, and then
+/// an address that is left is forgotten (__inet_bind, net/ipv4/af_inet.c).
+pub fn holds_port(fd: c_int) -> Option<bool> {
+    let other = Own::socket_like(fd).ok()?;
+    put_on_index(other.0, super::bound_index(fd).unwrap_or(0)).ok()?;
+    let wildcard = sockaddr(super::domain(fd).ok()?, 0, &[]);
+    bind(other.0, &wildcard).ok()?;
+    match bind_as(fd, other.0) {
+        Err(Errno::EINVAL) => Some(true),
+        Err(Errno::EADDRINUSE) => Some(false),
+        _ => None,
+    }
+}
+
+fn bind(fd: c_int, address: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads address.len() bytes.
+    unsafe { syscall!(Sysno::bind, fd, address.as_ptr(), address.len()) }?;
+    Ok(())
+}
+
+/// Binds a socket to the address that another one has.
+pub fn bind_as(fd: c_int, other: c_int) -> Result<(), Errno> {
+    let address = Sockaddr::of(other, Sysno::getsockname)?;
+    bind(fd, address.bytes())
+}
+
+/// The number of the loopback device in every network namespace (LOOPBACK_IFINDEX, linux/net.h), whatever its name.
+pub const LO: u32 = 1;
+
+/// Puts the socket on the device of this number, or with 0 on none. Since Linux 5.1.
+pub fn put_on_index(fd: c_int, index: u32) -> Result<(), Errno> {
+    // SAFETY: the kernel reads a number.
+    unsafe {
+        syscall!(
+            Sysno::setsockopt,
+            fd,
+            SOL_SOCKET,
+            SO_BINDTOIFINDEX,
+            (&raw const index).cast::<c_void>(),
+            size_of::<u32>()
+        )
+    }?;
+    Ok(())
+}
+
+/// Whether the VRF has this address itself: whether a fresh socket in it can be bound to it. Sends nothing.
+pub fn has_address(vrf: &DeviceName, address: &Address) -> Result<bool, Errno> {
+    let (family, address) = match address.v4() {
+        Some(ip) => (AF_INET, sockaddr(AF_INET, 4, &ip.to_be_bytes())),
+        None => (AF_INET6, sockaddr(AF_INET6, 8, &address.ip.to_be_bytes())),
+    };
+    let fd = socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
+    let result = super::bind_or_is_bound(fd, vrf).and_then(|()| bind(fd, &address));
+    close(fd);
+    match result {
+        Ok(()) => Ok(true),
+        Err(Errno::EADDRNOTAVAIL) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// An address of a family that has the IP address at this place, with port 0.
+fn sockaddr(family: c_int, place: usize, ip: &[u8]) -> [u8; SOCKADDR_IN6] {
+    let mut address = [0; SOCKADDR_IN6];
+    let family = (family as u16).to_ne_bytes();
+    for (to, from) in address.iter_mut().zip(family) {
+        *to = from;
+    }
+    for (to, from) in address.iter_mut().skip(place).zip(ip) {
+        *to = *from;
+    }
+    address
+}
