@@ -18,9 +18,11 @@ fn main() {
         // What we use of our own is our own, and not that of a second copy that comes first.
         "-Wl,-Bsymbolic",
         "-Wl,--hash-style=gnu",
+        // No entries for others to fill in.
+        "-Wl,--spare-dynamic-tags=0",
         "-Wl,--build-id=none",
         "-Wl,--gc-sections",
-        // By which an unwinder finds .eh_frame: a thread that is cancelled in connect() passes our frame.
+        // By which an unwinder finds .eh_frame (src/arch.rs).
         "-Wl,--eh-frame-hdr",
         // GNU ld: lld pads segments to pages.
         "-fuse-ld=bfd",
@@ -28,12 +30,17 @@ fn main() {
     ] {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }
-    // The compilers' names take 117 bytes with their section.
+    // The compilers' names take 117 bytes with their section. A section of one's own takes 64 and more; what is read only,
+    // and the two parts of the GOT, can do with one.
     let script = std::path::Path::new(&std::env::var_os("OUT_DIR").expect("cargo sets it"))
         .join("discard.ld");
     std::fs::write(
         &script,
-        "SECTIONS { /DISCARD/ : { *(.comment) } } INSERT BEFORE .text;\n",
+        "SECTIONS {
+            /DISCARD/ : { *(.comment) }
+            .text : { *(.text .text.*) *(.rodata .rodata.*) }
+        } INSERT BEFORE .fini;
+        SECTIONS { .data : { *(.got) *(.got.plt) *(.data .data.*) } } INSERT AFTER .dynamic;\n",
     )
     .expect("cargo has made it");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-T,{}", script.display());

@@ -39,6 +39,12 @@ pub struct Info {
     pub device: [AtomicU64; 2],
     /// How many IP sockets without a device the process had inherited that were not meant for it ([`crate::inherited`]).
     pub inherited: AtomicU32,
+    /// How many bytes the text of its rules ([`crate::list`]) has; 0: there are none.
+    pub rules_length: AtomicU32,
+    /// Where in its memory that text is.
+    pub rules: AtomicU64,
+    /// What became of libc's `connect`, which is patched where there are rules for it.
+    pub connect: AtomicU32,
 }
 
 /// Begins [`Info`].

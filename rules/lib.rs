@@ -14,6 +14,7 @@ pub mod list;
 pub mod moving;
 pub mod options;
 pub mod preload;
+pub mod registrations;
 pub mod request;
 pub mod settings;
 pub mod settling;

@@ -2,9 +2,11 @@
 //!
 //! A list is parsed once ([`parse`]) and says for each call which of its rules is the first to match. Where none does,
 //! the socket belongs to the VRF. An address that is IPv4 in IPv6's form (::ffff:10.0.0.1) is the IPv4 address.
-//! Whether the socket may be moved there, [`crate::moving`] says.
+//! Whether the socket may be moved there, [`crate::moving`] says. Under which rule a socket is that is seen from outside,
+//! [`seen`] says.
 
 pub mod parse;
+pub mod seen;
 
 use crate::device::DeviceName;
 use libc::{
@@ -23,7 +25,7 @@ pub struct List {
 
 /// Says where the sockets belong that use certain addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Rule {
+pub struct Rule {
     /// None: both.
     call: Option<Call>,
     /// None: all.
@@ -32,6 +34,32 @@ struct Rule {
     first_port: u16,
     last_port: u16,
     to: To,
+}
+
+impl Rule {
+    /// Where it puts sockets.
+    pub const fn to(&self) -> To {
+        self.to
+    }
+
+    /// The one address that sockets can be bound to by it, IPv4 as ::ffff:0:0/96. None: it has none, or many.
+    pub fn bound_to(&self) -> Option<u128> {
+        let only = Address {
+            ip: self.addresses.network,
+            port: 0,
+        };
+        let is_one = self.addresses.length == 128 && !only.is_wildcard();
+        (self.call == Some(Call::Bind) && is_one).then_some(only.ip)
+    }
+
+    /// Whether it matches whatever the other one does.
+    fn covers(&self, other: &Self) -> bool {
+        (self.call.is_none() || self.call == other.call)
+            && (self.protocol.is_none() || self.protocol == other.protocol)
+            && self.first_port <= other.first_port
+            && other.last_port <= self.last_port
+            && self.addresses.cover(&other.addresses)
+    }
 }
 
 /// What an address is given to.
@@ -132,6 +160,25 @@ impl Addresses {
         }
         ip & mask(self.length) == self.network && (self.length >= IPV4.length || !IPV4.contain(ip))
     }
+
+    /// Whether they contain all of the others.
+    fn cover(&self, other: &Self) -> bool {
+        match (*self, *other) {
+            (EVERYTHING, _) => true,
+            (_, EVERYTHING) => false,
+            // No network has both families.
+            (_, LOOPBACK) => *self == LOOPBACK,
+            (LOOPBACK, _) => {
+                LOOPBACK_V4.cover(other)
+                    || *other
+                        == Self {
+                            network: 1,
+                            length: 128,
+                        }
+            }
+            _ => self.length <= other.length && self.contain(other.network),
+        }
+    }
 }
 
 fn mask(length: u8) -> u128 {
@@ -224,19 +271,38 @@ impl List {
         Ok(None)
     }
 
+    /// Whether there is a rule for this call.
+    pub fn has_any(&self, call: Call) -> bool {
+        self.rules()
+            .any(|rule| rule.call.is_none_or(|only| only == call))
+    }
+
     /// Whether a rule puts sockets there.
     pub fn names(&self, to: To) -> bool {
         self.rules()
             .any(|rule| rule.to == to || to == To::Lo && rule.to == To::LoUnlessInVrf)
     }
 
-    fn rules(&self) -> impl Iterator<Item = &Rule> {
+    /// The rules.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().map_while(Option::as_ref)
+    }
+
+    /// The numbers of rules that never decide, each with that of an earlier one that matches whatever they do.
+    pub fn shadowed(&self) -> impl Iterator<Item = (usize, usize)> {
+        let numbered = || (1..).zip(self.rules());
+        numbered().filter_map(move |(number, rule)| {
+            let mut earlier = numbered().take(number - 1);
+            let (by, _) = earlier.find(|(_, earlier)| earlier.covers(rule))?;
+            Some((number, by))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::parse::parse;
     use super::*;
     use core::convert::Infallible;
@@ -348,6 +414,58 @@ mod tests {
         assert!(!list.names(device("red")) && !list.names(To::Lo));
         assert!(parse(b"loopback auto").unwrap().names(To::Lo));
         assert!(parse(b"loopback lo").unwrap().names(To::Lo));
+    }
+
+    #[test]
+    fn a_rule_is_shadowed_by_an_earlier_one_that_matches_all_that_it_does() {
+        for (earlier, later, is_shadowed) in [
+            ("bind * a", "bind tcp 10.0.0.0/8:53 b", true),
+            ("bind * a", "connect * b", false),
+            ("bind * a", "loopback lo", false),
+            ("bind tcp * a", "bind * b", false),
+            ("bind tcp * a", "bind udp * b", false),
+            ("bind *:1-100 a", "bind *:100 b", true),
+            ("bind *:1-100 a", "bind *:100-101 b", false),
+            ("bind *:53 a", "bind icmp * b", false),
+            ("connect 10.0.0.0/8 a", "connect 10.1.0.0/16 b", true),
+            ("connect 10.1.0.0/16 a", "connect 10.0.0.0/8 b", false),
+            ("connect 10.0.0.0/8 a", "connect 11.0.0.1 b", false),
+            ("connect 10.0.0.0/8 a", "connect * b", false),
+            ("connect [::]/0 a", "connect [2001:db8::1] b", true),
+            ("connect [::]/0 a", "connect 10.0.0.1 b", false),
+            ("connect [::ffff:0:0]/96 a", "connect 10.0.0.1 b", true),
+            ("connect 10.0.0.0/8 a", "connect [::ffff:10.0.0.1] b", true),
+            ("loopback lo", "connect 127.0.0.53:53 b", true),
+            ("loopback lo", "bind [::1] b", true),
+            ("loopback lo", "bind [::2] b", false),
+            ("loopback lo", "bind 126.0.0.0/7 b", false),
+            ("loopback lo", "loopback auto", true),
+            ("connect 127.0.0.0/8 a", "loopback lo", false),
+            ("connect * a", "loopback lo", false),
+        ] {
+            let text = std::format!("{earlier}; {later}");
+            let list = parse(text.as_bytes()).unwrap();
+            let expected = is_shadowed.then_some((2, 1));
+            assert_eq!(list.shadowed().next(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_one_address_names_it() {
+        for (text, ip) in [
+            ("bind tcp 10.0.0.1:53 a", Some("10.0.0.1")),
+            ("bind [2001:db8::1] a", Some("2001:db8::1")),
+            ("bind 10.0.0.0/31 a", None),
+            ("bind 0.0.0.0 a", None),
+            ("bind [::] a", None),
+            ("bind * a", None),
+            ("connect 10.0.0.1 a", None),
+            ("loopback lo", None),
+        ] {
+            let list = parse(text.as_bytes()).unwrap();
+            let found = list.rules().next().unwrap().bound_to();
+            assert_eq!(found, ip.map(bits), "{text}");
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! take it along, and send from one VRF with an address of the other. A connected stream and a listener have peers. Of a
 //! group of SO_REUSEPORT the kernel keeps lists by device. And where the kernel refuses the call whatever the device is, it
 //! is left to do so: then its errno is the right one.
+//!
+//! Without CAP_NET_RAW a socket that may be moved is replaced by a fresh one, if that can have all that it has: [`Load`].
 
 use crate::list::{Call, Protocol};
-use libc::{EADDRNOTAVAIL, EPERM, c_int};
+use libc::{EADDRNOTAVAIL, EPERM, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, c_int};
 
 /// What a socket says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +49,19 @@ pub enum Verdict {
     Refuse(c_int, &'static str),
 }
 
+/// What a socket that shall be replaced has, besides options that can be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Its SO_PROTOCOL.
+    pub protocol: c_int,
+    /// Whether its port is its own. That of a stream can be left of a connect() that has failed.
+    pub holds_port: bool,
+    /// Whether there are data or errors, that have come or are still to be sent.
+    pub has_queue: bool,
+    /// Whether it has more memory for options than a fresh one (SO_MEMINFO): memberships, filters, keys, IPv6 headers.
+    pub has_attachments: bool,
+}
+
 /// What is said of [`Verdict::Refuse`] with EADDRNOTAVAIL, to be put after "the socket".
 pub const HAS_ADDRESS: &str = "has an address already, which would go with it";
 
@@ -81,6 +96,33 @@ impl Facts {
             }
             (_, State::Closed, Call::Connect) => Verdict::Move,
         }
+    }
+
+    /// Whether a fresh socket can take the place of this one, which may be moved, and has to be bound to the same port first.
+    /// An error: what it has that a fresh one cannot have.
+    #[inline]
+    pub fn is_bound_again(&self, call: Call, load: Load) -> Result<bool, &'static str> {
+        // Of MPTCP and SCTP much can be set that cannot be read.
+        let is_known = matches!(
+            load.protocol,
+            IPPROTO_TCP | IPPROTO_UDP | IPPROTO_ICMP | IPPROTO_ICMPV6
+        );
+        if !is_known || self.protocol == Some(Protocol::Raw) {
+            return Err("unsupported protocol");
+        }
+        if self.state != State::Closed {
+            return Err("has a peer");
+        }
+        if load.holds_port && (call == Call::Bind || !self.is_wildcard) {
+            return Err("bound already");
+        }
+        if load.has_queue {
+            return Err("data or errors wait");
+        }
+        if load.has_attachments {
+            return Err("memberships, filters or keys");
+        }
+        Ok(load.holds_port)
     }
 
     /// Whether it has been neither bound nor connected: either gives a socket a port. A raw one has its number from the start.
@@ -238,5 +280,68 @@ mod tests {
             assert_eq!(errno(facts, Call::Bind), Some(EPERM));
             assert_eq!(errno(facts, Call::Connect), Some(EPERM));
         }
+    }
+
+    #[test]
+    fn what_is_replaced_has_nothing_that_a_fresh_one_cannot_have() {
+        let load = Load {
+            protocol: IPPROTO_TCP,
+            holds_port: false,
+            has_queue: false,
+            has_attachments: false,
+        };
+        let facts = of(Protocol::Tcp);
+        for protocol in [IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6] {
+            let load = Load { protocol, ..load };
+            assert_eq!(facts.is_bound_again(Call::Bind, load), Ok(false));
+            assert_eq!(facts.is_bound_again(Call::Connect, load), Ok(false));
+        }
+        for protocol in [libc::IPPROTO_MPTCP, libc::IPPROTO_SCTP, 136] {
+            let load = Load { protocol, ..load };
+            assert!(facts.is_bound_again(Call::Connect, load).is_err());
+        }
+        let raw = of(Protocol::Raw);
+        assert!(raw.is_bound_again(Call::Connect, load).is_err());
+        for state in [State::Busy, State::Unknown] {
+            let facts = Facts { state, ..facts };
+            assert!(facts.is_bound_again(Call::Connect, load).is_err());
+        }
+        let queue = Load {
+            has_queue: true,
+            ..load
+        };
+        assert!(facts.is_bound_again(Call::Connect, queue).is_err());
+        let attachments = Load {
+            has_attachments: true,
+            ..load
+        };
+        assert!(facts.is_bound_again(Call::Bind, attachments).is_err());
+    }
+
+    #[test]
+    fn a_port_is_bound_again_before_connect() {
+        let load = Load {
+            protocol: IPPROTO_TCP,
+            holds_port: true,
+            has_queue: false,
+            has_attachments: false,
+        };
+        let bound = Facts {
+            port: 7,
+            ..of(Protocol::Tcp)
+        };
+        assert_eq!(bound.is_bound_again(Call::Connect, load), Ok(true));
+        assert!(bound.is_bound_again(Call::Bind, load).is_err());
+        let address = Facts {
+            is_wildcard: false,
+            ..bound
+        };
+        assert!(address.is_bound_again(Call::Connect, load).is_err());
+        // Both left of a connection that has failed.
+        let left = Load {
+            holds_port: false,
+            ..load
+        };
+        assert_eq!(address.is_bound_again(Call::Bind, left), Ok(false));
     }
 }

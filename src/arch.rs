@@ -1,5 +1,6 @@
 //! What differs between architectures: the stubs by which libc makes system calls, the jump that is written into them,
-//! the system call that carries the seal's marker, and the export that must not have a stack frame.
+//! the system call that carries the seal's marker, the export that must not have a stack frame, and the one whose frame an
+//! unwinder has to find.
 //!
 //! One file each, and one for architectures that we do not know, where only the exported symbols lead to us. `--cfg
 //! unknown_machine` builds that one here. Nothing here knows the rest of the library: what an export has to call is
@@ -11,6 +12,7 @@
 //! - [`BEFORE`], [`AFTER`]: the instructions of a jump before and after the address, and [`SIGNATURE`], which follows it;
 //! - [`FIRST`]: what a jump at the very beginning needs before it;
 //! - [`is_breakpoint`]: what a tracer writes over an instruction;
+//! - [`cut`]: what libc's `connect` looks like, and `connect_stubs`, where a jump in there leads;
 //! - `after_push`: a function that takes back what a stub has pushed, and goes on to another;
 //! - and what is passed on from here as it is.
 
@@ -44,8 +46,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 )]
 mod current;
 
+#[cfg(all(target_arch = "aarch64", not(unknown_machine)))]
+pub(crate) use current::stub_pair;
 use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
-pub(crate) use current::{after_push, export_syscall};
+pub use current::{Shape, cut};
+pub(crate) use current::{after_push, connect_stubs, export_connect, export_syscall};
 pub use current::{call_on_stack, claim, marked};
 
 /// What the code of a libc function turns out to be.
@@ -66,6 +71,22 @@ pub struct Place {
     pub offset: usize,
     /// Whether the stack has been moved before, as `after_push` expects it.
     pub has_pushed: bool,
+}
+
+/// Where libc's `connect` is cut, so that a jump to us has room: in bytes, from its beginning.
+pub struct Cut {
+    /// Where the jump is written.
+    pub at: usize,
+    /// Where the function goes on.
+    pub resume: usize,
+    /// What the stubs have to do between the two.
+    pub shape: Shape,
+}
+
+/// Whether the code of libc's `connect` has been cut, by another copy of the library.
+pub fn is_cut(code: &[u8]) -> bool {
+    let first = code.get(..32).unwrap_or_default();
+    !BEFORE.is_empty() && first.windows(BEFORE.len()).any(|bytes| bytes == BEFORE)
 }
 
 /// An instruction at the beginning of a stub that can stay there, with its length.
@@ -151,6 +172,14 @@ impl Jump {
         let start = self.code.len() - self.size;
         self.code.get(start..).unwrap_or_default()
     }
+
+    /// Where there is less room.
+    pub fn without_signature(&self) -> &[u8] {
+        let bytes = self.bytes();
+        bytes
+            .get(..bytes.len() - SIGNATURE.len())
+            .unwrap_or_default()
+    }
 }
 
 /// Whether `code` begins with a jump of ours, whatever its address.
@@ -159,6 +188,63 @@ fn is_our_jump(code: &[u8]) -> bool {
     let rest = rest.and_then(|rest| rest.strip_prefix(&AFTER));
     code.starts_with(&BEFORE) && rest.is_some_and(|rest| rest.starts_with(&SIGNATURE))
 }
+
+/// How many bytes the frame of our `connect` has for the hook, behind the six arguments.
+pub const ROOM: usize = 32;
+
+// Unwinding. A thread that is cancelled in connect() is unwound through our frame, and a frame is found by .eh_frame. What
+// the compiler would write there for all our functions is a seventh of the file, so it is told to write it for debuggers
+// alone (.debug_frame, which is not in a release), and the one frame that may be on the stack while the program waits has
+// its description written by hand: `call_frame`.
+#[cfg(all(
+    not(unknown_machine),
+    any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    )
+))]
+core::arch::global_asm!(".cfi_sections .debug_frame");
+
+/// A section .eh_frame (DWARF 4, 6.4, as the LSB has it) for a function whose code begins at label 2 and ends at 5, which
+/// moves the stack once, by the instructions before 3, and back before it returns. `$kind` is the section's type; `$word`
+/// the size of a saved register, of which the offsets are multiples; `$return_address` the register's number that has or
+/// stands for it; `$called` describes the state at the call, and `$moved` what differs behind 3.
+#[cfg_attr(unknown_machine, allow(unused_macros))]
+macro_rules! call_frame {
+    ($kind:literal, $word:literal, $return_address:literal, $called:literal, $moved:literal) => {
+        concat!(
+            ".pushsection .eh_frame, \"a\", ", $kind, "\n",
+            ".balign ", $word, "\n",
+            // The part that others could share (CIE): version 1, and addresses relative to where they stand, in 32 bits.
+            "20: .long 22f - 21f\n",
+            "21: .long 0\n",
+            ".byte 1\n",
+            ".asciz \"zR\"\n",
+            ".uleb128 1\n",
+            ".sleb128 -", $word, "\n",
+            ".byte ", $return_address, "\n",
+            ".uleb128 1\n",
+            ".byte 0x1b\n",
+            ".byte ", $called, "\n",
+            ".balign ", $word, "\n",
+            // The function's own (FDE): where it is, and its states (DW_CFA_advance_loc1 is 2).
+            "22: .long 24f - 23f\n",
+            "23: .long 23b - 20b\n",
+            ".long 2b - .\n",
+            ".long 5b - 2b\n",
+            ".uleb128 0\n",
+            ".byte 2, 3b - 2b\n",
+            ".byte ", $moved, "\n",
+            ".balign ", $word, "\n",
+            "24:\n",
+            ".popsection\n",
+        )
+    };
+}
+#[cfg_attr(unknown_machine, allow(unused_imports))]
+pub(crate) use call_frame;
 
 /// A system call on an architecture that has no seal, and so no marker.
 ///

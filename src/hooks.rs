@@ -26,12 +26,14 @@
 use crate::exec::program::Program;
 use crate::libc::original::Arguments;
 use crate::libc::patch::Hook;
+use crate::libc::prefix::{self, Stubs};
 use crate::libc::{original, patch};
 use crate::log::Refused;
-use crate::moving::{self, Prepared};
+use crate::moving::{self, Moved, Prepared};
 use crate::sys::Strings;
 use crate::{arch, exec, log, settings, sys};
 use core::ffi::{c_char, c_int, c_long, c_void};
+use core::ptr;
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, sockaddr, socklen_t};
 use rules::DeviceName;
 use rules::list::{Call, List};
@@ -50,14 +52,11 @@ pub extern "C" fn socket(
     f: usize,
 ) -> usize {
     let arguments = [domain, sock_type, protocol, d, e, f];
-    if settings::vrf() == Setting::Inert {
-        // SAFETY: the caller's own arguments; socket(2) has no pointers.
-        return unsafe { original::forward(original::SOCKET, arguments) };
-    }
     // libc's function would do no more than the system call, which the seal wants with its marker.
     // Another preload is asked where what it calls jumps back to us, or where there is no seal.
-    if original::socket_is_libcs()
-        || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket))
+    if settings::vrf() != Setting::Inert
+        && (original::socket_is_libcs()
+            || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket)))
     {
         let [domain, sock_type, protocol] = [domain, sock_type, protocol].map(|it| it as c_int);
         return create_direct(Via::Export, domain, sock_type, protocol) as usize;
@@ -161,7 +160,9 @@ unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Argume
     // SAFETY: as callers promise.
     let result = match unsafe { stay_in_vrf(Some(list), fd, Device::Vrf, address, length) } {
         // SAFETY: the caller's own arguments.
-        Ok(()) => unsafe { forward_judged(original::BIND, Sysno::bind, arguments) },
+        Ok(()) if is_told(original::BIND) => unsafe { tell(Sysno::bind, arguments) },
+        // SAFETY: the caller's own arguments.
+        Ok(()) => unsafe { original::forward(original::BIND, arguments) },
         Err(errno) => fail_with(errno) as usize,
     };
     if result as c_int != 0 {
@@ -209,87 +210,125 @@ unsafe fn stay_in_vrf(
     result
 }
 
-/// connect(2) of a socket that has a device, or gets it first, and has it afterwards.
-///
-/// The original connect() is a cancellation point, whose thread may be unwound through our frame: it needs
-/// nothing done, and the library has an .eh_frame_hdr by which it is found.
-///
-/// # Safety
-/// As for connect(2): no other thread unmaps the address meanwhile.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-pub unsafe extern "C" fn connect(
-    fd: usize,
-    address: *const sockaddr,
-    length: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> usize {
-    let arguments = [fd, address.expose_provenance(), length, d, e, f];
-    if let Some(list) = settings::rules() {
-        // SAFETY: as callers promise.
-        return unsafe { connect_by_rules(list, address, arguments) };
-    }
-    let device = match bind_existing("connect", fd as c_int) {
-        Ok(device) => device,
-        Err(errno) => return fail_with(errno) as usize,
-    };
-    // SAFETY: the caller's own arguments.
-    let result = unsafe { original::forward(original::CONNECT, arguments) };
-    if result as c_int == 0
-        && let Some(device) = device
-        // SAFETY: connect() has succeeded, so the kernel, or another preload, has read an address there.
-        && unsafe { sys::family(address) } == libc::AF_UNSPEC
-    {
-        return disconnected(fd as c_int, device) as usize;
-    }
-    result
+arch::export_connect! {
+    /// connect(2) of a socket that has a device, or gets it first, and has it afterwards.
+    ///
+    /// The original connect() is a cancellation point, whose thread may be unwound through our frame: it needs nothing done,
+    /// and is the one that an unwinder finds (`arch::call_frame`).
+    ///
+    /// # Safety
+    /// As for connect(2): no other thread unmaps the address meanwhile.
+    before_connect, after_connect
 }
 
-/// Where there are rules: as [`bind_by_rules`]. A connection that is being made goes on.
+/// The frame of our `connect`.
+#[repr(C)]
+struct Connecting {
+    arguments: Arguments,
+    then: Then,
+}
+
+const _: () = assert!(size_of::<Then>() <= arch::ROOM);
+
+/// What is to be done after connect(2).
+enum Then {
+    Nothing,
+    /// AF_UNSPEC takes the device away.
+    KeepDevice(Device),
+    /// If it has failed, the socket goes back.
+    MoveBack(Moved),
+}
+
+/// What connect() returns without calling the original one.
+const SUCCESS: usize = 0;
+
+/// Returns the address of the original connect(2), or what ours returns at once.
 ///
 /// # Safety
-/// As for [`connect`].
-#[cold]
-unsafe fn connect_by_rules(list: &List, address: *const sockaddr, arguments: Arguments) -> usize {
-    let [fd, _, length, ..] = arguments;
-    let (fd, length) = (fd as c_int, length as socklen_t);
+/// The frame has the arguments and room for the rest; as for connect(2), no other thread unmaps the address meanwhile.
+unsafe extern "C" fn before_connect(frame: *mut Connecting) -> usize {
     // SAFETY: as callers promise.
-    let moved = match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
-        Ok(Prepared::Call(moved)) => moved,
-        Ok(Prepared::Done) => return 0,
-        Err(errno) => return fail_with(errno) as usize,
+    let [fd, address, length, ..] = unsafe { (*frame).arguments };
+    let fd = fd as c_int;
+    let prepared = match settings::rules() {
+        None => bind_existing("connect", fd)
+            .map(|device| Some(device.map_or(Then::Nothing, Then::KeepDevice))),
+        Some(list) => {
+            let address = ptr::with_exposed_provenance(address);
+            // SAFETY: as callers promise.
+            let prepared =
+                unsafe { moving::prepare(list, Call::Connect, fd, address, length as socklen_t) };
+            prepared.map(|prepared| match prepared {
+                Prepared::Call(moved) => Some(Then::MoveBack(moved)),
+                Prepared::Done => None,
+            })
+        }
     };
-    // SAFETY: the caller's own arguments.
-    let result = unsafe { forward_judged(original::CONNECT, Sysno::connect, arguments) };
-    if result as c_int != 0
-        && !matches!(
-            sys::errno(),
-            Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR | Errno::EISCONN
-        )
-    {
-        moved.undo(fd);
+    match prepared {
+        Ok(Some(then)) => {
+            // SAFETY: as callers promise.
+            let place = unsafe { &raw mut (*frame).then };
+            // SAFETY: as callers promise.
+            unsafe { place.write(then) };
+            if settings::rules().is_some() && is_told(original::CONNECT) && !sys::may_wait(fd) {
+                // SAFETY: the caller's own arguments.
+                let result = unsafe { tell(Sysno::connect, (*frame).arguments) };
+                // SAFETY: as callers promise.
+                return unsafe { after_connect(frame, result) };
+            }
+            original::address(original::CONNECT)
+        }
+        Ok(None) => SUCCESS,
+        Err(errno) => fail_with(errno) as usize,
     }
-    result
 }
 
-/// bind(2) or connect(2) of a socket that is where its address belongs, or setsockopt(2) that puts it within its VRF. A
-/// supervisor is told so by the marker, and not asked: it may not be allowed to look at this process. But a connect() that may wait is libc's to make,
-/// where a thread can be cancelled; of that it is asked.
+/// Returns what our connect() does when the original one has returned this.
+///
+/// # Safety
+/// As for [`before_connect`], which has been called.
+unsafe extern "C" fn after_connect(frame: *mut Connecting, result: usize) -> usize {
+    // SAFETY: as callers promise.
+    let frame = unsafe { &*frame };
+    let [fd, address, ..] = frame.arguments;
+    let (fd, has_failed) = (fd as c_int, result as c_int != 0);
+    match &frame.then {
+        Then::KeepDevice(device)
+            if !has_failed
+            // SAFETY: connect() has succeeded, so the kernel, or another preload, has read an address there.
+            && unsafe { sys::family(ptr::with_exposed_provenance(address)) } == libc::AF_UNSPEC =>
+        {
+            disconnected(fd, *device) as usize
+        }
+        // A connection that is being made goes on.
+        Then::MoveBack(moved)
+            if has_failed
+                && !matches!(
+                    sys::errno(),
+                    Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR | Errno::EISCONN
+                ) =>
+        {
+            moved.undo(fd);
+            result
+        }
+        _ => result,
+    }
+}
+
+/// Whether a supervisor is told that a call is judged, by the marker in it. Otherwise it asks, for which it has to look at this
+/// process, and may not be allowed to. The original must be libc's own, which would make the same system call and no more; but a
+/// connect() that may wait is libc's to make, since there a thread can be cancelled.
+fn is_told(original: usize) -> bool {
+    settings::is_supervised() && original::is_libcs(original)
+}
+
+/// Makes the call so that the supervisor is told.
 ///
 /// # Safety
 /// As for this call.
-unsafe fn forward_judged(original: usize, call: Sysno, arguments: Arguments) -> usize {
-    let [fd, b, c, d, e, _] = arguments;
-    if !settings::is_supervised()
-        || !original::is_libcs(original)
-        || call == Sysno::connect && sys::may_wait(fd as c_int)
-    {
-        // SAFETY: as callers promise.
-        return unsafe { original::forward(original, arguments) };
-    }
+unsafe fn tell(call: Sysno, [a, b, c, d, e, _]: Arguments) -> usize {
     // SAFETY: as callers promise.
-    let result = unsafe { arch::marked(call, [fd, b, c, d, e]) };
+    let result = unsafe { arch::marked(call, [a, b, c, d, e]) };
     result.unwrap_or_else(|errno| fail_with(errno) as usize)
 }
 
@@ -377,9 +416,9 @@ pub unsafe extern "C" fn setsockopt(
         }
     }
     let arguments = [fd, level, option, value.expose_provenance(), length, f];
-    if is_judged && settings::rules().is_some() {
+    if is_judged && settings::rules().is_some() && is_told(original::SETSOCKOPT) {
         // SAFETY: the caller's own arguments.
-        return unsafe { forward_judged(original::SETSOCKOPT, Sysno::setsockopt, arguments) };
+        return unsafe { tell(Sysno::setsockopt, arguments) };
     }
     // SAFETY: the caller's own arguments.
     unsafe { original::forward(original::SETSOCKOPT, arguments) }
@@ -450,6 +489,33 @@ unsafe extern "C" fn libc_execve(path: *const c_char, argv: Strings, envp: Strin
 
 arch::after_push!(libc_socket_after_push, libc_socket);
 arch::after_push!(libc_execve_after_push, libc_execve);
+
+arch::connect_stubs! { before_libc_connect, prefix::RESUME }
+
+/// Before libc's own `connect`, where there are rules. Returns 1, or what it shall return.
+///
+/// # Safety
+/// As for connect(2): no other thread unmaps the address meanwhile.
+unsafe extern "C" fn before_libc_connect(
+    fd: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> c_int {
+    const GO_ON: c_int = 1;
+    let Some(list) = settings::rules() else {
+        return GO_ON;
+    };
+    // SAFETY: as callers promise.
+    match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
+        // If the call fails, the socket stays where the rule says.
+        Ok(Prepared::Call(_)) => GO_ON,
+        Ok(Prepared::Done) => 0,
+        Err(errno) => fail_with(errno),
+    }
+}
+
+/// The stubs behind the prefix of libc's own `connect`.
+pub const CONNECT_STUBS: fn(arch::Shape) -> Stubs = connect_stubs;
 
 /// Where libc's own `socket` jumps.
 pub fn socket_hook() -> Hook {
@@ -556,16 +622,16 @@ fn create_direct(via: Via, domain: c_int, sock_type: c_int, protocol: c_int) -> 
 /// jumps to us, the socket comes back with its device; so it is looked at before anything is done.
 fn create_via_next(arguments: Arguments) -> usize {
     let [domain, sock_type, protocol, ..] = arguments.map(|it| it as c_int);
-    // SAFETY: the caller's own arguments; socket(2) has no pointers.
-    let next = || unsafe { original::forward(original::SOCKET, arguments) };
     let (device, result) = match rule::at_creation(settings::vrf(), domain, sock_type) {
-        Decision::Pass => return next(),
         Decision::Fail(errno) => (None, Err(Errno::new(errno))),
-        Decision::Bind(device) => {
-            let fd = next() as c_int;
-            if fd < 0 {
-                return fd as usize;
-            }
+        decision => {
+            // SAFETY: the caller's own arguments; socket(2) has no pointers.
+            let answer = unsafe { original::forward(original::SOCKET, arguments) };
+            let fd = answer as c_int;
+            let device = match decision {
+                Decision::Bind(device) if fd >= 0 => device,
+                _ => return answer,
+            };
             let result = match sys::bound_device(fd) {
                 Ok(Some(found)) if found == device => Ok(()),
                 _ => sys::bind_or_is_bound(fd, &device),

@@ -29,7 +29,9 @@
 //!   sockets of their own, to ask the kernel whether the device is in the VRF, and close them again ([`sys::may_send_by`]).
 //! - Under rules, bind(), connect() and listen() ask a socket that they move what it is doing ([`sys::state`]); connect() makes
 //!   one forget the address that a connection which has failed has left; and `loopback auto` opens a socket of its own, to
-//!   ask whether the VRF has an address, and closes it again.
+//!   ask whether the VRF has an address, and closes it again. Without CAP_NET_RAW they put a new socket under the old one's
+//!   descriptors: /proc and each descriptor are looked at, and the program's registrations in epoll are made again
+//!   ([`replacing`]).
 //! - A line goes to stderr, where that should neither block nor kill ([`log::Line::write_to_stderr`]): the first time that a
 //!   bind() is refused because of its address's device, or a setsockopt() because of its device ([`log::outside`]); the first
 //!   time that a call is because its socket cannot be moved ([`log::not_moved`]); and each time that a sealed process
@@ -75,12 +77,15 @@ mod list;
 mod log;
 #[allow(unsafe_code)]
 mod moving;
+mod replacing;
 mod settings;
 #[allow(unsafe_code)]
 mod sys;
 
 use core::ffi::c_int;
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
+use rules::list::Call;
 use rules::settings::Options;
 use sys::Strings;
 
@@ -140,13 +145,24 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
         // SAFETY: the function is libc's, and the hook takes the same arguments. Who could be in it, `patch` says.
         let outcome =
             unsafe { libc::patch::redirect(function, objects.libc_path, number, &hook, &writer) };
-        result.store(outcome, Relaxed);
-        if log::is_on() && !libc::patch::is_patched(result) {
-            log::not_patched(name, outcome);
-        }
+        became(name, result, outcome);
+    }
+    if settings::rules().is_some_and(|list| list.has_any(Call::Connect)) {
+        // SAFETY: the function is libc's, and the stubs go on behind the prefix. Who could be in it, `patch` says.
+        let outcome =
+            unsafe { libc::prefix::prefix(objects.libc_connect, hooks::CONNECT_STUBS, &writer) };
+        became("connect", &info.connect, outcome);
     }
     if options.seal {
         settings::seal();
+    }
+}
+
+/// Says what became of one of libc's functions.
+fn became(name: &str, result: &AtomicU32, outcome: u32) {
+    result.store(outcome, Relaxed);
+    if log::is_on() && !libc::patch::is_patched(result) {
+        log::not_patched(name, outcome);
     }
 }
 

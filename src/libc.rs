@@ -7,3 +7,4 @@
 pub mod objects;
 pub mod original;
 pub mod patch;
+pub mod prefix;

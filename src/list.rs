@@ -2,23 +2,22 @@
 //!
 //! The list lies in a mapping of its own, which is made read-only before anybody learns of it. So it is there on musl too,
 //! where our data stays writable, and two threads that read it at once, before the constructor, each publish the same.
+//! Behind it lies its text, which `vrfbind_info` names to other processes: the variable's memory is the program's, and a file
+//! may change.
 //! Without rules there is no mapping, and everything is as if there were no such variable.
 
 use crate::log::Line;
 use crate::sys;
 use core::ffi::c_int;
-use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
+use core::{ptr, slice};
 use rules::RULES_VARIABLE;
 use rules::list::List;
-use rules::list::parse::{Invalid, parse};
+use rules::list::parse::{Invalid, LARGEST_FILE, parse};
 use syscalls::Errno;
 
 /// Null: there are no rules.
 static LIST: AtomicPtr<List> = AtomicPtr::new(ptr::null_mut());
-
-/// The most bytes that a file may have: 64 rules of the longest kind, and as much again for comments.
-const LARGEST: usize = 16 << 10;
 
 /// The rules, if there are any. To be asked after [`settings::vrf`](crate::settings::vrf), which sees to it that they have
 /// been read.
@@ -28,24 +27,27 @@ pub fn get() -> Option<&'static List> {
     unsafe { LIST.load(Ordering::Acquire).as_ref() }
 }
 
-/// Reads what the variable says. None: it is invalid, of which `complain` gets the line, without its end.
-pub fn read(value: &[u8], complain: fn(Line)) -> Option<()> {
+/// Reads what the variable says, and returns the text of the rules. None: it is invalid, of which `complain` gets the line,
+/// without its end.
+pub fn read(value: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
     if value.first() != Some(&b'/') {
         return take(b"", value, complain);
     }
     let unreadable = |errno| complain(failure(value, b"reading it", errno));
-    let mut memory = sys::Mapping::new(LARGEST + 1).map_err(unreadable).ok()?;
+    let mut memory = sys::Mapping::new(LARGEST_FILE + 1)
+        .map_err(unreadable)
+        .ok()?;
     let length = read_file(value, memory.bytes()).map_err(unreadable).ok()?;
     let text = memory.bytes().get(..length).unwrap_or_default();
     take(value, text, complain)
 }
 
 /// Publishes the list that the text is.
-fn take(path: &[u8], text: &[u8], complain: fn(Line)) -> Option<()> {
+fn take(path: &[u8], text: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
     let list = parse(text)
         .map_err(|why| complain(complaint(path, &why)))
         .ok()?;
-    publish(&list)
+    publish(&list, text)
         .map_err(|errno| complain(failure(path, b"mmap()", errno)))
         .ok()
 }
@@ -74,15 +76,21 @@ fn read_file(path: &[u8], buffer: &mut [u8]) -> Result<usize, Errno> {
 }
 
 #[allow(unsafe_code)]
-fn publish(list: &List) -> Result<(), Errno> {
-    let address = sys::map(size_of::<List>())?;
+fn publish(list: &List, text: &[u8]) -> Result<&'static [u8], Errno> {
+    let size = size_of::<List>() + text.len();
+    let address = sys::map(size)?;
     let place = ptr::with_exposed_provenance_mut::<List>(address);
-    // SAFETY: a new mapping of this size, aligned to a page.
+    // SAFETY: a new mapping, aligned to a page, which begins with room for a list.
     unsafe { place.write(*list) };
+    let behind = ptr::with_exposed_provenance_mut::<u8>(address + size_of::<List>());
+    // SAFETY: its rest has room for the text, of which it is no part.
+    unsafe { behind.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
+    // SAFETY: what has just been written. It stays.
+    let copy = unsafe { slice::from_raw_parts(behind, text.len()) };
     // SAFETY: nobody writes there any more.
-    unsafe { sys::make_read_only(address..address + size_of::<List>()) };
+    unsafe { sys::make_read_only(address..address + size) };
     LIST.store(place, Ordering::Release);
-    Ok(())
+    Ok(copy)
 }
 
 fn begin(path: &[u8]) -> Line {

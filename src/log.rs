@@ -269,7 +269,7 @@ pub fn not_moved(
     rule: Option<usize>,
     device: Option<DeviceName>,
     errno: Errno,
-    why: &str,
+    why: [&str; 2],
 ) {
     let mut line = failed_call(call, fd, errno);
     line.text(b"its address belongs to ");
@@ -285,7 +285,9 @@ pub fn not_moved(
         None => line.text(b", for no rule matches"),
     }
     line.text(b", and the socket ");
-    line.text(why.as_bytes());
+    for why in why {
+        line.text(why.as_bytes());
+    }
     say_not_moved(line);
 }
 

@@ -1,14 +1,14 @@
 //! A socket is moved to the device that a rule says, before bind(), connect() or listen(). Where it belongs and whether it
 //! may be moved, [`rules::settling`] decides; here it is asked and moved.
 //!
-//! One setsockopt() moves it: from one device to the other, and never by way of none. If the call that follows fails,
-//! another one moves it back ([`Moved::undo`]).
+//! One setsockopt() moves it: from one device to the other, and never by way of none. Without CAP_NET_RAW another socket
+//! takes its place ([`replacing`]). If the call that follows fails, it is moved back likewise ([`Moved::undo`]).
 //!
 //! connect(AF_UNSPEC) takes the device from a datagram or raw socket, for a moment at least, and is not made. Where there is
 //! no peer nothing is lost, so it succeeds; where there is one, it fails with EPERM.
 
 use crate::sys::state::{self, Sockaddr};
-use crate::{log, settings, sys};
+use crate::{log, replacing, settings, sys};
 use core::ffi::c_int;
 use libc::{sockaddr, socklen_t};
 use rules::DeviceName;
@@ -32,7 +32,7 @@ impl Moved {
     /// Back to where it was, because the call has failed. If that cannot be, it stays where a rule says.
     pub fn undo(&self, fd: c_int) {
         if let Some(place) = self.0 {
-            let _ = put(fd, place);
+            let _ = relocate(fd, Call::Connect, place, &mut "");
         }
     }
 }
@@ -57,18 +57,23 @@ pub unsafe fn prepare(
     let address = sockaddr.and_then(|sockaddr| Address::of(call, sockaddr.bytes()));
     let socket = Socket {
         name: call.name(),
+        call,
         fd,
     };
-    settle(list, call, &socket, |_| address).map(Prepared::Call)
+    settle(list, &socket, |_| address).map(Prepared::Call)
 }
 
 /// Before listen(2). A socket that has a device and was bound is where its address belongs. One that was not bound will get
 /// the wildcard.
 pub fn prepare_listener(list: &List, fd: c_int) -> Result<Moved, Errno> {
-    let socket = Socket { name: LISTEN, fd };
+    let socket = Socket {
+        name: LISTEN,
+        call: Call::Bind,
+        fd,
+    };
     let address = state::own_address(fd).ok();
     let is_bound = address.is_none_or(|address| address.port != 0);
-    settle(list, Call::Bind, &socket, |subject| match subject.place() {
+    settle(list, &socket, |subject| match subject.place() {
         Ok(Place::Device(_) | Place::Lo) if is_bound => None,
         _ => address,
     })
@@ -79,7 +84,6 @@ const LISTEN: &str = "listen";
 /// Puts the socket where this address belongs.
 fn settle(
     list: &List,
-    call: Call,
     socket: &Socket,
     address: impl FnOnce(&Subject<'_, Socket>) -> Option<Address>,
 ) -> Result<Moved, Errno> {
@@ -89,7 +93,7 @@ fn settle(
     let subject = Subject {
         list,
         vrf,
-        call,
+        call: socket.call,
         is_listen: socket.name == LISTEN,
         socket,
     };
@@ -123,6 +127,18 @@ pub fn judge_of_scope(list: &List, fd: c_int) -> Option<DeviceName> {
     settling::judge_of_scope(list, settings::vrf().device(), device)
 }
 
+/// Moves a socket, or replaces it. EPERM: neither can be, and `why` says what is in the way.
+fn relocate(fd: c_int, call: Call, place: Place, why: &mut &'static str) -> Result<(), Errno> {
+    let result = put(fd, place);
+    if result != Err(Errno::EPERM) {
+        return result;
+    }
+    replacing::replace(fd, call, |new| put(new, place)).map_err(|what| {
+        *why = what;
+        Errno::EPERM
+    })
+}
+
 #[inline(never)]
 fn put(fd: c_int, place: Place) -> Result<(), Errno> {
     match place {
@@ -137,6 +153,7 @@ fn put(fd: c_int, place: Place) -> Result<(), Errno> {
 struct Socket {
     /// The call's name.
     name: &'static str,
+    call: Call,
     fd: c_int,
 }
 
@@ -171,7 +188,8 @@ impl settling::Socket for Socket {
     }
 
     fn put(&self, place: Place, rule: Option<usize>) -> Result<(), c_int> {
-        let result = put(self.fd, place);
+        let mut why = "";
+        let result = relocate(self.fd, self.call, place, &mut why);
         if log::is_on() {
             let domain = sys::domain(self.fd).unwrap_or(0);
             let kind = (domain, sys::sock_type(self.fd).unwrap_or(0));
@@ -179,8 +197,11 @@ impl settling::Socket for Socket {
             log::socket(self.name, "rule", kind, place.device(), said);
         }
         if let Err(errno) = result {
-            let why = "cannot be moved; one that has a device takes CAP_NET_RAW";
-            log::not_moved(self.name, self.fd, rule, place.device(), errno, why);
+            let what = match errno {
+                Errno::EPERM => "cannot be moved without CAP_NET_RAW, nor replaced: ",
+                _ => "cannot be moved",
+            };
+            log::not_moved(self.name, self.fd, rule, place.device(), errno, [what, why]);
         }
         result.map_err(Errno::into_raw)
     }
@@ -192,7 +213,7 @@ impl settling::Socket for Socket {
             rule,
             place.device(),
             Errno::new(errno),
-            why,
+            [why, ""],
         );
     }
 }

@@ -32,6 +32,9 @@ pub static INFO: Info = Info {
     state: AtomicU32::new(STATE_UNREAD),
     device: [const { AtomicU64::new(0) }; 2],
     inherited: AtomicU32::new(0),
+    rules_length: AtomicU32::new(0),
+    rules: AtomicU64::new(0),
+    connect: AtomicU32::new(NOT_TRIED),
 };
 
 /// Which VRF. Async-signal-safe.
@@ -67,7 +70,7 @@ pub fn read(environment: &Environment, complain: fn(Line)) -> Option<Options<'_>
         .map_err(|invalid| complain(complaint(&invalid)))
         .ok();
     let settings = settings.filter(|(vrf, options)| match (vrf, options.rules) {
-        (Setting::Device(_), Some(rules)) => list::read(rules, complain).is_some(),
+        (Setting::Device(_), Some(rules)) => list::read(rules, complain).map(store_rules).is_some(),
         _ => true,
     });
     let state = match settings {
@@ -145,6 +148,13 @@ fn parse(environment: &Environment) -> Result<(Setting, Options<'_>), Invalid<'_
     }
     let value = |variable: &str| environment.variable(variable.as_bytes());
     settings::parse(value, sys::is_sealed)
+}
+
+fn store_rules(text: &[u8]) {
+    INFO.rules
+        .store(text.as_ptr().addr() as u64, Ordering::Relaxed);
+    INFO.rules_length
+        .store(text.len() as u32, Ordering::Relaxed);
 }
 
 fn store(name: DeviceName) {

@@ -8,6 +8,8 @@
 //!
 //! A pointer that only the kernel follows may be any: it answers EFAULT. Who follows a pointer here is an `unsafe fn`.
 
+pub mod descriptors;
+pub mod options;
 pub mod state;
 
 use crate::arch;
@@ -277,6 +279,7 @@ pub unsafe fn family(address: *const libc::sockaddr) -> c_int {
 
 /// Closes a descriptor of ours. Nothing can be done about an error, and on Linux the descriptor is
 /// gone whatever close(2) returns.
+#[inline(never)]
 pub fn close(fd: c_int) {
     // SAFETY: takes no pointers.
     let _ = unsafe { syscall!(Sysno::close, fd) };
@@ -354,6 +357,7 @@ impl Environment {
     /// Nobody changes the environment as long as the result is used.
     pub unsafe fn now() -> Option<Self> {
         unsafe extern "C" {
+            #[link_name = "__environ"]
             static environ: Strings;
         }
         // SAFETY: exported by both libcs, and of this type; nobody writes it, as callers promise.
@@ -581,12 +585,17 @@ pub fn getppid() -> c_int {
     unsafe { syscall!(Sysno::getppid) }.unwrap_or(0) as c_int
 }
 
-/// poll(2) without waiting. A pipe is writable if it has room for PIPE_BUF (4,096) bytes, more than
+/// Whether a write would neither block nor fail. A pipe is writable if it has room for PIPE_BUF (4,096) bytes, more than
 /// a line of ours; POLLERR says that nobody reads.
 pub fn is_writable(fd: c_int) -> bool {
+    ready(fd, libc::POLLOUT) == Ok(libc::POLLOUT)
+}
+
+/// What poll(2) says of these events at once, and of errors.
+pub fn ready(fd: c_int, events: i16) -> Result<i16, Errno> {
     let mut poll = libc::pollfd {
         fd,
-        events: libc::POLLOUT,
+        events,
         revents: 0,
     };
     let now = libc::timespec {
@@ -595,8 +604,8 @@ pub fn is_writable(fd: c_int) -> bool {
     };
     // SAFETY: one pollfd, borrowed exclusively, and a timespec; no signal mask, hence its size is 0.
     // ppoll, because aarch64 has no poll.
-    let ready = unsafe { syscall!(Sysno::ppoll, &raw mut poll, 1, &raw const now, 0, 0) };
-    ready == Ok(1) && poll.revents == libc::POLLOUT
+    unsafe { syscall!(Sysno::ppoll, &raw mut poll, 1, &raw const now, 0, 0) }?;
+    Ok(poll.revents)
 }
 
 /// socket(2), with the seal's marker if the seal asks for it of this family.

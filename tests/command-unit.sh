@@ -114,6 +114,89 @@ of_service() {
 	grep -q '^vrfbind: radvd.service is in no VRF by vrfbind: there is no ' "$scratch/said.stderr"
 }
 
+# What systemd makes of the quotes is a point of the tier vrf.
+with_rules() {
+	local rules='"VRFBIND_RULES=bind tcp *:5380 mgmt-1; connect [2001:db8::]/32:1-9 a%%b; loopback lo"' device
+	image
+	enables --rule 'bind tcp *:5380 mgmt-1' --rule 'connect [2001:db8::]/32:1-9 a%b' --loopback radvd blue
+	[ ! -s "$scratch/said.stderr" ]
+	has radvd.service "Environment=$rules"
+	for device in mgmt-1 a%b; do
+		device=sys-subsystem-net-devices-$(systemd-escape "$device").device
+		has radvd.service "Wants=$device" "After=$device"
+	done
+	# Others replace them, and none take them away.
+	enables --loopback=auto radvd blue
+	has radvd.service 'Environment="VRFBIND_RULES=loopback auto"'
+	has_not radvd.service 'mgmt|Wants='
+	enables radvd blue
+	has_not radvd.service VRFBIND_RULES
+	ends 0 "$command" enable --root "$root" --dry-run --rule 'bind * blue' radvd blue
+	has_line "$scratch/said" 'Environment="VRFBIND_RULES=bind * blue"'
+	not grep -q Wants= "$scratch/said"
+	has_not radvd.service VRFBIND_RULES
+	# What is invalid, or what somebody else would say instead.
+	rm -r "$root/etc/systemd/system/radvd.service.d"
+	refuses 'rule 2, "bind \* a/b", at "a/b": ' --rule 'bind * a' --rule 'bind * a/b' radvd blue
+	refuses 'web.socket is a socket unit, whose sockets have one device' --loopback web.socket blue
+	refuses 'is not UTF-8' --rule $'bind * a\xff' radvd blue
+	put /etc/rules VRFBIND_RULES=
+	unit web.service '[Service]' ExecStart=/bin/cat EnvironmentFile=/etc/rules
+	refuses 'EnvironmentFile=/etc/rules sets VRFBIND_RULES' --loopback web blue
+	enables web blue
+	put /etc/systemd/system/radvd.service.d/60-late.conf '[Service]' 'Environment=A=1 "VRFBIND_RULES=bind * a"'
+	refuses '60-late.conf comes after 50-vrfbind.conf' --loopback radvd blue
+	enables radvd blue
+}
+
+# capable NUMBER LINE... - what is said of a unit of these lines, so often
+capable() {
+	unit able.service '[Service]' ExecStart=/bin/cat "${@:2}"
+	enables --loopback able blue
+	[ "$(grep -cE "^vrfbind: able.service lacks CAP_NET_RAW .*$pattern" "$scratch/said.stderr")" -eq "$1" ] || {
+		printf '%s\n' "${@:2}"
+		cat "$scratch/said.stderr"
+		return 1
+	}
+}
+without_capability() {
+	local pattern='CapabilityBoundingSet= is without it.*; add CapabilityBoundingSet=CAP_NET_RAW$'
+	image
+	put /etc/passwd 'root:x:0:0::/:/bin/sh' 'able:x:7:7::/:/bin/sh'
+	capable 1 CapabilityBoundingSet=CAP_CHOWN
+	capable 1 'CapabilityBoundingSet=~CAP_NET_RAW'
+	capable 1 CapabilityBoundingSet=
+	capable 1 'CapabilityBoundingSet=~' CapabilityBoundingSet=CAP_CHOWN
+	capable 1 'CapabilityBoundingSet=CAP_CHOWN CAP_NET_RAW' 'CapabilityBoundingSet=~CAP_NET_RAW'
+	capable 1 CapabilityBoundingSet=CAP_NET_RAW CapabilityBoundingSet= CapabilityBoundingSet=CAP_CHOWN
+	capable 1 ExecStart= 'ExecStart=!/bin/cat' User=able CapabilityBoundingSet=CAP_CHOWN
+	pattern='add CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW$'
+	capable 1 User=able CapabilityBoundingSet=
+	pattern='User= or DynamicUser= takes it away.*RULES in libvrfbind.7.*; add AmbientCapabilities=CAP_NET_RAW$'
+	capable 1 User=able
+	capable 1 User=other
+	capable 1 DynamicUser=yes
+	capable 1 User=able AmbientCapabilities=CAP_CHOWN
+	capable 1 User=able AmbientCapabilities=CAP_NET_RAW AmbientCapabilities=
+	pattern='PrivateUsers='
+	capable 1 PrivateUsers=yes
+	pattern=''
+	capable 0
+	capable 0 User=root
+	capable 0 User=able 'AmbientCapabilities=CAP_CHOWN CAP_NET_RAW'
+	capable 0 User=able AmbientCapabilities=CAP_CHOWN AmbientCapabilities=CAP_NET_RAW
+	capable 0 'CapabilityBoundingSet=CAP_CHOWN cap_net_raw'
+	capable 0 CapabilityBoundingSet=CAP_CHOWN CapabilityBoundingSet=CAP_NET_RAW
+	capable 0 'CapabilityBoundingSet=~CAP_CHOWN'
+	capable 0 CapabilityBoundingSet= 'CapabilityBoundingSet=~'
+	capable 0 ExecStart= 'ExecStart=+/bin/cat' User=able CapabilityBoundingSet=
+	capable 0 ExecStart= 'ExecStart=!/bin/cat' User=able
+	# Without rules nobody asks.
+	unit able.service '[Service]' ExecStart=/bin/cat User=able
+	enables able blue
+	[ ! -s "$scratch/said.stderr" ]
+}
+
 of_instance() {
 	image
 	enables dnsmasq@blue blue
@@ -544,6 +627,100 @@ hardened_service() {
 	grep -q 'libc led' "$scratch/said"
 }
 
+# A service with a listener in each of two VRFs, and on the loopback; with /run/past there, the first one is in the wrong one,
+# past the library.
+rules_service() {
+	local odd='a$b"c\d' rules path
+	write /usr/local/lib/ruled.py <<-'END'
+		import ctypes, os, socket, time
+		for kind, ip, port in ((1, "0.0.0.0", 5380), (1, "0.0.0.0", 5381), (2, "127.0.0.1", 5382)):
+		    one = socket.socket(socket.AF_INET, kind)
+		    try:
+		        one.bind((ip, port))
+		    except OSError as error:
+		        print(port, error, flush=True)
+		        continue
+		    if os.path.exists("/run/past") and port == 5380:
+		        ctypes.CDLL("libc.so.6").setsockopt(one.fileno(), 1, 25, b"blue", 4)
+		    if kind == 1:
+		        one.listen()
+		    os.dup(one.detach())
+		ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		ready.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1))
+		time.sleep(1000000)
+	END
+	put_unit ruled.service '[Service]' Type=notify 'ExecStart=/usr/bin/python3 /usr/local/lib/ruled.py'
+	restart ruled.service
+	listens - - -
+	ip link add "$odd" type veth peer name odd0
+	rules="bind tcp *:5380 red; connect 10.9.0.0/16 $odd; loopback lo"
+	vrfbind enable ruled blue --rule 'bind tcp *:5380 red' --rule "connect 10.9.0.0/16 $odd" --loopback 2>"$scratch/said"
+	[ ! -s "$scratch/said" ]
+	restart ruled.service || { journal ruled.service; return 1; }
+	listens red blue lo
+	has_rules "$rules"
+	ends 0 "$command" status "$(main_pid ruled.service)"
+	# Without one line of it the check at the end fails what it lets pass now.
+	path=$(drop_in ruled.service)
+	inside sed -i.bak '/^Environment=.*VRFBIND_RULES/d' "$path"
+	restart ruled.service
+	listens blue blue ''
+	inside mv "$path.bak" "$path"
+	inside touch /run/past
+	fails ruled.service
+	in_journal ruled.service 'has the socket tcp 0.0.0.0:5380 in the VRF blue, .* and not where rule 1 puts it \("bind tcp \*:5380 red"\)'
+	inside rm /run/past
+	# Others replace them.
+	vrfbind enable ruled blue --rule 'bind tcp *:5380 default'
+	restart ruled.service || { journal ruled.service; return 1; }
+	listens - blue ''
+	has_rules 'bind tcp *:5380 default'
+	ip link delete "$odd"
+	# With rights and without, as systemd says.
+	put_unit ruled.service '[Service]' Type=notify 'ExecStart=/usr/bin/python3 /usr/local/lib/ruled.py' DynamicUser=yes
+	manage daemon-reload
+	vrfbind enable ruled blue --rule 'bind tcp *:5380 red' --loopback 2>"$scratch/said"
+	grep -q '^vrfbind: ruled.service lacks CAP_NET_RAW (User= or DynamicUser= ' "$scratch/said"
+	restart ruled.service
+	not can_move
+	put_unit ruled.service '[Service]' Type=notify 'ExecStart=/usr/bin/python3 /usr/local/lib/ruled.py' DynamicUser=yes \
+		AmbientCapabilities=CAP_NET_RAW
+	manage daemon-reload
+	vrfbind enable ruled blue --rule 'bind tcp *:5380 red' --loopback 2>"$scratch/said"
+	[ ! -s "$scratch/said" ]
+	restart ruled.service || { journal ruled.service; return 1; }
+	can_move
+	listens red blue lo
+	put_unit ruled.service '[Service]' Type=notify 'ExecStart=/usr/bin/python3 /usr/local/lib/ruled.py' \
+		CapabilityBoundingSet=CAP_CHOWN
+	manage daemon-reload
+	vrfbind enable ruled blue --rule 'bind tcp *:5380 red' --loopback 2>"$scratch/said"
+	grep -q '^vrfbind: ruled.service lacks CAP_NET_RAW (CapabilityBoundingSet= ' "$scratch/said"
+	restart ruled.service
+	not can_move
+	vrfbind disable ruled
+	restart ruled.service
+	listens - - -
+	has_rules ''
+	manage stop ruled.service
+}
+# listens DEVICE DEVICE DEVICE - where its sockets of the ports 5380, 5381 and 5382 are (-: on none); '': that one is not there
+listens() {
+	in_vrf blue ruled.service >"$scratch/sockets" || true
+	local port=5380 device
+	for device; do
+		if [ -n "$device" ]; then
+			grep -E ":$port +$device " "$scratch/sockets"
+		else
+			not grep -E ":$port " "$scratch/sockets"
+		fi || { cat "$scratch/sockets"; journal ruled.service; return 1; }
+		port=$((port + 1))
+	done
+}
+has_rules() { [ "$(tr '\0' '\n' <"/proc/$(main_pid ruled.service)/environ" | sed -n 's/^VRFBIND_RULES=//p')" = "$1" ]; }
+# CAP_NET_RAW is number 13.
+can_move() { (( 0x$(sed -n 's/^CapEff:\t//p' "/proc/$(main_pid ruled.service)/status") >> 13 & 1 )); }
+
 # Without the library a service runs unbound, but for the check.
 no_library() {
 	local path
@@ -777,8 +954,10 @@ disabled() {
 # -- The points
 
 if [ "$tier" = lo ]; then
-	echo 1..18
+	echo 1..20
 	point 'a service gets the environment, the device and the checks, and loses them again' of_service
+	point 'rules are written, replaced and taken away; invalid ones are refused, with the place' with_rules
+	point 'what lacks CAP_NET_RAW is told so, where there are rules' without_capability
 	point 'an instance of a template gets them alone' of_instance
 	point 'a socket unit gets BindToDevice= and nothing else' of_socket
 	point '--dry-run prints what would be written, and writes nothing' only_says
@@ -797,7 +976,7 @@ if [ "$tier" = lo ]; then
 	point "somebody else's file is neither overwritten nor removed" others_files
 	point 'what cannot be put into a VRF is refused' cannot_be
 else
-	echo 1..14
+	echo 1..15
 	boot >"$scratch/boot" 2>&1 || {
 		sed 's/^/# /' "$scratch/boot"
 		echo 'Bail out! the second systemd did not come up'
@@ -805,6 +984,7 @@ else
 	}
 	point "a package's service is in the VRF" real_service
 	point 'a service with DynamicUser=, MemoryDenyWriteExecute= and SystemCallFilter= is in the VRF' hardened_service
+	point 'a service follows its rules, or fails' rules_service
 	point 'without the library the service fails, and would run unbound without the checks' no_library
 	point 'where another drop-in takes LD_PRELOAD away, the service fails' taken_away
 	point 'a device that is no VRF fails the service, unless it was asked for' not_a_vrf

@@ -200,6 +200,8 @@ or_gone() { "$@" || ! kill -0 "$daemon" 2>/dev/null; }
 start_dnsmasq() {
 	local expected=$1
 	shift
+	# What the one before has said is not taken for this one's.
+	rm -f "$scratch/dnsmasq"
 	unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
 		env "$@" "${memcheck[@]}" dnsmasq "${dnsmasq_options[@]}" >"$scratch/dnsmasq" 2>&1 </dev/null &
 	daemon=$!

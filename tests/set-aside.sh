@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # set-aside.sh ARCHIVE PACKAGE... - installs Debian packages aside: what they would change of this machine goes into ARCHIVE
+# set-aside.sh over ARCHIVE COMMAND... - becomes COMMAND, with ARCHIVE over /etc, /usr and /var, in a mount namespace of its own
 #
-# For packages with services that nobody wants on this machine: tests/second-systemd.sh lays the archive over /etc, /usr and /var.
+# For packages with services that nobody wants on this machine: tests/second-systemd.sh lays the archive over /etc, /usr and /var,
+# and so does the second form, whose layers are in $T_DIR (tests/topology.sh).
 # In order: download the packages, and what they depend on that is not here; in a mount namespace, where /etc, /usr and
 # /var are overlays, let dpkg install them (no service is started: policy-rc.d forbids it); archive the upper layers of these.
 # Packages that would not do beside one another on one machine are installed all the same.
@@ -40,6 +42,21 @@ if [ "${1-}" = install ]; then
 	tar --create --file="$archive.partial" --xattrs --xattrs-include='*' --sort=name -C "$scratch/layers/upper" .
 	mv "$archive.partial" "$archive"
 	exit
+fi
+
+if [ "${1-}" = over ]; then
+	exec unshare --mount -- tests/set-aside.sh here "${@:2}"
+elif [ "${1-}" = here ]; then
+	layers=${T_DIR:?}/layers
+	mkdir "$layers"
+	mount -t tmpfs -o mode=755 layers "$layers"
+	mkdir -p "$layers"/{upper,work}/{etc,usr,var}
+	tar --extract --file="$2" --xattrs --xattrs-include='*' -C "$layers/upper"
+	for directory in etc usr var; do
+		mount -t overlay overlay "/$directory" -o \
+			"lowerdir=/$directory,upperdir=$layers/upper/$directory,workdir=$layers/work/$directory"
+	done
+	exec "${@:3}"
 fi
 
 [ $# -ge 2 ] || { say 'usage: tests/set-aside.sh ARCHIVE PACKAGE...'; exit 2; }

@@ -13,10 +13,12 @@ struct info {
 	unsigned char version[4];
 	unsigned int socket, execve, seal, state;
 	char device[16];
-	unsigned int inherited;
+	unsigned int inherited, rules_length;
+	unsigned long long rules;
+	unsigned int connect;
 };
 
-enum { NOT_TRIED, PATCHED, PATCHED_BY_OTHER_COPY, NOT_FOUND, UNKNOWN_CODE, REFUSED };	/* socket, execve */
+enum { NOT_TRIED, PATCHED, PATCHED_BY_OTHER_COPY, NOT_FOUND, UNKNOWN_CODE, REFUSED };	/* socket, execve, connect */
 enum { SEAL_NONE, SEAL_MADE, SEAL_FOUND, SEAL_REFUSED, SEAL_SUPERVISED };
 enum { STATE_UNREAD, STATE_INERT, STATE_DEVICE, STATE_INVALID, STATE_DEFAULT };
 

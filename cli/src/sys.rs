@@ -16,6 +16,7 @@ use rules::filter::{
 use rules::request::{self, Vrf};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -156,6 +157,16 @@ fn answer() -> Option<c_int> {
         let answer = answer.err().map(syscalls::Errno::into_raw);
         answer.filter(|answer| (SEALED_ERRNO..=SUPERVISED_WITH_RULES_ERRNO).contains(answer))
     })
+}
+
+/// Whether two descriptors of this process are of one open file, by kcmp(2), which a kernel need not have (CONFIG_KCMP) and a
+/// filter may refuse.
+pub fn compare_files(one: c_int, other: c_int) -> Result<bool, Errno> {
+    const KCMP_FILE: c_int = 0;
+    let process = std::process::id();
+    // SAFETY: takes no pointers.
+    let order = unsafe { syscall!(Sysno::kcmp, process, process, KCMP_FILE, one, other) };
+    order.map(|order| order == 0).map_err(errno)
 }
 
 /// Whether io_uring_setup(2) is there: ENOSYS is the seal's answer, and that of a kernel without it.
@@ -485,6 +496,27 @@ pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
     }
 }
 
+/// Whether a thread is the first one of its process, whose number is that of the process. Sends nothing (tgkill(2)).
+pub fn is_first_thread(thread: u32) -> bool {
+    // SAFETY: takes numbers.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, thread, thread, 0) };
+    Errno::result(result) != Err(Errno::ESRCH)
+}
+
+/// 16 bytes of the memory of a thread. None: there are none, or we may not see them.
+pub fn memory_of(thread: u32, address: usize) -> Option<[u8; 16]> {
+    use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+    let mut bytes = [0; 16];
+    let (base, len) = (address, bytes.len());
+    let thread = Pid::from_raw(thread.cast_signed());
+    let read = process_vm_readv(
+        thread,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &[RemoteIoVec { base, len }],
+    );
+    (read == Ok(len)).then_some(bytes)
+}
+
 /// Whether a capability of this process is in effect (capget(2)).
 pub fn has_capability(number: u32) -> bool {
     const VERSION_3: u32 = 0x2008_0522;
@@ -691,7 +723,7 @@ pub fn duplicate(fd: &OwnedFd, first: c_int) -> Result<OwnedFd, Errno> {
 pub fn receive_descriptor(socket: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     let mut text = [0; 16];
-    let mut parts = [std::io::IoSliceMut::new(&mut text)];
+    let mut parts = [IoSliceMut::new(&mut text)];
     let mut space = nix::cmsg_space!(c_int);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;

@@ -12,6 +12,10 @@
 use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, MOST, Protocol, Rule, To, mask};
 use crate::device::DeviceName;
 use crate::request::DEFAULT;
+use core::fmt;
+
+/// The most bytes that a file may have: 64 rules of the longest kind, and as much again for comments.
+pub const LARGEST_FILE: usize = 16 << 10;
 
 /// Why a text is no list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +28,18 @@ pub struct Invalid<'a> {
     pub place: &'a [u8],
     /// The reason, to be put after the place.
     pub why: &'static str,
+}
+
+impl fmt::Display for Invalid<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.rule.escape_ascii();
+        write!(f, "rule {}, \"{rule}\", at ", self.number)?;
+        match self.place {
+            b"" => f.write_str("its end")?,
+            place => write!(f, "\"{}\"", place.escape_ascii())?,
+        }
+        write!(f, ": {}", self.why)
+    }
 }
 
 /// A place in a rule, and what is wrong with it.
@@ -57,6 +73,11 @@ pub fn parse(text: &[u8]) -> Result<List, Invalid<'_>> {
         });
     }
     Ok(list)
+}
+
+/// The rules of a text, as they stand in it.
+pub fn texts(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || next_rule(&mut text))
 }
 
 /// Takes the next rule off a text that has anything in it but blanks and comments.
@@ -455,6 +476,8 @@ mod tests {
         let list = parse(text).unwrap();
         let to: Vec<_> = list.rules().map(|rule| rule.to).collect();
         assert_eq!(to, ["a", "b", "d"].map(device));
+        let expected: [&[u8]; 3] = [b"bind * a", b"bind * b", b"bind * d"];
+        assert!(texts(text).eq(expected));
     }
 
     #[test]
@@ -516,6 +539,10 @@ mod tests {
             assert_eq!(found, place, "{text}");
             assert!(invalid.why.contains(why), "{text}: {}", invalid.why);
         }
+        let said = |text: &str| parse(text.as_bytes()).unwrap_err().to_string();
+        let at_end = "rule 2, \"bind *\", at its end: a device, lo or default is missing";
+        assert_eq!(said("bind * a; bind *"), at_end);
+        assert!(said("bind \x1b a").starts_with(r#"rule 1, "bind \x1b a", at "\x1b": it is"#));
     }
 
     #[test]

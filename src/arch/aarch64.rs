@@ -1,6 +1,6 @@
 //! aarch64.
 
-use super::Kept;
+use super::{Cut, Kept};
 use core::arch::asm;
 use core::ffi::c_void;
 use core::sync::atomic::AtomicUsize;
@@ -176,9 +176,268 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
+/// How the code of `connect` is made: as in this version of glibc.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    Glibc231,
+    Glibc236,
+    Glibc241,
+}
+
+/// glibc's `connect`. Up to 2.40 it saves registers, looks whether there is one thread only, makes the call if so, and has
+/// another way behind, where a thread can be cancelled, which is right in any case. In 2.41 there is one way, by a call.
+pub fn cut(code: &[u8]) -> Option<Cut> {
+    type Pattern = (u32, u32);
+    // Masks and instructions: what stays, what `connect_stubs` does, and a load and a branch by the flag.
+    const GLIBC_2_31: [Pattern; 10] = [
+        (!0, 0xa9bc_7bfd),          // stp x29, x30, [sp, #-64]!
+        (!0, 0x2a02_03e2),          // mov w2, w2
+        (!0, 0x9100_03fd),          // mov x29, sp
+        (!0, 0xf900_13f5),          // str x21, [sp, #32]
+        (!0, 0xd53b_d055),          // mrs x21, tpidr_el0
+        (!0, 0xd11c_02a3),          // sub x3, x21, #0x700
+        (!0, 0xa901_53f3),          // stp x19, x20, [sp, #16]
+        (!0, 0x9340_7c13),          // sxtw x19, w0
+        (!0, 0xb940_0060),          // ldr w0, [x3]
+        (0xff80_001f, 0x3500_0000), // cbnz w0, forward
+    ];
+    const GLIBC_2_36: [Pattern; 8] = [
+        (!0, 0xa9bd_7bfd),          // stp x29, x30, [sp, #-48]!
+        (0x9f00_001f, 0x9000_0003), // adrp x3
+        (!0, 0x9100_03fd),          // mov x29, sp
+        (0xffc0_03ff, 0x3940_0063), // ldrb w3, [x3, #]
+        (!0, 0xa901_53f3),          // stp x19, x20, [sp, #16]
+        (!0, 0x9340_7c14),          // sxtw x20, w0
+        (!0, 0x2a02_03f3),          // mov w19, w2
+        (0xff80_001f, 0x3400_0003), // cbz w3, forward
+    ];
+    // What stays, and what `connect_stubs` does.
+    const GLIBC_2_41: [Pattern; 6] = [
+        (!0, 0xd503_233f), // paciasp
+        (!0, 0xa9bf_7bfd), // stp x29, x30, [sp, #-16]!
+        (!0, 0x2a02_03e2), // mov w2, w2
+        (!0, 0xd280_1966), // mov x6, #203
+        (!0, 0x9100_03fd), // mov x29, sp
+        (!0, 0xd280_0005), // mov x5, #0
+    ];
+    let (words, _) = code.as_chunks::<4>();
+    let begins_with = |patterns: &[Pattern]| {
+        let fits = |(index, (mask, expected)): (usize, &Pattern)| {
+            let word = words.get(index);
+            word.is_some_and(|word| u32::from_le_bytes(*word) & mask == *expected)
+        };
+        patterns.iter().enumerate().all(fits)
+    };
+    let by_branch = |count: usize, shape| {
+        let branch = u32::from_le_bytes(*words.get(count - 1)?);
+        let resume = 4 * (count - 1 + (branch >> 5 & 0x3_ffff) as usize);
+        (resume < code.len()).then_some(Cut {
+            at: 4,
+            resume,
+            shape,
+        })
+    };
+    if begins_with(&GLIBC_2_31) {
+        by_branch(GLIBC_2_31.len(), Shape::Glibc231)
+    } else if begins_with(&GLIBC_2_36) {
+        by_branch(GLIBC_2_36.len(), Shape::Glibc236)
+    } else {
+        begins_with(&GLIBC_2_41).then_some(Cut {
+            at: 8,
+            resume: 4 * GLIBC_2_41.len(),
+            shape: Shape::Glibc241,
+        })
+    }
+}
+
+/// A pair of stubs. x29 and x30 are on the stack: `undo` takes them from there, and `redo` puts them back and does what is cut.
+macro_rules! stub_pair {
+    ($prepared:ident, $past:ident, $before:path, $resume:path, [$($undo:literal),*], [$($redo:literal),*]) => {
+        #[unsafe(naked)]
+        extern "C" fn $prepared() {
+            core::arch::naked_asm!(
+                "stp x0, x1, [sp, #-32]!",
+                "str x2, [sp, #16]",
+                "bl {before}",
+                "mov w9, w0",
+                "ldr x2, [sp, #16]",
+                "ldp x0, x1, [sp], #32",
+                $($undo,)*
+                "cmp w9, #1",
+                "b.eq {past}",
+                "mov w0, w9",
+                "ret",
+                before = sym $before,
+                past = sym $past,
+            )
+        }
+
+        #[unsafe(naked)]
+        extern "C" fn $past() {
+            core::arch::naked_asm!(
+                $($redo,)*
+                "adrp x16, {resume}",
+                "ldr x16, [x16, :lo12:{resume}]",
+                // Not br: in a guarded page that has to arrive at a bti.
+                "ret x16",
+                resume = sym $resume,
+            )
+        }
+    };
+}
+pub(crate) use stub_pair;
+
+/// Defines `connect_stubs`: `before` is called with the call's first three arguments, and returns 1 if it shall be made, else
+/// what `connect` returns. They go on where the word `resume` says.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        $crate::arch::stub_pair! {
+            connect_231, connect_past_231, $before, $resume,
+            ["ldp x29, x30, [sp], #64"],
+            [
+                "stp x29, x30, [sp, #-64]!",
+                "mov w2, w2",
+                "mov x29, sp",
+                "str x21, [sp, #32]",
+                "mrs x21, tpidr_el0",
+                "sub x3, x21, #0x700",
+                "stp x19, x20, [sp, #16]",
+                "sxtw x19, w0"
+            ]
+        }
+        $crate::arch::stub_pair! {
+            connect_236, connect_past_236, $before, $resume,
+            ["ldp x29, x30, [sp], #48"],
+            [
+                "stp x29, x30, [sp, #-48]!",
+                "mov x29, sp",
+                "stp x19, x20, [sp, #16]",
+                "sxtw x20, w0",
+                "mov w19, w2"
+            ]
+        }
+        // hint #29 is autiasp, hint #25 paciasp.
+        $crate::arch::stub_pair! {
+            connect_241, connect_past_241, $before, $resume,
+            ["ldp x29, x30, [sp], #16", "hint #29"],
+            [
+                "hint #25",
+                "stp x29, x30, [sp, #-16]!",
+                "mov w2, w2",
+                "mov x6, #203",
+                "mov x29, sp",
+                "mov x5, #0"
+            ]
+        }
+
+        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
+            use $crate::arch::Shape::{Glibc231, Glibc236, Glibc241};
+            let (prepared, past) = match shape {
+                Glibc231 => (connect_231 as *const (), connect_past_231 as *const ()),
+                Glibc236 => (connect_236 as *const (), connect_past_236 as *const ()),
+                Glibc241 => (connect_241 as *const (), connect_past_241 as *const ()),
+            };
+            Stubs {
+                prepared: prepared as usize,
+                past: Some(past as usize),
+            }
+        }
+    };
+}
+pub(crate) use connect_stubs;
+
+/// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
+/// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
+/// what that function has returned, which `connect` returns in its place.
+macro_rules! export_connect {
+    ($(#[$attribute:meta])* $before:path, $after:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "connect"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn connect() {
+            core::arch::naked_asm!(
+                "2: stp x29, x30, [sp, #-96]!",
+                "3: mov x29, sp",
+                "stp x0, x1, [sp, #16]",
+                "stp x2, x3, [sp, #32]",
+                "stp x4, x5, [sp, #48]",
+                "add x0, sp, #16",
+                "bl {before}",
+                "mov x16, x0",
+                "add x17, x16, #1",
+                "cmp x17, #1",
+                "b.ls 6f",
+                "ldp x0, x1, [sp, #16]",
+                "ldp x2, x3, [sp, #32]",
+                "ldp x4, x5, [sp, #48]",
+                "blr x16",
+                "mov x1, x0",
+                "add x0, sp, #16",
+                "bl {after}",
+                "6: ldp x29, x30, [sp], #96",
+                "ret",
+                "5:",
+                // sp is 31; behind 3 x29 is at sp + 96 - 12 * 8, x30 at sp + 96 - 11 * 8.
+                $crate::arch::call_frame!("%progbits", "8", "30", "0x0c, 31, 0", "0x0e, 96, 0x80 + 29, 12, 0x80 + 30, 11"),
+                before = sym $before,
+                after = sym $after,
+            )
+        }
+    };
+}
+pub(crate) use export_connect;
+
 #[cfg(test)]
 mod tests {
+    use super::{Shape, cut};
     use crate::arch::{Place, Stub, recognise_stub};
+
+    #[test]
+    fn knows_where_connect_can_be_cut() {
+        // glibc 2.31, 2.36 and 2.41.
+        const GLIBC_2_31: [u32; 10] = [
+            0xa9bc_7bfd,
+            0x2a02_03e2,
+            0x9100_03fd,
+            0xf900_13f5,
+            0xd53b_d055,
+            0xd11c_02a3,
+            0xa901_53f3,
+            0x9340_7c13,
+            0xb940_0060,
+            0x3500_0180,
+        ];
+        const GLIBC_2_36: [u32; 8] = [
+            0xa9bd_7bfd,
+            0xd000_05e3,
+            0x9100_03fd,
+            0x3967_6063,
+            0xa901_53f3,
+            0x9340_7c14,
+            0x2a02_03f3,
+            0x3400_0183,
+        ];
+        const GLIBC_2_41: [u32; 6] = [
+            0xd503_233f,
+            0xa9bf_7bfd,
+            0x2a02_03e2,
+            0xd280_1966,
+            0x9100_03fd,
+            0xd280_0005,
+        ];
+        for (words, at, resume, shape) in [
+            (&GLIBC_2_31[..], 4, 0x54, Shape::Glibc231),
+            (&GLIBC_2_36, 4, 0x4c, Shape::Glibc236),
+            (&GLIBC_2_41, 8, 24, Shape::Glibc241),
+        ] {
+            let mut code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            code.resize(208, 0);
+            let found = cut(&code).unwrap();
+            assert_eq!((found.at, found.resume, found.shape), (at, resume, shape));
+            code[9] ^= 1;
+            assert!(cut(&code).is_none());
+        }
+    }
 
     const BTI_C: u32 = 0xd503_245f;
     const NOP: u32 = 0xd503_201f;

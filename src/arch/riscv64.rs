@@ -1,6 +1,6 @@
 //! riscv64, with compressed instructions (rv64gc).
 
-use super::Kept;
+use super::{Cut, Kept};
 pub use super::{compare_exchange as claim, unmarked as marked};
 use core::arch::asm;
 use core::ffi::c_void;
@@ -108,6 +108,74 @@ macro_rules! export_syscall {
     };
 }
 pub(crate) use export_syscall;
+
+/// No code of `connect` is known.
+#[derive(Clone, Copy)]
+pub enum Shape {}
+
+/// None.
+pub fn cut(_code: &[u8]) -> Option<Cut> {
+    None
+}
+
+/// Defines `connect_stubs`: there are none.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
+            let _ = ($before as *const (), &$resume);
+            match shape {}
+        }
+    };
+}
+pub(crate) use connect_stubs;
+
+/// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
+/// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
+/// what that function has returned, which `connect` returns in its place.
+macro_rules! export_connect {
+    ($(#[$attribute:meta])* $before:path, $after:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "connect"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn connect() {
+            core::arch::naked_asm!(
+                "2: addi sp, sp, -96",
+                "sd ra, 88(sp)",
+                "3: sd a0, 0(sp)",
+                "sd a1, 8(sp)",
+                "sd a2, 16(sp)",
+                "sd a3, 24(sp)",
+                "sd a4, 32(sp)",
+                "sd a5, 40(sp)",
+                "mv a0, sp",
+                "call {before}",
+                "mv t1, a0",
+                "addi t2, t1, 1",
+                "sltiu t2, t2, 2",
+                "bnez t2, 6f",
+                "ld a0, 0(sp)",
+                "ld a1, 8(sp)",
+                "ld a2, 16(sp)",
+                "ld a3, 24(sp)",
+                "ld a4, 32(sp)",
+                "ld a5, 40(sp)",
+                "jalr t1",
+                "mv a1, a0",
+                "mv a0, sp",
+                "call {after}",
+                "6: ld ra, 88(sp)",
+                "addi sp, sp, 96",
+                "ret",
+                "5:",
+                // sp is 2, ra 1: behind 3 at sp + 96 - 8.
+                $crate::arch::call_frame!("@progbits", "8", "1", "0x0c, 2, 0", "0x0e, 96, 0x80 + 1, 1"),
+                before = sym $before,
+                after = sym $after,
+            )
+        }
+    };
+}
+pub(crate) use export_connect;
 
 #[cfg(test)]
 mod tests {

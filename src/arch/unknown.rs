@@ -1,6 +1,6 @@
 //! An architecture whose code we do not know.
 
-use super::Kept;
+use super::{Cut, Kept};
 pub use super::{compare_exchange as claim, unmarked as marked};
 use core::ffi::c_void;
 
@@ -75,3 +75,58 @@ macro_rules! export_syscall {
     };
 }
 pub(crate) use export_syscall;
+
+/// No code of `connect` is known.
+#[derive(Clone, Copy)]
+pub enum Shape {}
+
+/// None.
+pub fn cut(_code: &[u8]) -> Option<Cut> {
+    None
+}
+
+/// Defines `connect_stubs`: there are none.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
+            let _ = ($before as *const (), &$resume);
+            match shape {}
+        }
+    };
+}
+pub(crate) use connect_stubs;
+
+/// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
+/// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
+/// what that function has returned.
+macro_rules! export_connect {
+    ($(#[$attribute:meta])* $before:path, $after:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "connect"))]
+        pub unsafe extern "C" fn connect(
+            a: usize,
+            b: usize,
+            c: usize,
+            d: usize,
+            e: usize,
+            f: usize,
+        ) -> usize {
+            type Function = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> usize;
+            let mut frame = ([a, b, c, d, e, f], [0_usize; $crate::arch::ROOM / size_of::<usize>()]);
+            let frame = (&raw mut frame).cast();
+            // SAFETY: it has the arguments and the room.
+            let function = unsafe { $before(frame) };
+            if function.wrapping_add(1) <= 1 {
+                return function;
+            }
+            let function = core::ptr::with_exposed_provenance::<c_void>(function);
+            // SAFETY: it is called as its caller has called it.
+            let function = unsafe { core::mem::transmute::<*const c_void, Function>(function) };
+            // SAFETY: the arguments are the caller's.
+            let result = unsafe { function(a, b, c, d, e, f) };
+            // SAFETY: as above.
+            unsafe { $after(frame, result) }
+        }
+    };
+}
+pub(crate) use export_connect;

@@ -1,7 +1,7 @@
 //! i386, for 32-bit programs on an x86_64 kernel. socket(2) is its system call since Linux 4.3; socketcall(2), by which
 //! glibc makes sockets, has its arguments behind a pointer, and so no room for the seal's marker.
 
-use super::Kept;
+use super::{Cut, Kept};
 pub use super::{compare_exchange as claim, unmarked as marked};
 use core::arch::asm;
 use core::ffi::c_void;
@@ -126,6 +126,86 @@ macro_rules! export_syscall {
     };
 }
 pub(crate) use export_syscall;
+
+/// No code of `connect` is known.
+#[derive(Clone, Copy)]
+pub enum Shape {}
+
+/// None.
+pub fn cut(_code: &[u8]) -> Option<Cut> {
+    None
+}
+
+/// Defines `connect_stubs`: there are none.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
+            let _ = ($before as *const (), &$resume);
+            match shape {}
+        }
+    };
+}
+pub(crate) use connect_stubs;
+
+/// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
+/// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
+/// what that function has returned, which `connect` returns in its place.
+macro_rules! export_connect {
+    ($(#[$attribute:meta])* $before:path, $after:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "connect"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn connect() {
+            core::arch::naked_asm!(
+                "2: subl $92, %esp",
+                "3: movl 96(%esp), %eax",
+                "movl %eax, 24(%esp)",
+                "movl 100(%esp), %eax",
+                "movl %eax, 28(%esp)",
+                "movl 104(%esp), %eax",
+                "movl %eax, 32(%esp)",
+                "movl 108(%esp), %eax",
+                "movl %eax, 36(%esp)",
+                "movl 112(%esp), %eax",
+                "movl %eax, 40(%esp)",
+                "movl 116(%esp), %eax",
+                "movl %eax, 44(%esp)",
+                "leal 24(%esp), %eax",
+                "movl %eax, (%esp)",
+                "call {before}",
+                "leal 1(%eax), %ecx",
+                "cmpl $1, %ecx",
+                "jbe 6f",
+                "movl 24(%esp), %ecx",
+                "movl %ecx, 0(%esp)",
+                "movl 28(%esp), %ecx",
+                "movl %ecx, 4(%esp)",
+                "movl 32(%esp), %ecx",
+                "movl %ecx, 8(%esp)",
+                "movl 36(%esp), %ecx",
+                "movl %ecx, 12(%esp)",
+                "movl 40(%esp), %ecx",
+                "movl %ecx, 16(%esp)",
+                "movl 44(%esp), %ecx",
+                "movl %ecx, 20(%esp)",
+                "call *%eax",
+                "leal 24(%esp), %ecx",
+                "movl %ecx, (%esp)",
+                "movl %eax, 4(%esp)",
+                "call {after}",
+                "6: addl $92, %esp",
+                "ret",
+                "5:",
+                // esp is 4, the return address 8: at esp + 4 - 4, and behind 3 at esp + 96 - 4.
+                $crate::arch::call_frame!("@progbits", "4", "8", "0x0c, 4, 4, 0x80 + 8, 1", "0x0e, 96"),
+                before = sym $before,
+                after = sym $after,
+                options(att_syntax),
+            )
+        }
+    };
+}
+pub(crate) use export_connect;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! x86_64.
 
-use super::Kept;
 pub use super::compare_exchange as claim;
+use super::{Cut, Kept};
 use core::arch::asm;
 use core::ffi::c_void;
 use rules::filter::MARKER;
@@ -147,8 +147,172 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
+/// How the code of `connect` is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// Where it goes on all is as when it was called.
+    AsCalled,
+    /// It has moved the stack, and registers.
+    Framed,
+}
+
+/// glibc's `connect`. Up to 2.40 it looks whether there is one thread only, makes the call with `mov $42, %eax; syscall`, and
+/// has another way behind, where a thread can be cancelled, which is right in any case. In 2.41 there is one way, by a call.
+pub fn cut(code: &[u8]) -> Option<Cut> {
+    const SYSTEM_CALL: [u8; 7] = [0xb8, 42, 0, 0, 0, 0x0f, 0x05];
+    // sub $16, %rsp; what `connect_stubs` has; call.
+    const FRAMED: [u8; 20] = [
+        0x48, 0x83, 0xec, 0x10, 0x89, 0xd2, 0x48, 0x63, 0xff, 0x45, 0x31, 0xc9, 0x6a, 0x2a, 0x45,
+        0x31, 0xc0, 0x31, 0xc9, 0xe8,
+    ];
+    if code.starts_with(&FRAMED) {
+        return Some(Cut {
+            at: 4,
+            resume: FRAMED.len() - 1,
+            shape: Shape::Framed,
+        });
+    }
+    let (at, branch) = match code {
+        // cmpb $0, x(%rip).
+        [0x80, 0x3d, _, _, _, _, 0, ..] => (7, 7),
+        // mov %fs:x, %eax; test %eax, %eax.
+        [0x64, 0x8b, 0x04, 0x25, _, _, _, _, 0x85, 0xc0, ..] => (8, 10),
+        _ => return None,
+    };
+    let [0x74 | 0x75, distance, rest @ ..] = code.get(branch..)? else {
+        return None;
+    };
+    let resume = branch + 2 + usize::from(*distance);
+    let has_room = resume >= at + super::JUMP && resume < code.len() && *distance < 0x80;
+    (has_room && rest.starts_with(&SYSTEM_CALL)).then_some(Cut {
+        at,
+        resume,
+        shape: Shape::AsCalled,
+    })
+}
+
+/// Defines `connect_stubs`: `before` is called with the call's first three arguments, and returns 1 if it shall be made, else
+/// what `connect` returns. They go on where the word `resume` says.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        #[unsafe(naked)]
+        extern "C" fn connect_as_called() {
+            core::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "call {before}",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "cmp eax, 1",
+                "jne 2f",
+                "jmp [rip + {resume}]",
+                "2: ret",
+                before = sym $before,
+                resume = sym $resume,
+            )
+        }
+
+        #[unsafe(naked)]
+        extern "C" fn connect_framed() {
+            core::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "call {before}",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "add rsp, 16",
+                "cmp eax, 1",
+                "je {past}",
+                "ret",
+                before = sym $before,
+                past = sym connect_past_framed,
+            )
+        }
+
+        #[unsafe(naked)]
+        extern "C" fn connect_past_framed() {
+            core::arch::naked_asm!(
+                "sub rsp, 16",
+                "mov edx, edx",
+                "movsxd rdi, edi",
+                "xor r9d, r9d",
+                "push 42",
+                "xor r8d, r8d",
+                "xor ecx, ecx",
+                "jmp [rip + {resume}]",
+                resume = sym $resume,
+            )
+        }
+
+        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
+            use $crate::arch::Shape::{AsCalled, Framed};
+            match shape {
+                AsCalled => Stubs {
+                    prepared: connect_as_called as *const () as usize,
+                    past: None,
+                },
+                Framed => Stubs {
+                    prepared: connect_framed as *const () as usize,
+                    past: Some(connect_past_framed as *const () as usize),
+                },
+            }
+        }
+    };
+}
+pub(crate) use connect_stubs;
+
+/// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
+/// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
+/// what that function has returned, which `connect` returns in its place.
+macro_rules! export_connect {
+    ($(#[$attribute:meta])* $before:path, $after:path) => {
+        $(#[$attribute])*
+        #[cfg_attr(not(test), unsafe(export_name = "connect"))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn connect() {
+            core::arch::naked_asm!(
+                "2: sub rsp, 88",
+                "3: mov [rsp], rdi",
+                "mov [rsp + 8], rsi",
+                "mov [rsp + 16], rdx",
+                "mov [rsp + 24], rcx",
+                "mov [rsp + 32], r8",
+                "mov [rsp + 40], r9",
+                "mov rdi, rsp",
+                "call {before}",
+                "lea rcx, [rax + 1]",
+                "cmp rcx, 1",
+                "jbe 6f",
+                "mov rdi, [rsp + 0]",
+                "mov rsi, [rsp + 8]",
+                "mov rdx, [rsp + 16]",
+                "mov rcx, [rsp + 24]",
+                "mov r8, [rsp + 32]",
+                "mov r9, [rsp + 40]",
+                "call rax",
+                "mov rdi, rsp",
+                "mov rsi, rax",
+                "call {after}",
+                "6: add rsp, 88",
+                "ret",
+                "5:",
+                // rsp is 7, the return address 16: at rsp + 8 - 8, and behind 3 at rsp + 96 - 8.
+                $crate::arch::call_frame!("@unwind", "8", "16", "0x0c, 7, 8, 0x80 + 16, 1", "0x0e, 96"),
+                before = sym $before,
+                after = sym $after,
+            )
+        }
+    };
+}
+pub(crate) use export_connect;
+
 #[cfg(test)]
 mod tests {
+    use super::{Shape, cut};
     use crate::arch::{Place, Stub, recognise_stub};
 
     /// glibc's, whose length is 33.
@@ -172,6 +336,57 @@ mod tests {
         0x2d, 0xfd, 0xff, 0x48, 0x83, 0xc4, 0x08, 0xc3,
     ];
     const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
+
+    #[test]
+    fn knows_where_connect_can_be_cut() {
+        let as_called = |code: &[u8], at| {
+            let mut code = code.to_vec();
+            code.resize(155, 0x90);
+            let found = cut(&code).unwrap();
+            assert_eq!(
+                (found.at, found.resume, found.shape),
+                (at, 32, Shape::AsCalled)
+            );
+            // Without room, or another system call.
+            let mut near = code.clone();
+            let branch = code
+                .windows(2)
+                .position(|two| two[0] & 0xfe == 0x74)
+                .unwrap();
+            near[branch + 1] = 4;
+            assert!(cut(&near).is_none());
+            code[branch + 3] ^= 1;
+            assert!(cut(&code).is_none());
+        };
+        // glibc 2.31 and 2.36.
+        as_called(
+            &[
+                0x64, 0x8b, 0x04, 0x25, 0x18, 0, 0, 0, 0x85, 0xc0, 0x75, 0x14, 0xb8, 0x2a, 0, 0, 0,
+                0x0f, 0x05,
+            ],
+            8,
+        );
+        as_called(
+            &[
+                0x80, 0x3d, 0x21, 0x0e, 0x0d, 0, 0, 0x74, 0x17, 0xb8, 0x2a, 0, 0, 0, 0x0f, 0x05,
+            ],
+            7,
+        );
+        // And 2.41.
+        let code = [
+            0x48, 0x83, 0xec, 0x10, 0x89, 0xd2, 0x48, 0x63, 0xff, 0x45, 0x31, 0xc9, 0x6a, 0x2a,
+            0x45, 0x31, 0xc0, 0x31, 0xc9, 0xe8, 0x38, 0xd4, 0xf7, 0xff, 0x48, 0x83, 0xc4, 0x18,
+            0xc3,
+        ];
+        let found = cut(&code).unwrap();
+        assert_eq!(
+            (found.at, found.resume, found.shape),
+            (4, 19, Shape::Framed)
+        );
+        assert!(cut(&code[1..]).is_none());
+        // musl 1.2.3, whose resolver does not call it.
+        assert!(cut(&[0x48, 0x83, 0xec, 0x10, 0x49, 0x89, 0xf2, 0x89, 0xd1]).is_none());
+    }
 
     fn known(offset: usize, has_pushed: bool) -> Stub {
         Stub::Known(Place { offset, has_pushed })

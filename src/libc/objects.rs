@@ -10,7 +10,8 @@
 //! The list is ld.so's own, the one that it keeps for debuggers (`struct r_debug`, link.h). Where it is, the program's
 //! dynamic section says (DT_DEBUG), which the kernel leads to (AT_PHDR), or else a symbol that ld.so exports. No function is
 //! called for it: a program may export a dl_iterate_phdr of its own (ThreadSanitizer's does), which need not be ready as long
-//! as no constructor of the program has run.
+//! as no constructor of the program has run. Where we are not in the list (dlmopen(3) makes others), or it is not found (a
+//! program may export ld.so's symbol too), libc's own dl_iterate_phdr describes the objects, but not one that comes before it.
 //!
 //! For the constructor, and for a hook that is called before it: nobody may load or unload an object meanwhile.
 //!
@@ -18,7 +19,7 @@
 //! only [`each_object`] makes them, they live no longer than its callback, and nobody else sees what is in them.
 
 use crate::sys;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::marker::PhantomData;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
@@ -31,8 +32,16 @@ use libc::{Elf64_Ehdr as Header, Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbo
 /// preloads, then what they need, breadth first (glibc and musl).
 pub fn each_object<F: FnMut(&Object<'_>) -> ControlFlow<()>>(mut look: F) {
     let mut next = first_of_ours(by_program().unwrap_or_else(by_loader));
-    // SAFETY: ld.so's list, which ends with a null pointer.
-    while let Some(it) = unsafe { next.as_ref() } {
+    let is_listed = !next.is_null();
+    let mut described = Described::new();
+    loop {
+        if !is_listed {
+            next = described.next();
+        }
+        // SAFETY: ld.so's list, which ends with a null pointer; or a description, which stays until the next one.
+        let Some(it) = (unsafe { next.as_ref() }) else {
+            return;
+        };
         let object = Object {
             base: it.base,
             path: it.path,
@@ -55,16 +64,11 @@ struct LinkMap {
     next: *const LinkMap,
 }
 
-/// `struct r_debug_extended` (link.h).
+/// The beginning of `struct r_debug` (link.h).
 #[repr(C)]
 struct Debug {
-    version: c_int,
+    _version: c_int,
     first: *const LinkMap,
-    _breakpoint: usize,
-    _state: c_int,
-    _base: usize,
-    /// Of another namespace (dlmopen(3)). From version 2 on: since glibc 2.35.
-    next: *const Debug,
 }
 
 /// An entry of a dynamic section.
@@ -89,14 +93,18 @@ fn by_program() -> Option<*const Debug> {
     let count = sys::auxiliary(libc::AT_PHNUM);
     // SAFETY: the kernel says that the headers are there, and they stay.
     let headers = unsafe { program_headers(address, count) };
-    let of = |kind| headers.iter().find(|header| header.p_type == kind);
-    let base = address.wrapping_sub(of(libc::PT_PHDR)?.p_vaddr as usize);
-    let dynamic = base.wrapping_add(of(libc::PT_DYNAMIC)?.p_vaddr as usize);
+    let base = address.wrapping_sub(first_of(headers, libc::PT_PHDR)?.p_vaddr as usize);
+    let dynamic = base.wrapping_add(first_of(headers, libc::PT_DYNAMIC)?.p_vaddr as usize);
     // SAFETY: there the program is loaded, and its header says that this is its dynamic section.
     let mut entries = unsafe { entries(ptr::with_exposed_provenance(dynamic)) };
     // Where there is such an entry, ld.so has put the address there, before any code of an object ran.
     let debug = entries.find(|entry| entry.tag == DT_DEBUG)?.value;
     (debug != 0).then_some(ptr::with_exposed_provenance(debug))
+}
+
+/// The first header of this kind.
+fn first_of(headers: &[ProgramHeader], kind: u32) -> Option<&ProgramHeader> {
+    headers.iter().find(|header| header.p_type == kind)
 }
 
 /// The list by the name that ld.so exports it by: `_r_debug`, or `_dl_debug_addr`, a pointer to it, in musl.
@@ -112,6 +120,83 @@ fn by_loader() -> *const Debug {
     of_musl.map_or(of_glibc, |debug| *debug)
 }
 
+/// The objects as libc's dl_iterate_phdr(3) describes them, one after the other.
+struct Described {
+    /// How many have been shown.
+    shown: usize,
+    /// How many of these are still to be passed over.
+    left: usize,
+    object: LinkMap,
+}
+
+impl Described {
+    const fn new() -> Self {
+        Self {
+            shown: 0,
+            left: 0,
+            object: LinkMap {
+                base: 0,
+                path: ptr::null(),
+                dynamic: ptr::null(),
+                next: ptr::null(),
+            },
+        }
+    }
+
+    /// The next one. Null at the end, and where another function comes before libc's own: that is in libc's code, as
+    /// getauxval is, which nobody else exports. glibc's is 1.4 MB long, musl's 0.5 MB.
+    #[cold]
+    fn next(&mut self) -> *const LinkMap {
+        const LIBC: usize = 2 << 20;
+        let function = libc::dl_iterate_phdr as *const ();
+        let of_libc = libc::getauxval as *const ();
+        if function.addr().abs_diff(of_libc.addr()) > LIBC {
+            return ptr::null();
+        }
+        self.left = self.shown;
+        self.shown += 1;
+        // SAFETY: libc's; the callback gets what it takes, and nobody else has that meanwhile.
+        match unsafe { libc::dl_iterate_phdr(Some(Self::look), ptr::from_mut(self).cast()) } {
+            0 => ptr::null(),
+            _ => &raw const self.object,
+        }
+    }
+
+    /// Keeps the object that comes after those that were shown: 1. Otherwise 0.
+    ///
+    /// # Safety
+    /// As [`Described::next`] passes it.
+    unsafe extern "C" fn look(
+        info: *mut libc::dl_phdr_info,
+        _size: usize,
+        described: *mut c_void,
+    ) -> c_int {
+        // SAFETY: as callers promise.
+        let described = unsafe { &mut *described.cast::<Self>() };
+        // SAFETY: libc passes a description.
+        let info = unsafe { &*info };
+        let (first, count) = (info.dlpi_phdr, info.dlpi_phnum);
+        // SAFETY: the headers of an object that is loaded.
+        let headers = unsafe { core::slice::from_raw_parts(first, count.into()) };
+        let Some(dynamic) = first_of(headers, libc::PT_DYNAMIC) else {
+            return 0;
+        };
+        if described.left > 0 {
+            described.left -= 1;
+            return 0;
+        }
+        let base = info.dlpi_addr as usize;
+        let dynamic = base.wrapping_add(dynamic.p_vaddr as usize);
+        described.object = LinkMap {
+            base,
+            path: info.dlpi_name,
+            dynamic: ptr::with_exposed_provenance(dynamic),
+            next: ptr::null(),
+        };
+        1
+    }
+}
+
 // Weak, so that ld.so loads us where one is missing: Rust has no word for it.
 core::arch::global_asm!(
     ".weak _r_debug",
@@ -125,23 +210,17 @@ core::arch::global_asm!(
     size = const size_of::<usize>(),
 );
 
-/// The first object of the list that we are in. Null: we are in none.
-fn first_of_ours(mut debug: *const Debug) -> *const LinkMap {
+/// The first object of the list, if we are in it. Null: we are not, but in a namespace of our own (dlmopen(3)).
+fn first_of_ours(debug: *const Debug) -> *const LinkMap {
     // SAFETY: null, or ld.so's.
-    while let Some(list) = unsafe { debug.as_ref() } {
-        let mut object = list.first;
-        // SAFETY: ld.so's list, which ends with a null pointer.
-        while let Some(it) = unsafe { object.as_ref() } {
-            if is_ours(it.dynamic) {
-                return list.first;
-            }
-            object = it.next;
+    let first = unsafe { debug.as_ref() }.map_or(ptr::null(), |list| list.first);
+    let mut object = first;
+    // SAFETY: ld.so's list, which ends with a null pointer.
+    while let Some(it) = unsafe { object.as_ref() } {
+        if is_ours(it.dynamic) {
+            return first;
         }
-        debug = if list.version > 1 {
-            list.next
-        } else {
-            ptr::null()
-        };
+        object = it.next;
     }
     ptr::null()
 }
@@ -212,8 +291,22 @@ impl Name {
         }
     }
 
-    fn is(&self, name: &CStr) -> bool {
-        self.bytes.starts_with(name.to_bytes_with_nul())
+    /// Here and not by strlen(3) and a comparison, which takes more code.
+    ///
+    /// # Safety
+    /// `name` is a string.
+    unsafe fn is(&self, mut name: *const c_char) -> bool {
+        for wanted in self.bytes {
+            // SAFETY: the bytes before this one were none of them the NUL at the end.
+            if unsafe { *name } as u8 != wanted {
+                return false;
+            }
+            if wanted == 0 {
+                return true;
+            }
+            name = name.wrapping_add(1);
+        }
+        false
     }
 }
 
@@ -376,10 +469,9 @@ impl Symbols<'_> {
         // SAFETY: so the symbol table has it, which stays as it is while `self` lives.
         let symbol = unsafe { &*self.symbols.wrapping_add(index as usize) };
         let name = self.strings.wrapping_add(symbol.st_name as usize);
-        // SAFETY: there the string table has the symbol's name, with a NUL at its end.
-        let name = unsafe { CStr::from_ptr(name) };
         let is_function = symbol.st_info & 0xf == STT_FUNC && symbol.st_shndx != 0;
-        (is_function && wanted.is(name)).then(|| Function {
+        // SAFETY: there the string table has the symbol's name, with a NUL at its end.
+        (is_function && unsafe { wanted.is(name) }).then(|| Function {
             address: self.base.wrapping_add(symbol.st_value as usize),
             offset: symbol.st_value as usize,
             size: symbol.st_size as usize,
@@ -399,7 +491,6 @@ unsafe fn word(table: *const u32, index: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::ffi::c_void;
 
     #[test]
     fn hashes_as_the_linker_does() {
@@ -410,9 +501,10 @@ mod tests {
     #[test]
     fn a_name_is_the_whole_of_it() {
         let name = Name::new(c"socket");
-        assert!(name.is(c"socket"));
-        for other in [c"", c"sock", c"socketpair", c"Socket"] {
-            assert!(!name.is(other), "{other:?}");
+        for other in [c"socket", c"", c"sock", c"socketpair", c"Socket"] {
+            // SAFETY: it is a string.
+            let is = unsafe { name.is(other.as_ptr()) };
+            assert_eq!(is, other == c"socket", "{other:?}");
         }
     }
 
@@ -425,6 +517,18 @@ mod tests {
             count += 1;
             ControlFlow::Continue(())
         });
+    }
+
+    #[test]
+    fn libc_describes_what_is_in_the_list() {
+        let mut described = Described::new();
+        each_object(|object| {
+            // SAFETY: null, or a description, which stays until the next one.
+            let it = unsafe { described.next().as_ref() }.unwrap();
+            assert_eq!((it.base, it.dynamic), (object.base, object.dynamic));
+            ControlFlow::Continue(())
+        });
+        assert!(described.next().is_null());
     }
 
     #[test]

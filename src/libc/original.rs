@@ -56,16 +56,78 @@ pub type Arguments = [usize; 6];
 ///
 /// # Safety
 /// As for any call of it: the pointers are a program's that calls it.
+#[inline(always)]
 pub unsafe fn forward(original: usize, [a, b, c, d, e, f]: Arguments) -> usize {
+    // SAFETY: as callers promise.
+    unsafe { enter(a, b, c, d, e, f, original) }
+}
+
+/// The arguments are in the registers where the original expects them: it is entered by a jump.
+///
+/// # Safety
+/// As for [`forward`].
+#[inline(never)]
+unsafe extern "C" fn enter(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    original: usize,
+) -> usize {
     type Function = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> usize;
-    let function = ORIGINALS.get(original).and_then(Original::function);
-    let Some(function) = function else {
-        return no_such_function() as usize;
-    };
+    let address = ORIGINALS
+        .get(original)
+        .map_or(ptr::null_mut(), |it| it.address.load(Ordering::Relaxed));
+    if address.is_null() {
+        // SAFETY: as callers promise.
+        return unsafe { enter_early(a, b, c, d, e, f, original) };
+    }
     // SAFETY: it is called as its caller has called it.
-    let function = unsafe { transmute::<*const c_void, Function>(function) };
+    let function = unsafe { transmute::<*mut c_void, Function>(address) };
     // SAFETY: as callers promise.
     unsafe { function(a, b, c, d, e, f) }
+}
+
+/// Where the original is not known yet, or there is none.
+///
+/// # Safety
+/// As for [`forward`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn enter_early(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    original: usize,
+) -> usize {
+    if FOUND.load(Ordering::Relaxed) {
+        return no_such_function() as usize;
+    }
+    find();
+    // SAFETY: as callers promise.
+    unsafe { enter(a, b, c, d, e, f, original) }
+}
+
+/// The address of this original. -1, with errno ENOSYS: there is none, as in [`forward`].
+pub fn address(original: usize) -> usize {
+    let function = ORIGINALS.get(original).and_then(Original::function);
+    function.map_or_else(
+        || no_such_function() as usize,
+        |function| function.expose_provenance(),
+    )
+}
+
+/// From now on the original connect(2), if it is libc's at this address, is called past its prefix.
+pub fn skip_prefix(address: usize, past: usize) {
+    let original = &ORIGINALS[CONNECT].address;
+    if original.load(Ordering::Relaxed).addr() == address {
+        original.store(ptr::with_exposed_provenance_mut(past), Ordering::Relaxed);
+    }
 }
 
 /// Whether calling the original socket(2) would be nothing but libc's system call.
@@ -174,6 +236,8 @@ pub struct LoadedObjects {
     pub libc_socket: Option<Function>,
     /// libc's own execve(2).
     pub libc_execve: Option<Function>,
+    /// libc's own connect(2).
+    pub libc_connect: Option<Function>,
 }
 
 /// Finds all originals, and libc's own functions.
@@ -185,6 +249,7 @@ pub fn find() -> LoadedObjects {
         libc_path: c"".as_ptr(),
         libc_socket: None,
         libc_execve: None,
+        libc_connect: None,
     };
     objects::each_object(|object| {
         if found.writable.is_empty() {
@@ -216,6 +281,7 @@ pub fn find() -> LoadedObjects {
         found.libc_path = object.path();
         found.libc_socket = symbols.function(&ORIGINALS[SOCKET].name);
         found.libc_execve = symbols.function(&ORIGINALS[EXECVE].name);
+        found.libc_connect = symbols.function(&ORIGINALS[CONNECT].name);
         ControlFlow::Break(())
     });
     FOUND.store(true, Ordering::Relaxed);

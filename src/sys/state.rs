@@ -1,5 +1,6 @@
 //! What a socket says of itself besides its device, and how it is put on another one.
 
+use super::descriptors::Own;
 use super::{SIGNALS, close, is_readable, number, socket};
 use crate::arch;
 use core::ffi::c_int;
@@ -32,11 +33,14 @@ impl Sockaddr {
         let last = address.wrapping_add(length.checked_sub(1)?);
         // Of an aligned word all is readable or nothing.
         let word_of = |byte: *const u8| byte.wrapping_sub(byte.addr() % SIGNALS);
-        let is_in_one_page = address.addr() / PAGE == last.addr() / PAGE;
-        if !is_readable(word_of(address)) || !is_in_one_page && !is_readable(word_of(last)) {
+        let page_of = |byte: *const u8| byte.addr() / PAGE;
+        let mut bytes = [0; SOCKADDR_IN6];
+        // As a rule it is on the stack, near us: in a page that is in use, which saves the question.
+        let ours = page_of(bytes.as_ptr());
+        let is_there = |byte| page_of(byte) == ours || is_readable(word_of(byte));
+        if !is_there(address) || page_of(last) != page_of(address) && !is_there(last) {
             return None;
         }
-        let mut bytes = [0; SOCKADDR_IN6];
         // SAFETY: bytes of each page that it is in can be read, and it stays so, as callers promise; `bytes` has as many.
         unsafe { ptr::copy_nonoverlapping(address, bytes.as_mut_ptr(), length) };
         Some(Self { bytes, length })
@@ -72,12 +76,14 @@ pub fn own_address(fd: c_int) -> Result<Address, Errno> {
     Address::of(Call::Connect, address.bytes()).ok_or(Errno::EPERM)
 }
 
+/// The socket's SO_PROTOCOL.
+pub fn protocol_number(fd: c_int) -> Result<c_int, Errno> {
+    number(fd, SO_PROTOCOL)
+}
+
 /// What the socket speaks, as far as rules tell it apart.
 pub fn protocol(fd: c_int) -> Result<Option<Protocol>, Errno> {
-    Ok(Protocol::of(
-        super::sock_type(fd)?,
-        number(fd, SO_PROTOCOL)?,
-    ))
+    Ok(Protocol::of(super::sock_type(fd)?, protocol_number(fd)?))
 }
 
 /// What is to be known before a socket is moved.
@@ -154,6 +160,31 @@ fn judged(call: Sysno, fd: c_int, address: &[u8]) -> Result<usize, Errno> {
     unsafe { arch::marked(call, arguments) }
 }
 
+/// Whether the port that a stream's address shows is its own, and not left of a connect() that has failed. Binding it to a port
+/// that another socket has on its device cannot succeed: it is EINVAL if it has one, and otherwise EADDRINUSE, and then
+/// an address that is left is forgotten (__inet_bind, net/ipv4/af_inet.c).
+pub fn holds_port(fd: c_int) -> Option<bool> {
+    let other = Own::socket_like(fd).ok()?;
+    super::bind_to_index(other.0, super::bound_index(fd).unwrap_or(0)).ok()?;
+    let wildcard = sockaddr(super::domain(fd).ok()?, 0, &[]);
+    bind(other.0, &wildcard).ok()?;
+    match bind_as(fd, other.0) {
+        Err(Errno::EINVAL) => Some(true),
+        Err(Errno::EADDRINUSE) => Some(false),
+        _ => None,
+    }
+}
+
+fn bind(fd: c_int, address: &[u8]) -> Result<(), Errno> {
+    judged(Sysno::bind, fd, address).map(drop)
+}
+
+/// Binds a socket to the address that another one has.
+pub fn bind_as(fd: c_int, other: c_int) -> Result<(), Errno> {
+    let address = Sockaddr::of(other, Sysno::getsockname)?;
+    bind(fd, address.bytes())
+}
+
 /// Whether the VRF has this address itself: whether a fresh socket in it can be bound to it. Sends nothing.
 pub fn has_address(vrf: &DeviceName, address: &Address) -> Result<bool, Errno> {
     let (family, address) = match address.v4() {
@@ -161,10 +192,10 @@ pub fn has_address(vrf: &DeviceName, address: &Address) -> Result<bool, Errno> {
         None => (AF_INET6, sockaddr(AF_INET6, 8, &address.ip.to_be_bytes())),
     };
     let fd = socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
-    let result = super::bind_or_is_bound(fd, vrf).and_then(|()| judged(Sysno::bind, fd, &address));
+    let result = super::bind_or_is_bound(fd, vrf).and_then(|()| bind(fd, &address));
     close(fd);
     match result {
-        Ok(_) => Ok(true),
+        Ok(()) => Ok(true),
         Err(Errno::EADDRNOTAVAIL) => Ok(false),
         Err(errno) => Err(errno),
     }

@@ -23,14 +23,15 @@ const EXPORTS: [&str; 10] = [
 ];
 
 /// What it may take from libc: nothing that allocates, locks, prints or aborts. `abort` in particular
-/// would mean that a panic is possible.
+/// would mean that a panic is possible. dl_iterate_phdr locks, and is called in the constructor or before it, if at all
+/// (src/libc/objects.rs).
 const IMPORTS: [&str; 10] = [
     "__environ",
     "__errno_location",
     "_dl_debug_addr",
     "_r_debug",
     "bcmp",
-    "environ",
+    "dl_iterate_phdr",
     "getauxval",
     "memcpy",
     "memset",

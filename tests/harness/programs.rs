@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to. Those that take long come first.
-const SCRIPTS: [(&str, &[&str]); 14] = [
+const SCRIPTS: [(&str, &[&str]); 17] = [
     ("evenet.sh", &["vrf"]),
     ("command-rules-supervised.sh", &["lo", "vrf"]),
     ("command-supervise.sh", &["lo", "vrf"]),
@@ -16,16 +16,19 @@ const SCRIPTS: [(&str, &[&str]); 14] = [
     ("command-status.sh", &["lo", "vrf"]),
     ("command-unit.sh", &["lo", "vrf"]),
     ("units.sh", &["vrf"]),
+    ("rules-daemons.sh", &["vrf"]),
     ("cpython.sh", &["lo", "vrf"]),
     ("command-check.sh", &["lo", "vrf"]),
+    ("command-rules.sh", &["lo", "vrf"]),
     ("command-devices.sh", &["lo", "vrf"]),
+    ("command-container.sh", &["lo", "vrf"]),
     ("bench.sh", &["lo", "vrf"]),
     ("daemon-link-local.sh", &["vrf"]),
     ("programs.sh", &["lo"]),
     ("command-completions.sh", &["lo"]),
 ];
 
-const EXAMPLES: [&str; 3] = ["dnsmasq", "radvd", "systemd"];
+const EXAMPLES: [&str; 4] = ["dnsmasq", "radvd", "systemd", "rules"];
 
 /// The C programs of a tier, built for a libc, in the order of c-tests/programs.txt; none where there is no compiler for it.
 pub fn compiled(place: &Place, tier: &str, libc: &str) -> Vec<PathBuf> {

@@ -3,7 +3,8 @@
  *
  * This program exports a dl_iterate_phdr() that needs what main() prepares, as ThreadSanitizer's needs its constructor,
  * which comes after the library's. The library has to find the loaded objects otherwise: by the program's dynamic section,
- * or, where that does not say (no DT_DEBUG; musl's ld.so was told to start the program), by ld.so's symbols.
+ * or, where that does not say (no DT_DEBUG; musl's ld.so was told to start the program), by ld.so's symbols. The program
+ * exports these too, and they say nothing. Copies of the program do not export the one or the other.
  */
 #include "bypass.h"
 #include "library_info.h"
@@ -17,6 +18,14 @@ int dl_iterate_phdr(int (*callback)(struct dl_phdr_info *, size_t, void *), void
 {
 	return next_dl_iterate_phdr(callback, data);
 }
+
+/* ld.so's list: glibc's name, and musl's. */
+struct r_debug no_list __asm__("_r_debug");
+struct r_debug *no_list_address __asm__("_dl_debug_addr") = &no_list;
+
+static const char *const LISTS[] = { "_r_debug", "_dl_debug_addr", NULL };
+static const char *const ITERATION[] = { "dl_iterate_phdr", NULL };
+static const char *const NOTHING[] = { NULL };
 
 static void all_is_served(void)
 {
@@ -64,36 +73,20 @@ static int started(const char *program, bool by_loader)
 	return wait_status(pid);
 }
 
-static char self[4096];
-
-static const char *this_program(void)
-{
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	NEED(length > 0);
-	self[length] = '\0';
-	return self;
-}
-
 static void as_it_is(void)
 {
 	all_is_served();
 }
 
-static void by_an_explicit_loader(void)
-{
-	if (phase)
-		all_is_served();
-	else
-		EQ(started(this_program(), true), 0);
-}
-
-/* A copy of this program, as a linker makes it that was asked for a dynamic section which cannot be written (-z rodynamic). */
-static const char *without_dt_debug(void)
+/*
+ * A copy of this program that does not export these names. With `debug` false it has no DT_DEBUG, as if its linker had been
+ * asked for a dynamic section that cannot be written (-z rodynamic).
+ */
+static const char *copy_without(const char *const *names, bool debug)
 {
 	enum { COPY = 60, SIZE = 4 << 20, UNKNOWN_TAG = 0x60000010 };
 	static char path[40];
-	char *file = malloc(SIZE);
+	char *file = malloc(SIZE), *name;
 	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), copy = memfd_create("program", 0);
 	ssize_t size = read(from, file, SIZE);
 	const ElfW(Ehdr) *header = (ElfW(Ehdr) *)file;
@@ -102,11 +95,18 @@ static const char *without_dt_debug(void)
 
 	NEED(size > 0 && size < SIZE && dup2(copy, COPY) == COPY);
 	close(copy);
+	/* The dynamic strings come first in the file. A name that its hash does not lead to is not found. */
+	for (; *names; names++) {
+		name = memmem(file, (size_t)size, *names, strlen(*names) + 1);
+		NEED(name != NULL);
+		*name = 'x';
+	}
 	while (segment->p_type != PT_DYNAMIC)
 		segment++;
 	for (ElfW(Dyn) *entry = (ElfW(Dyn) *)(file + segment->p_offset); entry->d_tag != DT_NULL; entry++)
 		if (entry->d_tag == DT_DEBUG) {
-			entry->d_tag = UNKNOWN_TAG;
+			if (!debug)
+				entry->d_tag = UNKNOWN_TAG;
 			found++;
 		}
 	NEED(found == 1 && write(COPY, file, (size_t)size) == size && fchmod(COPY, 0755) == 0);
@@ -120,6 +120,14 @@ static const char *without_dt_debug(void)
 	return path;
 }
 
+static void by_an_explicit_loader(void)
+{
+	if (phase)
+		all_is_served();
+	else
+		EQ(started(copy_without(LISTS, true), true), 0);
+}
+
 static void with_another_dynamic_section(void)
 {
 	const char *program;
@@ -128,16 +136,43 @@ static void with_another_dynamic_section(void)
 		all_is_served();
 		return;
 	}
-	program = without_dt_debug();
+	program = copy_without(LISTS, false);
 	EQ(started(program, false), 0);
 	CONTEXT("%s", "by ld.so");
 	EQ(started(program, true), 0);
+}
+
+static void without_a_list(void)
+{
+	const char *program;
+
+	if (phase) {
+		all_is_served();
+		return;
+	}
+	program = copy_without(ITERATION, false);
+	EQ(started(program, false), 0);
+	CONTEXT("%s", "by ld.so");
+	EQ(started(program, true), 0);
+}
+
+/* The library does not know then what its exports hide. */
+static void with_nothing(void)
+{
+	if (!phase)
+		EQ(started(copy_without(NOTHING, false), false), 0);
+	else if (world == PRELOADED)
+		FAILS(socket(AF_INET, SOCK_STREAM, 0), ENOSYS);
+	else
+		WORKS(socket(AF_INET, SOCK_STREAM, 0));
 }
 
 static const struct scenario SCENARIOS[] = {
 	{ "a program's own dl_iterate_phdr() that is not ready at load is not called", as_it_is },
 	{ "nor where ld.so was told to start the program", by_an_explicit_loader },
 	{ "nor in a program without DT_DEBUG", with_another_dynamic_section },
+	{ "where nothing leads to ld.so's list, libc's own is called", without_a_list },
+	{ "and where that is not to be had either, socket() fails", with_nothing },
 	{ NULL }
 };
 

@@ -10,6 +10,7 @@
  */
 #include "traced.h"
 #include "bypass.h"
+#include "library_info.h"
 #include "pass_fd.h"
 #include <elf.h>
 #include <limits.h>
@@ -64,10 +65,22 @@ static void is_the_program(void)
 	STR(device_of(fd), expected_device());
 }
 
+/* The exports serve all the same. */
+static void finds_them_as_they_were(void)
+{
+	EQ(info()->socket, UNKNOWN_CODE);
+	EQ(info()->execve, UNKNOWN_CODE);
+	STR(device_of((int)WORKS(socket(AF_INET, SOCK_DGRAM, 0))), expected_device());
+}
+
 static bool is_a_phase(void)
 {
 	if (!phase)
 		return false;
+	if (strcmp(phase, "traced twice") == 0) {
+		finds_them_as_they_were();
+		return true;
+	}
 	if (strcmp(phase, "the program") == 0) {
 		is_the_program();
 		return true;
@@ -87,6 +100,7 @@ struct breakpoint {
 };
 
 static struct breakpoint breakpoints[FUNCTIONS];
+static unsigned long second;		/* how far behind each of them there is another one; 0: there is none */
 static char libc_file[PATH_MAX];
 
 #if defined(__x86_64__)
@@ -156,6 +170,8 @@ static void insert(pid_t pid)
 			continue;
 		it->address = base + it->offset;
 		poke(pid, it->address, BREAK, it->was);
+		if (second)
+			poke(pid, it->address + second, BREAK, NULL);
 	}
 }
 
@@ -193,7 +209,7 @@ static void debugs(bool from_the_start)
 
 	if (pid == 0) {
 		NEED(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
-		exec_phase(NULL, "traced");
+		exec_phase(NULL, second ? "traced twice" : "traced");
 	}
 	find_breakpoints();
 	/* Stands behind its execve(). */
@@ -222,7 +238,7 @@ static void debugs(bool from_the_start)
 			insert(pid);
 	}
 	EQ(status, 0);
-	for (int i = 0; i < FUNCTIONS; i++) {
+	for (int i = 0; i < FUNCTIONS && !second; i++) {
 		CONTEXT("%s", TRACED[i]);
 		TRUE(breakpoints[i].hits > 0);
 	}
@@ -238,6 +254,14 @@ static void breakpoints_after(void)
 {
 	if (!is_a_phase())
 		debugs(false);
+}
+
+/* Another one lies where the library's jump would be. */
+static void breakpoints_in_the_way(void)
+{
+	second = 20;
+	if (!is_a_phase())
+		debugs(true);
 }
 
 /* -- Uprobes. */
@@ -355,6 +379,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "breakpoints on libc's socket() and execve() that are there before the start",
 	  breakpoints_before },
 	{ "breakpoints that come after the start", breakpoints_after },
+	{ "where another one is in the way of the jump, the function is left alone", breakpoints_in_the_way,
+	  .worlds = PRELOADED },
 	{ "uprobes that are there before the start", uprobes_before, .elsewhere = requires_uprobes },
 	{ "uprobes that come after the start", uprobes_after, .elsewhere = requires_uprobes },
 	{ NULL }

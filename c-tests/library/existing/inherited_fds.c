@@ -9,6 +9,7 @@
  */
 #include "device.h"
 #include "pass_fd.h"
+#include "seccomp_filters.h"
 #include <dirent.h>
 #include <pthread.h>
 #include <sys/un.h>
@@ -265,6 +266,58 @@ static void disconnected(void)
 	STR(device_of(fd), world == PRELOADED ? other : "");
 }
 
+/* The name of the device says less than its number, but whether there is one. */
+static void without_device_numbers(void)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	const char *other = other_device();
+	int fd;
+
+	forget_bindtoifindex();
+	fd = unseen_socket(AF_INET, SOCK_DGRAM, 0);
+	WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
+	STR(device_of(fd), expected_device());
+	WORKS(connect(fd, &nobody, sizeof(nobody)));
+	STR(device_of(fd), expected_device());
+	CONTEXT("on another device");
+	fd = unseen_socket(AF_INET, SOCK_DGRAM, 0);
+	NEED(set_device(fd, other) == 0);
+	WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
+	STR(device_of(fd), other);
+}
+
+/* -- A limit: the kernel takes the device, and then the library gives it back. */
+
+static int disconnecting;
+static bool seen_without, ended;
+
+static void *looks_at_it(void *unused)
+{
+	while (!__atomic_load_n(&ended, __ATOMIC_RELAXED))
+		if (*device_of(disconnecting) == '\0')
+			__atomic_store_n(&seen_without, true, __ATOMIC_RELAXED);
+	return unused;
+}
+
+static void moment_without(void)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	enum { ROUNDS = 1000000 };
+	pthread_t thread;
+
+	disconnecting = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
+	if (world == BASELINE)
+		NEED(set_device(disconnecting, setting("VRFBIND_TEST_DEVICE")) == 0);
+	NEED(pthread_create(&thread, NULL, looks_at_it, NULL) == 0);
+	for (int i = 0; i < ROUNDS && !__atomic_load_n(&seen_without, __ATOMIC_RELAXED); i++) {
+		WORKS(connect(disconnecting, &nobody, sizeof(nobody)));
+		STR(device_of(disconnecting), expected_device());
+	}
+	__atomic_store_n(&ended, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	TRUE(seen_without);
+}
+
 /* -- A thread is cancelled while it waits in connect(), and what it has to clean up is. */
 
 static bool cleaned_up;
@@ -280,7 +333,7 @@ static socklen_t full_length = sizeof(full);
 
 static void *waits_in_connect(void *unused)
 {
-	/* Runs as the stack is unwound, frame by frame: -fexceptions (tests/build.rs). */
+	/* Runs as the stack is unwound, frame by frame: -fexceptions (programs.txt). */
 	__attribute__((cleanup(clean_up))) int here = 0;
 	int fd;
 
@@ -399,6 +452,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "a socket passed by a process in no VRF gets it when it is used", passed },
 	{ "a socket that has another device keeps that", keeps_its_own },
 	{ "connect() to AF_UNSPEC leaves a socket its device", disconnected },
+	{ "for a moment of that another thread sees it without one", moment_without },
+	{ "a kernel that does not know SO_BINDTOIFINDEX is asked for the name", without_device_numbers },
 	{ "a thread that is cancelled in connect() unwinds its stack", cancelled,
 	  .elsewhere = unwinds },
 	{ "sockets of other families are left alone", other_families },

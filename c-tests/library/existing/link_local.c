@@ -64,8 +64,10 @@ static void refused(int type, const char *address, const char *device)
 static void scopes_outside(void)
 {
 	static const char *const ADDRESSES[] = { "fe80::a", "fe80::b", "fe80::c" };
+	int open;
 
 	make_devices();
+	open = open_descriptors();
 	for (int type = 0; type < ALL_TYPES; type++)
 		for (int i = 0; i < outsides; i++) {
 			refused(type, ADDRESSES[i], OUTSIDE[i]);
@@ -79,6 +81,7 @@ static void scopes_outside(void)
 			refused(type, "ff01::1", OUTSIDE[i]);
 			refused(type, "ff12::1", OUTSIDE[i]);
 		}
+	EQ(open_descriptors(), open);
 }
 
 static void as_an_ordinary_user(void)

@@ -190,10 +190,12 @@ static void put_outside(int domain, int type, enum way way)
 static void devices_outside(void)
 {
 	unsigned int nowhere = 9999;
-	int fd;
+	int fd, open;
 
 	make_devices();
+	open = open_descriptors();
 	for_each(put_outside);
+	EQ(open_descriptors(), open);
 	CONTEXT("%s", "a device that is not there");
 	fd = socket_in(AF_INET, 0);
 	FAILS(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "nowhere", 8), ENODEV);

@@ -124,6 +124,32 @@ static void meant_for_others(void)
 	devices_are(passed, expected_device(), "");
 }
 
+/* Counted is up to four closed descriptors in a row. */
+static void with_gaps(void)
+{
+	static const int AT[] = { FIRST, FIRST + 4, FIRST + 9 };
+	int safe;
+	pid_t pid;
+
+	if (phase) {
+		STR(device_of(AT[2]), "");
+		if (world == PRELOADED)
+			EQ(info()->inherited, 2);
+		return;
+	}
+	make_sockets();
+	pid = fork();
+	if (pid == 0) {
+		NEED((safe = fcntl(passed[0], F_DUPFD_CLOEXEC, 100)) >= 0);
+		for (int fd = FIRST; fd < 100; fd++)
+			close(fd);
+		for (int i = 0; i < 3; i++)
+			NEED(dup2(safe, AT[i]) == AT[i]);
+		exec_phase(NULL, "the heir");
+	}
+	EQ(wait_status(pid), 0);
+}
+
 /* Nobody accepts what comes by another network. */
 static void not_to_be_bound(void)
 {
@@ -166,6 +192,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "so many as are passed, and no more", meant_in_part, .vrf = NAME },
 	{ "a count beyond all descriptors ends", meant_too_many, .vrf = NAME },
 	{ "sockets that are meant for others are counted and left alone", meant_for_others, .vrf = NAME },
+	{ "they are counted over gaps of three descriptors, and not of four", with_gaps, .vrf = NAME },
 	{ "one that cannot be bound is closed, and a line says so", not_to_be_bound,
 	  .vrf = "no-such-device" },
 	{ "VRFBIND_VRF=default leaves them alone", in_no_vrf, .vrf = "default" },

@@ -5,7 +5,6 @@
  * that the kernel would have made the call. The VRF is prod; rules name mgmt and lo (support/places.h).
  */
 #include "places.h"
-#include "stderr_capture.h"
 
 #define RULES "VRFBIND_RULES=loopback lo; bind tcp *:5380 mgmt; connect 10.99.0.0/16 mgmt"
 
@@ -167,40 +166,6 @@ static void missing_device(void)
 	STR(device_of(fd), if_ruled("prod"));
 }
 
-static void unprivileged(void)
-{
-	const char *text;
-	int fd, lo;
-
-	own_places();
-	capture_stderr(0);
-	lo = socket_for("127.0.0.1", SOCK_DGRAM);
-	WORKS(bind_at(lo, "127.0.0.1", 0));
-	give_up_capabilities();
-	fd = socket_for("127.0.0.1", SOCK_DGRAM);
-	REFUSED(connect_at(fd, "127.0.0.1", 7), fd, EPERM, "prod");
-	fd = socket_for("127.0.0.1", SOCK_STREAM);
-	REFUSED(bind_at(fd, "127.0.0.1", 0), fd, EPERM, "prod");
-	CONTEXT("what stays in place");
-	fd = socket_for("10.1.1.1", SOCK_STREAM);
-	WORKS(bind_at(fd, "10.1.1.1", 0));
-	STR(device_of(fd), if_ruled("prod"));
-	WORKS(connect_at(lo, "127.0.0.2", 7));
-	STR(device_of(lo), if_ruled("lo"));
-	CONTEXT("what has no device yet");
-	fd = raw_socket(AF_INET, SOCK_DGRAM, 0);
-	WORKS(connect_at(fd, "127.0.0.1", 7));
-	STR(device_of(fd), if_ruled("lo"));
-	text = captured_stderr();
-	CONTEXT("%.100s", text);
-	EQ(lines_in(text), world == PRELOADED);
-	if (world == PRELOADED) {
-		TRUE(strncmp(text, "vrfbind: connect() of fd ", 25) == 0);
-		TRUE(strstr(text, " fails with EPERM: its address belongs to lo by rule 1") != NULL);
-		TRUE(strstr(text, "CAP_NET_RAW") != NULL);
-	}
-}
-
 #define RULED .vrf = "prod", .also = RULES
 
 static const struct scenario SCENARIOS[] = {
@@ -212,7 +177,6 @@ static const struct scenario SCENARIOS[] = {
 	{ "a connection that has failed meanwhile is told as the kernel tells it", failed_later, RULED },
 	{ "a call that fails leaves the socket where it was", failing_calls, RULED },
 	{ "a rule's device that is missing: ENODEV", missing_device, RULED },
-	{ "without CAP_NET_RAW what has a device is not moved: EPERM, and a line that says why", unprivileged, RULED },
 	{ NULL }
 };
 

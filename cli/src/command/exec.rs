@@ -1,7 +1,8 @@
 //! `vrfbind exec`: becomes a program whose sockets are in the VRF, or says in one sentence why it cannot be.
 //!
-//! In order: look at the VRF; at the program ([`program`]); at the library ([`library`]); at the filter that this process
-//! has inherited ([`sys::around`]). From these comes the [`Plan`], without any further question:
+//! In order: look at the VRF; at the program ([`program`]); at the filter that this process has inherited
+//! ([`sys::around`]). From these comes the [`Plan`], without any further question. A supervisor is forked off at once, and
+//! gets ready while we look at the library ([`library`]).
 //!
 //! | inherited     | the program can be preloaded                 | it cannot                                        |
 //! |---------------|----------------------------------------------|--------------------------------------------------|
@@ -14,16 +15,16 @@
 //! named in it. The process, its descriptors, signals and terminal are the program's from then on. The filter is
 //! installed *before* execve: if ld.so drops the library after all, the program gets no unbound socket.
 
+use super::rule_options::RuleOptions;
 use super::{device, inherited};
 use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::output;
 use crate::program::{self, Program};
-use crate::supervisor::{self, Obstacle, TreeRules};
+use crate::supervisor::{self, Beginning, Obstacle, TreeRules};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
-use rules::list::parse::parse;
 use rules::request::Vrf;
 use rules::{DEFAULT, DeviceName, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use std::convert::Infallible;
@@ -44,13 +45,8 @@ pub struct Args {
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 
-    /// A rule of VRFBIND_RULES, as libvrfbind(7) has them; may be given several times
-    #[arg(long = "rule", value_name = "RULE")]
-    rules: Vec<OsString>,
-
-    /// 127.0.0.1 and ::1 are those of a device, of "lo" if none is given: the rule "loopback DEVICE", after all others
-    #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true, default_missing_value = "lo")]
-    loopback: Option<OsString>,
+    #[command(flatten)]
+    rules: RuleOptions,
 
     /// Fail where the tree cannot be supervised, instead of only sealing it
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
@@ -93,11 +89,10 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 
 fn enter(args: &Args) -> Result<Infallible, Failure> {
     let device = find_device(&args.vrf, args.any_device)?;
-    let rules = rules(args)?;
+    let rules = args.rules.value()?;
     let program = find(args)?;
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
-    let library = library::find(args.library.as_deref())?;
     let tree_rules = match rules.clone().or_else(|| env::var_os(RULES_VARIABLE)) {
         Some(value) if !value.is_empty() => TreeRules::Served(value.into_vec()),
         _ => TreeRules::None,
@@ -117,6 +112,8 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
     })?;
+    let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device, tree_rules));
+    let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
         return Err(refuse(
             "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
@@ -126,12 +123,12 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     if let Some(named) = &args.bind_inherited {
         inherited::bind(named, &device)?;
     }
-    let supervisor = match plan {
-        Plan::Exec => supervisor_around(around),
-        Plan::Seal => seal_or_refuse(args).map(|()| None)?,
-        Plan::Supervise => {
-            supervise(args, &program, &device, &tree_rules)?.map(|pid| pid.to_string().into())
+    let supervisor = match (plan, beginning) {
+        (_, Some(beginning)) => {
+            supervise(args, &program, beginning)?.map(|pid| pid.to_string().into())
         }
+        (Plan::Seal, _) => seal_or_refuse(args).map(|()| None)?,
+        _ => supervisor_around(around),
     };
     let first = library::sanitizer(&program.runs);
     let settings = Settings {
@@ -148,7 +145,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
 
 /// Out of the VRF. Where only the library and a supervisor can make sockets, they still have to.
 fn leave(args: &Args) -> Result<Infallible, Failure> {
-    if rules(args)?.is_some() {
+    if args.rules.value()?.is_some() {
         return Err(refuse(
             "--rule and --loopback are for a program in a VRF, and this one leaves its own",
         ));
@@ -178,25 +175,6 @@ fn leave(args: &Args) -> Result<Infallible, Failure> {
     become_program(args, &program, settings.environment())
 }
 
-/// What VRFBIND_RULES shall be, if the options say so. Else it stays what it is. In a frame of its own: a list is 4 KiB, and
-/// the supervisor keeps our stack.
-#[inline(never)]
-fn rules(args: &Args) -> Result<Option<OsString>, Failure> {
-    let mut rules = args.rules.clone();
-    if let Some(device) = &args.loopback {
-        let mut rule = OsString::from("loopback ");
-        rule.push(device);
-        rules.push(rule);
-    }
-    if rules.is_empty() {
-        return Ok(None);
-    }
-    let text = rules.join(OsStr::new("; "));
-    let list = parse(text.as_bytes());
-    list.map_err(|invalid| refuse(supervisor::sentence(&invalid)))?;
-    Ok(Some(text))
-}
-
 /// What the tree says of its supervisor.
 fn supervisor_around(around: Around) -> Option<OsString> {
     env::var_os(supervisor::VARIABLE).filter(|_| around == Around::Supervisor)
@@ -208,7 +186,7 @@ fn find(args: &Args) -> Result<Program, Failure> {
 }
 
 /// The device, if it is there and is one that sockets may be put on.
-fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
+pub fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
     let shown = name.display();
     let device = device::name(name)?;
     match sys::driver(&device) {
@@ -287,10 +265,9 @@ fn plan(
 fn supervise(
     args: &Args,
     program: &Program,
-    device: &DeviceName,
-    rules: &TreeRules,
+    beginning: Result<Beginning, Obstacle>,
 ) -> Result<Option<u32>, Failure> {
-    let obstacle = match supervisor::start(device, io_uring(args), rules) {
+    let obstacle = match beginning.and_then(|beginning| beginning.finish(io_uring(args))) {
         Ok(pid) => return Ok(Some(pid)),
         Err(obstacle) => obstacle,
     };

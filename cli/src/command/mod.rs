@@ -3,9 +3,12 @@
 
 pub mod check;
 pub mod completions;
+pub mod container;
 mod device;
 pub mod exec;
 pub mod identify;
 mod inherited;
+mod rule_options;
 pub mod status;
 pub mod unit;
+mod verdict;

@@ -1,17 +1,18 @@
 //! `vrfbind status`: the IP sockets of processes, and a verdict on each.
 //!
-//! Reading is in [`process`] and [`sockets`], the verdict is pure ([`Verdict::on`]), and the rest lays out
+//! Reading is in [`process`] and [`sockets`], the verdict in [`verdict`](super::verdict), and the rest lays out
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
+use crate::command::verdict::{Judge, Verdict};
 use crate::failure::{Failure, OURS, refuse};
 use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
+use crate::process::container;
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
-use crate::process::{self, Process};
+use crate::process::{self, Process, Rules};
 use crate::sys::Around;
 use nix::errno::Errno;
-use rules::DEFAULT;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -64,9 +65,12 @@ pub struct Entry {
     ok: bool,
     pub pid: u32,
     pub name: String,
+    /// The part of its cgroup's path that is its container's.
+    pub container: Option<String>,
     /// What its sockets are judged by, and who says so.
     pub vrf: Option<String>,
     vrf_from: Option<String>,
+    rules: Option<RuleList>,
     library: Option<Library>,
     /// "libc" or "exports".
     tier: Option<String>,
@@ -88,6 +92,32 @@ struct Library {
     inherited: Option<u32>,
 }
 
+/// The rules that its sockets come under.
+#[derive(Serialize, Deserialize)]
+struct RuleList {
+    /// "library" or "environment".
+    from: String,
+    file: Option<String>,
+    list: Vec<String>,
+}
+
+impl RuleList {
+    fn of(rules: &Rules) -> Self {
+        Self {
+            from: rules.from.to_owned(),
+            file: rules.file.clone(),
+            list: rules.texts.clone(),
+        }
+    }
+}
+
+/// One of them.
+#[derive(Serialize, Deserialize)]
+struct Rule {
+    number: usize,
+    text: String,
+}
+
 /// A socket.
 #[derive(Serialize, Deserialize)]
 pub struct Row {
@@ -97,56 +127,11 @@ pub struct Row {
     peer: Option<Address>,
     device: Option<String>,
     pub vrf: Option<String>,
+    /// The rule that it comes under.
+    rule: Option<Rule>,
     /// Whether they are in another network namespace than this command.
     pub elsewhere: bool,
     pub verdict: Verdict,
-}
-
-/// Whether a socket is where it belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It is.
-    Ok,
-    /// It has no device, or one that is in no VRF.
-    Default,
-    /// It is in another VRF.
-    Other,
-    /// Its device is gone: it reaches nothing.
-    Stale,
-    /// Its device, or that device's VRF, is not to be had.
-    Unknown,
-}
-
-impl Verdict {
-    /// Where nobody says which VRF it should be, any will do.
-    fn on(device: &Device, wanted: Option<&str>) -> Self {
-        let is_at_home = wanted == Some(DEFAULT);
-        match device {
-            Device::Gone => Self::Stale,
-            Device::Unknown => Self::Unknown,
-            Device::None if is_at_home => Self::Ok,
-            Device::None => Self::Default,
-            Device::Of(name, _) if wanted == Some(name) => Self::Ok,
-            Device::Of(_, Vrf::Unknown) => Self::Unknown,
-            Device::Of(_, Vrf::None) if is_at_home => Self::Ok,
-            Device::Of(_, Vrf::None) => Self::Default,
-            Device::Of(_, Vrf::Name(vrf)) => match wanted {
-                Some(wanted) if wanted != vrf => Self::Other,
-                _ => Self::Ok,
-            },
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Default => "default",
-            Self::Other => "other",
-            Self::Stale => "stale",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -266,13 +251,21 @@ impl Entry {
         option: Option<&str>,
         reader: &mut Reader,
     ) -> Result<Self, Errno> {
-        let found = reader.read(&process.directory)?;
+        let mut found = reader.read(&process.directory)?;
         let wants = option.map(|vrf| (vrf, "option")).or(process.wants());
-        let wanted = wants.map(|(vrf, _)| reader.name_of(&process.directory, vrf));
-        let sockets: Vec<_> = found
-            .sockets
-            .into_iter()
-            .map(|socket| Row::new(socket, wanted.as_deref()))
+        let judge = Judge::of(process, wants.map(|(vrf, _)| vrf), reader);
+        let verdicts = judge.verdicts(&mut found.sockets, reader).into_iter();
+        let rules = process.rules.as_ref();
+        let verdicts = verdicts.map(|(verdict, rule)| {
+            let rule = rules.zip(rule).map(|(rules, rule)| Rule {
+                number: rule.number,
+                text: rules.text(rule.number).to_owned(),
+            });
+            (verdict, rule)
+        });
+        let rows = found.sockets.into_iter().zip(verdicts);
+        let sockets: Vec<_> = rows
+            .map(|(socket, (verdict, rule))| Row::new(socket, verdict, rule))
             .collect();
         let mut notes = process.notes.clone();
         notes.extend(found.notes);
@@ -290,7 +283,9 @@ impl Entry {
             ok: sockets.iter().all(|row| row.verdict == Verdict::Ok),
             pid: process.directory.pid,
             name: process.name.clone(),
-            vrf: wanted,
+            container: process.container.clone(),
+            vrf: judge.vrf,
+            rules: rules.map(RuleList::of),
             vrf_from: wants.map(|(_, from)| from.to_owned()),
             tier: says.map(|says| tier(says.socket)),
             seal: process.seal.map(seal),
@@ -366,8 +361,7 @@ fn state(word: u32) -> String {
 }
 
 impl Row {
-    fn new(socket: Socket, wanted: Option<&str>) -> Self {
-        let verdict = Verdict::on(&socket.device, wanted);
+    fn new(socket: Socket, verdict: Verdict, rule: Option<Rule>) -> Self {
         let (device, vrf) = match socket.device {
             Device::Of(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
             Device::Of(name, _) => (Some(name), None),
@@ -380,6 +374,7 @@ impl Row {
             peer: socket.peer,
             device,
             vrf,
+            rule,
             elsewhere: socket.elsewhere,
             verdict,
         }
@@ -408,6 +403,11 @@ fn table(report: &Report, is_coloured: bool) -> String {
                 library.version.as_deref().unwrap_or("of unknown version")
             )),
         }
+        match entry.rules.as_ref().map_or(0, |rules| rules.list.len()) {
+            0 => {}
+            1 => said.push("1 rule".to_owned()),
+            count => said.push(format!("{count} rules")),
+        }
         if let Some(count @ 1..) = entry.library.as_ref().and_then(|of| of.inherited) {
             said.push(format!("{count} inherited without a device"));
         }
@@ -422,6 +422,9 @@ fn table(report: &Report, is_coloured: bool) -> String {
             Some("none") => "not sealed".to_owned(),
             seal => seal.unwrap_or("seal unknown").to_owned(),
         });
+        if let Some(container) = &entry.container {
+            said.push(format!("container {}", word(container::short(container))));
+        }
         wrap(&mut text, "", &said.join(", "));
         for note in &entry.notes {
             wrap(&mut text, "  note: ", note);
@@ -491,6 +494,10 @@ fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
         if let Some(peer) = &row.peer {
             output::line(text, &format!("{:BEFORE$}to {}", "", shown(peer)));
         }
+        if let Some(Rule { number, text: rule }) = &row.rule {
+            let words = format!("rule {number}: {}", escape(rule));
+            wrap(text, &" ".repeat(BEFORE), &words);
+        }
     }
 }
 
@@ -510,46 +517,6 @@ fn coloured(verdict: Verdict, is_coloured: bool) -> String {
 mod tests {
     use super::*;
 
-    fn on(name: &str, vrf: Option<&str>) -> Device {
-        Device::Of(
-            name.to_owned(),
-            vrf.map_or(Vrf::None, |vrf| Vrf::Name(vrf.to_owned())),
-        )
-    }
-
-    #[test]
-    fn a_socket_is_judged_by_its_device_and_that_devices_vrf() {
-        let (blue, bridge) = (on("blue", Some("blue")), on("br-blue", Some("blue")));
-        let hidden = Device::Of("br-blue".to_owned(), Vrf::Unknown);
-        for (device, wanted, verdict) in [
-            (&Device::None, Some("blue"), Verdict::Default),
-            (&Device::None, None, Verdict::Default),
-            (&Device::None, Some("default"), Verdict::Ok),
-            (&blue, Some("blue"), Verdict::Ok),
-            (&blue, None, Verdict::Ok),
-            (&blue, Some("red"), Verdict::Other),
-            (&blue, Some("br-blue"), Verdict::Other),
-            (&blue, Some("default"), Verdict::Other),
-            (&bridge, Some("blue"), Verdict::Ok),
-            (&bridge, Some("br-blue"), Verdict::Ok),
-            (&bridge, Some("red"), Verdict::Other),
-            (&on("lo", None), Some("blue"), Verdict::Default),
-            (&on("lo", None), None, Verdict::Default),
-            (&on("lo", None), Some("lo"), Verdict::Ok),
-            (&on("lo", None), Some("default"), Verdict::Ok),
-            (&hidden, Some("blue"), Verdict::Unknown),
-            (&hidden, Some("br-blue"), Verdict::Ok),
-            (&Device::Gone, Some("blue"), Verdict::Stale),
-            (&Device::Unknown, Some("blue"), Verdict::Unknown),
-        ] {
-            assert_eq!(
-                Verdict::on(device, wanted),
-                verdict,
-                "{device:?}, {wanted:?}"
-            );
-        }
-    }
-
     #[test]
     fn the_table_fits_80_columns_whatever_is_in_it() {
         let long = |address: &str| {
@@ -565,12 +532,16 @@ mod tests {
             peer: long("fe80::1111:2222:3333:4444%abcdefghijklmno"),
             device: Some("abcdefghijklmno".to_owned()),
             vrf: Some("ABCDEFGHIJKLMNO".to_owned()),
+            rule: Some(Rule {
+                number: 64,
+                text: "connect sctp [2001:db8:1111:2222:3333:4444:5555:6666]/128:10000-65535 ABCDEFGHIJKLMNO".to_owned(),
+            }),
             elsewhere: false,
             verdict: Verdict::Unknown,
         }];
         let mut text = String::new();
         rows(&mut text, &sockets, false);
-        assert_eq!(text.lines().count(), 4);
+        assert_eq!(text.lines().count(), 7);
         wrap(&mut text, "  note: ", &"words of a note ".repeat(20));
         assert!(text.lines().count() > 5);
         for line in text.lines() {
@@ -585,8 +556,10 @@ mod tests {
             ok: true,
             pid: 7,
             name: name.clone(),
+            container: Some("c\n.scope".to_owned()),
             vrf: Some(format!("{name}    3 tcp       0.0.0.0:22")),
             vrf_from: None,
+            rules: None,
             library: None,
             tier: None,
             seal: None,
@@ -599,6 +572,7 @@ mod tests {
                 peer: None,
                 device: Some(name.clone()),
                 vrf: Some(name.clone()),
+                rule: None,
                 elsewhere: false,
                 verdict: Verdict::Ok,
             }],
@@ -622,7 +596,7 @@ mod tests {
         assert_eq!(lines[0], format!("7 {escaped}: VRF"));
         assert_eq!(
             lines[1],
-            format!("{forged}, no library, seal unknown")
+            format!("{forged}, no library, seal unknown, container c\\n")
                 .split_at(forged.len() + 1)
                 .0
         );

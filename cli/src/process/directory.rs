@@ -1,13 +1,14 @@
-//! /proc/PID by one descriptor, and how much is read there.
+//! /proc/PID by one descriptor, and how much is read there; and files by the paths that the process has for them.
 
 use crate::sys::foreign;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 /// The most that is read of a file of another process, in bytes.
 pub const MOST: u64 = 1 << 20;
@@ -47,4 +48,27 @@ impl Directory {
         fs::metadata(self.path("stat")).map_err(|_| Errno::ESRCH)?;
         Ok(pidfd)
     }
+}
+
+/// Opens a regular file by a path that is resolved below this root. None: there is none.
+pub fn open_below(root: &Path, path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let root = open(root, flags | OFlag::O_DIRECTORY, Mode::empty())?;
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let found = match openat2(&root, path, how) {
+        Ok(found) => File::from(found),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    };
+    if !found.metadata()?.is_file() {
+        return Ok(None);
+    }
+    // With O_NONBLOCK a lease is broken without waiting for its holder (fcntl(2)).
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
+    Ok(Some(file))
 }

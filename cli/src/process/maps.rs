@@ -9,17 +9,13 @@
 //! btrfs the devices differ. So the candidate is mapped into this process, and its line in /proc/self/maps is compared.
 //! That memory is never looked at: it may have no file behind it, or a hostile one.
 
-use super::directory::{Directory, MOST};
+use super::directory::{Directory, MOST, open_below};
 use crate::sys::foreign::Page;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::Mode;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file's name, and with it the soname.
@@ -96,24 +92,7 @@ impl Mapping {
     }
 
     fn open_below(&self, root: &Path) -> Result<File, Refusal> {
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let root = open(root, flags | OFlag::O_DIRECTORY, Mode::empty())?;
-        let how = OpenHow::new()
-            .flags(flags)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let found = match openat2(&root, &self.path, how) {
-            Ok(found) => File::from(found),
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Err(Refusal::IsGone),
-            Err(errno) => return Err(errno.into()),
-        };
-        if !found.metadata()?.is_file() {
-            return Err(Refusal::IsGone);
-        }
-        // With O_NONBLOCK a lease is broken without waiting for its holder (fcntl(2)).
-        let file = File::options()
-            .read(true)
-            .custom_flags(OFlag::O_NONBLOCK.bits())
-            .open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
+        let file = open_below(root, &self.path)?.ok_or(Refusal::IsGone)?;
         if identity(&file)?.as_ref() != Some(&self.file) {
             return Err(Refusal::IsGone);
         }

@@ -6,7 +6,8 @@
 //!    mapped ([`Mapping::file`]): a library that was replaced since has its symbols elsewhere.
 //! 3. /proc/PID/mem gives `vrfbind_info` as it is in there. That takes the right to attach. Where it is
 //!    refused, the version is the file's, and the rest is not known.
-//! 4. /proc/PID/environ says what the process was started with: for programs without the library, or whose
+//! 4. It also says where the library keeps the rules that it has read ([`rule_list`]).
+//! 5. /proc/PID/environ says what the process was started with: for programs without the library, or whose
 //!    library cannot be asked.
 //!
 //! Nothing is guessed: what is not to be had is None, and [`Process::notes`] says why.
@@ -16,9 +17,11 @@
 //! [`crate::output`].
 
 pub mod apart;
+pub mod container;
 mod directory;
 mod maps;
 pub mod netns;
+mod rule_list;
 pub mod sockets;
 
 use crate::failure::{Failure, refuse};
@@ -28,6 +31,7 @@ use crate::sys::Around;
 use crate::{auxv, environ, library, supervisor};
 pub use directory::{Directory, MOST};
 use maps::{Mapping, Refusal};
+pub use rule_list::Rules;
 use rules::DEFAULT;
 use rules::Info;
 use std::fs::{self, File};
@@ -46,8 +50,12 @@ pub struct Process {
     pub library: Option<Library>,
     /// `VRFBIND_VRF` in the environment that it was started with.
     pub environment: Option<String>,
+    /// What its sockets come under, besides the VRF.
+    pub rules: Option<Rules>,
     /// What is around it.
     pub seal: Option<Around>,
+    /// The container that it is in: a part of its cgroup's path.
+    pub container: Option<String>,
     /// What could not be found out, and why.
     pub notes: Vec<String>,
 }
@@ -57,6 +65,8 @@ pub struct Library {
     pub path: String,
     pub version: Option<String>,
     pub says: Option<Says>,
+    /// The text of its rules.
+    rules: Option<Vec<u8>>,
 }
 
 /// What the library says of itself.
@@ -73,6 +83,8 @@ pub struct Says {
     pub device: Option<String>,
     /// How many sockets without a device it found in the process that were not meant for it.
     pub inherited: u32,
+    /// Where the text of its rules is, and how many bytes it has.
+    rules: (u64, u32),
 }
 
 impl Process {
@@ -110,8 +122,11 @@ impl Process {
                 }
             },
         };
+        let rules = Rules::of(&directory, &environ, library.as_ref(), &mut notes);
         Ok(Self {
+            rules,
             name: text(name.strip_suffix(b"\n").unwrap_or(&name)),
+            container: container::of(&directory),
             directory,
             library,
             environment,
@@ -206,6 +221,7 @@ impl Library {
             path: text(mapping.path.as_os_str().as_bytes()),
             version: None,
             says: None,
+            rules: None,
         };
         let file = match mapping.file(process) {
             Ok(file) => file,
@@ -234,18 +250,21 @@ impl Library {
         let mut bytes = [0; size_of::<Info>()];
         // The library is linked at 0, so the address of its first byte is what everything was moved by.
         let read = File::open(process.path("mem")).and_then(|memory| {
-            memory.read_exact_at(&mut bytes, mapping.start.wrapping_add(address))
+            memory.read_exact_at(&mut bytes, mapping.start.wrapping_add(address))?;
+            Ok(memory)
         });
         match read {
             Err(error) => notes.push(format!(
                 "its memory cannot be read ({error}): what its library says is not known"
             )),
-            Ok(()) if !bytes.starts_with(&rules::info::INFO_MAGIC) => {
+            Ok(_) if !bytes.starts_with(&rules::info::INFO_MAGIC) => {
                 notes.push("there is no vrfbind_info where its library should have it".to_owned());
             }
-            Ok(()) => {
+            Ok(memory) => {
                 library.version = Some(version(&bytes));
-                library.says = Some(Says::decode(&bytes));
+                let says = Says::decode(&bytes);
+                library.rules = says.rules(&memory, notes);
+                library.says = Some(says);
             }
         }
         library
@@ -260,6 +279,12 @@ impl Says {
                 .and_then(|bytes| bytes.try_into().ok());
             u32::from_ne_bytes(bytes.unwrap_or_default())
         };
+        let long = |at: usize| {
+            let bytes = bytes
+                .get(at..at + 8)
+                .and_then(|bytes| bytes.try_into().ok());
+            u64::from_ne_bytes(bytes.unwrap_or_default())
+        };
         let device = bytes.get(offset_of!(Info, device)..).unwrap_or_default();
         let device = device.split(|byte| *byte == 0).next().unwrap_or_default();
         Self {
@@ -269,7 +294,27 @@ impl Says {
             state: word(offset_of!(Info, state)),
             device: (!device.is_empty()).then(|| text(device)),
             inherited: word(offset_of!(Info, inherited)),
+            rules: (
+                long(offset_of!(Info, rules)),
+                word(offset_of!(Info, rules_length)),
+            ),
         }
+    }
+
+    /// The text of its rules, in the memory of the process.
+    fn rules(&self, memory: &File, notes: &mut Vec<String>) -> Option<Vec<u8>> {
+        let (address, length) = self.rules;
+        // A variable has 128 KiB at the most (MAX_ARG_STRLEN, execve(2)).
+        const LONGEST: u32 = 128 << 10;
+        let mut text = vec![0; length.min(LONGEST) as usize];
+        if length == 0 {
+            return None;
+        }
+        if let Err(error) = memory.read_exact_at(&mut text, address) {
+            notes.push(format!("the rules of its library cannot be read: {error}"));
+            return None;
+        }
+        Some(text)
     }
 }
 
@@ -306,6 +351,8 @@ mod tests {
         bytes[offset_of!(Info, state)] = rules::info::STATE_DEVICE as u8;
         bytes[offset_of!(Info, device)..][..4].copy_from_slice(b"blue");
         bytes[offset_of!(Info, inherited)] = 3;
+        bytes[offset_of!(Info, rules)..][..8].copy_from_slice(&0x7f00_0000_1000_u64.to_ne_bytes());
+        bytes[offset_of!(Info, rules_length)..][..4].copy_from_slice(&11_u32.to_ne_bytes());
         let says = Says::decode(&bytes);
         assert_eq!(
             (says.socket, says.state),
@@ -313,6 +360,7 @@ mod tests {
         );
         assert_eq!(says.device.as_deref(), Some("blue"));
         assert_eq!(says.inherited, 3);
+        assert_eq!(says.rules, (0x7f00_0000_1000, 11));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
+use rules::list::Protocol;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -111,6 +112,7 @@ impl Netns {
                             local: SocketAddr::new(id.source_address, id.source_port),
                             peer: SocketAddr::new(id.destination_address, id.destination_port),
                             device: id.interface_id,
+                            listens: response.header.state == TCP_LISTEN,
                         });
                     }
                 });
@@ -151,6 +153,23 @@ pub struct Shown {
     pub peer: SocketAddr,
     /// The number of the device it is bound to (idiag_if), or 0.
     pub device: u32,
+    pub listens: bool,
+}
+
+/// The state of a listening socket, of SCTP too (include/net/tcp_states.h).
+const TCP_LISTEN: u8 = 10;
+
+impl Shown {
+    /// Its protocol as rules have it. An MPTCP socket is shown as those of TCP that it consists of.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self.protocol {
+            "tcp" => Some(Protocol::Tcp),
+            "udp" | "udplite" => Some(Protocol::Udp),
+            "sctp" => Some(Protocol::Sctp),
+            "raw" => Some(Protocol::Raw),
+            _ => None,
+        }
+    }
 }
 
 /// The devices of a namespace, by number.

@@ -20,10 +20,11 @@ use crate::output::text;
 use crate::sys::foreign;
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
+use rules::list::{self, Protocol, seen};
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -40,6 +41,8 @@ pub struct Socket {
     pub device: Device,
     /// Whether it is in another network namespace than we.
     pub elsewhere: bool,
+    /// What decides about its rule, but for the listener that it was accepted from ([`Reader::listener`]).
+    pub seen: seen::Socket,
 }
 
 /// What a socket is bound to.
@@ -129,6 +132,55 @@ impl Reader {
         matches!(netns_of_process(process), Ok((HERE, _)))
     }
 
+    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address and port, on
+    /// the same device or on none: of the process itself, or of another one in its network namespace, as a parent.
+    pub fn listener(
+        &mut self,
+        process: &Directory,
+        socket: &Socket,
+        others: &[Socket],
+    ) -> Option<list::Address> {
+        let own = socket.seen.own.filter(|_| socket.seen.peer.is_some())?;
+        let takes = |address: &list::Address| {
+            let is_v4 = |address: &list::Address| address.v4().is_some();
+            let is_wildcard = address.is_wildcard() && (is_v4(&own) || !is_v4(address));
+            address.port == own.port && (address.ip == own.ip || is_wildcard)
+        };
+        let is_same = |device: &Device| *device == socket.device || *device == Device::None;
+        let is_stream = |protocol| protocol == socket.seen.protocol;
+        let mut listeners: Vec<_> = others
+            .iter()
+            .filter(|other| {
+                other.seen.listens && is_same(&other.device) && is_stream(other.seen.protocol)
+            })
+            .filter_map(|other| other.seen.own)
+            .collect();
+        listeners.retain(takes);
+        if listeners.is_empty() {
+            let (links, shown) = (
+                self.links_of_process(process).ok()?,
+                self.shown_of_process(process).ok()?,
+            );
+            let shown = shown.as_ref().as_ref().ok()?.iter();
+            let shown = shown.filter(|one| one.listens && is_stream(one.protocol()));
+            let shown = shown.filter(|one| is_same(&device_of(one, &links)));
+            listeners.extend(shown.map(|one| address_of(one.local)).filter(takes));
+        }
+        let exact = listeners.iter().find(|address| address.ip == own.ip);
+        exact.or(listeners.first()).copied()
+    }
+
+    /// The name of the loopback device.
+    pub fn loopback(&mut self, process: &Directory) -> String {
+        const LOOPBACK: u32 = 1; // LOOPBACK_IFINDEX, net/flow.h
+        let links = self.links_of_process(process);
+        let name = match links.as_deref() {
+            Ok(Ok(links)) => links.name(LOOPBACK),
+            _ => None,
+        };
+        name.unwrap_or("lo").to_owned()
+    }
+
     /// By duplicates.
     fn duplicated(
         &mut self,
@@ -172,18 +224,25 @@ impl Reader {
         let socket = UdpSocket::from(duplicate);
         let has_ports = kind != libc::SOCK_RAW;
         let address = |of: std::io::Result<SocketAddr>| {
-            let of = of
-                .ok()
-                .filter(|of| of.port() != 0 || !has_ports || !of.ip().is_unspecified());
-            of.map(|of| Address::new(of, has_ports, &links))
+            of.ok()
+                .filter(|of| of.port() != 0 || !has_ports || !of.ip().is_unspecified())
         };
+        let (local, peer) = (address(socket.local_addr()), address(socket.peer_addr()));
+        let shown = |of| Address::new(of, has_ports, &links);
         Ok(Some(Socket {
             fd,
             protocol: name_of(kind, protocol),
-            local: address(socket.local_addr()),
-            peer: address(socket.peer_addr()),
+            local: local.map(shown),
+            peer: peer.map(shown),
             device,
             elsewhere,
+            seen: seen::Socket {
+                protocol: Protocol::of(kind, protocol),
+                own: local.and_then(|local| own_address(local, has_ports)),
+                peer: peer.map(address_of),
+                listens: foreign::socket_option(&socket, libc::SO_ACCEPTCONN) == Ok(1),
+                listener: None,
+            },
         }))
     }
 
@@ -216,13 +275,21 @@ impl Reader {
         Rc::clone(links.or_insert_with(|| Rc::new(netns().and_then(|netns| netns.links()))))
     }
 
-    /// By sock_diag.
-    fn shown(&mut self, process: &Directory, listed: &[(RawFd, u32)]) -> Result<Sockets, Errno> {
-        let links = self.links_of_process(process)?;
+    fn shown_of_process(
+        &mut self,
+        process: &Directory,
+    ) -> Result<Rc<Result<Vec<Shown>, Errno>>, Errno> {
         let (key, netns) = netns_of_process(process)?;
         let all = self.shown.entry(key);
         let all = all.or_insert_with(|| Rc::new(netns.and_then(|netns| netns.sockets())));
-        let all = Rc::clone(all);
+        Ok(Rc::clone(all))
+    }
+
+    /// By sock_diag.
+    fn shown(&mut self, process: &Directory, listed: &[(RawFd, u32)]) -> Result<Sockets, Errno> {
+        let links = self.links_of_process(process)?;
+        let (key, _) = netns_of_process(process)?;
+        let all = self.shown_of_process(process)?;
 
         let mut notes = vec![
             "pidfd_getfd(2) is refused (by Yama, or for want of CAP_SYS_PTRACE): sockets as \
@@ -320,16 +387,20 @@ fn sockets_in(process: &Directory) -> Result<Vec<(RawFd, u32)>, Errno> {
     Ok(sockets)
 }
 
-fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>, elsewhere: bool) -> Socket {
-    let is_raw = one.protocol == "raw";
-    let device = match (one.device, links) {
+fn device_of(one: &Shown, links: &Result<Links, Errno>) -> Device {
+    match (one.device, links) {
         (0, _) => Device::None,
         (_, Err(_)) => Device::Unknown,
         (index, Ok(known)) => match known.name(index) {
             Some(name) => Device::Of(name.to_owned(), vrf_of(links, name)),
             None => Device::Gone,
         },
-    };
+    }
+}
+
+fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>, elsewhere: bool) -> Socket {
+    let is_raw = one.protocol == "raw";
+    let device = device_of(one, links);
     // Where a port is expected, sock_diag shows the protocol of a raw socket (inet_num).
     let protocol = if is_raw {
         name_of(libc::SOCK_RAW, one.local.port().into())
@@ -344,6 +415,13 @@ fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>, elsewhere: boo
         peer: is_connected.then(|| Address::new(one.peer, !is_raw, links)),
         device,
         elsewhere,
+        seen: seen::Socket {
+            protocol: one.protocol(),
+            own: own_address(one.local, !is_raw),
+            peer: is_connected.then(|| address_of(one.peer)),
+            listens: one.listens,
+            listener: None,
+        },
     }
 }
 
@@ -366,7 +444,36 @@ fn by_name(process: &Directory, fd: RawFd, elsewhere: bool) -> Option<Socket> {
         peer: None,
         device: Device::Unknown,
         elsewhere,
+        seen: seen::Socket {
+            protocol: None,
+            own: None,
+            peer: None,
+            listens: false,
+            listener: None,
+        },
     })
+}
+
+/// An address as rules have it.
+fn address_of(address: SocketAddr) -> list::Address {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    list::Address {
+        ip: ip.to_bits(),
+        port: address.port(),
+    }
+}
+
+/// The same of a socket's own one. That of a raw socket has its protocol's number where others have a port, and where it is
+/// the wildcard nobody may have named it.
+fn own_address(address: SocketAddr, has_port: bool) -> Option<list::Address> {
+    let own = address_of(address);
+    match has_port {
+        true => Some(own),
+        false => (!own.is_wildcard()).then_some(list::Address { port: 0, ..own }),
+    }
 }
 
 fn name_of(kind: libc::c_int, protocol: libc::c_int) -> String {

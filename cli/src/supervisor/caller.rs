@@ -1,8 +1,8 @@
 //! Who asks: which VRF it names, and the rights that it has. What /proc says of a thread.
 //!
-//! All of it is read anew for each call. A thread may have other rights since its last call, or be in another network
-//! namespace; its process may have executed another program, which the kernel shows by no number; and its number may be
-//! another thread's.
+//! All of it is read anew for each call, but for the VRF, which may be remembered ([`known`](super::known)). A thread may
+//! have other rights since its last call, or be in another network namespace; its process may have executed another
+//! program, which the kernel shows by no number; and its number may be another thread's.
 
 use crate::proc_status::Status;
 use crate::sys::foreign::{pidfd_getfd, pidfd_open, pidfd_open_thread};
@@ -95,7 +95,7 @@ impl Caller<'_> {
     /// not executed a program since, or may not read its own program (PR_SET_DUMPABLE in prctl(2)).
     fn look<R>(&self, look: impl Fn() -> Result<R, Errno>) -> Result<R, Errno> {
         let seen = match look() {
-            Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?, self.reader, look),
+            Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?.0, self.reader, look),
             result => result,
         };
         seen.map_err(|errno| match errno {
@@ -112,7 +112,7 @@ impl Caller<'_> {
         self.look(|| openat(self.proc, path.as_str(), flags, Mode::empty()).map(File::from))
     }
 
-    fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
         let mut bytes = Vec::with_capacity(4096);
         let mut file = self.open(name)?;
         file.read_to_end(&mut bytes).map_err(|_| Errno::EPERM)?;
@@ -137,21 +137,23 @@ impl Caller<'_> {
     }
 
     /// Its effective user and group: those of its directory, however little it may be looked into (task_dump_owner,
-    /// fs/proc/base.c).
-    pub(super) fn owner(&self) -> Result<Owner, Errno> {
+    /// fs/proc/base.c). And what tells it from all other threads.
+    pub(super) fn owner(&self) -> Result<(Owner, Identity), Errno> {
         let path = self.path("");
         let directory = fstatat(self.proc, path.as_str(), AtFlags::empty());
         let directory = directory.map_err(|_| Errno::EPERM)?;
-        Ok(Owner {
+        let owner = Owner {
             user: directory.st_uid,
             group: directory.st_gid,
-        })
+        };
+        let made = (directory.st_ctime, directory.st_ctime_nsec);
+        Ok((owner, Identity(self.thread, directory.st_ino, made)))
     }
 
-    /// What the environment says that its program was executed with.
-    pub(super) fn named(&self) -> Result<Environment, Errno> {
+    /// What the environment says that its program was executed with: the VRF, and whether there are rules.
+    pub(super) fn named(&self) -> Result<(Named, bool), Errno> {
         let mut file = match self.open("environ") {
-            Err(Errno::EPERM) => return Ok(Environment::UNKNOWN),
+            Err(Errno::EPERM) => return Ok((Named::Unknown, false)),
             result => result?,
         };
         let mut environ = Vec::new();
@@ -161,20 +163,26 @@ impl Caller<'_> {
             let rest = environ.get_mut(length..).unwrap_or_default();
             let read = file.read(rest).map_err(|_| Errno::EPERM)?;
             environ.truncate(length + read);
-            let vrf = match environ::value(&environ, VRF_VARIABLE) {
+            let named = match environ::value(&environ, VRF_VARIABLE) {
                 Some(value) => Named::read(value),
                 None if read == 0 => Named::without(&environ),
                 None => continue,
             };
-            let mut rules = environ::value(&environ, RULES_VARIABLE).map(<[u8]>::to_vec);
-            if rules.as_ref().is_none_or(Vec::is_empty) && has_rules(file, environ)? {
-                rules = environ::value(&self.read("environ")?, RULES_VARIABLE).map(<[u8]>::to_vec);
-            }
-            return Ok(Environment {
-                vrf,
-                rules: rules.unwrap_or_default(),
-            });
+            return Ok((named, has_rules(file, environ)?));
         }
+    }
+
+    /// The VRF, and which rules there are.
+    pub(super) fn environment(&self) -> Result<Environment, Errno> {
+        let environ = match self.read("environ") {
+            Err(Errno::EPERM) => Vec::from(*b"?"),
+            environ => environ?,
+        };
+        let value = |variable| environ::value(&environ, variable);
+        Ok(Environment {
+            vrf: value(VRF_VARIABLE).map_or_else(|| Named::without(&environ), Named::read),
+            rules: value(RULES_VARIABLE).unwrap_or_default().to_vec(),
+        })
     }
 
     /// Whether its program has more privileges than who has executed it (AT_SECURE in getauxval(3)).
@@ -239,7 +247,7 @@ impl Caller<'_> {
     pub(super) fn open_file(&self, path: &Path) -> Result<File, Errno> {
         let path = Path::new(&self.path("root")).join(path.strip_prefix("/").unwrap_or(path));
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        as_owner(self.owner()?, self.reader, || {
+        as_owner(self.owner()?.0, self.reader, || {
             let found = fstatat(self.proc, path.as_path(), AtFlags::empty())?;
             if found.st_mode & libc::S_IFMT != libc::S_IFREG {
                 return Err(Errno::EINVAL);
@@ -285,6 +293,10 @@ impl Caller<'_> {
     }
 }
 
+/// The number of a thread, and the inode of its directory with the time at which it was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity(u32, libc::ino_t, (libc::time_t, libc::c_long));
+
 pub(super) type Inode = (libc::dev_t, libc::ino_t);
 
 fn inode(file: &FileStat) -> Inode {
@@ -297,13 +309,6 @@ pub(super) struct Environment {
     pub(super) vrf: Named,
     /// The value of `VRFBIND_RULES`; empty: it is not there.
     pub(super) rules: Vec<u8>,
-}
-
-impl Environment {
-    const UNKNOWN: Self = Self {
-        vrf: Named::Unknown,
-        rules: Vec::new(),
-    };
 }
 
 /// What an environment says of the VRF.
@@ -387,7 +392,7 @@ mod tests {
         let myself = caller(&proc, process::id());
         let groups = myself.status().unwrap().groups;
         assert_eq!(groups.last(), Some(&getegid().as_raw()));
-        assert!(myself.owner().unwrap() == Owner::ours());
+        assert!(myself.owner().unwrap().0 == Owner::ours());
         assert!(!myself.is_secure().unwrap());
     }
 
@@ -397,7 +402,8 @@ mod tests {
         let nobody = caller(&proc, 0);
         assert_eq!(nobody.netns(), Err(Errno::EPERM));
         assert_eq!(nobody.net_dev(), Err(Errno::EPERM));
-        assert_eq!(nobody.named(), Ok(Environment::UNKNOWN));
+        assert_eq!(nobody.named(), Ok((Named::Unknown, false)));
+        assert_eq!(nobody.environment().unwrap().vrf, Named::Unknown);
         assert!(nobody.owner().is_err_and(|errno| errno == Errno::EPERM));
     }
 

@@ -58,7 +58,7 @@ pub(super) enum Answer {
 impl Supervisor {
     pub(super) fn judge(&self, listener: &OwnedFd, call: &CallOfExisting) -> Result<Answer, Errno> {
         let caller = self.caller(call.thread);
-        let ruled = match self.belongs(&caller, None)? {
+        let ruled = match self.belongs(&caller)? {
             Belongs::To(_, None) => return Ok(Answer::GoOn),
             Belongs::To(vrf, Some(rules)) => Some((vrf.name(), rules)),
             Belongs::Unknown => None,

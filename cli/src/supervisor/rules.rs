@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use rules::RULES_VARIABLE;
 use rules::list::List;
-use rules::list::parse::{Invalid, parse};
+use rules::list::parse::parse;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Read;
@@ -127,15 +127,5 @@ fn read(value: &[u8], caller: &Caller) -> Result<List, String> {
 }
 
 fn parsed(text: &[u8]) -> Result<List, String> {
-    parse(text).map_err(|invalid| sentence(&invalid))
-}
-
-/// What is wrong with a list.
-pub fn sentence(invalid: &Invalid<'_>) -> String {
-    let place = match invalid.place {
-        b"" => "at its end".to_owned(),
-        place => format!("at \"{}\"", place.escape_ascii()),
-    };
-    let (number, rule, why) = (invalid.number, invalid.rule.escape_ascii(), invalid.why);
-    format!("rule {number}, \"{rule}\", {place}: {why}")
+    parse(text).map_err(|invalid| invalid.to_string())
 }

@@ -6,10 +6,14 @@
 //! same with the environment that the unit has (command/unit/, `--loaded`), inside all that confines the unit: it therefore does
 //! without netlink, which RestrictAddressFamilies= may refuse, and without /proc, which may not be there.
 //!
+//! Where there are rules, by the options or by VRFBIND_RULES in the environment, which is the unit's in ExecStartPre=, they are
+//! judged too ([`rule_list`]).
+//!
 //! Nothing is changed, and no packet is sent.
 
 mod kernel;
 mod program;
+mod rule_list;
 mod running;
 mod seccomp;
 mod surroundings;
@@ -17,6 +21,7 @@ mod trial;
 mod vrf;
 
 use crate::command::device;
+use crate::command::rule_options::RuleOptions;
 use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::output;
@@ -24,9 +29,12 @@ use crate::process::netns::Netns;
 use crate::sys;
 use kernel::{Kernel, kernel_rule, sysctls, vrf_support};
 use program::{the_program, the_program_under_preload};
-use rules::DeviceName;
+use rule_list::the_rules;
+use rules::{DeviceName, RULES_VARIABLE};
 use seccomp::seccomp;
-use std::ffi::OsString;
+use serde::Serialize;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::{ip_vrf_exec, resolvers, udp_ports};
@@ -44,9 +52,14 @@ pub struct Args {
     /// A program, and arguments that may name its configuration
     #[arg(value_name = "CMD", trailing_var_arg = true)]
     command: Vec<OsString>,
+    #[command(flatten)]
+    rules: RuleOptions,
     /// Only say what fails, on standard error
     #[arg(short, long)]
     quiet: bool,
+    /// Print JSON, as vrfbind(1) documents it
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
     /// Take a device that is not a VRF
     #[arg(long)]
     any_device: bool,
@@ -61,7 +74,8 @@ pub struct Args {
     library: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Level {
     Ok,
     Warn,
@@ -70,39 +84,91 @@ enum Level {
 
 /// What was found, a line each.
 #[derive(Default)]
-struct Findings(Vec<(Level, &'static str, String)>);
+struct Findings(Vec<Finding>);
+
+#[derive(Serialize)]
+struct Finding {
+    level: Level,
+    subject: &'static str,
+    found: String,
+}
 
 impl Findings {
     fn ok(&mut self, subject: &'static str, found: impl Into<String>) {
-        self.0.push((Level::Ok, subject, found.into()));
+        self.add(Level::Ok, subject, found.into());
     }
 
     fn warn(&mut self, subject: &'static str, found: impl Into<String>) {
-        self.0.push((Level::Warn, subject, found.into()));
+        self.add(Level::Warn, subject, found.into());
     }
 
     fn fail(&mut self, subject: &'static str, found: impl Into<String>) {
-        self.0.push((Level::Fail, subject, found.into()));
+        self.add(Level::Fail, subject, found.into());
     }
+
+    fn add(&mut self, level: Level, subject: &'static str, found: String) {
+        self.0.push(Finding {
+            level,
+            subject,
+            found,
+        });
+    }
+}
+
+/// What JSON has.
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    findings: Vec<Finding>,
 }
 
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let device = args.vrf.as_deref().map(device::name).transpose()?;
     // Its own name is what a socket says that it is on. Where that cannot be asked, the name is looked at as it is.
     let device = device.map(|device| sys::real_name(&device).unwrap_or(device));
+    let rules = args.rules.value()?;
+    if rules.is_some() && (device.is_none() || args.running) {
+        return Err(refuse(
+            "--rule and --loopback are judged for a VRF and before a program is started: vrfbind check VRF --rule RULE",
+        ));
+    }
+    let rules = rules.or_else(|| env::var_os(RULES_VARIABLE).filter(|rules| !rules.is_empty()));
     let mut findings = Findings::default();
     if let (true, Some(device)) = (args.loaded, &device) {
         the_device(&mut findings, device, args.any_device);
-        trial(&mut findings, device, &[]);
+        if let Some(rules) = &rules {
+            the_rules(&mut findings, rules, device);
+        }
+        let own = rules
+            .iter()
+            .map(|rules| (RULES_VARIABLE, rules.as_os_str()));
+        trial(&mut findings, device, &own.collect::<Vec<_>>());
         the_program_under_preload(&mut findings, &args.command);
     } else if let (true, Some(device)) = (args.running, &device) {
         the_unit(&mut findings, device, args.command.first())?;
     } else {
-        everything(&mut findings, &args, device.as_ref());
+        everything(&mut findings, &args, device.as_ref(), rules.as_deref());
     }
-    let has_failed = findings.0.iter().any(|(level, ..)| *level == Level::Fail);
+    let has_failed = findings.0.iter().any(|one| one.level == Level::Fail);
+    let status = ExitCode::from(u8::from(has_failed));
+    if args.json {
+        let report = Report {
+            ok: !has_failed,
+            findings: findings.0,
+        };
+        let text = serde_json::to_string_pretty(&report);
+        output::print(&output::json(
+            &text.map_err(|error| refuse(format!("JSON: {error}")))?,
+        ))?;
+        return Ok(status);
+    }
     let mut text = String::new();
-    for (level, subject, found) in &findings.0 {
+    for Finding {
+        level,
+        subject,
+        found,
+    } in &findings.0
+    {
         match level {
             Level::Fail if args.quiet => output::say(&format!("{subject}: {found}")),
             _ if args.quiet => {}
@@ -112,7 +178,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         }
     }
     output::print(&text)?;
-    Ok(ExitCode::from(u8::from(has_failed)))
+    Ok(status)
 }
 
 fn the_unit(
@@ -134,7 +200,12 @@ fn the_unit(
     Ok(())
 }
 
-fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>) {
+fn everything(
+    findings: &mut Findings,
+    args: &Args,
+    device: Option<&DeviceName>,
+    rules: Option<&OsStr>,
+) {
     let kernel = Kernel::running();
     kernel_rule(findings, &kernel);
     let links = Netns::Ours.links();
@@ -151,8 +222,10 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
     let mut reached = Vec::new();
     if let Some(device) = device {
         the_device(findings, device, args.any_device);
+        let list = rules.and_then(|rules| the_rules(findings, rules, device));
         if let Ok(links) = &links {
-            reached = devices_and_addresses(findings, links, device, &args.command);
+            let command = &args.command;
+            reached = devices_and_addresses(findings, links, device, command, list.as_deref());
         }
     }
     sysctls(findings);
@@ -171,7 +244,7 @@ fn everything(findings: &mut Findings, args: &Args, device: Option<&DeviceName>)
                 ),
             );
             if let Some(device) = device {
-                try_it(findings, &library, device);
+                try_it(findings, &library, device, rules);
             }
             Some(library)
         }

@@ -9,14 +9,15 @@
 //!    systemd starts us as soon as it has forked. Nothing but the unit's TimeoutStartSec= ends that.
 //! 3. It has to have the library, with this VRF, or a supervisor; a program that makes its sockets past the library has to have
 //!    the supervisor.
-//! 4. The sockets of all of them have to be in the VRF, those that have an address: another one may be about to get its device
-//!    from the library, in this very moment.
+//! 4. The sockets of all of them have to be in the VRF, or where their rules say, those that have an address: another one may
+//!    be about to get its device from the library, in this very moment.
 //!
 //! A process that ends meanwhile has no sockets. All of them are looked at from processes apart ([`look_at_each`]).
 
 use crate::command::status::Unread;
+use crate::command::verdict::{self, Judge};
 use crate::failure::Failure;
-use crate::output::word;
+use crate::output::{escape, word};
 use crate::process::apart::look_at_each;
 use crate::process::sockets::{Device, Reader, Socket, Vrf};
 use crate::process::{self, Directory, Process};
@@ -24,6 +25,7 @@ use crate::program::Program;
 use crate::{auxv, environ, supervisor};
 use rules::executable::Verdict;
 use rules::inherited::LISTEN_FDS;
+use rules::list::Match;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
@@ -63,13 +65,14 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
     let process = Process::read(pid)?;
     let mut sockets = reader.read(&process.directory)?.sockets;
     sockets.retain(|socket| socket.local.is_some() || socket.peer.is_some());
-    sockets.retain(|socket| !is_in(&socket.device, vrf));
+    let judge = Judge::of(&process, Some(vrf), reader);
+    let verdicts = judge.verdicts(&mut sockets, reader);
     let environ = process.directory.read("environ")?;
     let passed = match environ::value(&environ, LISTEN_FDS) {
         Some(_) => "; if a socket unit has passed it, put that into the VRF too (vrfbind enable)",
         None => "",
     };
-    let sentence = |socket: &Socket| {
+    let sentence = |socket: &Socket, rule: Option<Match>| {
         let address = socket.local.as_ref().or(socket.peer.as_ref());
         let address = address.map(ToString::to_string).unwrap_or_default();
         let place = match &socket.device {
@@ -81,17 +84,25 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
             }
             Device::Of(device, _) => format!("no VRF, by its device {}", word(device)),
         };
+        let belongs = match process.rules.as_ref().zip(rule) {
+            None => format!("in {vrf}"),
+            Some((rules, rule)) => format!(
+                "where rule {} puts it (\"{}\")",
+                rule.number,
+                escape(rules.text(rule.number))
+            ),
+        };
         format!(
-            "process {pid} ({}) has the socket {} {address} in {place}, and not in {vrf}{passed}",
+            "process {pid} ({}) has the socket {} {address} in {place}, and not {belongs}{passed}",
             word(&process.name),
             socket.protocol
         )
     };
-    Ok(sockets.iter().map(sentence).collect())
-}
-
-fn is_in(device: &Device, vrf: &str) -> bool {
-    matches!(device, Device::Of(name, of) if name == vrf || *of == Vrf::Name(vrf.to_owned()))
+    let judged = sockets.iter().zip(verdicts);
+    let outside = judged.filter(|(_, (verdict, _))| *verdict != verdict::Verdict::Ok);
+    Ok(outside
+        .map(|(socket, (_, rule))| sentence(socket, rule))
+        .collect())
 }
 
 // ---- The unit ----
@@ -284,14 +295,5 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(wait_for(&unit, pid, "blue").unwrap(), None);
-    }
-
-    #[test]
-    fn a_device_of_the_vrf_is_in_it() {
-        let of = |name: &str, vrf: Vrf| Device::Of(name.to_owned(), vrf);
-        assert!(is_in(&of("br-blue", Vrf::Name("blue".into())), "blue"));
-        assert!(is_in(&of("lo", Vrf::None), "lo"));
-        assert!(!is_in(&of("red", Vrf::Name("red".into())), "blue"));
-        assert!(!is_in(&Device::None, "blue") && !is_in(&Device::Unknown, "blue"));
     }
 }

@@ -10,15 +10,21 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 /// Starts the trial program with the library, as a unit would.
-pub(super) fn try_it(findings: &mut Findings, library: &Path, device: &DeviceName) {
+pub(super) fn try_it(
+    findings: &mut Findings,
+    library: &Path,
+    device: &DeviceName,
+    list: Option<&OsStr>,
+) {
     if sys::driver(device) == Err(Errno::ENODEV) {
         return;
     }
     let preload = library::preload(library, env::var_os("LD_PRELOAD"), None);
-    let variables = [
+    let mut variables = vec![
         ("LD_PRELOAD", preload.as_os_str()),
         (rules::VRF_VARIABLE, OsStr::from_bytes(device.as_bytes())),
     ];
+    variables.extend(list.map(|list| (rules::RULES_VARIABLE, list)));
     trial(findings, device, &variables);
 }
 

@@ -8,7 +8,10 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, SockaddrLike};
 use rules::DeviceName;
+use rules::list::{Address, Call, List, To};
+use std::convert::Infallible;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::Path;
 
 pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool) {
@@ -38,6 +41,7 @@ pub(super) fn devices_and_addresses(
     links: &Links,
     device: &DeviceName,
     command: &[OsString],
+    rules: Option<&List>,
 ) -> Vec<String> {
     let name = text(device.as_bytes());
     let Some(link) = links.get(&name) else {
@@ -122,6 +126,10 @@ pub(super) fn devices_and_addresses(
             "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; ip addr add {loopback}/{length} \
              dev {name} lets it be bound{but}"
         );
+        if let Some(number) = rule_of(rules, loopback, has_it) {
+            findings.ok(loopback, format!("is where rule {number} puts it"));
+            continue;
+        }
         match &wants_loopback(command, loopback)[..] {
             _ if has_it => findings.ok(loopback, format!("is an address of {name}{but}")),
             // It is looked up in the main table, where it is lo's.
@@ -134,6 +142,21 @@ pub(super) fn devices_and_addresses(
         }
     }
     reached
+}
+
+/// The number of the rule by which a loopback address is not to be one of the VRF.
+fn rule_of(rules: Option<&List>, loopback: &str, has_it: bool) -> Option<usize> {
+    let ip = match loopback.parse().ok()? {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let address = Address {
+        ip: ip.to_bits(),
+        port: 0,
+    };
+    let Ok(found) = rules?.first::<Infallible>(Call::Bind, &address, || Ok(None));
+    let found = found.filter(|found| !has_it || found.to != To::LoUnlessInVrf);
+    found.map(|found| found.number)
 }
 
 /// Which arguments, or files that they name, speak of this loopback address; and dnsmasq's `bind-interfaces`, which adds

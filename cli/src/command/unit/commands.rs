@@ -218,6 +218,17 @@ pub fn line(words: &[&str], is_bare: bool) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// Whether all of its main commands are started as root, whoever the unit's user is; and whether with all capabilities.
+pub fn main_rights(unit: &Unit, root: &Root) -> (bool, bool) {
+    let lines = unit.values("Service", "ExecStart");
+    let commands: Vec<_> = lines.iter().flat_map(|line| commands(line)).collect();
+    let all = |prefixes: &str| {
+        let mut commands = commands.iter();
+        commands.all(|command| command.prefix.contains(|c| prefixes.contains(c)))
+    };
+    (user(unit, root) == 0 || all("+!"), all("+"))
+}
+
 /// The user who the unit's commands are run as.
 fn user(unit: &Unit, root: &Root) -> u32 {
     const NOBODY: u32 = 65534;

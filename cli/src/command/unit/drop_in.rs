@@ -5,7 +5,9 @@ use super::read::{DROP_IN, FIRST_LINE, is_ours, not_ours};
 use super::root::Root;
 use super::syntax::{escaped_path, literal, quoted};
 use crate::failure::{Failure, refuse};
-use rules::{VRF_VARIABLE, preload};
+use rules::list::To;
+use rules::list::parse::parse;
+use rules::{RULES_VARIABLE, VRF_VARIABLE, preload};
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
@@ -64,6 +66,8 @@ impl DropIn {
 /// What is to be said in it of a service.
 pub struct Service<'a> {
     pub vrf: &'a str,
+    /// Valid ones.
+    pub rules: Option<&'a str>,
     pub library: &'a str,
     /// `vrfbind`, as the unit will see it.
     pub command: &'a str,
@@ -76,11 +80,30 @@ pub struct Service<'a> {
 }
 
 impl Service<'_> {
+    /// The units of the devices that rules name, but for the VRF's own and those that systemd knows no unit of.
+    fn devices_of_rules(&self) -> Vec<String> {
+        let list = self.rules.and_then(|rules| parse(rules.as_bytes()).ok());
+        let devices = list.iter().flat_map(|list| list.rules());
+        let devices = devices.filter_map(|rule| match rule.to() {
+            To::Device(device) => str::from_utf8(device.as_bytes()).map(str::to_owned).ok(),
+            _ => None,
+        });
+        let mut devices: Vec<_> = devices
+            .filter(|device| device != self.vrf && !device.contains(['"', '\'', '\\']))
+            .collect();
+        devices.sort_unstable();
+        devices.dedup();
+        devices.iter().map(|device| device_unit(device)).collect()
+    }
+
     pub fn text(&self) -> String {
         let vrf = self.vrf;
-        let device = escaped_path(&format!("sys/subsystem/net/devices/{vrf}")) + ".device";
-        let mut text =
-            format!("{FIRST_LINE}\n[Unit]\nBindsTo={device}\nAfter={device}\n\n[Service]\n");
+        let device = device_unit(vrf);
+        let mut text = format!("{FIRST_LINE}\n[Unit]\nBindsTo={device}\nAfter={device}\n");
+        for device in self.devices_of_rules() {
+            let _ = write!(text, "Wants={device}\nAfter={device}\n");
+        }
+        text.push_str("\n[Service]\n");
         let mut set = |name: &str, value: &str| {
             let _ = writeln!(text, "{name}={value}");
         };
@@ -89,10 +112,13 @@ impl Service<'_> {
         let preload = preload::with(there.as_bytes(), library.as_bytes()).concat();
         let preload = String::from_utf8_lossy(&preload);
         set("Environment", &quoted(&format!("LD_PRELOAD={preload}")));
-        set(
-            "Environment",
-            &quoted(&literal(&format!("{VRF_VARIABLE}={vrf}"))),
-        );
+        let mut variable = |name: &str, value: &str| {
+            set("Environment", &quoted(&literal(&format!("{name}={value}"))));
+        };
+        variable(VRF_VARIABLE, vrf);
+        if let Some(rules) = self.rules {
+            variable(RULES_VARIABLE, rules);
+        }
         if !self.executable.is_empty() {
             let paths = self.executable.iter().map(|path| quoted(&literal(path)));
             set("ExecPaths", &paths.collect::<Vec<_>>().join(" "));
@@ -124,6 +150,11 @@ impl Service<'_> {
         );
         text
     }
+}
+
+/// The unit of a network device, by its name.
+fn device_unit(name: &str) -> String {
+    escaped_path(&format!("sys/subsystem/net/devices/{name}")) + ".device"
 }
 
 /// What is to be said in it of a socket unit.

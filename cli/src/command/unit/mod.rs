@@ -5,7 +5,8 @@
 //! The drop-in ([`drop_in`]), `etc/systemd/system/UNIT.d/50-vrfbind.conf`, says of a service:
 //!
 //! 1. BindsTo= and After= let it start when the VRF is there, and stop when the VRF goes.
-//! 2. Environment= names the library, before the preloads that the unit has already, and the VRF.
+//! 2. Environment= names the library, before the preloads that the unit has already, the VRF, and the rules if there are any.
+//!    The devices of rules are waited for (Wants=, After=), but do not stop the service when they go.
 //! 3. ExecStart= puts `vrfbind exec` before its commands, if the library cannot be preloaded into a program of theirs
 //!    ([`commands`]). Likewise the other Exec…= settings. Each is reset and repeated, prefixes and all.
 //! 4. ExecStartPre= runs `vrfbind check --loaded` as the service's user and inside whatever confines the
@@ -29,6 +30,7 @@ mod read;
 mod root;
 mod syntax;
 
+use crate::command::rule_options::RuleOptions;
 use crate::command::{check, device};
 use crate::failure::{Failure, refuse};
 use crate::{library, output};
@@ -61,6 +63,8 @@ pub struct Enable {
     /// Look for the unit, the library and vrfbind below DIR, and write there
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    #[command(flatten)]
+    rules: RuleOptions,
     /// Let the check at start take a device that is not a VRF
     #[arg(long)]
     any_device: bool,
@@ -86,6 +90,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
     let name = unit_name(&args.unit)?;
     let root = Root::open(&args.root)?;
     let vrf = &vrf(&args, &root)?;
+    let rules = rules(&args)?;
     let unit = match Unit::find(&root, &name)? {
         Found::Unit(unit) => unit,
         Found::Masked(path) => {
@@ -101,10 +106,14 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
             )));
         }
     };
-    let (text, said) = if name.ends_with(".socket") {
-        socket(&unit, &root, vrf)?
+    let (text, said) = if !name.ends_with(".socket") {
+        service(&unit, &root, &args, vrf, rules.as_deref())?
+    } else if rules.is_some() {
+        return Err(refuse(format!(
+            "--rule and --loopback are for a service, and {name} is a socket unit, whose sockets have one device"
+        )));
     } else {
-        service(&unit, &root, &args, vrf)?
+        socket(&unit, &root, vrf)?
     };
     obstacles::refuse_overrides(&unit, &text)?;
     let drop_in = DropIn::of(&unit.id);
@@ -217,6 +226,20 @@ fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     }
 }
 
+/// The rules, as text that systemd takes in its files.
+fn rules(args: &Enable) -> Result<Option<String>, Failure> {
+    let Some(rules) = args.rules.value()? else {
+        return Ok(None);
+    };
+    let rules = rules.into_string().map_err(|rules| {
+        refuse(format!(
+            "\"{}\" is not UTF-8, which systemd takes no other text than",
+            rules.display()
+        ))
+    })?;
+    Ok(Some(rules))
+}
+
 // ---- A service ----
 
 /// The drop-in, and what is to be said besides.
@@ -225,9 +248,10 @@ fn service(
     root: &Root,
     args: &Enable,
     vrf: &str,
+    rules: Option<&str>,
 ) -> Result<(String, Vec<String>), Failure> {
     let (library, command) = programs(args, root)?;
-    obstacles::refuse_environment_files(unit, root)?;
+    obstacles::refuse_environment_files(unit, root, rules.is_some())?;
     let mut exec = vec![command.as_str(), "exec"];
     exec.extend(args.any_device.then_some("--any-device"));
     exec.extend(["--library", &library, "--", vrf]);
@@ -238,6 +262,9 @@ fn service(
     }
     let mut said = obstacles::refuse_sandbox(unit, is_main_supervised)?;
     said.extend(obstacles::of_its_sockets(unit, root, vrf)?);
+    if rules.is_some() {
+        said.extend(obstacles::to_moving_sockets(unit, root));
+    }
     // And where `vrfbind check` looks for what it tries.
     let places = check::trial_places(Path::new(&command)).into_iter();
     let places = places.filter(|place| root.exists(place));
@@ -248,6 +275,7 @@ fn service(
     let preload = preload(unit);
     let text = Service {
         vrf,
+        rules,
         library: &library,
         command: &command,
         preload: preload.as_deref(),

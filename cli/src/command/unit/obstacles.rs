@@ -1,20 +1,28 @@
 //! What there is about a unit that would keep it out of its VRF: refused, if it would undo the drop-in or if nothing can be
 //! done about it; said, if the unit then fails when it is started.
 
+use super::commands::main_rights;
 use super::drop_in::DropIn;
 use super::read::{DROP_IN, Found, Unit, stem, template};
 use super::root::Root;
 use super::syntax::{assignments, is_yes, literal, quoted, words};
 use crate::failure::{Failure, refuse};
-use rules::VRF_VARIABLE;
+use rules::{RULES_VARIABLE, VRF_VARIABLE};
 use std::path::Path;
 
-/// The variables that the drop-in sets.
-const VARIABLES: [&str; 2] = ["LD_PRELOAD", VRF_VARIABLE];
+/// The variables that the drop-in sets: the last one if there are rules.
+const VARIABLES: [&str; 3] = ["LD_PRELOAD", VRF_VARIABLE, RULES_VARIABLE];
+
+fn variables(has_rules: bool) -> impl Iterator<Item = &'static str> {
+    let variables = VARIABLES.into_iter();
+    variables.filter(move |variable| has_rules || *variable != RULES_VARIABLE)
+}
 
 /// What of the unit's own would win over the drop-in, whose text this is.
 pub fn refuse_overrides(unit: &Unit, drop_in: &str) -> Result<(), Failure> {
     let ours = assignments(drop_in.as_bytes());
+    let has_rules = ours.iter().any(|our| our.value.contains(RULES_VARIABLE));
+    let names_ours = |value: &str| names_one(value, has_rules);
     for file in &unit.files {
         let is_later = is_drop_in(&file.path) && file.path.file_name() > Some(DROP_IN.as_ref());
         for one in &file.assignments {
@@ -45,11 +53,11 @@ pub fn refuse_overrides(unit: &Unit, drop_in: &str) -> Result<(), Failure> {
 }
 
 /// Whether one of the variables is among the words.
-fn names_ours(value: &str) -> bool {
-    let names = words(value).into_iter().map(|word| word.text);
-    names
-        .into_iter()
-        .any(|name| VARIABLES.contains(&name.split('=').next().unwrap_or_default()))
+fn names_one(value: &str, has_rules: bool) -> bool {
+    words(value).into_iter().any(|word| {
+        let name = word.text.split('=').next().unwrap_or_default();
+        variables(has_rules).any(|variable| variable == name)
+    })
 }
 
 fn is_drop_in(path: &Path) -> bool {
@@ -58,13 +66,15 @@ fn is_drop_in(path: &Path) -> bool {
 }
 
 /// EnvironmentFile= comes after Environment=, whichever file it is in.
-pub fn refuse_environment_files(unit: &Unit, root: &Root) -> Result<(), Failure> {
+pub fn refuse_environment_files(unit: &Unit, root: &Root, has_rules: bool) -> Result<(), Failure> {
     for path in unit.environment_files() {
         let text = root.read(&path)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let names = text.lines().filter_map(|line| line.split_once('='));
         let mut names = names.map(|(name, _)| name.trim());
-        if let Some(name) = names.find(|name| VARIABLES.contains(name)) {
+        if let Some(name) =
+            names.find(|name| variables(has_rules).any(|variable| variable == *name))
+        {
             return Err(refuse(format!(
                 "the unit's EnvironmentFile={} sets {name}, and would win over the drop-in; take it out of there",
                 path.display()
@@ -117,6 +127,36 @@ pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, F
         }
     }
     Ok(said)
+}
+
+/// What keeps the sockets of a service from being moved to a rule's device.
+pub fn to_moving_sockets(unit: &Unit, root: &Root) -> Option<String> {
+    const CAP_NET_RAW: &str = "CAP_NET_RAW";
+    let (is_root, has_all) = main_rights(unit, root);
+    let (bounds, ambient) = ("CapabilityBoundingSet", "AmbientCapabilities");
+    let (why, remedy) = if has_all {
+        return None;
+    } else if unit.is_set("PrivateUsers") {
+        ("PrivateUsers= gives it none here", "PrivateUsers=no")
+    } else if !unit.has_capability(bounds, true, CAP_NET_RAW) {
+        let remedy = match is_root {
+            true => "CapabilityBoundingSet=CAP_NET_RAW",
+            false => "CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW",
+        };
+        ("CapabilityBoundingSet= is without it", remedy)
+    } else if !is_root && !unit.has_capability(ambient, false, CAP_NET_RAW) {
+        (
+            "User= or DynamicUser= takes it away",
+            "AmbientCapabilities=CAP_NET_RAW",
+        )
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{} lacks CAP_NET_RAW ({why}): a socket of its cannot be moved to a rule's device. It has to be replaced by another \
+         one where that is safe, and else bind() or connect() fails with EPERM (RULES in libvrfbind(7)); add {remedy}",
+        unit.id
+    ))
 }
 
 /// A supervisor is a process of the unit, and systemd takes one process for the main one only if it is alone.

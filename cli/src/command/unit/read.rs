@@ -60,7 +60,7 @@ pub enum Found {
 }
 
 /// What is asked of systemd. Not ExecPaths=: some of it may be ours.
-const PROPERTIES: [&str; 17] = [
+const PROPERTIES: [&str; 20] = [
     "Id",
     "LoadState",
     "NeedDaemonReload",
@@ -78,6 +78,9 @@ const PROPERTIES: [&str; 17] = [
     "RootDirectory",
     "RootImage",
     "EnvironmentFiles",
+    "CapabilityBoundingSet",
+    "AmbientCapabilities",
+    "PrivateUsers",
 ];
 
 impl Unit {
@@ -196,6 +199,36 @@ impl Unit {
             }
         }
         is_of_allowed.is_none_or(|is_of_allowed| listed == is_of_allowed)
+    }
+
+    /// Whether a set of capabilities (systemd.exec(5)) has one. `by_default`: whether it has all or none before the first line.
+    pub fn has_capability(&self, setting: &str, by_default: bool, name: &str) -> bool {
+        let names_it = |words: Vec<syntax::Word>| {
+            let mut names = words.iter();
+            names.any(|word| word.text.eq_ignore_ascii_case(name))
+        };
+        if let Some(names) = self.property(setting) {
+            return names_it(words(names));
+        }
+        let lines = self.files.iter().flat_map(|file| &file.assignments);
+        let lines = lines.filter(|one| one.section == "Service" && one.name == setting);
+        let (mut has, mut is_default) = (by_default, true);
+        for line in lines.map(|one| one.value.as_str()) {
+            let (is_inverted, names) = match line.strip_prefix('~') {
+                Some(names) => (true, names),
+                None => (false, line),
+            };
+            let is_named = names_it(words(names));
+            // Without names, as after nothing else, a line begins anew; others add to it or take from it.
+            let is_empty = names.trim().is_empty();
+            has = match is_inverted {
+                _ if is_empty || is_default => is_inverted != is_named,
+                true => has && !is_named,
+                false => has || is_named,
+            };
+            is_default = is_empty && is_inverted == by_default;
+        }
+        has
     }
 
     /// The units that start it, as far as systemd knows.

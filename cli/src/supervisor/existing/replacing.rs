@@ -27,7 +27,7 @@ impl Existing<'_> {
         let domain = number(libc::SO_DOMAIN)?;
         let kind = number(libc::SO_TYPE)? | libc::SOCK_CLOEXEC;
         let protocol = number(libc::SO_PROTOCOL)?;
-        let owner = self.caller.owner()?;
+        let (owner, _) = self.caller.owner()?;
         let new = as_owner(owner, self.caller.reader, || {
             sys::socket(domain, kind, protocol)
         })?;

@@ -1,0 +1,187 @@
+//! The rules that the sockets of a process come under (VRFBIND_RULES, libvrfbind(7)).
+//!
+//! What counts is what the library has read when it was loaded, and that it keeps in memory that nobody writes to
+//! ([`rules::info`]). Where there is no library, or it cannot be asked, there is the environment that the process was
+//! started with, and the file as it is now. Where the two differ, a note says so.
+
+use super::directory::{Directory, open_below};
+use super::{Library, variable};
+use crate::environ;
+use crate::output::{text, word};
+use rules::info::{STATE_DEVICE, STATE_INVALID};
+use rules::list::List;
+use rules::list::parse::{LARGEST_FILE, parse, texts};
+use rules::{DEFAULT, RULES_VARIABLE, VRF_VARIABLE};
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+pub struct Rules {
+    pub list: Box<List>,
+    /// Each as it stands in the text.
+    pub texts: Vec<String>,
+    /// "library" or "environment".
+    pub from: &'static str,
+    /// The file that the environment names.
+    pub file: Option<String>,
+}
+
+/// What VRFBIND_RULES in an environment says.
+struct Named {
+    file: Option<String>,
+    /// Or why that cannot be read.
+    text: Result<Vec<u8>, String>,
+}
+
+impl Rules {
+    /// None: the sockets are all to be in the VRF, or there are none to be had.
+    pub fn of(
+        process: &Directory,
+        environ: &[u8],
+        library: Option<&Library>,
+        notes: &mut Vec<String>,
+    ) -> Option<Self> {
+        let named = Named::read(process, environ);
+        let Some(says) = library.and_then(|library| library.says.as_ref()) else {
+            let vrf = variable(environ, VRF_VARIABLE).filter(|vrf| vrf != DEFAULT);
+            let named = vrf.and(named)?;
+            let text = named.valid(notes)?;
+            return Self::new(text, "environment", named.file);
+        };
+        match says.state {
+            STATE_DEVICE => {}
+            STATE_INVALID => {
+                if let Some(Named {
+                    file: Some(file), ..
+                }) = named.filter(|named| named.valid(notes).is_some())
+                {
+                    notes.push(format!(
+                        "a setting of its was invalid when it was started; its rules file {} is valid now",
+                        word(&file)
+                    ));
+                }
+                return None;
+            }
+            _ => return None,
+        }
+        let known = library.and_then(|library| library.rules.as_deref());
+        let difference = match (&named, known) {
+            (None, None) => None,
+            (Some(Named { text: Ok(text), .. }), Some(known)) if text == known => None,
+            (
+                Some(Named {
+                    file: Some(file),
+                    text,
+                }),
+                Some(_),
+            ) => Some(match text {
+                Ok(_) => format!(
+                    "its rules file {} has changed since: its sockets come under the rules that its library \
+                    has read when it was started",
+                    word(file)
+                ),
+                Err(why) => format!(
+                    "its rules file {} {why}: its sockets come under the rules that its library has read \
+                    when it was started",
+                    word(file)
+                ),
+            }),
+            _ => Some(format!(
+                "its library has other rules than {RULES_VARIABLE} in the environment that is seen of it: its sockets come \
+                 under the library's"
+            )),
+        };
+        notes.extend(difference);
+        let file = named.and_then(|named| named.file);
+        let rules = Self::new(known?.to_owned(), "library", file);
+        if rules.is_none() {
+            notes.push("the rules of its library are none".to_owned());
+        }
+        rules
+    }
+
+    fn new(text: Vec<u8>, from: &'static str, file: Option<String>) -> Option<Self> {
+        let list = Box::new(parse(&text).ok()?);
+        let texts = texts(&text).map(self::text).collect();
+        Some(Self {
+            list,
+            texts,
+            from,
+            file,
+        })
+    }
+
+    /// The rule of this number, from 1.
+    pub fn text(&self, number: usize) -> &str {
+        let text = self.texts.get(number.wrapping_sub(1));
+        text.map_or("", String::as_str)
+    }
+}
+
+impl Named {
+    fn read(process: &Directory, environ: &[u8]) -> Option<Self> {
+        let value = environ::value(environ, RULES_VARIABLE).filter(|value| !value.is_empty())?;
+        Some(match value {
+            [b'/', ..] => Self {
+                file: Some(text(value)),
+                text: read_file(process, value),
+            },
+            _ => Self {
+                file: None,
+                text: Ok(value.to_owned()),
+            },
+        })
+    }
+
+    /// The text, if it is a list of rules.
+    fn valid(&self, notes: &mut Vec<String>) -> Option<Vec<u8>> {
+        let file = self.file.as_deref().map(word);
+        let invalid = match &self.text {
+            Ok(text) => match parse(text) {
+                Ok(_) => return Some(text.clone()),
+                Err(invalid) => format!("is invalid: {}", invalid),
+            },
+            Err(why) => why.clone(),
+        };
+        notes.push(match file {
+            Some(file) => format!("its {RULES_VARIABLE}, the file {file}, {invalid}: it gets no IPv4 and no IPv6 socket"),
+            None => format!("its {RULES_VARIABLE} {invalid}: it gets no IPv4 and no IPv6 socket"),
+        });
+        None
+    }
+}
+
+/// The process has chosen the path: it is resolved below its root, and only a regular file is read.
+fn read_file(process: &Directory, path: &[u8]) -> Result<Vec<u8>, String> {
+    let cannot = |error| format!("cannot be read ({error})");
+    let path = Path::new(OsStr::from_bytes(path));
+    let file = open_below(&process.path("root"), path).map_err(cannot)?;
+    let file = file.ok_or("is not there, or is no file")?;
+    let mut bytes = Vec::new();
+    let most = LARGEST_FILE as u64 + 1;
+    file.take(most).read_to_end(&mut bytes).map_err(cannot)?;
+    match bytes.len() > LARGEST_FILE {
+        true => Err("has more than 16 KiB".to_owned()),
+        false => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutated_rules() {
+        let valid: &[u8] =
+            b"# a\nbind tcp 10.0.0.0/8:1-9 a; connect [2001:db8::]/32 default\nloopback auto # b";
+        crate::fuzz::each_input(&[valid], |rules| match parse(rules) {
+            Ok(list) => {
+                let texts = texts(rules).count();
+                assert_eq!(texts, list.rules().count());
+                assert!(list.shadowed().count() <= texts);
+            }
+            Err(invalid) => assert!(!invalid.to_string().contains('\n')),
+        });
+    }
+}

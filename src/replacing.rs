@@ -1,0 +1,159 @@
+//! A socket that has a device is moved without CAP_NET_RAW: a fresh one takes its place, in the descriptors of this process.
+//!
+//! The kernel lets such a process give a socket its first device, and no other one (Linux 5.7). So:
+//!
+//! 1. A new socket of the same kind is put where the old one belongs, and then gets its options, its flags and, if it has one,
+//!    its port. What a fresh socket cannot have, [`Facts::is_bound_again`](rules::moving::Facts::is_bound_again) says.
+//! 2. All epoll descriptors of the process are looked for, and asked how the old socket is registered.
+//! 3. The registrations are removed, dup3(2) puts the new socket under the old one's number, and the registrations are made
+//!    again, which takes another socket's number.
+//! 4. An epoll descriptor of ours, in which the old socket is registered too, says whether it is still there: the kernel removes
+//!    a file from there when nobody has it any more. If it is, the descriptors that are the same socket are looked for, and
+//!    replaced likewise. Copies in other processes, and those on their way in a message, are left, and stay where they are.
+//!
+//! Until step 3 nothing has changed, and what fails leaves all as it was. At every moment the descriptor has the one socket or
+//! the other. Linux has no call that replaces a descriptor only if it is still the same file: another thread that closes it
+//! and opens something else just before dup3(2), after the inode was compared, loses that.
+
+use crate::sys::descriptors::{self, Own, Table};
+use crate::sys::{self, options, state};
+use core::ffi::c_int;
+use rules::list::Call;
+use rules::moving::Load;
+use rules::registrations::Registration;
+use syscalls::Errno;
+
+/// Why a socket was not replaced: what it has, or, where the kernel refuses a call, what that would have been for.
+type Why = &'static str;
+
+/// Replaces the socket by one that `put` puts where it belongs.
+pub fn replace(
+    fd: c_int,
+    call: Call,
+    put: impl FnOnce(c_int) -> Result<(), Errno>,
+) -> Result<(), Why> {
+    let new = Own::socket_like(fd).map_err(|_| "none can be created")?;
+    let (is_bound_again, protocol) = judge(fd, new.0, call)?;
+    put(new.0).map_err(|_| "a fresh one cannot either")?;
+    if !options::copy(fd, new.0, protocol) || !options::copy_flags(fd, new.0) {
+        return Err("an option cannot be copied");
+    }
+    if is_bound_again && state::bind_as(new.0, fd).is_err() {
+        return Err("its port is not free there");
+    }
+    let (Ok(table), Ok(witness), Ok(old)) = (Table::open(), Own::epoll(), sys::stat(fd)) else {
+        return Err(NOT_LOOKED_UP);
+    };
+    let replacement = Replacement {
+        new: new.0,
+        table: &table,
+        witness: witness.0,
+        old: (old.device, old.inode),
+    };
+    replacement.make(fd).map_err(|errno| match errno {
+        NOT_AGAIN => "epoll registration cannot be made again",
+        _ => NOT_LOOKED_UP,
+    })
+}
+
+const NOT_LOOKED_UP: Why = "/proc or epoll cannot be used";
+
+/// Of our own: a registration cannot be made again.
+const NOT_AGAIN: Errno = Errno::EUCLEAN;
+
+/// Whether the new one is to be bound to the same port, and the protocol of both.
+fn judge(fd: c_int, new: c_int, call: Call) -> Result<(bool, c_int), Why> {
+    let look = || {
+        let (facts, protocol) = (state::facts(fd).ok()?, state::protocol_number(fd).ok()?);
+        let (memory, fresh) = (options::memory(fd)?, options::memory(new)?);
+        let ready = sys::ready(fd, libc::POLLIN | libc::POLLPRI).ok()?;
+        let load = Load {
+            protocol,
+            holds_port: facts.port != 0
+                && (protocol != libc::IPPROTO_TCP || state::holds_port(fd)?),
+            // A stream without a peer has hung up.
+            has_queue: memory.queued != 0 || ready & !libc::POLLHUP != 0,
+            has_attachments: memory.options != fresh.options,
+        };
+        Some((facts, load))
+    };
+    let (facts, load) = look().ok_or("its state is unknown")?;
+    Ok((facts.is_bound_again(call, load)?, load.protocol))
+}
+
+struct Replacement<'a> {
+    new: c_int,
+    table: &'a Table,
+    /// In which the old socket is registered.
+    witness: c_int,
+    /// Device and inode of the old one.
+    old: (u64, u64),
+}
+
+impl Replacement<'_> {
+    fn make(&self, fd: c_int) -> Result<(), Errno> {
+        let events = (libc::EPOLLIN | libc::EPOLLOUT) as u32;
+        descriptors::register(self.witness, fd, Registration { events, data: 0 })?;
+        self.make_one(fd)?;
+        // Whatever a socket without a peer waits for, it can be written to, or has failed.
+        if sys::ready(self.witness, libc::POLLIN) == Ok(0) {
+            return Ok(());
+        }
+        self.table.visit(&mut |copy| {
+            if !self.is_old(copy)? {
+                return Ok(());
+            }
+            let result = self.make_one(copy);
+            if result == Err(NOT_AGAIN) {
+                let new = sys::stat(self.new)?;
+                let back = Replacement {
+                    new: copy,
+                    old: (new.device, new.inode),
+                    ..*self
+                };
+                back.make_one(fd)?;
+            }
+            result
+        })
+    }
+
+    fn is_old(&self, fd: c_int) -> Result<bool, Errno> {
+        let file = sys::stat(fd)?;
+        Ok((file.device, file.inode) == self.old)
+    }
+
+    /// Replaces one descriptor.
+    fn make_one(&self, fd: c_int) -> Result<(), Errno> {
+        let mut found = [None; 4];
+        let mut places = found.iter_mut();
+        self.table.visit(&mut |epoll| {
+            // What is registered nowhere: ENOENT says that this is an epoll descriptor. The witness itself says EINVAL.
+            match descriptors::unregister(epoll, self.witness) {
+                Err(Errno::ENOENT) => {}
+                Err(Errno::EINVAL) => return Ok(()),
+                result => return result,
+            }
+            let (_, inode) = self.old;
+            if let Some(registration) = self.table.registration(epoll, fd, inode)? {
+                let place = places.next().ok_or(NOT_AGAIN)?;
+                if !registration.can_be_made_again() {
+                    return Err(NOT_AGAIN);
+                }
+                *place = Some((epoll, registration));
+            }
+            Ok(())
+        })?;
+        let found = || found.iter().flatten();
+        for (epoll, _) in found() {
+            let _ = descriptors::unregister(*epoll, fd);
+        }
+        let result = match self.is_old(fd) {
+            Ok(true) => descriptors::replace(self.new, fd),
+            _ => Err(Errno::EBADF),
+        };
+        for (epoll, registration) in found() {
+            let _ = descriptors::register(*epoll, fd, *registration);
+        }
+        result
+    }
+}
