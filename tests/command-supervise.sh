@@ -798,7 +798,7 @@ invalid_rules() {
 }
 
 # A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
-if [ "$tier" = lo ]; then echo 1..42; else echo 1..44; fi
+if [ "$tier" = lo ]; then echo 1..41; else echo 1..43; fi
 point 'static programs of glibc and musl get their sockets on the device' static_programs
 root_point 'also those of nobody' static_nobody
 point 'a tree of dynamic and static programs does, whatever their environment' trees
