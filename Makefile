@@ -3,7 +3,7 @@
 # make test-arch ARCH=...   and runs what C tests can be run of it here
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
-# make test-more  what takes longer: the rest of 16 packaged services in a VRF, and make fuzz
+# make test-more  what takes longer: the rest of 16 packaged services in a VRF, of 12 daemons in several VRFs; make fuzz
 # make test-kernels  what takes a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
 # make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
@@ -17,6 +17,7 @@
 # make dist       a tarball of what is committed; make deb: the Debian package of that; both into target/dist
 # make test-arch-vm  the C tests on aarch64 with its own kernel, in a VM: seals and VRFs
 # make test-musl  a dnsmasq and a busybox that are built with musl, in VRFs
+# make test-containers  podman, containerd, Docker and OCI bundles, with containers in VRFs
 # make test-package builds that package twice, and installs and removes it; and what apk/APKBUILD builds
 # make lint       rustfmt, clippy, shellcheck, and no circles of imports
 # make install    library, command, man pages, completions, licences below $(DESTDIR)$(PREFIX); make uninstall
@@ -47,7 +48,7 @@ completions := target/completions
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
-.PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-package dist deb bench bench-programs \
+.PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-containers test-package dist deb bench bench-programs \
 	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
@@ -121,8 +122,9 @@ test: test-packages all bench-programs
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
 
 test-more: test-packages programs fuzz
-	tests/packages.sh daemons-more
+	tests/packages.sh daemons-more daemons-rules
 	tests/with-vrf.sh tests/topology.sh tests/units-more.sh
+	tests/with-vrf.sh tests/topology.sh tests/rules-daemons-more.sh
 
 test-kernels: test-packages programs bench-programs
 	failed=; for kernel in $(KERNELS); do \
@@ -139,6 +141,14 @@ test-musl: test-packages programs
 	tests/packages.sh musl
 	tests/musl.sh build
 	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
+
+test-containers: test-packages programs
+	tests/packages.sh musl containers
+	tests/musl.sh build
+	tests/containers.sh build
+	failed=; for test in 'tests/containers.sh run' tests/container-unit.sh examples/containerd/run; do \
+		VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh $$test || failed="$$failed $$test"; \
+	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed:$$failed"; exit 1; }
 
 bench-programs: test-packages all
 	benches/bench.sh build

@@ -5,11 +5,13 @@
 #   test    the daemons and clients that the tests drive, and the tools that observe them
 #   evenet  what `make evenet` runs besides
 #   daemons daemons-more   the services of tests/units.sh and tests/units-more.sh: not installed, but set aside in target/daemons
+#   daemons-rules          likewise, those of tests/rules-daemons-more.sh
 #   vm      what tests/machine.sh runs the machines with
 #   aarch64 i686 riscv64   what `make ARCH=...` builds with, and what runs that here
 #   arch-vm what `make test-arch-vm` runs the virtual machine with
 #   package what `make deb` and its test need
 #   musl    what `make test-musl` builds with
+#   containers  the engines that `make test-containers` runs
 #   lint    what `make lint` needs besides Rust
 #
 # In order: look up the rows of the groups in the table below, ask dpkg once which of them are installed, and print
@@ -17,10 +19,11 @@
 # task costs one dpkg-query. Otherwise apt-get installs them, through sudo if the user is not root. A package index that
 # lacks one of them, or cannot deliver it, is refreshed once with `apt-get update`.
 #
-# No daemon is left running. Four packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
+# No daemon is left running. Six packages here have a service. The unit (ConditionPathExists=) and the init script of radvd
 # do nothing without /etc/radvd.conf, and the package brings no such file. Who has written that file wants radvd to run.
 # RUNLEVEL=1 would not hold it back: invoke-rc.d(8) of Debian 12 does not look at the runlevel where systemd runs.
-# Those of charon-systemd (strongswan.service) and bind9 (named.service) are stopped and disabled, if they were installed here.
+# Those of charon-systemd (strongswan.service), bind9 (named.service), containerd and docker.io (docker.service and its socket) are
+# stopped and disabled, if they were installed here.
 # That of apparmor, which Debian's own installer has put on most machines, loads the profiles of /etc/apparmor.d.
 #
 # Those of daemons and daemons-more are many, and some would not do beside one another: tests/set-aside.sh installs them into an
@@ -89,6 +92,13 @@ daemons-more | kea-dhcp4-server | RuntimeDirectory= and a user of its own
 daemons-more | postgresql      | a template; a Perl script starts it
 daemons-more | bird2           | connects instead of listening
 daemons-more | rsyslog         | beside a socket unit that is not for IP
+daemons-rules | chrony          | chronyc reaches it on 127.0.0.1
+daemons-rules | haproxy         | its statistics are in another VRF
+daemons-rules | rsyslog         | it sends to a server in each of two VRFs
+daemons-rules | pdns-recursor   | it asks servers in two VRFs
+daemons-rules | systemd-resolved | a resolver on 127.0.0.53
+daemons-rules | bind9-dnsutils  | dig asks that
+daemons-rules | default-jdk-headless | a program in Java, of one source file
 aarch64 | gcc-aarch64-linux-gnu   | the linker and the C test programs, for aarch64
 aarch64 | libc6-dev-arm64-cross   | its glibc
 aarch64 | qemu-user-static        | runs them
@@ -109,6 +119,13 @@ vm    | iproute2               | ip: brings up lo in the guest
 arch-vm | qemu-system-arm      | a virtual machine of aarch64
 arch-vm | cpio                 | what it has in its memory when it boots
 arch-vm | kmod                 | depmod, modprobe: which modules that takes
+containers | podman            | the engine without a daemon, with CDI
+containers | crun              | its OCI runtime
+containers | runc              | that of the others
+containers | catatonit         | its init (--init)
+containers | uidmap            | newuidmap: podman without root
+containers | containerd        | ctr
+containers | docker.io         | dockerd, before it had CDI
 musl  | dpkg-dev               | dpkg-source: Debian sources, to be built with musl
 lint  | shellcheck             | make lint
 lint  | python3                | import-circles.py
@@ -123,7 +140,7 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, evenet, daemons, daemons-more, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
+		say "no group of packages is named '$group'; there are build, test, evenet, daemons, daemons-more, daemons-rules, containers, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
 		exit 2
 	}
 	if [[ $group == daemons* ]]; then
@@ -135,7 +152,7 @@ for group in "$@"; do
 	fi
 done
 if [ $# -eq 0 ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, evenet, daemons, daemons-more, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
+	say "usage: tests/packages.sh GROUP...  (build, test, evenet, daemons, daemons-more, daemons-rules, containers, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
 	exit 2
 fi
 
@@ -185,9 +202,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 		say "apt-get could not install: ${missing[*]}"
 		exit 1
 	}
-	for service in charon-systemd:strongswan bind9:named; do
+	for service in charon-systemd:strongswan.service bind9:named.service containerd:containerd.service \
+		docker.io:docker.socket docker.io:docker.service; do
 		if [[ " ${missing[*]} " == *" ${service%:*} "* && -d /run/systemd/system ]]; then
-			as_root systemctl disable --now "${service#*:}.service" >&2
+			as_root systemctl disable --now "${service#*:}" >&2
 		fi
 	done
 fi

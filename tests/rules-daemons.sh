@@ -296,6 +296,8 @@ dnsmasq() {
 	strayed() { from blue "${asks[@]}" dns 192.0.2.1 other.example || from default "${asks[@]}" dns 192.0.2.3 other.example; }
 }
 
+# dig sets SO_REUSEPORT and binds to the wildcard, unless it is told an address: such a socket is not moved by connect().
+# What it listens on is an extra listener: its usual one it puts on lo itself, which the library refuses.
 systemd_resolved() {
 	mkdir -p /run/systemd
 	mount -t tmpfs -o mode=755 resolved /run/systemd
@@ -305,6 +307,8 @@ systemd_resolved() {
 		LLMNR=no
 		MulticastDNS=no
 		DNSSEC=no
+		DNSStubListener=no
+		DNSStubListenerExtra=127.0.0.53
 	END
 	daemon=(/lib/systemd/systemd-resolved)
 	rules=('loopback lo')
@@ -312,7 +316,7 @@ systemd_resolved() {
 	requests=(
 		'is 10.0.0.1 "${asks[@]}" dns 127.0.0.53 "$RANDOM.example"'
 		'is 10.0.0.1 "$vrfbind" exec --loopback red "${asks[@]}" dns 127.0.0.53 "$RANDOM.example"'
-		'is 10.0.0.1 "$vrfbind" exec --loopback red dig +short @127.0.0.53 "$RANDOM.example"'
+		'is 10.0.0.1 "$vrfbind" exec --loopback red dig -b 127.0.0.1 +short @127.0.0.53 "$RANDOM.example"'
 	)
 	strayed() { from blue "${asks[@]}" dns 192.0.2.1 other.example || from default "${asks[@]}" dns 192.0.2.3 other.example; }
 }
@@ -379,7 +383,7 @@ java() {
 	END
 	daemon=(/usr/bin/java "$scratch/Three.java")
 	in_three_vrfs
-	sockets=('tcp6 [::]:7001 blue' 'tcp6 [::]:7002 red' 'tcp6 [::]:7003 green')
+	sockets=('tcp6 \[::]:7001 blue' 'tcp6 \[::]:7002 red' 'tcp6 \[::]:7003 green')
 }
 
 chronyd() {
@@ -393,7 +397,7 @@ chronyd() {
 	# -x: it shall not set this machine's clock.
 	daemon=(/usr/sbin/chronyd -x -d -f "$scratch/chrony.conf")
 	rules=('loopback lo')
-	sockets=('udp 0.0.0.0:123 blue' 'udp 127.0.0.1:323 lo' 'udp6 [::1]:323 lo')
+	sockets=('udp 0.0.0.0:123 blue' 'udp 127.0.0.1:323 lo' 'udp6 \[::1]:323 lo')
 	requests=('chronyc -n -h 127.0.0.1 tracking' 'is "mode 4" from blue "${asks[@]}" ntp 192.0.2.1')
 	strayed() { from red "${asks[@]}" ntp 192.0.2.2 || from default "${asks[@]}" ntp 192.0.2.3; }
 }
@@ -507,6 +511,13 @@ dnsdist() {
 		'is 10.0.0.1 from blue "${asks[@]}" dns 192.0.2.1 other.example'
 	)
 	strayed() { from default "${asks[@]}" dns 192.0.2.3 other.example; }
+}
+
+# Its usual listener, which it puts on lo itself.
+systemd_resolved_stub() {
+	systemd_resolved
+	sed -i '/^DNSStubListener/d' /etc/systemd/resolved.conf
+	requests+=('is 10.0.0.1 "$vrfbind" exec --loopback red dig +short @127.0.0.53 "$RANDOM.example"')
 }
 
 # -- They move sockets when they have given up CAP_NET_RAW, or are of a kind that the library does not serve.
@@ -638,7 +649,7 @@ on_their_devices() {
 		case ${place:+${sockets[$place]##* }} in
 		blue | '') [ "$verdict" = ok ] ;;
 		*) [ "$device" = "${sockets[$place]##* }" ] ;;
-		esac
+		esac || { echo "on a wrong device: $protocol $address"; return 1; }
 	done <"$scratch/sockets"
 	printf 'missing: %s\n' "${missing[@]}"
 	[ ${#missing[@]} -eq 0 ]

@@ -4,9 +4,9 @@
 //! watchdog); should one lie there by then, it is not waited for (O_NONBLOCK, which breaks a lease too, fcntl(2)). Of what
 //! is read there is a limit.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// The most that is read, in bytes. The longest file that is looked for, modules.dep, has less than 1 MiB.
@@ -32,4 +32,31 @@ pub fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     open(path)?.take(MOST).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Writes a file in one step, so that nobody reads half of it: for everybody to read, or with owner and mode of the one that
+/// it replaces. `path` must not be a link, which would itself be replaced.
+pub fn replace(path: &Path, contents: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let new = Path::new(&name);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(new)?;
+    let mode = old.map_or(0o644, |old| old.mode() & 0o777);
+    let written = file
+        .write_all(contents)
+        .and_then(|()| match old {
+            Some(old) => fchown(&file, Some(old.uid()), Some(old.gid())),
+            None => Ok(()),
+        })
+        .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    written
 }

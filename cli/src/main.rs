@@ -28,7 +28,7 @@ mod supervisor;
 mod sys;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use command::{check, completions, exec, identify, status, unit};
+use command::{check, completions, container, exec, identify, status, unit};
 use failure::Failure;
 use std::ffi::OsString;
 use std::process::{ExitCode, exit};
@@ -50,6 +50,9 @@ enum Command {
     Disable(unit::Disable),
     Identify(identify::Identify),
     Pids(identify::Pids),
+    Cdi(container::cdi::Args),
+    Oci(container::oci::Args),
+    Hook(container::hook::Args),
     Completions(completions::Args),
 }
 
@@ -93,6 +96,9 @@ fn start(command: Command) -> Result<ExitCode, Failure> {
         Command::Disable(args) => unit::disable(args),
         Command::Identify(args) => identify::identify(args),
         Command::Pids(args) => identify::pids(args),
+        Command::Cdi(args) => container::cdi::run(args),
+        Command::Oci(args) => container::oci::run(args),
+        Command::Hook(args) => container::hook::run(args),
         Command::Completions(args) => completions::run(args, Arguments::command()),
     }
 }

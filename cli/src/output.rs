@@ -74,11 +74,11 @@ pub fn line(text: &mut String, line: &str) {
 }
 
 /// JSON in which strings have none of those characters: they become `\uXXXX`, which is the same string to whoever
-/// parses it. Outside of strings there are none but the line feeds of its layout.
+/// parses it. Outside of strings there are none but the line feeds and tabs of its layout, which no string has unescaped.
 pub fn json(document: &str) -> String {
     let mut text = String::with_capacity(document.len() + 1);
     for one in document.chars() {
-        if one == '\n' || !is_unseen(one) {
+        if matches!(one, '\n' | '\t') || !is_unseen(one) {
             text.push(one);
             continue;
         }

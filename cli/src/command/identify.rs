@@ -9,6 +9,7 @@ use crate::command::verdict::Verdict;
 use crate::failure::{Failure, refuse};
 use crate::output::{self, line, text, word};
 use crate::process::apart::look_at_each;
+use crate::process::container;
 use crate::process::netns::Netns;
 use crate::process::sockets::{Reader, Vrf};
 use crate::process::{self, Process};
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 /// Print the VRFs that a process is in, one a line
 ///
 /// They are those of its IP sockets, and of the library that binds the next ones. A socket in no VRF counts
-/// as "default". Nothing is printed for a process with neither.
+/// as "default". Nothing is printed for a process with neither. Behind a VRF stands the process's container, if it is in one.
 #[derive(clap::Args)]
 pub struct Identify {
     /// The process; by default the one that has started this command, such as a shell
@@ -50,8 +51,8 @@ pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
         )));
     }
     let mut lines = String::new();
-    for name in vrfs.names {
-        line(&mut lines, &word(&name));
+    for name in &vrfs.names {
+        line(&mut lines, &format!("{}{}", word(name), vrfs.behind()));
     }
     output::print(&lines)?;
     Ok(ExitCode::SUCCESS)
@@ -84,7 +85,8 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
     for (pid, answer) in all.into_iter().zip(answers) {
         match answer {
             Some(Some(vrfs)) if vrfs.names.contains(&vrf.name) => {
-                line(&mut lines, &format!("{pid:>5}  {}", vrfs.process));
+                let (process, container) = (&vrfs.process, vrfs.behind());
+                line(&mut lines, &format!("{pid:>5}  {process}{container}"));
             }
             // Processes that end meanwhile, or are somebody else's, are in no list.
             Some(_) => {}
@@ -100,17 +102,25 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
 struct Vrfs {
     /// The name of the process.
     process: String,
+    container: Option<String>,
     names: BTreeSet<String>,
     is_unknown: bool,
 }
 
 impl Vrfs {
+    /// The container, as it is put behind something in a line.
+    fn behind(&self) -> String {
+        let container = self.container.as_deref().map(container::short);
+        container.map_or_else(String::new, |container| format!("  {}", word(container)))
+    }
+
     /// `only_here`: without those of other network namespaces, which may have the names of ours.
     fn of(pid: u32, reader: &mut Reader, only_here: bool) -> io::Result<Self> {
         let process = Process::read(pid)?;
         let entry = Entry::new(&process, None, reader)?;
         let mut vrfs = Self {
             process: entry.name,
+            container: entry.container,
             names: BTreeSet::new(),
             is_unknown: false,
         };

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod container;
 mod device;
 pub mod exec;
 pub mod identify;

@@ -8,6 +8,7 @@ use crate::command::verdict::{Judge, Verdict};
 use crate::failure::{Failure, OURS, refuse};
 use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
+use crate::process::container;
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::process::{self, Process, Rules};
 use crate::sys::Around;
@@ -64,6 +65,8 @@ pub struct Entry {
     ok: bool,
     pub pid: u32,
     pub name: String,
+    /// The part of its cgroup's path that is its container's.
+    pub container: Option<String>,
     /// What its sockets are judged by, and who says so.
     pub vrf: Option<String>,
     vrf_from: Option<String>,
@@ -280,6 +283,7 @@ impl Entry {
             ok: sockets.iter().all(|row| row.verdict == Verdict::Ok),
             pid: process.directory.pid,
             name: process.name.clone(),
+            container: process.container.clone(),
             vrf: judge.vrf,
             rules: rules.map(RuleList::of),
             vrf_from: wants.map(|(_, from)| from.to_owned()),
@@ -418,6 +422,9 @@ fn table(report: &Report, is_coloured: bool) -> String {
             Some("none") => "not sealed".to_owned(),
             seal => seal.unwrap_or("seal unknown").to_owned(),
         });
+        if let Some(container) = &entry.container {
+            said.push(format!("container {}", word(container::short(container))));
+        }
         wrap(&mut text, "", &said.join(", "));
         for note in &entry.notes {
             wrap(&mut text, "  note: ", note);
@@ -488,8 +495,8 @@ fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
             output::line(text, &format!("{:BEFORE$}to {}", "", shown(peer)));
         }
         if let Some(Rule { number, text: rule }) = &row.rule {
-            let head = format!("{:BEFORE$}rule {number}: ", "");
-            wrap(text, &head, &escape(rule));
+            let words = format!("rule {number}: {}", escape(rule));
+            wrap(text, &" ".repeat(BEFORE), &words);
         }
     }
 }
@@ -549,6 +556,7 @@ mod tests {
             ok: true,
             pid: 7,
             name: name.clone(),
+            container: Some("c\n.scope".to_owned()),
             vrf: Some(format!("{name}    3 tcp       0.0.0.0:22")),
             vrf_from: None,
             rules: None,
@@ -588,7 +596,7 @@ mod tests {
         assert_eq!(lines[0], format!("7 {escaped}: VRF"));
         assert_eq!(
             lines[1],
-            format!("{forged}, no library, seal unknown")
+            format!("{forged}, no library, seal unknown, container c\\n")
                 .split_at(forged.len() + 1)
                 .0
         );

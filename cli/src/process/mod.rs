@@ -17,6 +17,7 @@
 //! [`crate::output`].
 
 pub mod apart;
+pub mod container;
 mod directory;
 mod maps;
 pub mod netns;
@@ -53,6 +54,8 @@ pub struct Process {
     pub rules: Option<Rules>,
     /// What is around it.
     pub seal: Option<Around>,
+    /// The container that it is in: a part of its cgroup's path.
+    pub container: Option<String>,
     /// What could not be found out, and why.
     pub notes: Vec<String>,
 }
@@ -123,6 +126,7 @@ impl Process {
         Ok(Self {
             rules,
             name: text(name.strip_suffix(b"\n").unwrap_or(&name)),
+            container: container::of(&directory),
             directory,
             library,
             environment,
