@@ -1,7 +1,7 @@
 //! Descriptors of ours, and a look at those of the program: which of them are epoll(7) descriptors, and which are the same
 //! socket. What they are is asked of themselves, and only which there are of /proc.
 
-use super::{close, domain, open_to_read, sock_type, socket};
+use super::{close, domain, number, open_to_read, sock_type, socket};
 use core::ffi::{CStr, c_int};
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, O_CLOEXEC, SOCK_CLOEXEC};
 use rules::registrations::{Registration, Search, decimal};
@@ -20,7 +20,7 @@ impl Own {
     /// A new socket of the same family, type and protocol.
     #[inline(never)]
     pub fn socket_like(fd: c_int) -> Result<Self, Errno> {
-        let protocol = super::state::protocol_number(fd)?;
+        let protocol = number(fd, libc::SO_PROTOCOL)?;
         socket(domain(fd)?, sock_type(fd)? | SOCK_CLOEXEC, protocol).map(Self)
     }
 
