@@ -107,7 +107,7 @@ impl Table {
         Ok(next)
     }
 
-    /// How `fd`, a file of this inode, is registered in `epoll`.
+    /// How `fd`, a file of this inode, is registered in `epoll`. ENOENT: another thread has closed that.
     pub fn registration(
         &self,
         epoll: c_int,
@@ -119,11 +119,7 @@ impl Table {
         }
         let (path, start) = info_path(epoll);
         let path = path.get(start..).unwrap_or_default();
-        let file = match open_to_read(self.0.0, path.as_ptr().cast()) {
-            // Another thread has closed it.
-            Err(Errno::ENOENT) => return Ok(None),
-            file => Own(file?),
-        };
+        let file = Own(open_to_read(self.0.0, path.as_ptr().cast())?);
         let mut search = Search::new(fd as u32, inode);
         let mut buffer = [0; 512];
         loop {
