@@ -52,14 +52,11 @@ pub extern "C" fn socket(
     f: usize,
 ) -> usize {
     let arguments = [domain, sock_type, protocol, d, e, f];
-    if settings::vrf() == Setting::Inert {
-        // SAFETY: the caller's own arguments; socket(2) has no pointers.
-        return unsafe { original::forward(original::SOCKET, arguments) };
-    }
     // libc's function would do no more than the system call, which the seal wants with its marker.
     // Another preload is asked where what it calls jumps back to us, or where there is no seal.
-    if original::socket_is_libcs()
-        || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket))
+    if settings::vrf() != Setting::Inert
+        && (original::socket_is_libcs()
+            || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket)))
     {
         let [domain, sock_type, protocol] = [domain, sock_type, protocol].map(|it| it as c_int);
         return create_direct(Via::Export, domain, sock_type, protocol) as usize;
@@ -596,16 +593,16 @@ fn create_direct(via: Via, domain: c_int, sock_type: c_int, protocol: c_int) -> 
 /// jumps to us, the socket comes back with its device; so it is looked at before anything is done.
 fn create_via_next(arguments: Arguments) -> usize {
     let [domain, sock_type, protocol, ..] = arguments.map(|it| it as c_int);
-    // SAFETY: the caller's own arguments; socket(2) has no pointers.
-    let next = || unsafe { original::forward(original::SOCKET, arguments) };
     let (device, result) = match rule::at_creation(settings::vrf(), domain, sock_type) {
-        Decision::Pass => return next(),
         Decision::Fail(errno) => (None, Err(Errno::new(errno))),
-        Decision::Bind(device) => {
-            let fd = next() as c_int;
-            if fd < 0 {
-                return fd as usize;
-            }
+        decision => {
+            // SAFETY: the caller's own arguments; socket(2) has no pointers.
+            let answer = unsafe { original::forward(original::SOCKET, arguments) };
+            let fd = answer as c_int;
+            let device = match decision {
+                Decision::Bind(device) if fd >= 0 => device,
+                _ => return answer,
+            };
             let result = match sys::bound_device(fd) {
                 Ok(Some(found)) if found == device => Ok(()),
                 _ => sys::bind_or_is_bound(fd, &device),

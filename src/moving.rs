@@ -62,7 +62,7 @@ impl Moved {
     /// Back to where it was, because the call has failed. If that cannot be, it stays where a rule says.
     pub fn undo(&self, fd: c_int) {
         if let Some(place) = self.0 {
-            let _ = relocate(fd, Call::Connect, place);
+            let _ = relocate(fd, Call::Connect, place, &mut "");
         }
     }
 }
@@ -142,15 +142,16 @@ pub fn judge_of_scope(list: &List, fd: c_int) -> Option<DeviceName> {
     }
 }
 
-/// Moves a socket, or replaces it. An error: why neither can be.
-fn relocate(fd: c_int, call: Call, place: Place) -> Result<(), (Errno, &'static str)> {
-    match put(fd, place) {
-        Err(Errno::EPERM) => {
-            let replaced = replacing::replace(fd, call, |new| put(new, place));
-            replaced.map_err(|why| (Errno::EPERM, why))
-        }
-        result => result.map_err(|errno| (errno, "")),
+/// Moves a socket, or replaces it. EPERM: neither can be, and `why` says what is in the way.
+fn relocate(fd: c_int, call: Call, place: Place, why: &mut &'static str) -> Result<(), Errno> {
+    let result = put(fd, place);
+    if result != Err(Errno::EPERM) {
+        return result;
     }
+    replacing::replace(fd, call, |new| put(new, place)).map_err(|what| {
+        *why = what;
+        Errno::EPERM
+    })
 }
 
 #[inline(never)]
@@ -245,24 +246,22 @@ impl Subject<'_> {
     }
 
     fn move_to(&self, place: Place, rule: Option<usize>) -> Result<(), Errno> {
-        let result = relocate(self.fd, self.call, place);
+        let mut why = "";
+        let result = relocate(self.fd, self.call, place, &mut why);
         if log::is_on() {
             let domain = sys::domain(self.fd).unwrap_or(0);
             let kind = (domain, sys::sock_type(self.fd).unwrap_or(0));
-            let said = result.map(|()| self.fd).map_err(|(errno, _)| errno);
+            let said = result.map(|()| self.fd);
             log::socket(self.name, "rule", kind, place.device(), said);
         }
-        result.map_err(|(errno, has)| {
-            let why = match errno {
-                Errno::EPERM => {
-                    "cannot be moved without CAP_NET_RAW, nor replaced by a fresh one: "
-                }
+        if let Err(errno) = result {
+            let what = match errno {
+                Errno::EPERM => "cannot be moved without CAP_NET_RAW, nor replaced: ",
                 _ => "cannot be moved",
             };
-            let reason = [why, has];
-            log::not_moved(self.name, self.fd, rule, place.device(), errno, reason);
-            errno
-        })
+            log::not_moved(self.name, self.fd, rule, place.device(), errno, [what, why]);
+        }
+        result
     }
 
     /// Whether a socket that is there can have been put there by us.

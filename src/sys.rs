@@ -71,7 +71,7 @@ fn is_on(fd: c_int, device: &DeviceName) -> bool {
 pub fn bound_device(fd: c_int) -> Result<Option<DeviceName>, Errno> {
     let mut name = [0; NAME_SIZE];
     // The kernel writes the name with its NUL, at most NAME_SIZE bytes, or says that it has none.
-    let length = getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, &mut name)?;
+    let length = getsockopt(fd, SO_BINDTODEVICE, &mut name)?;
     Ok((length > 0).then(|| DeviceName::from_padded(name)))
 }
 
@@ -238,16 +238,11 @@ pub fn sock_type(fd: c_int) -> Result<c_int, Errno> {
 #[inline(never)]
 fn number(fd: c_int, option: c_int) -> Result<c_int, Errno> {
     let mut number = [0; size_of::<c_int>()];
-    getsockopt(fd, SOL_SOCKET, option, &mut number)?;
+    getsockopt(fd, option, &mut number)?;
     Ok(c_int::from_ne_bytes(number))
 }
 
-fn getsockopt(
-    fd: c_int,
-    level: c_int,
-    option: c_int,
-    value: &mut [u8],
-) -> Result<libc::socklen_t, Errno> {
+fn getsockopt(fd: c_int, option: c_int, value: &mut [u8]) -> Result<libc::socklen_t, Errno> {
     let mut length = value.len() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `value`, and then `length`; both are
     // borrowed exclusively until then.
@@ -255,7 +250,7 @@ fn getsockopt(
         syscall!(
             Sysno::getsockopt,
             fd,
-            level,
+            SOL_SOCKET,
             option,
             value.as_mut_ptr(),
             &raw mut length

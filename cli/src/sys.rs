@@ -13,6 +13,7 @@ use rules::filter::{IS_KNOWN, Instruction, LENGTH, QUESTIONS, SEALED_ERRNO, SUPE
 use rules::request::{self, Vrf};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -268,6 +269,7 @@ pub fn has_notifications() -> Result<bool, Errno> {
 mod ioctls {
     nix::ioctl_readwrite!(receive, b'!', 0, libc::seccomp_notif);
     nix::ioctl_readwrite!(send, b'!', 1, libc::seccomp_notif_resp);
+    nix::ioctl_write_ptr!(is_valid, b'!', 2, u64);
     nix::ioctl_write_ptr!(give, b'!', 3, libc::seccomp_notif_addfd);
     // Its number says that it takes a pointer to 8 bytes, and it takes the flags themselves.
     nix::ioctl_write_int_bad!(set_flags, libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS);
@@ -336,6 +338,12 @@ pub fn can_give(listener: &OwnedFd) -> bool {
     add(listener, 0, -1, 0) == Err(Errno::EBADF)
 }
 
+/// Whether the caller still waits for the answer to this call, as it has since the call was received.
+pub fn is_waiting(listener: &OwnedFd, call: &Call) -> bool {
+    // SAFETY: the kernel reads a number.
+    unsafe { ioctls::is_valid(listener.as_raw_fd(), &raw const call.id) }.is_ok()
+}
+
 /// Lets the call fail.
 pub fn fail(listener: &OwnedFd, call: &Call, errno: Errno) -> Result<(), Errno> {
     let mut response = libc::seccomp_notif_resp {
@@ -391,6 +399,27 @@ pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
         nix::unistd::ForkResult::Parent { child } => Ok(Some(child)),
         nix::unistd::ForkResult::Child => Ok(None),
     }
+}
+
+/// Whether a thread is the first one of its process, whose number is that of the process. Sends nothing (tgkill(2)).
+pub fn is_first_thread(thread: u32) -> bool {
+    // SAFETY: takes numbers.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, thread, thread, 0) };
+    Errno::result(result) != Err(Errno::ESRCH)
+}
+
+/// 16 bytes of the memory of a thread. None: there are none, or we may not see them.
+pub fn memory_of(thread: u32, address: usize) -> Option<[u8; 16]> {
+    use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+    let mut bytes = [0; 16];
+    let (base, len) = (address, bytes.len());
+    let thread = Pid::from_raw(thread.cast_signed());
+    let read = process_vm_readv(
+        thread,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &[RemoteIoVec { base, len }],
+    );
+    (read == Ok(len)).then_some(bytes)
 }
 
 /// Whether a capability of this process is in effect (capget(2)).
@@ -599,7 +628,7 @@ pub fn duplicate(fd: &OwnedFd, first: c_int) -> Result<OwnedFd, Errno> {
 pub fn receive_descriptor(socket: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     let mut text = [0; 16];
-    let mut parts = [std::io::IoSliceMut::new(&mut text)];
+    let mut parts = [IoSliceMut::new(&mut text)];
     let mut space = nix::cmsg_space!(c_int);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;

@@ -56,21 +56,62 @@ pub type Arguments = [usize; 6];
 ///
 /// # Safety
 /// As for any call of it: the pointers are a program's that calls it.
+#[inline(always)]
 pub unsafe fn forward(original: usize, [a, b, c, d, e, f]: Arguments) -> usize {
+    // SAFETY: as callers promise.
+    unsafe { enter(a, b, c, d, e, f, original) }
+}
+
+/// The arguments are in the registers where the original expects them: it is entered by a jump.
+///
+/// # Safety
+/// As for [`forward`].
+#[inline(never)]
+unsafe extern "C" fn enter(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    original: usize,
+) -> usize {
     type Function = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> usize;
-    let function = address(original);
-    if function == FAILED {
-        return FAILED;
+    let address = ORIGINALS
+        .get(original)
+        .map_or(ptr::null_mut(), |it| it.address.load(Ordering::Relaxed));
+    if address.is_null() {
+        // SAFETY: as callers promise.
+        return unsafe { enter_early(a, b, c, d, e, f, original) };
     }
-    let function = ptr::with_exposed_provenance::<c_void>(function);
     // SAFETY: it is called as its caller has called it.
-    let function = unsafe { transmute::<*const c_void, Function>(function) };
+    let function = unsafe { transmute::<*mut c_void, Function>(address) };
     // SAFETY: as callers promise.
     unsafe { function(a, b, c, d, e, f) }
 }
 
-/// What a call returns that fails.
-const FAILED: usize = usize::MAX;
+/// Where the original is not known yet, or there is none.
+///
+/// # Safety
+/// As for [`forward`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn enter_early(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    original: usize,
+) -> usize {
+    if FOUND.load(Ordering::Relaxed) {
+        return no_such_function() as usize;
+    }
+    find();
+    // SAFETY: as callers promise.
+    unsafe { enter(a, b, c, d, e, f, original) }
+}
 
 /// The address of this original. -1, with errno ENOSYS: there is none, as in [`forward`].
 pub fn address(original: usize) -> usize {

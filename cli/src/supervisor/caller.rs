@@ -1,8 +1,8 @@
 //! Who asks: which VRF it names, and the rights that it has. What /proc says of a thread.
 //!
-//! All of it is read anew for each call. A thread may have other rights since its last call, or be in another network
-//! namespace; its process may have executed another program, which the kernel shows by no number; and its number may be
-//! another thread's.
+//! All of it is read anew for each call, but for the VRF, which may be remembered ([`known`](super::known)). A thread may
+//! have other rights since its last call, or be in another network namespace; its process may have executed another
+//! program, which the kernel shows by no number; and its number may be another thread's.
 
 use crate::proc_status::Status;
 use crate::sys::{self, Call};
@@ -88,7 +88,7 @@ impl Caller<'_> {
     /// not executed a program since, or may not read its own program (PR_SET_DUMPABLE in prctl(2)).
     fn look<R>(&self, look: impl Fn() -> Result<R, Errno>) -> Result<R, Errno> {
         let seen = match look() {
-            Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?, self.reader, look),
+            Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?.0, self.reader, look),
             result => result,
         };
         seen.map_err(|errno| match errno {
@@ -105,7 +105,7 @@ impl Caller<'_> {
         self.look(|| openat(self.proc, path.as_str(), flags, Mode::empty()).map(File::from))
     }
 
-    fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
         let mut bytes = Vec::with_capacity(4096);
         let mut file = self.open(name)?;
         file.read_to_end(&mut bytes).map_err(|_| Errno::EPERM)?;
@@ -130,15 +130,17 @@ impl Caller<'_> {
     }
 
     /// Its effective user and group: those of its directory, however little it may be looked into (task_dump_owner,
-    /// fs/proc/base.c).
-    pub(super) fn owner(&self) -> Result<Owner, Errno> {
+    /// fs/proc/base.c). And what tells it from all other threads.
+    pub(super) fn owner(&self) -> Result<(Owner, Identity), Errno> {
         let path = self.path("");
         let directory = fstatat(self.proc, path.as_str(), AtFlags::empty());
         let directory = directory.map_err(|_| Errno::EPERM)?;
-        Ok(Owner {
+        let owner = Owner {
             user: directory.st_uid,
             group: directory.st_gid,
-        })
+        };
+        let made = (directory.st_ctime, directory.st_ctime_nsec);
+        Ok((owner, Identity(self.thread, directory.st_ino, made)))
     }
 
     /// What the environment says that its program was executed with: the VRF, and whether there are rules.
@@ -189,6 +191,10 @@ impl Caller<'_> {
         Ok(false)
     }
 }
+
+/// The number of a thread, and the inode of its directory with the time at which it was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity(u32, libc::ino_t, (libc::time_t, libc::c_long));
 
 pub(super) type Inode = (libc::dev_t, libc::ino_t);
 
@@ -277,7 +283,7 @@ mod tests {
         let myself = caller(&proc, process::id());
         let groups = myself.status().unwrap().groups;
         assert_eq!(groups.last(), Some(&getegid().as_raw()));
-        assert!(myself.owner().unwrap() == Owner::ours());
+        assert!(myself.owner().unwrap().0 == Owner::ours());
         assert!(!myself.is_secure().unwrap());
     }
 

@@ -1,6 +1,7 @@
 //! The supervisor at work: it takes a call, makes the socket, and answers.
 
 use super::caller::{Caller, Inode, Named, Owner, PLAIN, as_owner};
+use super::known::Known;
 use crate::sys::{self, Call};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,7 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::{process, thread};
+use std::{io, process, thread};
 
 /// What is in the way of a supervisor: a clause to be put after "cannot supervise: ".
 pub type Obstacle = String;
@@ -36,6 +37,8 @@ pub(super) struct Supervisor {
     net_dev: Inode,
     owner: Owner,
     groups: Vec<u32>,
+    /// Whether a seccomp filter is around us.
+    has_filter: bool,
 }
 
 impl Supervisor {
@@ -56,8 +59,8 @@ impl Supervisor {
             thread: myself,
             reader: owner,
         };
-        let seen = || Ok((ours.netns()?, ours.net_dev()?, ours.status()?.groups));
-        let (netns, net_dev, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
+        let seen = || Ok((ours.netns()?, ours.net_dev()?, ours.status()?));
+        let (netns, net_dev, status) = seen().map_err(|errno| cannot("/proc/self", errno))?;
         Ok(Self {
             proc,
             own: Vrf::Device(*device),
@@ -66,25 +69,33 @@ impl Supervisor {
             netns,
             net_dev,
             owner,
-            groups,
+            groups: status.groups,
+            has_filter: status.has_filter != Some(false),
         })
     }
 
     /// Answers until there is nobody left who could ask.
-    pub(super) fn serve(&self, listener: &OwnedFd) {
+    pub(super) fn serve(&self, listener: OwnedFd) {
+        let listener: &'static OwnedFd = Box::leak(Box::new(listener));
+        let is_watched = watch(listener).is_ok();
+        let mut known = Known::new(!self.has_filter);
         loop {
+            if !is_watched && has_ended(listener, PollFlags::POLLIN, PollTimeout::NONE) {
+                return;
+            }
             match sys::receive(listener) {
-                Ok(call) => self.answer(listener, &call),
+                Ok(call) => self.answer(listener, &call, &mut known),
                 Err(Errno::EINTR) => {}
-                Err(Errno::ENOENT) if !has_ended(listener, PollTimeout::ZERO) => {}
+                Err(Errno::ENOENT)
+                    if !has_ended(listener, PollFlags::empty(), PollTimeout::ZERO) => {}
                 Err(_) => return,
             }
         }
     }
 
-    fn answer(&self, listener: &OwnedFd, call: &Call) {
+    fn answer(&self, listener: &OwnedFd, call: &Call, known: &mut Known) {
         let given = self
-            .create(call)
+            .create(listener, call, known)
             .and_then(|socket| sys::give(listener, call, &socket));
         if let Err(errno) = given {
             // ENOENT: who asked is gone.
@@ -93,21 +104,23 @@ impl Supervisor {
     }
 
     /// A socket as the caller would have got it, in the VRF that was asked for.
-    fn create(&self, call: &Call) -> Result<OwnedFd, Errno> {
+    fn create(&self, listener: &OwnedFd, call: &Call, known: &mut Known) -> Result<OwnedFd, Errno> {
         let caller = Caller {
             proc: self.proc.as_fd(),
             thread: call.thread,
             reader: self.owner,
         };
         let is_elsewhere = self.is_elsewhere(&caller)?;
-        let vrf = self.vrf(call, &caller)?;
+        let (owner, thread) = caller.owner()?;
+        let named = || known.named(&caller, thread, owner, || sys::is_waiting(listener, call));
+        let vrf = self.vrf(call, &caller, named)?;
         let groups = if call.is_ping() {
             Some(caller.status()?.groups).filter(|groups| *groups != self.groups)
         } else {
             None
         };
         if !is_elsewhere && groups.is_none() {
-            return self.create_here(call, &caller, vrf);
+            return self.create_here(call, &caller, owner, vrf);
         }
         let change_and_create = || {
             if is_elsewhere {
@@ -117,7 +130,7 @@ impl Supervisor {
             if let Some(groups) = &groups {
                 sys::set_groups_of_thread(groups)?;
             }
-            self.create_here(call, &caller, vrf)
+            self.create_here(call, &caller, owner, vrf)
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new().stack_size(SMALL_STACK);
@@ -138,12 +151,17 @@ impl Supervisor {
 
     /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's. Who
     /// does not name it in the call has no library to move its sockets, and gets none where rules say that they may move.
-    fn vrf(&self, call: &Call, caller: &Caller) -> Result<Vrf, Errno> {
+    fn vrf(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        named: impl FnOnce() -> Result<(Named, bool), Errno>,
+    ) -> Result<Vrf, Errno> {
         if let Some(vrf) = call.vrf {
             self.note(vrf);
             return Ok(vrf);
         }
-        let (named, has_rules) = caller.named()?;
+        let (named, has_rules) = named()?;
         if (has_rules || self.has_rules) && named != Named::Vrf(Vrf::Default) {
             return Err(Errno::EPERM);
         }
@@ -167,11 +185,17 @@ impl Supervisor {
     }
 
     /// In the network namespace that this thread is in.
-    fn create_here(&self, call: &Call, caller: &Caller, vrf: Vrf) -> Result<OwnedFd, Errno> {
+    fn create_here(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        owner: Owner,
+        vrf: Vrf,
+    ) -> Result<OwnedFd, Errno> {
         if !PLAIN.contains(&rule::plain_type(call.kind)) && !caller.has_net_raw()? {
             return Err(Errno::EPERM);
         }
-        let socket = as_owner(caller.owner()?, self.owner, || {
+        let socket = as_owner(owner, self.owner, || {
             sys::socket(call.domain, call.kind | libc::SOCK_CLOEXEC, call.protocol)
         })?;
         match rule::at_creation(vrf.into(), call.domain, call.kind) {
@@ -187,24 +211,23 @@ impl Supervisor {
 ///
 /// Before Linux 6.11 the call that waits for the next notification does not end then, and poll(2) says it. To poll before
 /// each would cost more than all the rest where many threads wait, since it looks at all of them (seccomp_notify_poll,
-/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once.
-pub(super) fn end_with_tree(listener: &'static OwnedFd) -> Result<(), Obstacle> {
+/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once. It is made while the program starts,
+/// so that nobody waits for it. Where it cannot be made, each call is polled for.
+fn watch(listener: &'static OwnedFd) -> io::Result<()> {
     let watch = || {
-        while !has_ended(listener, PollTimeout::NONE) {}
+        while !has_ended(listener, PollFlags::empty(), PollTimeout::NONE) {}
         process::exit(0)
     };
     let thread = thread::Builder::new().stack_size(SMALL_STACK).spawn(watch);
-    thread
-        .map(drop)
-        .map_err(|error| format!("a second thread: {error}"))
+    thread.map(drop)
 }
 
 /// Enough for what the supervisor's threads do; the least that pthread_attr_setstacksize(3) takes is 16 KiB.
 const SMALL_STACK: usize = 64 << 10;
 
-/// Whether the last process of the tree has gone: POLLHUP, since Linux 5.9.
-fn has_ended(listener: &OwnedFd, timeout: PollTimeout) -> bool {
-    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::empty())];
+/// Waits for one of these events, or for the end: whether the last process of the tree has gone. POLLHUP, since Linux 5.9.
+fn has_ended(listener: &OwnedFd, events: PollFlags, timeout: PollTimeout) -> bool {
+    let mut polled = [PollFd::new(listener.as_fd(), events)];
     let [polled] = match poll(&mut polled, timeout) {
         Ok(_) => polled,
         Err(_) => return false,

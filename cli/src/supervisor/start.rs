@@ -1,6 +1,6 @@
 //! Before the program: the supervisor is forked off, and is given what it listens to.
 
-use super::serve::{Obstacle, Supervisor, cannot, end_with_tree};
+use super::serve::{Obstacle, Supervisor, cannot};
 use crate::failure::{Failure, refuse};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
@@ -21,14 +21,16 @@ use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process;
 
-/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF, or
-/// nobody but the library where there are rules.
-/// Returns its PID.
-///
-/// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
-/// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
+/// A supervisor that gets ready, while `vrfbind` does what else there is to do. It ends if this is dropped.
+pub struct Beginning {
+    child: Pid,
+    link: OwnedFd,
+}
+
+/// Forks a supervisor off, which will serve this device to programs that name no VRF, or nobody but the library where there
+/// are rules.
 #[allow(unsafe_code)]
-pub fn start(device: &DeviceName, io_uring: IoUring, has_rules: bool) -> Result<u32, Obstacle> {
+pub fn begin(device: &DeviceName, has_rules: bool) -> Result<Beginning, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     // SAFETY: `vrfbind exec` has one thread, and the supervisor uses none of the three.
     let child = unsafe { sys::fork_silently() }.map_err(|errno| cannot("clone", errno))?;
@@ -36,10 +38,19 @@ pub fn start(device: &DeviceName, io_uring: IoUring, has_rules: bool) -> Result<
         drop(ours);
         supervise(theirs, device, has_rules);
     };
-    drop(theirs);
-    match hand_over(ours, io_uring) {
-        Ok(()) => Ok(child.as_raw().unsigned_abs()),
-        Err(obstacle) => Err(ending(child).unwrap_or(obstacle)),
+    Ok(Beginning { child, link: ours })
+}
+
+impl Beginning {
+    /// Puts this process, and all that it starts, under the supervisor. Returns its PID.
+    ///
+    /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
+    /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
+    pub fn finish(self, io_uring: IoUring) -> Result<u32, Obstacle> {
+        match hand_over(self.link, io_uring) {
+            Ok(()) => Ok(self.child.as_raw().unsigned_abs()),
+            Err(obstacle) => Err(ending(self.child).unwrap_or(obstacle)),
+        }
     }
 }
 
@@ -57,9 +68,8 @@ fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// What either side says when it is ready for the next step. All else is an obstacle.
 const READY: &[u8] = b"ready";
 
-fn say(link: &OwnedFd, said: &[u8]) -> Result<(), Obstacle> {
-    let sent = send(link.as_raw_fd(), said, MsgFlags::MSG_NOSIGNAL);
-    sent.map(drop).map_err(|errno| cannot("send", errno))
+fn say(link: &OwnedFd, said: &[u8]) -> Result<(), Errno> {
+    send(link.as_raw_fd(), said, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
 fn hear(link: &OwnedFd) -> Result<(), Obstacle> {
@@ -88,6 +98,10 @@ fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
         std::mem::forget(listener);
         return Err("seccomp(SECCOMP_SET_MODE_FILTER) succeeds and has no effect".to_owned());
     }
+    if !sys::can_give(&listener) {
+        return Err(too_old());
+    }
+    sys::wake_synchronously(&listener);
     sendmsg::<()>(
         link.as_raw_fd(),
         &[IoSlice::new(READY)],
@@ -95,9 +109,8 @@ fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
         MsgFlags::MSG_NOSIGNAL,
         None,
     )
-    .map_err(|errno| cannot("sendmsg", errno))?;
-    drop(listener);
-    hear(&link)
+    .map(drop)
+    .map_err(|errno| cannot("sendmsg", errno))
 }
 
 /// Waits for a supervisor that is of no use, which would stay a dead child of the program's. If it was killed, that is the
@@ -118,24 +131,22 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
     sys::give_back_memory();
-    let prepared = prepare(&link, device, has_rules);
-    let said = say(
-        &link,
-        prepared.as_ref().map_or_else(String::as_bytes, |_| READY),
-    );
-    drop(link);
-    if let (Ok((supervisor, listener)), Ok(())) = (prepared, said) {
-        supervisor.serve(listener);
+    match prepare(&link, device, has_rules) {
+        Err(obstacle) => drop(say(&link, obstacle.as_bytes())),
+        Ok(supervisor) => {
+            let said = say(&link, READY);
+            // None: `vrfbind` could not install the filter, and says so itself.
+            if let (Ok(()), Ok(Some(listener))) = (said, sys::receive_descriptor(&link)) {
+                drop(link);
+                supervisor.serve(listener);
+            }
+        }
     }
     process::exit(0)
 }
 
 /// As much as can be tried is tried before there is a filter, which cannot be taken away.
-fn prepare(
-    link: &OwnedFd,
-    device: &DeviceName,
-    has_rules: bool,
-) -> Result<(Supervisor, &'static OwnedFd), Obstacle> {
+fn prepare(link: &OwnedFd, device: &DeviceName, has_rules: bool) -> Result<Supervisor, Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
         Ok(false) => return Err(too_old()),
@@ -144,18 +155,7 @@ fn prepare(
     raise_limits();
     let proc = detach(link)?;
     leave_room(&proc)?;
-    let supervisor = Supervisor::new(proc, device, has_rules)?;
-    say(link, READY)?;
-    let listener = sys::receive_descriptor(link).map_err(|errno| cannot("recvmsg", errno))?;
-    // `vrfbind` could not install the filter, and says so itself.
-    let listener = listener.ok_or("there is no listener")?;
-    if !sys::can_give(&listener) {
-        return Err(too_old());
-    }
-    sys::wake_synchronously(&listener);
-    let listener = Box::leak(Box::new(listener));
-    end_with_tree(listener)?;
-    Ok((supervisor, listener))
+    Supervisor::new(proc, device, has_rules)
 }
 
 fn too_old() -> Obstacle {

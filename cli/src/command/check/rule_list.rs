@@ -53,7 +53,7 @@ pub(super) fn the_rules(
     findings.ok(SUBJECT, format!("{said}{}", texts.join("; ")));
     let mut devices = Vec::new();
     for ((number, rule), rule_text) in (1..).zip(list.rules()).zip(&texts) {
-        let subject = format!("rule {number}, \"{rule_text}\",");
+        let subject = format!("rule {number}, \"{rule_text}\"");
         if let To::Device(device) = rule.to()
             && !devices.contains(&device)
         {
@@ -64,7 +64,7 @@ pub(super) fn the_rules(
             findings.warn(
                 SUBJECT,
                 format!(
-                    "{subject} leaves sockets without a device, in the default VRF, on purpose"
+                    "{subject}: leaves sockets without a device, in the default VRF, on purpose"
                 ),
             );
         }
@@ -82,7 +82,7 @@ pub(super) fn the_rules(
         findings.warn(
             SUBJECT,
             format!(
-                "rule {number}, \"{}\", never decides: rule {by}, \"{}\", comes first and matches all that it does",
+                "rule {number}, \"{}\": never decides, for rule {by}, \"{}\", comes first and matches all that it does",
                 text(number),
                 text(by)
             ),
@@ -113,13 +113,13 @@ fn the_device(findings: &mut Findings, subject: &str, device: &DeviceName) {
     match sys::real_name(device) {
         Ok(_) => findings.ok(
             SUBJECT,
-            format!("{subject} names {shown}, which is a device of this network namespace"),
+            format!("{subject}: {shown} is a device of this network namespace"),
         ),
         Err(Errno::ENODEV) => findings.fail(
             SUBJECT,
             format!(
-                "{subject} names {shown}: there is no such device in this network namespace, and its bind() and connect() \
-                 would fail with ENODEV; ip link show lists the devices"
+                "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail with \
+                 ENODEV; ip link show lists the devices"
             ),
         ),
         Err(errno) => findings.warn(
@@ -138,11 +138,11 @@ fn automatic(findings: &mut Findings, subject: &str, vrf: &DeviceName, ip: IpAdd
     match has_address(vrf, Some(vrf), ip) {
         Ok(true) => findings.ok(
             SUBJECT,
-            format!("{subject} leaves {ip} in {shown}, which has it"),
+            format!("{subject}: {ip} stays in {shown}, which has it"),
         ),
         Ok(false) => findings.ok(
             SUBJECT,
-            format!("{subject} puts {ip} on lo: {shown} does not have it"),
+            format!("{subject}: {ip} is that of lo, {shown} does not have it"),
         ),
         Err(errno) => cannot_ask(findings, subject, &shown, ip, errno),
     }

@@ -45,7 +45,10 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
     findings.ok("seccomp", "filters are there: programs can be sealed");
     // It makes no socket, of which VRF ever.
     let any = Vrf::Default.name();
-    let supervised = in_a_child(|| supervisor::start(&any, IoUring::Deny, false).map(drop));
+    let supervised = in_a_child(|| {
+        let beginning = supervisor::begin(&any, false)?;
+        beginning.finish(IoUring::Deny).map(drop)
+    });
     match &supervised {
         Err(obstacle) => findings.warn(
             "seccomp",
