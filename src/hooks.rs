@@ -681,6 +681,7 @@ pub fn bind_existing(call: &'static str, fd: c_int) -> Result<Option<Device>, Er
 }
 
 #[cold]
+#[inline(never)]
 fn fail_with(errno: Errno) -> c_int {
     sys::set_errno(errno);
     -1

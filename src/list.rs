@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use core::{ptr, slice};
 use rules::RULES_VARIABLE;
 use rules::list::List;
-use rules::list::parse::{Invalid, LARGEST_FILE, parse};
+use rules::list::parse::{self, Invalid, LARGEST_FILE};
 use syscalls::Errno;
 
 /// Null: there are no rules.
@@ -44,7 +44,8 @@ pub fn read(value: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
 
 /// Publishes the list that the text is.
 fn take(path: &[u8], text: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
-    let list = parse(text)
+    let mut list = List::empty();
+    parse::add(&mut list, text)
         .map_err(|why| complain(complaint(path, &why)))
         .ok()?;
     publish(&list, text)

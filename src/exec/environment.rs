@@ -99,6 +99,7 @@ pub unsafe fn prepare(
 }
 
 /// The library's path, as it shall stand in LD_PRELOAD. None before [`prepare`], or if that had no memory.
+#[inline(never)]
 pub fn library() -> Option<&'static CStr> {
     let [preload, ..] = &STRINGS;
     // SAFETY: it is one of the strings.
