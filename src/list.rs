@@ -115,15 +115,13 @@ fn failure(path: &[u8], what: &[u8], errno: Errno) -> Line {
     let mut line = begin(path);
     line.text(b": ");
     line.text(what);
-    line.text(b" fails with errno ");
-    line.number(errno.into_raw());
+    line.numbered(b" fails with errno ", errno.into_raw());
     line
 }
 
 fn complaint(path: &[u8], invalid: &Invalid<'_>) -> Line {
     let mut line = begin(path);
-    line.text(b": rule ");
-    line.number(invalid.number as c_int);
+    line.numbered(b": rule ", invalid.number as c_int);
     if !invalid.rule.is_empty() {
         line.text(b", ");
         quoted(&mut line, invalid.rule, 60);

@@ -46,7 +46,7 @@ pub fn is_on() -> bool {
 }
 
 /// Whether the log goes to stderr.
-pub fn is_stderr() -> bool {
+fn is_stderr() -> bool {
     path().is_some_and(|path| path.to_bytes() == STDERR)
 }
 
@@ -93,6 +93,13 @@ impl Line {
         }
     }
 
+    /// Adds text of ours, and a number behind it.
+    #[inline(never)]
+    pub fn numbered(&mut self, text: &[u8], number: c_int) {
+        self.text(text);
+        self.number(number);
+    }
+
     /// Adds a number.
     pub fn number(&mut self, number: c_int) {
         if number < 0 {
@@ -130,8 +137,19 @@ impl Line {
         }
     }
 
-    /// Writes the line to the log. Of a file is not asked whether that blocks; a FIFO or terminal is opened so that it does
-    /// not (O_NONBLOCK).
+    /// Writes the line to stderr if it is to go there, and to the log. Once, if that is stderr.
+    #[inline(never)]
+    pub fn write(&self, to_stderr: bool) {
+        if to_stderr {
+            self.write_to_stderr();
+        }
+        if !(to_stderr && is_stderr()) {
+            self.write_to_log();
+        }
+    }
+
+    /// Writes the line to the log, if there is one. Of a file is not asked whether that blocks; a FIFO or terminal is opened so
+    /// that it does not (O_NONBLOCK).
     pub fn write_to_log(&self) {
         let Some(path) = path() else {
             return;
@@ -182,16 +200,12 @@ pub fn socket(
     line.text(call.as_bytes());
     line.text(b" via=");
     line.text(via.as_bytes());
-    line.text(b" family=");
-    line.number(family);
-    line.text(b" type=");
-    line.number(rules::socket::plain_type(sock_type));
-    line.text(b" fd=");
-    line.number(result.unwrap_or(-1));
+    line.numbered(b" family=", family);
+    line.numbered(b" type=", rules::socket::plain_type(sock_type));
+    line.numbered(b" fd=", result.unwrap_or(-1));
     line.text(b" device=");
     line.untrusted(device.as_ref().map_or(b"", DeviceName::as_bytes));
-    line.text(b" errno=");
-    line.number(result.err().map_or(0, Errno::into_raw));
+    line.numbered(b" errno=", result.err().map_or(0, Errno::into_raw));
     if result == Err(Errno::ENODEV) {
         line.text(b" (no such device)");
     }
@@ -233,15 +247,13 @@ pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Er
     if is_outside {
         line.text(reason);
     } else {
-        line.text(b" fails with errno ");
-        line.number(errno.into_raw());
+        line.numbered(b" fails with errno ", errno.into_raw());
         line.text(b" asking whether ");
     }
     match sys::device_name(index) {
         Ok(name) => line.untrusted(name.as_bytes()),
         Err(_) => {
-            line.text(b"device ");
-            line.number(index as c_int);
+            line.numbered(b"device ", index as c_int);
         }
     }
     line.text(relation);
@@ -252,12 +264,7 @@ pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Er
     });
     line.untrusted(vrf.as_bytes());
     line.text(b" (VRFBIND_VRF)\n");
-    if is_first {
-        line.write_to_stderr();
-    }
-    if is_on() && !(is_first && is_stderr()) {
-        line.write_to_log();
-    }
+    line.write(is_first);
 }
 
 /// Says that a call has failed because its socket cannot be put on the device where it belongs by a rule of this number, or
@@ -279,8 +286,7 @@ pub fn not_moved(
     }
     match rule {
         Some(rule) => {
-            line.text(b" by rule ");
-            line.number(rule as c_int);
+            line.numbered(b" by rule ", rule as c_int);
         }
         None => line.text(b", for no rule matches"),
     }
@@ -301,16 +307,14 @@ pub fn not_disconnected(fd: c_int, errno: Errno) {
 
 fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
     let mut line = Line::new(call.as_bytes());
-    line.text(b"() of fd ");
-    line.number(fd);
+    line.numbered(b"() of fd ", fd);
     line.text(b" fails with ");
     match errno {
         Errno::EPERM => line.text(b"EPERM"),
         Errno::EADDRNOTAVAIL => line.text(b"EADDRNOTAVAIL"),
         Errno::ENODEV => line.text(b"ENODEV"),
         errno => {
-            line.text(b"errno ");
-            line.number(errno.into_raw());
+            line.numbered(b"errno ", errno.into_raw());
         }
     }
     line.text(b": ");
@@ -320,12 +324,7 @@ fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
 fn say_not_moved(mut line: Line) {
     line.text(b" (VRFBIND_RULES)\n");
     let is_first = FIRST_NOT_MOVED.is_first(0);
-    if is_first {
-        line.write_to_stderr();
-    }
-    if is_on() && !(is_first && is_stderr()) {
-        line.write_to_log();
-    }
+    line.write(is_first);
 }
 
 /// Logs one of libc's functions that could not be patched, with what to change.
