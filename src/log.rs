@@ -16,21 +16,19 @@ use syscalls::Errno;
 /// The path, or `stderr`. Null: there is no log.
 static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether a line of [`outside`] has been written to stderr, for each [`Refused`].
-static FIRST_OUTSIDE: sys::Once<2> = sys::Once::new();
+/// Whether a line has been written to stderr: one of [`outside`], for each [`Refused`]; one of [`not_moved`] or
+/// [`not_disconnected`].
+static FIRST: sys::Once<3> = sys::Once::new();
 
-/// Whether a line of [`not_moved`] or [`not_disconnected`] has.
-static FIRST_NOT_MOVED: sys::Once<1> = sys::Once::new();
+/// The last of these, behind those of [`Refused`].
+const NOT_MOVED: usize = 2;
 
 /// In the constructor, where a VRF is asked for.
-pub fn prepare(path: Option<&'static CStr>, has_rules: bool) {
-    if has_rules {
-        FIRST_NOT_MOVED.map();
-    }
+pub fn prepare(path: Option<&'static CStr>) {
     if let Some(path) = path {
         LOG.store(path.as_ptr().cast_mut(), Ordering::Release);
     }
-    FIRST_OUTSIDE.map();
+    FIRST.map();
 }
 
 #[allow(unsafe_code)]
@@ -225,7 +223,7 @@ pub enum Refused {
 /// Says that a call has failed because of the device of this number: on stderr the first time, and in the log.
 #[cold]
 pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Errno) {
-    let is_first = FIRST_OUTSIDE.is_first(call as usize);
+    let is_first = FIRST.is_first(call as usize);
     if !is_first && !is_on() {
         return;
     }
@@ -323,7 +321,7 @@ fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
 
 fn say_not_moved(mut line: Line) {
     line.text(b" (VRFBIND_RULES)\n");
-    let is_first = FIRST_NOT_MOVED.is_first(0);
+    let is_first = FIRST.is_first(NOT_MOVED);
     line.write(is_first);
 }
 
