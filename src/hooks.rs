@@ -52,7 +52,7 @@ pub extern "C" fn socket(
     f: usize,
 ) -> usize {
     let arguments = [domain, sock_type, protocol, d, e, f];
-    if settings::vrf() == Setting::Inert {
+    if settings::is_inert() {
         // SAFETY: the caller's own arguments; socket(2) has no pointers.
         return unsafe { original::forward(original::SOCKET, arguments) };
     }
@@ -88,7 +88,7 @@ extern "C" fn syscall_socket(
     protocol: c_long,
 ) -> c_long {
     let (domain, sock_type, protocol) = (domain as c_int, sock_type as c_int, protocol as c_int);
-    if settings::vrf() == Setting::Inert {
+    if settings::is_inert() {
         let arguments = [domain.into(), sock_type.into(), protocol.into(), 0, 0, 0];
         // SAFETY: socket(2) takes no pointers.
         return unsafe { original::syscall(libc::SYS_socket, arguments) };
@@ -519,7 +519,7 @@ pub unsafe extern "C" fn execveat(
     envp: Strings,
     flags: c_int,
 ) -> c_int {
-    if settings::vrf() == Setting::Inert {
+    if settings::is_inert() {
         // SAFETY: the caller's own arguments.
         return unsafe { original::execveat(directory, path, argv, envp, flags) };
     }

@@ -101,7 +101,7 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     // SAFETY: what changes the environment in another thread while a library is loaded breaks getenv(3) there as well.
     let environment = unsafe { sys::Environment::at_load(envp) };
     let options = settings::read(&environment, settings::complain).unwrap_or_default();
-    if settings::vrf() != rules::socket::Setting::Inert {
+    if !settings::is_inert() {
         // An invalid setting refuses sockets, to libc's own callers and to children too.
         // SAFETY: this is the one call, and the objects are those that `find` has found.
         unsafe { start(&objects, &options) };

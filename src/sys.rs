@@ -616,7 +616,6 @@ pub fn ready(fd: c_int, events: i16) -> Result<i16, Errno> {
 }
 
 /// socket(2), with the seal's marker if the seal asks for it of this family.
-#[inline(never)]
 pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<c_int, Errno> {
     let fd = if filter::needs_marker(domain) {
         arch::marked_socket(domain, sock_type, protocol)
