@@ -27,7 +27,6 @@ use program::Program;
 use rules::DeviceName;
 use rules::request::Vrf;
 use rules::settings::Options;
-use rules::socket::Setting;
 use syscalls::Errno;
 
 /// The most bytes that a repaired environment may need, strings of the program's not counted. The kernel's

@@ -119,7 +119,6 @@ pub fn add<'a>(list: &mut List, text: &'a [u8]) -> Result<(), Invalid<'a>> {
     }
 }
 
-#[inline(never)]
 fn invalid<'a>(number: usize, rule: &'a [u8], place: &'a [u8], fault: Fault) -> Invalid<'a> {
     Invalid {
         number,
@@ -293,7 +292,6 @@ impl<'a> Words<'a> {
         self.ports(rule, rest)
     }
 
-    #[inline(never)]
     fn ports(&mut self, rule: &mut Rule, text: &'a [u8]) -> Result<bool, Fault> {
         self.place = text;
         let range = match text {
@@ -343,7 +341,6 @@ fn ipv4(text: &[u8]) -> Option<u32> {
     Some(bits << 8 | number(rest, 255)?)
 }
 
-#[inline(never)]
 fn ipv6(text: &[u8]) -> Option<u128> {
     const COUNT: u32 = 8;
     let Some(gap) = text.windows(2).position(|two| two == b"::") else {
