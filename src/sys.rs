@@ -93,6 +93,7 @@ pub fn bind_to_index(fd: c_int, index: u32) -> Result<(), Errno> {
 }
 
 /// The number of the socket's device, if it has one. Since Linux 5.1 (SO_BINDTOIFINDEX).
+#[inline(never)]
 pub fn bound_index(fd: c_int) -> Option<u32> {
     match number(fd, SO_BINDTOIFINDEX) {
         Ok(index) if index != 0 => Some(index as u32),
@@ -414,6 +415,7 @@ pub unsafe fn is_empty(string: *const c_char) -> bool {
 }
 
 /// Opens a file to read it, from `directory`. Not one that would block or do something when opened.
+#[inline(never)]
 pub fn open_to_read(directory: c_int, path: *const c_char) -> Result<c_int, Errno> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
@@ -565,6 +567,7 @@ pub fn open_to_append(path: *const c_char) -> Result<c_int, Errno> {
 
 /// openat(2) from the current directory, with mode 0600 for a file that is made. A path that points
 /// nowhere is EFAULT.
+#[inline(never)]
 pub fn open(path: *const c_char, flags: c_int) -> Result<c_int, Errno> {
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
     let fd = unsafe { syscall!(Sysno::openat, libc::AT_FDCWD, path, flags, 0o600) }?;
@@ -572,6 +575,7 @@ pub fn open(path: *const c_char, flags: c_int) -> Result<c_int, Errno> {
 }
 
 /// getpid(2).
+#[inline(never)]
 pub fn getpid() -> c_int {
     // SAFETY: no preconditions, no failure.
     unsafe { syscall!(Sysno::getpid) }.unwrap_or(0) as c_int
@@ -645,11 +649,13 @@ pub fn is_sealed() -> bool {
 }
 
 /// Whether the seal has a supervisor, which makes the sockets that are not ours.
+#[inline(never)]
 pub fn is_supervised() -> bool {
     is_answered(filter::SUPERVISED_ERRNO)
 }
 
 /// Whether the seal answers one of its questions with this errno.
+#[inline(never)]
 fn is_answered(errno: c_int) -> bool {
     filter::QUESTIONS.iter().any(|&(family, sock_type)| {
         // SAFETY: takes no pointers.

@@ -32,6 +32,7 @@ impl Own {
 }
 
 /// EPOLL_CTL_ADD.
+#[inline(never)]
 pub fn register(epoll: c_int, fd: c_int, registration: Registration) -> Result<(), Errno> {
     let event = libc::epoll_event {
         events: registration.events,

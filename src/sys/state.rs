@@ -76,6 +76,7 @@ pub fn own_address(fd: c_int) -> Result<Address, Errno> {
 }
 
 /// The socket's SO_PROTOCOL.
+#[inline(never)]
 pub fn protocol_number(fd: c_int) -> Result<c_int, Errno> {
     number(fd, SO_PROTOCOL)
 }
@@ -178,6 +179,7 @@ pub fn bind_as(fd: c_int, other: c_int) -> Result<(), Errno> {
 pub const LO: u32 = 1;
 
 /// Puts the socket on the device of this number, or with 0 on none. Since Linux 5.1.
+#[inline(never)]
 pub fn put_on_index(fd: c_int, index: u32) -> Result<(), Errno> {
     // SAFETY: the kernel reads a number.
     unsafe {
