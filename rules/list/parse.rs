@@ -9,7 +9,7 @@
 //! The words of a rule are separated by blanks. What is not in the grammar is an error that names its rule and its place:
 //! a list is taken as a whole or not at all.
 
-use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, MOST, Protocol, Rule, To, mask};
+use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, Protocol, Rule, To, mask};
 use crate::device::{BadName, DeviceName};
 use core::fmt;
 
@@ -381,6 +381,7 @@ fn groups(text: &[u8], is_end: bool) -> Option<(u128, u32)> {
 mod tests {
     extern crate std;
 
+    use super::super::MOST;
     use super::*;
     use core::net::Ipv6Addr;
     use std::string::{String, ToString};

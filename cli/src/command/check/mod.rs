@@ -230,6 +230,9 @@ fn everything(
     }
     sysctls(findings);
     let supervised = seccomp(findings, &kernel);
+    if supervised.is_ok() {
+        seccomp::rules(findings);
+    }
     let library = match library::find(args.library.as_deref()) {
         Ok(library) => {
             findings.ok(
