@@ -271,8 +271,10 @@ unsafe extern "C" fn before_connect(frame: *mut Connecting) -> usize {
             // SAFETY: as callers promise.
             unsafe { place.write(then) };
             if settings::rules().is_some() && is_told(original::CONNECT) && !sys::may_wait(fd) {
+                // SAFETY: as callers promise.
+                let arguments = unsafe { (*frame).arguments };
                 // SAFETY: the caller's own arguments.
-                let result = unsafe { tell(Sysno::connect, (*frame).arguments) };
+                let result = unsafe { tell(Sysno::connect, arguments) };
                 // SAFETY: as callers promise.
                 return unsafe { after_connect(frame, result) };
             }
