@@ -54,7 +54,7 @@ pub extern "C" fn socket(
     let arguments = [domain, sock_type, protocol, d, e, f];
     // libc's function would do no more than the system call, which the seal wants with its marker.
     // Another preload is asked where what it calls jumps back to us, or where there is no seal.
-    if settings::vrf() != Setting::Inert
+    if !settings::is_inert()
         && (original::socket_is_libcs()
             || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket)))
     {
@@ -85,7 +85,7 @@ extern "C" fn syscall_socket(
     protocol: c_long,
 ) -> c_long {
     let (domain, sock_type, protocol) = (domain as c_int, sock_type as c_int, protocol as c_int);
-    if settings::vrf() == Setting::Inert {
+    if settings::is_inert() {
         let arguments = [domain.into(), sock_type.into(), protocol.into(), 0, 0, 0];
         // SAFETY: socket(2) takes no pointers.
         return unsafe { original::syscall(libc::SYS_socket, arguments) };
@@ -510,7 +510,13 @@ unsafe extern "C" fn before_libc_connect(
     // SAFETY: as callers promise.
     match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
         // If the call fails, the socket stays where the rule says.
-        Ok(Prepared::Call(_)) => GO_ON,
+        Ok(Prepared::Call(_)) if !settings::is_supervised() || sys::may_wait(fd) => GO_ON,
+        Ok(Prepared::Call(_)) => {
+            let address = address.expose_provenance();
+            let arguments = [fd as usize, address, length as usize, 0, 0, 0];
+            // SAFETY: the caller's own arguments.
+            unsafe { tell(Sysno::connect, arguments) as c_int }
+        }
         Ok(Prepared::Done) => 0,
         Err(errno) => fail_with(errno),
     }
@@ -547,7 +553,7 @@ pub unsafe extern "C" fn execveat(
     envp: Strings,
     flags: c_int,
 ) -> c_int {
-    if settings::vrf() == Setting::Inert {
+    if settings::is_inert() {
         // SAFETY: the caller's own arguments.
         return unsafe { original::execveat(directory, path, argv, envp, flags) };
     }
@@ -709,6 +715,7 @@ pub fn bind_existing(call: &'static str, fd: c_int) -> Result<Option<Device>, Er
 }
 
 #[cold]
+#[inline(never)]
 fn fail_with(errno: Errno) -> c_int {
     sys::set_errno(errno);
     -1

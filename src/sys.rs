@@ -93,6 +93,7 @@ pub fn bind_to_index(fd: c_int, index: u32) -> Result<(), Errno> {
 }
 
 /// The number of the socket's device, if it has one. Since Linux 5.1 (SO_BINDTOIFINDEX).
+#[inline(never)]
 pub fn bound_index(fd: c_int) -> Option<u32> {
     match number(fd, SO_BINDTOIFINDEX) {
         Ok(index) if index != 0 => Some(index as u32),
@@ -416,6 +417,7 @@ pub unsafe fn is_empty(string: *const c_char) -> bool {
 }
 
 /// Opens a file to read it, from `directory`. Not one that would block or do something when opened.
+#[inline(never)]
 pub fn open_to_read(directory: c_int, path: *const c_char) -> Result<c_int, Errno> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
@@ -567,6 +569,7 @@ pub fn open_to_append(path: *const c_char) -> Result<c_int, Errno> {
 
 /// openat(2) from the current directory, with mode 0600 for a file that is made. A path that points
 /// nowhere is EFAULT.
+#[inline(never)]
 pub fn open(path: *const c_char, flags: c_int) -> Result<c_int, Errno> {
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
     let fd = unsafe { syscall!(Sysno::openat, libc::AT_FDCWD, path, flags, 0o600) }?;
@@ -574,6 +577,7 @@ pub fn open(path: *const c_char, flags: c_int) -> Result<c_int, Errno> {
 }
 
 /// getpid(2).
+#[inline(never)]
 pub fn getpid() -> c_int {
     // SAFETY: no preconditions, no failure.
     unsafe { syscall!(Sysno::getpid) }.unwrap_or(0) as c_int
@@ -649,6 +653,7 @@ pub fn is_sealed() -> bool {
 }
 
 /// Whether the seal has a supervisor, which makes the sockets that are not ours.
+#[inline(never)]
 pub fn is_supervised() -> bool {
     answer().is_some_and(|answer| answer != filter::SEALED_ERRNO)
 }
@@ -659,6 +664,7 @@ pub fn is_supervised_with_rules() -> bool {
 }
 
 /// What the seal answers to its questions, if there is one.
+#[inline(never)]
 fn answer() -> Option<c_int> {
     const ANSWERS: RangeInclusive<c_int> =
         filter::SEALED_ERRNO..=filter::SUPERVISED_WITH_RULES_ERRNO;

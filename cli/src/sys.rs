@@ -159,16 +159,6 @@ fn answer() -> Option<c_int> {
     })
 }
 
-/// Whether two descriptors of this process are of one open file, by kcmp(2), which a kernel need not have (CONFIG_KCMP) and a
-/// filter may refuse.
-pub fn compare_files(one: c_int, other: c_int) -> Result<bool, Errno> {
-    const KCMP_FILE: c_int = 0;
-    let process = std::process::id();
-    // SAFETY: takes no pointers.
-    let order = unsafe { syscall!(Sysno::kcmp, process, process, KCMP_FILE, one, other) };
-    order.map(|order| order == 0).map_err(errno)
-}
-
 /// Whether io_uring_setup(2) is there: ENOSYS is the seal's answer, and that of a kernel without it.
 pub fn has_io_uring() -> bool {
     const NO_ENTRIES: usize = 0;

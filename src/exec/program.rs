@@ -49,8 +49,7 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
         // SAFETY: as callers promise.
         Program::At(_, path) => line.untrusted(unsafe { sys::string(path) }),
         Program::Fd(fd) => {
-            line.text(b"descriptor ");
-            line.number(fd);
+            line.numbered(b"descriptor ", fd);
         }
     }
     line.text(b" is ");
@@ -63,13 +62,10 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
             line.text(b"; a supervisor would serve it, see vrfbind(1)");
         }
         line.text(b"\n");
-        line.write_to_stderr();
     } else {
         line.text(b". Its sockets are not bound\n");
     }
-    if log::is_on() && !(is_sealed && log::is_stderr()) {
-        line.write_to_log();
-    }
+    line.write(is_sealed);
 }
 
 /// Why the library does not serve a program.

@@ -77,6 +77,7 @@ pub fn own_address(fd: c_int) -> Result<Address, Errno> {
 }
 
 /// The socket's SO_PROTOCOL.
+#[inline(never)]
 pub fn protocol_number(fd: c_int) -> Result<c_int, Errno> {
     number(fd, SO_PROTOCOL)
 }

@@ -10,9 +10,10 @@ use crate::sys::{self, Around};
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, bind, setsockopt, sockopt};
 use rules::list::parse::{LARGEST_FILE, parse, texts};
-use rules::list::{List, Rule, To};
+use rules::list::{Address, Call, List, Match, Protocol, Rule, To};
 use rules::request::Vrf;
 use rules::{DeviceName, RULES_VARIABLE};
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -90,6 +91,26 @@ pub(super) fn the_rules(
     }
     moving(findings);
     Some(list)
+}
+
+/// The rule that a call would come under.
+pub(super) fn first_rule(
+    list: &List,
+    call: Call,
+    ip: IpAddr,
+    port: u16,
+    protocol: Option<Protocol>,
+) -> Option<Match> {
+    let ip = match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let address = Address {
+        ip: ip.to_bits(),
+        port,
+    };
+    let Ok(found) = list.first::<Infallible>(call, &address, || Ok(protocol));
+    found
 }
 
 fn read(value: &OsStr) -> Result<Vec<u8>, String> {
@@ -253,12 +274,9 @@ fn moving(findings: &mut Findings) {
 /// What would be missing to find what else leads to a socket: its duplicates and its places in epoll.
 fn lacks_for_replacing() -> Option<String> {
     let any = File::open("/").ok()?;
-    let fd = any.as_raw_fd();
-    if let Err(error) = std::fs::read(format!("/proc/self/fdinfo/{fd}")) {
-        return Some(format!("/proc/self/fdinfo cannot be read ({error})"));
-    }
-    let errno = sys::compare_files(fd, fd).err()?;
-    Some(format!("kcmp(2) fails ({})", errno.desc()))
+    let read = std::fs::read(format!("/proc/self/fdinfo/{}", any.as_raw_fd()));
+    let error = read.err()?;
+    Some(format!("/proc/self/fdinfo cannot be read ({error})"))
 }
 
 #[cfg(test)]
