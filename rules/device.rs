@@ -74,6 +74,7 @@ impl DeviceName {
     }
 
     /// The name without its padding.
+    #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.split(|&byte| byte == 0).next().unwrap_or_default()
     }

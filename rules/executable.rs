@@ -238,7 +238,7 @@ const NOTES: u64 = 16;
 /// The section `.go.buildinfo` begins with this, and at a multiple of 16 (cmd/link).
 const GO_BUILD_INFO: [u8; 14] = *b"\xff Go buildinf:";
 
-fn of_bytes<F: File>(file: &F, header: &[u8]) -> Verdict {
+fn of_bytes<F: File>(file: &F, header: &[u8; FIRST_BYTES]) -> Verdict {
     let Some(machine) = MACHINE.filter(|_| header.starts_with(b"\x7fELF")) else {
         return Verdict::Other;
     };
@@ -252,17 +252,18 @@ fn of_bytes<F: File>(file: &F, header: &[u8]) -> Verdict {
         return Verdict::Other;
     }
     let (mut has_interpreter, mut is_exempt, mut is_go, mut dynamic) = (false, false, false, None);
-    for segment in segments(file, header) {
-        match number(&segment, 0, 4) {
+    any_segment(file, header, |segment| {
+        match number(segment, 0, 4) {
             PT_INTERP => has_interpreter = true,
-            PT_DYNAMIC => dynamic = Some(segment),
-            PT_NOTE => each_note(file, &segment, |note| {
+            PT_DYNAMIC => dynamic = Some(*segment),
+            PT_NOTE => each_note(file, segment, |note| {
                 is_exempt |= *note == NOTE;
                 is_go |= is_go_build_id(note);
             }),
             _ => {}
         }
-    }
+        false
+    });
     if has_interpreter {
         return if is_go || has_go_build_info(file, header) {
             Verdict::Go
@@ -279,40 +280,56 @@ fn of_bytes<F: File>(file: &F, header: &[u8]) -> Verdict {
     }
 }
 
-fn segments<F: File>(file: &F, header: &[u8]) -> impl Iterator<Item = [u8; PROGRAM_HEADER]> {
+/// Whether this holds of a segment.
+fn any_segment<F: File>(
+    file: &F,
+    header: &[u8; FIRST_BYTES],
+    holds: impl FnMut(&[u8; PROGRAM_HEADER]) -> bool,
+) -> bool {
     let count = number(header, 56, 2).min(PROGRAM_HEADERS);
-    entries(file, number(header, 32, 8), count)
+    any_entry(file, number(header, 32, 8), count, holds)
 }
 
 /// The beginning of the path of the ld.so that a program names, and thereby of its libc, with NULs behind it.
 pub fn loader<F: File>(file: &F) -> Option<[u8; FIRST_BYTES]> {
     let mut header = [0; FIRST_BYTES];
     file.read_at(&mut header, 0)?;
-    let segment = segments(file, &header).find(|segment| number(segment, 0, 4) == PT_INTERP)?;
+    let (mut offset, mut size) = (0, 0);
+    let is_interpreter = |segment: &[u8; PROGRAM_HEADER]| {
+        (offset, size) = (number(segment, 8, 8), number(segment, 32, 8));
+        number(segment, 0, 4) == PT_INTERP
+    };
+    if !any_segment(file, &header, is_interpreter) {
+        return None;
+    }
     let mut path = [0; FIRST_BYTES];
-    let size = usize::try_from(number(&segment, 32, 8)).unwrap_or(usize::MAX);
-    file.read_at(
-        path.get_mut(..size.min(FIRST_BYTES))?,
-        number(&segment, 8, 8),
-    )?;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    file.read_at(path.get_mut(..size.min(FIRST_BYTES))?, offset)?;
     Some(path)
 }
 
 /// Whether a file with a dynamic section is a program, and no shared object (DF_1_PIE, since binutils 2.26).
-fn is_pie<F: File>(file: &F, dynamic: &[u8]) -> bool {
+fn is_pie<F: File>(file: &F, dynamic: &[u8; PROGRAM_HEADER]) -> bool {
     const ENTRY: usize = 16;
     let count = (number(dynamic, 32, 8) / ENTRY as u64).min(DYNAMIC_ENTRIES);
-    entries::<F, ENTRY>(file, number(dynamic, 8, 8), count)
-        .map(|entry| (number(&entry, 0, 8), number(&entry, 8, 8)))
-        .take_while(|(tag, _)| *tag != DT_NULL)
-        .any(|(tag, value)| tag == DT_FLAGS_1 && value & DF_1_PIE != 0)
+    let mut is_pie = false;
+    any_entry(file, number(dynamic, 8, 8), count, |entry: &[u8; ENTRY]| {
+        let (tag, value) = (number(entry, 0, 8), number(entry, 8, 8));
+        is_pie = tag == DT_FLAGS_1 && value & DF_1_PIE != 0;
+        is_pie || tag == DT_NULL
+    });
+    is_pie
 }
 
 /// The beginning of a note: sizes of the owner's name and of what it says, type, and 8 bytes of the name.
 const NOTE_SIZE: usize = NOTE.len();
 
 /// Shows the beginning of each note of a segment.
-fn each_note<F: File>(file: &F, segment: &[u8], mut look: impl FnMut(&[u8; NOTE_SIZE])) {
+fn each_note<F: File>(
+    file: &F,
+    segment: &[u8; PROGRAM_HEADER],
+    mut look: impl FnMut(&[u8; NOTE_SIZE]),
+) {
     let start = number(segment, 8, 8);
     let end = start.saturating_add(number(segment, 32, 8));
     let alignment: u64 = if number(segment, 48, 8) == 8 { 8 } else { 4 };
@@ -337,35 +354,51 @@ fn is_go_build_id(note: &[u8; NOTE_SIZE]) -> bool {
 }
 
 /// Whether the section is there that `go version -m` reads. It is in no segment of its own, and strip(1) leaves it.
-fn has_go_build_info<F: File>(file: &F, header: &[u8]) -> bool {
+fn has_go_build_info<F: File>(file: &F, header: &[u8; FIRST_BYTES]) -> bool {
     let count = number(header, 60, 2).min(SECTION_HEADERS);
-    entries::<F, SECTION_HEADER>(file, number(header, 40, 8), count)
-        .filter(|section| {
-            number(section, 4, 4) == SHT_PROGBITS
-                && number(section, 8, 8) & SHF_ALLOC != 0
-                && number(section, 48, 8) == 16
-        })
-        .any(|section| read(file, number(&section, 24, 8)) == Some(GO_BUILD_INFO))
+    let start = number(header, 40, 8);
+    any_entry(file, start, count, |section: &[u8; SECTION_HEADER]| {
+        number(section, 4, 4) == SHT_PROGBITS
+            && number(section, 8, 8) & SHF_ALLOC != 0
+            && number(section, 48, 8) == 16
+            && read(file, number(section, 24, 8)) == Some(GO_BUILD_INFO)
+    })
 }
 
-/// The entries of a table, as far as they are there; some are read at once.
-fn entries<F: File, const SIZE: usize>(
+/// Whether this holds of an entry of a table, as far as the table is there. The first of which it does is the last one that
+/// is looked at.
+fn any_entry<F: File, const SIZE: usize>(
     file: &F,
     start: u64,
     count: u64,
-) -> impl Iterator<Item = [u8; SIZE]> {
-    const BUFFER: usize = 512;
-    let mut buffer = [0; BUFFER];
-    let mut length = 0;
-    (0..count).map_while(move |index| {
-        let at_once = const { BUFFER / SIZE };
-        let at = index as usize % at_once * SIZE;
-        if at == 0 {
-            let room = buffer.get_mut(..at_once * SIZE)?;
-            length = file.read_at(room, start.checked_add(index * SIZE as u64)?)?;
+    mut holds: impl FnMut(&[u8; SIZE]) -> bool,
+) -> bool {
+    let mut holds = |entry: &[u8]| entry.first_chunk().is_some_and(&mut holds);
+    any_of_size(file, start, count, SIZE, &mut holds).is_some()
+}
+
+/// The same for entries of any size, to be there once. None: of no entry. Some are read at once.
+#[inline(never)]
+fn any_of_size<F: File>(
+    file: &F,
+    start: u64,
+    count: u64,
+    size: usize,
+    holds: &mut dyn FnMut(&[u8]) -> bool,
+) -> Option<()> {
+    let mut buffer = [0; 512];
+    let (mut at, mut length) = (0, 0);
+    for index in 0..count {
+        if at + size > length {
+            let offset = start.checked_add(index * size as u64)?;
+            (at, length) = (0, file.read_at(&mut buffer, offset)?);
         }
-        buffer.get(at..length)?.first_chunk().copied()
-    })
+        if holds(buffer.get(at..length)?.get(..size)?) {
+            return Some(());
+        }
+        at += size;
+    }
+    None
 }
 
 /// These bytes of the file, if they are there.

@@ -247,6 +247,13 @@ pub struct Match {
 }
 
 impl List {
+    /// Without a rule.
+    pub fn empty() -> Self {
+        Self {
+            rules: [None; MOST],
+        }
+    }
+
     /// The first rule that matches. `protocol` asks for the socket's, if it matters.
     pub fn first<E>(
         &self,

@@ -126,7 +126,7 @@ impl Facts {
     }
 
     /// Whether it has been neither bound nor connected: either gives a socket a port. A raw one has its number from the start.
-    fn is_fresh(&self) -> bool {
+    pub fn is_fresh(&self) -> bool {
         let has_no_port = self.port == 0 || self.protocol == Some(Protocol::Raw);
         self.is_wildcard && has_no_port && self.state != State::Busy
     }

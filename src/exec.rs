@@ -27,7 +27,6 @@ use program::Program;
 use rules::DeviceName;
 use rules::request::Vrf;
 use rules::settings::Options;
-use rules::socket::Setting;
 use syscalls::Errno;
 
 /// The most bytes that a repaired environment may need, strings of the program's not counted. The kernel's
@@ -88,7 +87,7 @@ impl Repaired {
 /// changes them while this runs, or `envp` as long as the result is used.
 pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno> {
     let as_it_is = Repaired { envp, _arena: None };
-    if settings::vrf() == Setting::Inert {
+    if settings::is_inert() {
         return Ok(as_it_is);
     }
     let library = environment::library()

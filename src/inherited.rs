@@ -59,8 +59,10 @@ fn bind(fd: c_int) {
     sys::close(fd);
     let mut line = Line::new(b"fd ");
     line.number(fd);
-    line.text(b" (LISTEN_FDS) is closed, not in the VRF: errno ");
-    line.number(errno.into_raw());
+    line.numbered(
+        b" (LISTEN_FDS) is closed, not in the VRF: errno ",
+        errno.into_raw(),
+    );
     line.text(b"\n");
     line.write_to_stderr();
 }

@@ -103,7 +103,7 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     // SAFETY: what changes the environment in another thread while a library is loaded breaks getenv(3) there as well.
     let environment = unsafe { sys::Environment::at_load(envp) };
     let options = settings::read(&environment, settings::complain).unwrap_or_default();
-    if settings::vrf() != rules::socket::Setting::Inert {
+    if !settings::is_inert() {
         // An invalid setting refuses sockets, to libc's own callers and to children too.
         // SAFETY: this is the one call, and the objects are those that `find` has found.
         unsafe { start(&objects, &options) };
@@ -123,30 +123,31 @@ unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
 unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) {
     // SAFETY: as callers promise, and ld.so keeps the path.
     let log = unsafe { exec::prepare(objects.path, options) };
-    log::prepare(log, list::get().is_some());
+    log::prepare(log);
     let writer = sys::CodeWriter::new();
     let info = &settings::INFO;
-    for (name, function, number, hook, result) in [
-        (
-            "socket",
-            objects.libc_socket,
-            ::libc::SYS_socket,
-            hooks::socket_hook(),
-            &info.socket,
-        ),
-        (
-            "execve",
-            objects.libc_execve,
-            ::libc::SYS_execve,
-            hooks::execve_hook(),
-            &info.execve,
-        ),
-    ] {
+    let redirect = |name, function, number, hook, result| {
         // SAFETY: the function is libc's, and the hook takes the same arguments. Who could be in it, `patch` says.
         let outcome =
             unsafe { libc::patch::redirect(function, objects.libc_path, number, &hook, &writer) };
         became(name, result, outcome);
-    }
+    };
+    let (socket, execve) = (hooks::socket_hook(), hooks::execve_hook());
+    let (of_socket, of_execve) = (::libc::SYS_socket, ::libc::SYS_execve);
+    redirect(
+        "socket",
+        &objects.libc_socket,
+        of_socket,
+        socket,
+        &info.socket,
+    );
+    redirect(
+        "execve",
+        &objects.libc_execve,
+        of_execve,
+        execve,
+        &info.execve,
+    );
     if settings::rules().is_some_and(|list| list.has_any(Call::Connect)) {
         // SAFETY: the function is libc's, and the stubs go on behind the prefix. Who could be in it, `patch` says.
         let outcome =

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use core::{ptr, slice};
 use rules::RULES_VARIABLE;
 use rules::list::List;
-use rules::list::parse::{Invalid, LARGEST_FILE, parse};
+use rules::list::parse::{self, Invalid, LARGEST_FILE};
 use syscalls::Errno;
 
 /// Null: there are no rules.
@@ -44,7 +44,8 @@ pub fn read(value: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
 
 /// Publishes the list that the text is.
 fn take(path: &[u8], text: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
-    let list = parse(text)
+    let mut list = List::empty();
+    parse::add(&mut list, text)
         .map_err(|why| complain(complaint(path, &why)))
         .ok()?;
     publish(&list, text)
@@ -114,15 +115,13 @@ fn failure(path: &[u8], what: &[u8], errno: Errno) -> Line {
     let mut line = begin(path);
     line.text(b": ");
     line.text(what);
-    line.text(b" fails with errno ");
-    line.number(errno.into_raw());
+    line.numbered(b" fails with errno ", errno.into_raw());
     line
 }
 
 fn complaint(path: &[u8], invalid: &Invalid<'_>) -> Line {
     let mut line = begin(path);
-    line.text(b": rule ");
-    line.number(invalid.number as c_int);
+    line.numbered(b": rule ", invalid.number as c_int);
     if !invalid.rule.is_empty() {
         line.text(b", ");
         quoted(&mut line, invalid.rule, 60);

@@ -16,21 +16,19 @@ use syscalls::Errno;
 /// The path, or `stderr`. Null: there is no log.
 static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether a line of [`outside`] has been written to stderr, for each [`Refused`].
-static FIRST_OUTSIDE: sys::Once<2> = sys::Once::new();
+/// Whether a line has been written to stderr: one of [`outside`], for each [`Refused`]; one of [`not_moved`] or
+/// [`not_disconnected`].
+static FIRST: sys::Once<3> = sys::Once::new();
 
-/// Whether a line of [`not_moved`] or [`not_disconnected`] has.
-static FIRST_NOT_MOVED: sys::Once<1> = sys::Once::new();
+/// The last of these, behind those of [`Refused`].
+const NOT_MOVED: usize = 2;
 
 /// In the constructor, where a VRF is asked for.
-pub fn prepare(path: Option<&'static CStr>, has_rules: bool) {
-    if has_rules {
-        FIRST_NOT_MOVED.map();
-    }
+pub fn prepare(path: Option<&'static CStr>) {
     if let Some(path) = path {
         LOG.store(path.as_ptr().cast_mut(), Ordering::Release);
     }
-    FIRST_OUTSIDE.map();
+    FIRST.map();
 }
 
 #[allow(unsafe_code)]
@@ -46,7 +44,7 @@ pub fn is_on() -> bool {
 }
 
 /// Whether the log goes to stderr.
-pub fn is_stderr() -> bool {
+fn is_stderr() -> bool {
     path().is_some_and(|path| path.to_bytes() == STDERR)
 }
 
@@ -93,6 +91,13 @@ impl Line {
         }
     }
 
+    /// Adds text of ours, and a number behind it.
+    #[inline(never)]
+    pub fn numbered(&mut self, text: &[u8], number: c_int) {
+        self.text(text);
+        self.number(number);
+    }
+
     /// Adds a number.
     pub fn number(&mut self, number: c_int) {
         if number < 0 {
@@ -130,8 +135,19 @@ impl Line {
         }
     }
 
-    /// Writes the line to the log. Of a file is not asked whether that blocks; a FIFO or terminal is opened so that it does
-    /// not (O_NONBLOCK).
+    /// Writes the line to stderr if it is to go there, and to the log. Once, if that is stderr.
+    #[inline(never)]
+    pub fn write(&self, to_stderr: bool) {
+        if to_stderr {
+            self.write_to_stderr();
+        }
+        if !(to_stderr && is_stderr()) {
+            self.write_to_log();
+        }
+    }
+
+    /// Writes the line to the log, if there is one. Of a file is not asked whether that blocks; a FIFO or terminal is opened so
+    /// that it does not (O_NONBLOCK).
     pub fn write_to_log(&self) {
         let Some(path) = path() else {
             return;
@@ -182,16 +198,12 @@ pub fn socket(
     line.text(call.as_bytes());
     line.text(b" via=");
     line.text(via.as_bytes());
-    line.text(b" family=");
-    line.number(family);
-    line.text(b" type=");
-    line.number(rules::socket::plain_type(sock_type));
-    line.text(b" fd=");
-    line.number(result.unwrap_or(-1));
+    line.numbered(b" family=", family);
+    line.numbered(b" type=", rules::socket::plain_type(sock_type));
+    line.numbered(b" fd=", result.unwrap_or(-1));
     line.text(b" device=");
     line.untrusted(device.as_ref().map_or(b"", DeviceName::as_bytes));
-    line.text(b" errno=");
-    line.number(result.err().map_or(0, Errno::into_raw));
+    line.numbered(b" errno=", result.err().map_or(0, Errno::into_raw));
     if result == Err(Errno::ENODEV) {
         line.text(b" (no such device)");
     }
@@ -211,7 +223,7 @@ pub enum Refused {
 /// Says that a call has failed because of the device of this number: on stderr the first time, and in the log.
 #[cold]
 pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Errno) {
-    let is_first = FIRST_OUTSIDE.is_first(call as usize);
+    let is_first = FIRST.is_first(call as usize);
     if !is_first && !is_on() {
         return;
     }
@@ -233,15 +245,13 @@ pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Er
     if is_outside {
         line.text(reason);
     } else {
-        line.text(b" fails with errno ");
-        line.number(errno.into_raw());
+        line.numbered(b" fails with errno ", errno.into_raw());
         line.text(b" asking whether ");
     }
     match sys::device_name(index) {
         Ok(name) => line.untrusted(name.as_bytes()),
         Err(_) => {
-            line.text(b"device ");
-            line.number(index as c_int);
+            line.numbered(b"device ", index as c_int);
         }
     }
     line.text(relation);
@@ -252,12 +262,7 @@ pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Er
     });
     line.untrusted(vrf.as_bytes());
     line.text(b" (VRFBIND_VRF)\n");
-    if is_first {
-        line.write_to_stderr();
-    }
-    if is_on() && !(is_first && is_stderr()) {
-        line.write_to_log();
-    }
+    line.write(is_first);
 }
 
 /// Says that a call has failed because its socket cannot be put on the device where it belongs by a rule of this number, or
@@ -279,8 +284,7 @@ pub fn not_moved(
     }
     match rule {
         Some(rule) => {
-            line.text(b" by rule ");
-            line.number(rule as c_int);
+            line.numbered(b" by rule ", rule as c_int);
         }
         None => line.text(b", for no rule matches"),
     }
@@ -301,16 +305,14 @@ pub fn not_disconnected(fd: c_int, errno: Errno) {
 
 fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
     let mut line = Line::new(call.as_bytes());
-    line.text(b"() of fd ");
-    line.number(fd);
+    line.numbered(b"() of fd ", fd);
     line.text(b" fails with ");
     match errno {
         Errno::EPERM => line.text(b"EPERM"),
         Errno::EADDRNOTAVAIL => line.text(b"EADDRNOTAVAIL"),
         Errno::ENODEV => line.text(b"ENODEV"),
         errno => {
-            line.text(b"errno ");
-            line.number(errno.into_raw());
+            line.numbered(b"errno ", errno.into_raw());
         }
     }
     line.text(b": ");
@@ -319,13 +321,8 @@ fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
 
 fn say_not_moved(mut line: Line) {
     line.text(b" (VRFBIND_RULES)\n");
-    let is_first = FIRST_NOT_MOVED.is_first(0);
-    if is_first {
-        line.write_to_stderr();
-    }
-    if is_on() && !(is_first && is_stderr()) {
-        line.write_to_log();
-    }
+    let is_first = FIRST.is_first(NOT_MOVED);
+    line.write(is_first);
 }
 
 /// Logs one of libc's functions that could not be patched, with what to change.

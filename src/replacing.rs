@@ -134,7 +134,11 @@ impl Replacement<'_> {
                 result => return result,
             }
             let (_, inode) = self.old;
-            if let Some(registration) = self.table.registration(epoll, fd, inode)? {
+            let registration = match self.table.registration(epoll, fd, inode) {
+                Err(Errno::ENOENT) => None,
+                registration => registration?,
+            };
+            if let Some(registration) = registration {
                 let place = places.next().ok_or(NOT_AGAIN)?;
                 if !registration.can_be_made_again() {
                     return Err(NOT_AGAIN);

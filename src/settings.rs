@@ -38,30 +38,42 @@ pub static INFO: Info = Info {
 };
 
 /// Which VRF. Async-signal-safe.
+#[inline(never)]
 pub fn vrf() -> Setting {
-    match INFO.state.load(Ordering::Acquire) {
+    match state() {
         STATE_INERT => Setting::Inert,
         STATE_DEVICE => Setting::Device(device()),
         STATE_DEFAULT => Setting::Default,
-        STATE_INVALID => Setting::Invalid,
-        _ => early(),
+        _ => Setting::Invalid,
+    }
+}
+
+/// Whether nothing is asked of the library. Like [`vrf`], and cheaper.
+pub fn is_inert() -> bool {
+    state() == STATE_INERT
+}
+
+/// One of the `STATE_` values, but not [`STATE_UNREAD`].
+fn state() -> u32 {
+    match INFO.state.load(Ordering::Acquire) {
+        STATE_UNREAD => early(),
+        state => state,
     }
 }
 
 /// Before the constructor. Where not even `environ` can be had, no IP socket can be had either.
 #[cold]
+#[inline(never)]
 #[allow(unsafe_code)]
-fn early() -> Setting {
+fn early() -> u32 {
     // SAFETY: constructors run, and not yet main(). One that changes the environment while another thread is here would
     // break getenv(3) there as well.
     let Some(environment) = (unsafe { Environment::now() }) else {
-        return Setting::Invalid;
+        return STATE_INVALID;
     };
     // The constructor complains.
-    if read(&environment, |_| ()).is_none() {
-        return Setting::Invalid;
-    }
-    vrf()
+    read(&environment, |_| ());
+    INFO.state.load(Ordering::Acquire)
 }
 
 /// Reads the environment and publishes the VRF and its rules. None: something is invalid, of which `complain` gets the line.
@@ -87,9 +99,10 @@ pub fn read(environment: &Environment, complain: fn(Line)) -> Option<Options<'_>
 }
 
 /// The rules that sockets come under, if there are any.
+#[inline(never)]
 pub fn rules() -> Option<&'static List> {
-    match vrf() {
-        Setting::Device(_) => list::get(),
+    match state() {
+        STATE_DEVICE => list::get(),
         _ => None,
     }
 }

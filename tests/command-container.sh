@@ -31,6 +31,8 @@ devices_of_vrfs() {
 	says "['VRFBIND_VRF=red']" "$json" "$scratch/cdi.json" 'it["devices"][1]["containerEdits"]["env"]'
 	says "['vrfbind', 'hook', '--', 'red']" "$json" "$scratch/cdi.json" \
 		'it["devices"][1]["containerEdits"]["hooks"][0]["args"]'
+	says "createContainer $(realpath "$vrfbind")" "$json" "$scratch/cdi.json" \
+		'" ".join(it["devices"][1]["containerEdits"]["hooks"][0][name] for name in ("hookName", "path"))'
 	says "['LD_PRELOAD=$inside/libvrfbind.so', 'VRFBIND_SEAL=1']" "$json" "$scratch/cdi.json" 'it["containerEdits"]["env"]'
 	says "$(realpath "$library") $(realpath "$vrfbind")" "$json" "$scratch/cdi.json" \
 		'" ".join(one["hostPath"] for one in it["containerEdits"]["mounts"])'

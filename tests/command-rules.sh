@@ -418,6 +418,17 @@ followed() {
 	as=()
 	check 0 prod
 	not grep -q rules: "$scratch/said"
+	# A name server on the loopback.
+	ruled 'loopback lo' 'udp connect 127.0.0.53 53'
+	same lo "$(truth | cut -d' ' -f2)"
+	lines 'nameserver 127.0.0.53' >"$scratch/resolv"
+	# shellcheck disable=SC2016  # the other shell's
+	as=(unshare --mount bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$scratch/resolv")
+	check 0 prod
+	tells '^warn  names: .* has the server 127.0.0.53, on this host.s loopback, which answers no socket in prod'
+	check 0 prod --loopback
+	not grep -q 'has the server 127.0.0.53' "$scratch/said"
+	as=()
 	check 125 --loopback
 	check 125 --running --loopback prod
 }

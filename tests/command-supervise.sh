@@ -790,20 +790,6 @@ rules() {
 	says 'bind unbound' env VRFBIND_RULES='bind * lo' "${start[@]}" default "$scratch/ask" bind 0.0.0.0
 }
 
-rules_for_others() {
-	says 'tcp unbound' "$ask" tcp
-	refused 125 'ask-static is statically linked.*VRFBIND_RULES' "${start[@]}" --loopback "$device" "$ask" tcp
-	refused 125 'VRFBIND_RULES' env VRFBIND_RULES='loopback lo' "${start[@]}" "$device" "$ask" tcp
-	# Started within: by the tree's rules, and by rules of its own.
-	says 'tcp EPERM' "${start[@]}" --loopback "$device" sh -c '"$1" tcp' sh "$ask"
-	grep -q "ask-static is .*no supervisor can follow rules (VRFBIND_RULES)" "$scratch/output"
-	says 'tcp EPERM' "${start[@]}" --loopback "$device" sh -c 'exec 2>&-; "$1" run env -u VRFBIND_RULES "$2" tcp' sh \
-		"$scratch/ask" "$ask"
-	says $'tcp EPERM' "${start[@]}" "$device" env VRFBIND_RULES='loopback lo' "$ask" tcp
-	says "tcp $device" "${start[@]}" "$device" env VRFBIND_RULES= "$ask" tcp
-	says 'tcp unbound' "${start[@]}" --loopback "$device" env VRFBIND_VRF=default "$ask" tcp
-}
-
 invalid_rules() {
 	refused 125 'rule 2, "bind \* a/b", at "a/b"' "${start[@]}" --rule 'bind * lo' --rule 'bind * a/b' "$device" true
 	refused 125 'rule 1, "loopback a b", at "b"' "${start[@]}" --loopback='a b' "$device" true
@@ -812,7 +798,7 @@ invalid_rules() {
 }
 
 # A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
-if [ "$tier" = lo ]; then echo 1..42; else echo 1..44; fi
+if [ "$tier" = lo ]; then echo 1..41; else echo 1..43; fi
 point 'static programs of glibc and musl get their sockets on the device' static_programs
 root_point 'also those of nobody' static_nobody
 point 'a tree of dynamic and static programs does, whatever their environment' trees
@@ -874,7 +860,6 @@ point 'an environment that names none leaves a program in the tree'\''s VRF, one
 point 'a filter that hides the seal'\''s answer makes no other seal' hidden_answer
 root_point 'a filter of the program'\''s own that refuses setsockopt() leaves it its sockets' own_filter
 root_point 'rules put a program'\''s sockets on other devices, --loopback on lo' rules
-point 'where there are rules, who cannot follow them gets no socket' rules_for_others
 point 'a rule that is invalid is refused, with its place' invalid_rules
 point 'what is in the way of a supervisor is said: the tree is only sealed, or refused' obstacles
 root_point 'so is a /proc that is missing, or of another process namespace' no_proc

@@ -9,9 +9,8 @@
 //! The words of a rule are separated by blanks. What is not in the grammar is an error that names its rule and its place:
 //! a list is taken as a whole or not at all.
 
-use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, MOST, Protocol, Rule, To, mask};
-use crate::device::DeviceName;
-use crate::request::DEFAULT;
+use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, Protocol, Rule, To, mask};
+use crate::device::{BadName, DeviceName};
 use core::fmt;
 
 /// The most bytes that a file may have: 64 rules of the longest kind, and as much again for comments.
@@ -42,37 +41,91 @@ impl fmt::Display for Invalid<'_> {
     }
 }
 
-/// A place in a rule, and what is wrong with it.
-type Fault<'a> = (&'a [u8], &'static str);
+/// What is wrong with the place that is being looked at.
+#[derive(Clone, Copy)]
+enum Fault {
+    NoRule,
+    TooMany,
+    Beginning,
+    NoAddress,
+    NoBracket,
+    NotIpv6,
+    NotIp,
+    LengthOfIpv6,
+    LengthOfIpv4,
+    BitsBehind,
+    NotAPort,
+    Ports,
+    PortOrder,
+    HasNoPorts,
+    NoDevice,
+    Auto,
+    Name(BadName),
+    NotTheEnd,
+}
+
+impl Fault {
+    /// The reason, to be put after the place.
+    #[inline(never)]
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::NoRule => "there is no rule",
+            Self::TooMany => "a list has at most 64 rules",
+            Self::Beginning => "a rule begins with bind, connect or loopback",
+            Self::NoAddress => "an address is missing",
+            Self::NoBracket => "']' is missing",
+            Self::NotIpv6 => "it is not an IPv6 address",
+            Self::NotIp => "it is not *, an IPv4 address or an IPv6 address in brackets",
+            Self::LengthOfIpv6 => "the length of an IPv6 prefix is 0 to 128",
+            Self::LengthOfIpv4 => "the length of an IPv4 prefix is 0 to 32",
+            Self::BitsBehind => "the address has bits set behind the prefix",
+            Self::NotAPort => "only a port can follow, after ':'",
+            Self::Ports => "a port is 0 to 65535, and ports are FIRST-LAST",
+            Self::PortOrder => "the last port is before the first",
+            Self::HasNoPorts => "icmp and raw have no ports",
+            Self::NoDevice => "a device, lo or default is missing",
+            Self::Auto => "only loopback can be auto",
+            Self::Name(why) => why.reason(),
+            Self::NotTheEnd => "the rule should end before it",
+        }
+    }
+}
 
 /// The list that a text is.
 pub fn parse(text: &[u8]) -> Result<List, Invalid<'_>> {
-    let mut list = List {
-        rules: [None; MOST],
-    };
+    let mut list = List::empty();
+    add(&mut list, text)?;
+    Ok(list)
+}
+
+/// Adds to an empty list the rules that a text is.
+pub fn add<'a>(list: &mut List, text: &'a [u8]) -> Result<(), Invalid<'a>> {
     let (mut rest, mut number) = (text, 0);
     while let Some(text) = next_rule(&mut rest) {
-        number += 1;
-        let parsed = match list.rules.get_mut(number - 1) {
-            Some(place) => rule(Words(text)).map(|rule| *place = Some(rule)),
-            None => Err((text, "a list has at most 64 rules")),
+        let mut words = Words {
+            rest: text,
+            place: text,
         };
-        parsed.map_err(|(place, why)| Invalid {
-            number,
-            rule: text,
-            place,
-            why,
-        })?;
+        let parsed = match list.rules.get_mut(number) {
+            Some(rule) => words.rule(rule.insert(LOOPBACK_RULE)),
+            None => Err(Fault::TooMany),
+        };
+        number += 1;
+        parsed.map_err(|fault| invalid(number, text, words.place, fault))?;
     }
-    if number == 0 {
-        return Err(Invalid {
-            number: 1,
-            rule: b"",
-            place: b"",
-            why: "there is no rule",
-        });
+    match number {
+        0 => Err(invalid(1, b"", b"", Fault::NoRule)),
+        _ => Ok(()),
     }
-    Ok(list)
+}
+
+fn invalid<'a>(number: usize, rule: &'a [u8], place: &'a [u8], fault: Fault) -> Invalid<'a> {
+    Invalid {
+        number,
+        rule,
+        place,
+        why: fault.reason(),
+    }
 }
 
 /// The rules of a text, as they stand in it.
@@ -83,13 +136,11 @@ pub fn texts(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Takes the next rule off a text that has anything in it but blanks and comments.
 fn next_rule<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     while !text.is_empty() {
-        let (rule, end) = cut(text, b";\n#");
-        let behind = match end {
-            [b'#', ..] => cut(end, b"\n").1,
-            end => end,
-        };
-        *text = behind.get(1..).unwrap_or_default();
-        let rule = rule.trim_ascii();
+        let rule = trimmed(until(text, b";\n#"));
+        if text.first() == Some(&b'#') {
+            until(text, b"\n");
+        }
+        *text = text.get(1..).unwrap_or_default();
         if !rule.is_empty() {
             return Some(rule);
         }
@@ -97,167 +148,195 @@ fn next_rule<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     None
 }
 
-/// What is before the first byte that is one of these, and the rest.
+/// Without the blanks around it.
 #[inline(never)]
-fn cut<'a>(text: &'a [u8], ends: &[u8]) -> (&'a [u8], &'a [u8]) {
-    let end = text.iter().position(|byte| ends.contains(byte));
-    text.split_at_checked(end.unwrap_or(text.len()))
-        .unwrap_or_default()
+fn trimmed(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
 }
 
-/// The words of a rule that are left.
-struct Words<'a>(&'a [u8]);
+/// Takes what is before the first byte that is one of these.
+#[inline(never)]
+fn until<'a>(text: &mut &'a [u8], ends: &[u8]) -> &'a [u8] {
+    let end = text.iter().position(|byte| ends.contains(byte));
+    let (before, rest) = text
+        .split_at_checked(end.unwrap_or(text.len()))
+        .unwrap_or_default();
+    *text = rest;
+    before
+}
+
+/// Takes what is before the first such byte, and that byte. None: there is no such byte, and nothing is taken.
+#[inline(never)]
+fn before<'a>(text: &mut &'a [u8], end: u8) -> Option<&'a [u8]> {
+    let mut rest = *text;
+    let before = until(&mut rest, &[end]);
+    *text = rest.get(1..)?;
+    Some(before)
+}
+
+/// Which of these names, which have blanks between them, the word is.
+#[inline(never)]
+fn index(names: &[u8], word: &[u8]) -> Option<usize> {
+    let mut names = names.split(|byte| *byte == b' ');
+    names.position(|name| name == word)
+}
+
+/// What a rule is that says `loopback` and nothing more.
+const LOOPBACK_RULE: Rule = Rule {
+    call: None,
+    protocol: None,
+    addresses: LOOPBACK,
+    first_port: 0,
+    last_port: u16::MAX,
+    to: To::LoUnlessInVrf,
+};
+
+const PROTOCOLS: [Protocol; 5] = [
+    Protocol::Tcp,
+    Protocol::Udp,
+    Protocol::Sctp,
+    Protocol::Icmp,
+    Protocol::Raw,
+];
+
+/// The words of a rule.
+struct Words<'a> {
+    /// What is left of it.
+    rest: &'a [u8],
+    /// What is being looked at, which an error names: a word or a part of it; empty at the end.
+    place: &'a [u8],
+}
 
 impl<'a> Words<'a> {
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (word, rest) = cut(self.0.trim_ascii_start(), b" \t\r\x0c");
-        self.0 = rest;
-        (!word.is_empty()).then_some(word)
-    }
-
-    /// The next one, which must not be missing.
+    /// The next word; empty at the end.
     #[inline(never)]
-    fn need(&mut self, missing: &'static str) -> Result<&'a [u8], Fault<'a>> {
-        self.next().ok_or((b"", missing))
+    fn next(&mut self) -> &'a [u8] {
+        self.rest = trimmed(self.rest);
+        self.place = until(&mut self.rest, b" \t\r\x0c");
+        self.place
     }
-}
 
-fn rule(mut words: Words<'_>) -> Result<Rule, Fault<'_>> {
-    const NO_ADDRESS: &str = "an address is missing";
-    let mut rule = Rule {
-        call: None,
-        protocol: None,
-        addresses: LOOPBACK,
-        first_port: 0,
-        last_port: u16::MAX,
-        to: To::LoUnlessInVrf,
-    };
-    rule.call = match words.need("")? {
-        b"bind" => Some(Call::Bind),
-        b"connect" => Some(Call::Connect),
-        b"loopback" => None,
-        other => return Err((other, "a rule begins with bind, connect or loopback")),
-    };
-    if rule.call.is_some() {
-        let mut word = words.need(NO_ADDRESS)?;
-        rule.protocol = protocol(word);
-        if rule.protocol.is_some() {
-            word = words.need(NO_ADDRESS)?;
-        }
-        let has_ports = addresses(&mut rule, word)?;
-        if has_ports && matches!(rule.protocol, Some(Protocol::Icmp | Protocol::Raw)) {
-            return Err((word, "icmp and raw have no ports"));
-        }
-    }
-    rule.to = match words.need("a device, lo or default is missing")? {
-        b"lo" => To::Lo,
-        name if name == DEFAULT.as_bytes() => To::Default,
-        b"auto" if rule.call.is_none() => To::LoUnlessInVrf,
-        word @ b"auto" => return Err((word, "only loopback can be auto")),
-        name => To::Device(DeviceName::new(name).map_err(|why| (name, why.reason()))?),
-    };
-    match words.next() {
-        None => Ok(rule),
-        Some(word) => Err((word, "the rule should end before it")),
-    }
-}
-
-fn protocol(word: &[u8]) -> Option<Protocol> {
-    match word {
-        b"tcp" => Some(Protocol::Tcp),
-        b"udp" => Some(Protocol::Udp),
-        b"sctp" => Some(Protocol::Sctp),
-        b"icmp" => Some(Protocol::Icmp),
-        b"raw" => Some(Protocol::Raw),
-        _ => None,
-    }
-}
-
-/// Sets the addresses of a rule, and its ports if there are any, of which it tells.
-fn addresses<'a>(rule: &mut Rule, word: &'a [u8]) -> Result<bool, Fault<'a>> {
-    let (network, before, rest) = match word {
-        [b'*', rest @ ..] => {
-            rule.addresses = EVERYTHING;
-            return ports(rule, rest);
-        }
-        [b'[', inside @ ..] => {
-            let (ip, rest) = split(inside, b']').ok_or((word, "']' is missing"))?;
-            let network = ipv6(ip).ok_or((ip, "it is not an IPv6 address"))?;
-            (network, 0, rest)
-        }
-        _ => {
-            let (ip, rest) = cut(word, b"/:");
-            let network = ipv4(ip).ok_or((
-                ip,
-                "it is not *, an IPv4 address or an IPv6 address in brackets",
-            ))?;
-            (IPV4.network | u128::from(network), IPV4.length, rest)
-        }
-    };
-    let (mut length, mut rest) = (128, rest);
-    if let [b'/', text @ ..] = rest {
-        let (digits, behind) = cut(text, b":");
-        let why = match before {
-            0 => "the length of an IPv6 prefix is 0 to 128",
-            _ => "the length of an IPv4 prefix is 0 to 32",
+    #[inline(never)]
+    fn rule(&mut self, rule: &mut Rule) -> Result<(), Fault> {
+        rule.call = match index(b"bind connect loopback", self.next()) {
+            Some(0) => Some(Call::Bind),
+            Some(1) => Some(Call::Connect),
+            Some(_) => None,
+            None => return Err(Fault::Beginning),
         };
-        length = before + number(digits, 128 - u32::from(before)).ok_or((digits, why))? as u8;
-        rest = behind;
+        if rule.call.is_some() {
+            let protocol = index(b"tcp udp sctp icmp raw", self.next());
+            rule.protocol = protocol.and_then(|index| PROTOCOLS.get(index).copied());
+            if rule.protocol.is_some() {
+                self.next();
+            }
+            let word = self.place;
+            let has_ports = self.addresses(rule)?;
+            if has_ports && matches!(rule.protocol, Some(Protocol::Icmp | Protocol::Raw)) {
+                self.place = word;
+                return Err(Fault::HasNoPorts);
+            }
+        }
+        let device = self.next();
+        rule.to = match index(b"lo default auto", device) {
+            Some(0) => To::Lo,
+            Some(1) => To::Default,
+            Some(_) if rule.call.is_none() => To::LoUnlessInVrf,
+            Some(_) => return Err(Fault::Auto),
+            None if device.is_empty() => return Err(Fault::NoDevice),
+            None => To::Device(DeviceName::new(device).map_err(Fault::Name)?),
+        };
+        match self.next() {
+            b"" => Ok(()),
+            _ => Err(Fault::NotTheEnd),
+        }
     }
-    if network & mask(length) != network {
-        return Err((word, BITS_BEHIND));
+
+    /// Sets the addresses of a rule to what this word says, and its ports if there are any, of which it tells.
+    #[inline(never)]
+    fn addresses(&mut self, rule: &mut Rule) -> Result<bool, Fault> {
+        let word = self.place;
+        let mut rest = word.get(1..).ok_or(Fault::NoAddress)?;
+        let (network, shortest) = match word.first() {
+            Some(b'*') => {
+                rule.addresses = EVERYTHING;
+                return self.ports(rule, rest);
+            }
+            Some(b'[') => {
+                self.place = before(&mut rest, b']').ok_or(Fault::NoBracket)?;
+                (ipv6(self.place).ok_or(Fault::NotIpv6)?, 0)
+            }
+            _ => {
+                rest = word;
+                self.place = until(&mut rest, b"/:");
+                let network = ipv4(self.place).ok_or(Fault::NotIp)?;
+                (IPV4.network | u128::from(network), IPV4.length)
+            }
+        };
+        let mut length = 128;
+        if rest.first() == Some(&b'/') {
+            rest = rest.get(1..).unwrap_or_default();
+            self.place = until(&mut rest, b":");
+            let fault = match shortest {
+                0 => Fault::LengthOfIpv6,
+                _ => Fault::LengthOfIpv4,
+            };
+            let most = 128 - u32::from(shortest);
+            length = shortest + number(self.place, most).ok_or(fault)? as u8;
+        }
+        if network & mask(length) != network {
+            self.place = word;
+            return Err(Fault::BitsBehind);
+        }
+        rule.addresses = Addresses { network, length };
+        self.ports(rule, rest)
     }
-    rule.addresses = Addresses { network, length };
-    ports(rule, rest)
-}
 
-const BITS_BEHIND: &str = "the address has bits set behind the prefix";
-
-#[inline(never)]
-fn ports<'a>(rule: &mut Rule, text: &'a [u8]) -> Result<bool, Fault<'a>> {
-    let range = match text {
-        [] => return Ok(false),
-        [b':', range @ ..] => range,
-        text => return Err((text, "only a port can follow, after ':'")),
-    };
-    let (first, last) = split(range, b'-').unwrap_or((range, range));
-    const MOST: u32 = u16::MAX as u32;
-    let (Some(first), Some(last)) = (number(first, MOST), number(last, MOST)) else {
-        return Err((range, "a port is 0 to 65535, and ports are FIRST-LAST"));
-    };
-    if last < first {
-        return Err((range, "the last port is before the first"));
+    fn ports(&mut self, rule: &mut Rule, text: &'a [u8]) -> Result<bool, Fault> {
+        self.place = text;
+        let range = match text {
+            [] => return Ok(false),
+            [b':', range @ ..] => range,
+            _ => return Err(Fault::NotAPort),
+        };
+        self.place = range;
+        let port = |text| number(text, u16::MAX.into()).ok_or(Fault::Ports);
+        let mut last = range;
+        let first = before(&mut last, b'-').unwrap_or(range);
+        (rule.first_port, rule.last_port) = (port(first)? as u16, port(last)? as u16);
+        if rule.last_port < rule.first_port {
+            return Err(Fault::PortOrder);
+        }
+        Ok(true)
     }
-    (rule.first_port, rule.last_port) = (first as u16, last as u16);
-    Ok(true)
-}
-
-/// What is before and behind the first such byte.
-fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let (before, rest) = cut(text, &[at]);
-    Some((before, rest.get(1..)?))
 }
 
 /// A number in decimal, without zeros before it.
 #[inline(never)]
 fn number(text: &[u8], most: u32) -> Option<u32> {
-    if text.is_empty() || text.len() > 5 || text.len() > 1 && text.first() == Some(&b'0') {
+    let has_zeros = text.len() > 1 && text.first() == Some(&b'0');
+    digits(text, 10, 5).filter(|number| *number <= most && !has_zeros)
+}
+
+/// At least one digit, and no more than `most`.
+#[inline(never)]
+fn digits(text: &[u8], radix: u32, most: usize) -> Option<u32> {
+    if text.is_empty() || text.len() > most {
         return None;
     }
     let mut number = 0;
     for byte in text {
-        number = number * 10 + char::from(*byte).to_digit(10)?;
+        number = number * radix + char::from(*byte).to_digit(radix)?;
     }
-    (number <= most).then_some(number)
+    Some(number)
 }
 
 #[inline(never)]
 fn ipv4(text: &[u8]) -> Option<u32> {
     let (mut bits, mut rest) = (0, text);
     for _ in 0..3 {
-        let (part, behind) = split(rest, b'.')?;
+        let part = before(&mut rest, b'.')?;
         bits = bits << 8 | number(part, 255)?;
-        rest = behind;
     }
     Some(bits << 8 | number(rest, 255)?)
 }
@@ -276,48 +355,33 @@ fn ipv6(text: &[u8]) -> Option<u128> {
 /// The groups of an IPv6 address, and how many there are. The last two can be written as an IPv4 address.
 fn groups(text: &[u8], is_end: bool) -> Option<(u128, u32)> {
     let (mut bits, mut count) = (0, 0);
-    if text.is_empty() {
-        return Some((bits, count));
-    }
-    let mut rest = Some(text);
-    while let Some(text) = rest {
-        let (group, behind) = match split(text, b':') {
-            Some((group, behind)) => (group, Some(behind)),
-            None => (text, None),
-        };
+    let (mut rest, mut is_last) = (text, text.is_empty());
+    while !is_last {
+        let group = before(&mut rest, b':');
+        is_last = group.is_none();
+        let group = group.unwrap_or(rest);
         match ipv4(group) {
-            Some(v4) if is_end && behind.is_none() => {
+            Some(v4) if is_end && is_last => {
                 bits = bits << 32 | u128::from(v4);
                 count += 2;
             }
             _ => {
-                bits = bits << 16 | u128::from(hexadecimal(group)?);
+                bits = bits << 16 | u128::from(digits(group, 16, 4)?);
                 count += 1;
             }
         }
         if count > 8 {
             return None;
         }
-        rest = behind;
     }
     Some((bits, count))
-}
-
-fn hexadecimal(group: &[u8]) -> Option<u32> {
-    if group.is_empty() || group.len() > 4 {
-        return None;
-    }
-    let mut number = 0;
-    for byte in group {
-        number = number << 4 | char::from(*byte).to_digit(16)?;
-    }
-    Some(number)
 }
 
 #[cfg(test)]
 mod tests {
     extern crate std;
 
+    use super::super::MOST;
     use super::*;
     use core::net::Ipv6Addr;
     use std::string::{String, ToString};

@@ -20,7 +20,7 @@ use core::{mem, ptr, slice};
 use rules::preload;
 use rules::settings::Options;
 use rules::socket::Setting;
-use rules::{DEFAULT, LOG_VARIABLE, NAME_SIZE, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
+use rules::{DEFAULT, LOG_VARIABLE, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 
 const PRELOAD: &[u8] = b"LD_PRELOAD";
 
@@ -31,15 +31,6 @@ const VARIABLES: usize = 5;
 /// set at load. A string that is here stays, and never changes.
 static STRINGS: [AtomicPtr<c_char>; VARIABLES] =
     [const { AtomicPtr::new(ptr::null_mut()) }; VARIABLES];
-
-/// How many bytes they have at most, but for the paths of the library and of the log, and the rules.
-const FIXED: usize = PRELOAD.len()
-    + VRF_VARIABLE.len()
-    + NAME_SIZE
-    + SEAL_VARIABLE.len()
-    + LOG_VARIABLE.len()
-    + RULES_VARIABLE.len()
-    + b"= = =1 = = ".len();
 
 /// Makes the strings, in `room` if they fit, else in a mapping. `path` is the one that ld.so has found the library by; a
 /// relative one would depend on where the program goes, so it is made absolute. Returns the log's path.
@@ -66,8 +57,18 @@ pub unsafe fn prepare(
         // As invalid for the child as for us.
         Setting::Invalid => b"/",
     };
-    let length = |value: Option<&[u8]>| value.map_or(0, <[u8]>::len);
-    let size = path.len() + length(options.log) + length(options.rules) + FIXED;
+    // LD_PRELOAD last: that it is there says that the others are.
+    let variables: [(&[u8], Option<&[u8]>); VARIABLES] = [
+        (RULES_VARIABLE.as_bytes(), options.rules),
+        (LOG_VARIABLE.as_bytes(), options.log),
+        (SEAL_VARIABLE.as_bytes(), options.seal.then_some(b"1")),
+        (VRF_VARIABLE.as_bytes(), Some(vrf)),
+        (PRELOAD, Some(path)),
+    ];
+    let mut size = 0;
+    for (name, value) in &variables {
+        size += name.len() + value.map_or(0, <[u8]>::len) + b"=\0".len();
+    }
     let mut buffer = StringBuffer(if size <= room.len() {
         room
     } else {
@@ -75,30 +76,19 @@ pub unsafe fn prepare(
         // SAFETY: a mapping of this size that nobody else knows of, and that stays.
         unsafe { slice::from_raw_parts_mut(memory, size) }
     });
-    let preload = buffer.variable(PRELOAD, path)?;
-    let vrf = buffer.variable(VRF_VARIABLE.as_bytes(), vrf)?;
-    let seal = if options.seal {
-        buffer.variable(SEAL_VARIABLE.as_bytes(), b"1")?
-    } else {
-        ptr::null()
-    };
-    let log = match options.log {
-        Some(path) => buffer.variable(LOG_VARIABLE.as_bytes(), path)?,
-        None => ptr::null(),
-    };
-    let rules = match options.rules {
-        Some(rules) => buffer.variable(RULES_VARIABLE.as_bytes(), rules)?,
-        None => ptr::null(),
-    };
-    // LD_PRELOAD last: that it is here says that the others are.
-    for (place, string) in STRINGS.iter().rev().zip([rules, log, seal, vrf, preload]) {
-        place.store(string.cast_mut(), Ordering::Release);
+    for (place, (name, value)) in STRINGS.iter().rev().zip(&variables) {
+        if let Some(value) = value {
+            let string = buffer.variable(name, value)?;
+            place.store(string.cast_mut(), Ordering::Release);
+        }
     }
+    let [_, _, _, log, _] = &STRINGS;
     // SAFETY: it is one of the strings.
-    unsafe { behind(log, LOG_VARIABLE.len() + 1) }
+    unsafe { behind(log.load(Ordering::Relaxed), LOG_VARIABLE.len() + 1) }
 }
 
 /// The library's path, as it shall stand in LD_PRELOAD. None before [`prepare`], or if that had no memory.
+#[inline(never)]
 pub fn library() -> Option<&'static CStr> {
     let [preload, ..] = &STRINGS;
     // SAFETY: it is one of the strings.
@@ -306,6 +296,7 @@ impl StringBuffer<'_> {
     }
 
     /// A string of one of our variables.
+    #[inline(never)]
     fn variable(&mut self, name: &[u8], value: &[u8]) -> Option<*const c_char> {
         let start = self.start();
         self.add(name)?;

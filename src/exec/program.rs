@@ -35,8 +35,13 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     let Some(obstacle) = Obstacle::of(program, library) else {
         return;
     };
-    let is_ruled = settings::rules().is_some();
-    if is_sealed && obstacle.is_supervisable && sys::is_supervised() && !is_ruled {
+    let is_served = obstacle.is_supervisable
+        && if settings::rules().is_some() {
+            sys::is_supervised_with_rules()
+        } else {
+            sys::is_supervised()
+        };
+    if is_sealed && is_served {
         return;
     }
     let mut line = Line::new(b"");
@@ -44,27 +49,23 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
         // SAFETY: as callers promise.
         Program::At(_, path) => line.untrusted(unsafe { sys::string(path) }),
         Program::Fd(fd) => {
-            line.text(b"descriptor ");
-            line.number(fd);
+            line.numbered(b"descriptor ", fd);
         }
     }
     line.text(b" is ");
     line.text(obstacle.sentence.as_bytes());
     if is_sealed {
         line.text(b". Its IPv4 and IPv6 sockets fail with EPERM (VRFBIND_SEAL)");
-        if is_ruled {
-            line.text(b"; no supervisor can follow rules (VRFBIND_RULES)");
+        if obstacle.is_supervisable && sys::is_supervised() {
+            line.text(b"; the supervisor of its tree was started without rules (VRFBIND_RULES)");
         } else if obstacle.is_supervisable {
             line.text(b"; a supervisor would serve it, see vrfbind(1)");
         }
         line.text(b"\n");
-        line.write_to_stderr();
     } else {
         line.text(b". Its sockets are not bound\n");
     }
-    if log::is_on() && !(is_sealed && log::is_stderr()) {
-        line.write_to_log();
-    }
+    line.write(is_sealed);
 }
 
 /// Why the library does not serve a program.

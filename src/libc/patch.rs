@@ -39,8 +39,9 @@ pub struct Hook {
 ///
 /// # Safety
 /// `function` is libc's, of the file at `path`, and nobody is in it. The hook takes the same arguments.
+#[inline(never)]
 pub unsafe fn redirect(
-    function: Option<Function>,
+    function: &Option<Function>,
     path: *const c_char,
     number: c_long,
     hook: &Hook,
@@ -49,11 +50,11 @@ pub unsafe fn redirect(
     let Some(function) = function else {
         return NOT_FOUND;
     };
-    let Function { address, size, .. } = function;
+    let &Function { address, size, .. } = function;
     // SAFETY: address and size are those of libc's symbol table, and libc stays loaded.
     let code = unsafe { sys::code(address, size) };
     let stub = match recognise_stub(code, number as u32) {
-        Stub::Unknown => recognise_traced(code, &function, path, number as u32),
+        Stub::Unknown => recognise_traced(code, function, path, number as u32),
         stub => stub,
     };
     match stub {

@@ -1,7 +1,7 @@
 //! Descriptors of ours, and a look at those of the program: which of them are epoll(7) descriptors, and which are the same
 //! socket. What they are is asked of themselves, and only which there are of /proc.
 
-use super::{close, domain, open_to_read, sock_type, socket};
+use super::{close, domain, number, open_to_read, sock_type, socket};
 use core::ffi::{CStr, c_int};
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, O_CLOEXEC, SOCK_CLOEXEC};
 use rules::registrations::{Registration, Search, decimal};
@@ -20,7 +20,7 @@ impl Own {
     /// A new socket of the same family, type and protocol.
     #[inline(never)]
     pub fn socket_like(fd: c_int) -> Result<Self, Errno> {
-        let protocol = super::state::protocol_number(fd)?;
+        let protocol = number(fd, libc::SO_PROTOCOL)?;
         socket(domain(fd)?, sock_type(fd)? | SOCK_CLOEXEC, protocol).map(Self)
     }
 
@@ -32,6 +32,7 @@ impl Own {
 }
 
 /// EPOLL_CTL_ADD.
+#[inline(never)]
 pub fn register(epoll: c_int, fd: c_int, registration: Registration) -> Result<(), Errno> {
     let event = libc::epoll_event {
         events: registration.events,
@@ -107,7 +108,7 @@ impl Table {
         Ok(next)
     }
 
-    /// How `fd`, a file of this inode, is registered in `epoll`.
+    /// How `fd`, a file of this inode, is registered in `epoll`. ENOENT: another thread has closed that.
     pub fn registration(
         &self,
         epoll: c_int,
@@ -119,11 +120,7 @@ impl Table {
         }
         let (path, start) = info_path(epoll);
         let path = path.get(start..).unwrap_or_default();
-        let file = match open_to_read(self.0.0, path.as_ptr().cast()) {
-            // Another thread has closed it.
-            Err(Errno::ENOENT) => return Ok(None),
-            file => Own(file?),
-        };
+        let file = Own(open_to_read(self.0.0, path.as_ptr().cast())?);
         let mut search = Search::new(fd as u32, inode);
         let mut buffer = [0; 512];
         loop {

@@ -21,7 +21,7 @@ use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::output;
 use crate::program::{self, Program};
-use crate::supervisor::{self, Beginning, Obstacle};
+use crate::supervisor::{self, Beginning, Obstacle, TreeRules};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
@@ -31,7 +31,7 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::RawFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -93,11 +93,18 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let program = find(args)?;
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
-    let has_rules =
-        rules.is_some() || env::var_os(RULES_VARIABLE).is_some_and(|rules| !rules.is_empty());
-    if has_rules && program::needs_supervisor(&program) {
+    let tree_rules = match rules.clone().or_else(|| env::var_os(RULES_VARIABLE)) {
+        Some(value) if !value.is_empty() => TreeRules::Served(value.into_vec()),
+        _ => TreeRules::None,
+    };
+    if matches!(tree_rules, TreeRules::Served(_))
+        && around == Around::Supervisor
+        && program::needs_supervisor(&program)
+        && !sys::has_supervisor_with_rules()
+    {
         return Err(refuse(format!(
-            "{} is {}; the library serves rules ({RULES_VARIABLE}), and no supervisor can: start it without, in one VRF",
+            "{} is {}, and the supervisor around this tree was started without rules ({RULES_VARIABLE}): start the tree with \
+             rules, or the program outside of this tree",
             program.runs.display(),
             program.verdict.sentence()
         )));
@@ -105,7 +112,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
     })?;
-    let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device, has_rules));
+    let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device, tree_rules));
     let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
         return Err(refuse(

@@ -6,6 +6,9 @@
 //! All arguments are numbers, which the kernel has copied: there is nothing that could change after the check.
 //! Sockets that carry the library's cookie are made by the kernel as ever; the supervisor never hears of them.
 //!
+//! In a tree with rules (`VRFBIND_RULES`) a longer filter asks about bind(2), connect(2) and setsockopt(SO_BINDTODEVICE) too, whose
+//! arguments are in the caller's memory: [`existing`] says what becomes of them, [`rules`] where the rules come from.
+//!
 //! **Who is who.** The supervisor is forked off before execve(2), and the *program* keeps the process: its PID, parent,
 //! terminal, job, descriptors and signals are those that `vrfbind` was started with. So a shell's
 //! job control, a service manager's MAINPID and sd_notify(3), `timeout` and `wait` work as without us; there is
@@ -63,11 +66,13 @@
 //! interrupts a call that is being answered, which then begins anew.
 
 mod caller;
+mod existing;
 mod known;
+mod rules;
 mod serve;
 mod start;
 
-pub use serve::Obstacle;
+pub use serve::{Obstacle, TreeRules};
 pub use start::{Beginning, begin, serves};
 
 use std::path::PathBuf;

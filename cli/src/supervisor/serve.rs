@@ -1,8 +1,10 @@
 //! The supervisor at work: it takes a call, makes the socket, and answers.
 
 use super::caller::{Caller, Inode, Named, Owner, PLAIN, as_owner};
+use super::existing::Answer;
 use super::known::Known;
-use crate::sys::{self, Call};
+use super::rules::Rules;
+use crate::sys::{self, Call, CallOfExisting, Question};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
@@ -29,9 +31,10 @@ pub(super) struct Supervisor {
     proc: OwnedFd,
     /// The VRF of programs that name none.
     own: Vrf,
-    /// Whether the tree has rules (`VRFBIND_RULES`), which only the library can follow.
-    has_rules: bool,
-    /// Whether a program of the tree has named another one.
+    /// The tree's rules, and whether its filter asks about addresses. Where it does not, only the library can follow rules.
+    own_rules: TreeRules,
+    pub(super) rules: Rules,
+    /// Whether a program of the tree has named another VRF, or other rules.
     is_mixed: AtomicBool,
     netns: OsString,
     net_dev: Inode,
@@ -41,11 +44,41 @@ pub(super) struct Supervisor {
     has_filter: bool,
 }
 
+/// The rules of a tree, as its environment has them.
+#[derive(Clone)]
+pub enum TreeRules {
+    /// None, and the filter does not ask about addresses.
+    None,
+    /// These; the filter asks.
+    Served(Vec<u8>),
+}
+
+impl TreeRules {
+    pub(super) fn are_served(&self) -> bool {
+        matches!(self, Self::Served(_))
+    }
+
+    fn value(&self) -> &[u8] {
+        match self {
+            Self::None => b"",
+            Self::Served(value) => value,
+        }
+    }
+}
+
+/// Where the sockets of a caller belong.
+pub(super) enum Belongs {
+    /// Into this VRF, unless these rules say otherwise.
+    To(Vrf, Option<Vec<u8>>),
+    /// Nobody knows which of the VRFs and rules in the tree it was told.
+    Unknown,
+}
+
 impl Supervisor {
     pub(super) fn new(
         proc: OwnedFd,
         device: &DeviceName,
-        has_rules: bool,
+        own_rules: TreeRules,
     ) -> Result<Self, Obstacle> {
         let myself = process::id();
         if nix::fcntl::readlinkat(&proc, "self") != Ok(myself.to_string().into()) {
@@ -64,7 +97,8 @@ impl Supervisor {
         Ok(Self {
             proc,
             own: Vrf::Device(*device),
-            has_rules,
+            own_rules,
+            rules: Rules::default(),
             is_mixed: AtomicBool::new(false),
             netns,
             net_dev,
@@ -84,7 +118,8 @@ impl Supervisor {
                 return;
             }
             match sys::receive(listener) {
-                Ok(call) => self.answer(listener, &call, &mut known),
+                Ok(Question::Socket(call)) => self.answer(listener, &call, &mut known),
+                Ok(Question::Existing(call)) => self.answer_existing(listener, &call),
                 Err(Errno::EINTR) => {}
                 Err(Errno::ENOENT)
                     if !has_ended(listener, PollFlags::empty(), PollTimeout::ZERO) => {}
@@ -99,30 +134,59 @@ impl Supervisor {
             .and_then(|socket| sys::give(listener, call, &socket));
         if let Err(errno) = given {
             // ENOENT: who asked is gone.
-            let _ = sys::fail(listener, call, errno);
+            let _ = sys::fail(listener, call.id, errno);
+        }
+    }
+
+    fn answer_existing(&self, listener: &OwnedFd, call: &CallOfExisting) {
+        let _ = match self.judge(listener, call) {
+            Ok(Answer::GoOn) => sys::go_on(listener, call.id),
+            Ok(Answer::Done) => sys::succeed(listener, call.id),
+            Err(errno) => sys::fail(listener, call.id, errno),
+        };
+    }
+
+    pub(super) fn caller(&self, thread: u32) -> Caller<'_> {
+        Caller {
+            proc: self.proc.as_fd(),
+            thread,
+            reader: self.owner,
         }
     }
 
     /// A socket as the caller would have got it, in the VRF that was asked for.
     fn create(&self, listener: &OwnedFd, call: &Call, known: &mut Known) -> Result<OwnedFd, Errno> {
-        let caller = Caller {
-            proc: self.proc.as_fd(),
-            thread: call.thread,
-            reader: self.owner,
-        };
+        let caller = self.caller(call.thread);
         let is_elsewhere = self.is_elsewhere(&caller)?;
         let (owner, thread) = caller.owner()?;
-        let named = || known.named(&caller, thread, owner, || sys::is_waiting(listener, call));
+        let named = || {
+            known.named(&caller, thread, owner, || {
+                sys::is_waiting(listener, call.id)
+            })
+        };
         let vrf = self.vrf(call, &caller, named)?;
         let groups = if call.is_ping() {
             Some(caller.status()?.groups).filter(|groups| *groups != self.groups)
         } else {
             None
         };
+        self.in_place_of(&caller, is_elsewhere, groups, || {
+            self.create_here(call, &caller, owner, vrf)
+        })
+    }
+
+    /// Acts in the caller's network namespace, and with these groups, if they are not ours.
+    pub(super) fn in_place_of<R: Send>(
+        &self,
+        caller: &Caller,
+        is_elsewhere: bool,
+        groups: Option<Vec<u32>>,
+        act: impl FnOnce() -> Result<R, Errno> + Send,
+    ) -> Result<R, Errno> {
         if !is_elsewhere && groups.is_none() {
-            return self.create_here(call, &caller, owner, vrf);
+            return act();
         }
-        let change_and_create = || {
+        let change_and_act = || {
             if is_elsewhere {
                 setns(caller.open("ns/net")?, CloneFlags::CLONE_NEWNET)
                     .map_err(|_| Errno::EPERM)?;
@@ -130,11 +194,11 @@ impl Supervisor {
             if let Some(groups) = &groups {
                 sys::set_groups_of_thread(groups)?;
             }
-            self.create_here(call, &caller, owner, vrf)
+            act()
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new().stack_size(SMALL_STACK);
-            let thread = thread.spawn_scoped(scope, change_and_create);
+            let thread = thread.spawn_scoped(scope, change_and_act);
             let result = thread.map_err(|_| Errno::ENOMEM)?.join();
             result.unwrap_or(Err(Errno::EPERM))
         })
@@ -142,7 +206,7 @@ impl Supervisor {
 
     /// Whether the caller is in another network namespace than we. Of a process that hides which one it is in, that it is
     /// ours can be seen all the same.
-    fn is_elsewhere(&self, caller: &Caller) -> Result<bool, Errno> {
+    pub(super) fn is_elsewhere(&self, caller: &Caller) -> Result<bool, Errno> {
         match caller.netns() {
             Err(_) if caller.net_dev()? == self.net_dev => Ok(false),
             netns => Ok(netns? != self.netns),
@@ -150,7 +214,8 @@ impl Supervisor {
     }
 
     /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's. Who
-    /// does not name it in the call has no library to move its sockets, and gets none where rules say that they may move.
+    /// does not name it in the call has no library to move its sockets. Where there are rules it gets none, unless the filter
+    /// asks us to move them; then a socket begins in the VRF, or with an invalid list there is none.
     fn vrf(
         &self,
         call: &Call,
@@ -158,11 +223,21 @@ impl Supervisor {
         named: impl FnOnce() -> Result<(Named, bool), Errno>,
     ) -> Result<Vrf, Errno> {
         if let Some(vrf) = call.vrf {
-            self.note(vrf);
+            self.note(vrf != self.own);
             return Ok(vrf);
         }
+        if self.own_rules.are_served() {
+            return match self.belongs(caller)? {
+                Belongs::To(vrf, None) => Ok(vrf),
+                Belongs::To(vrf, Some(rules)) => {
+                    self.rules.list(&rules, caller).ok_or(Errno::EINVAL)?;
+                    Ok(vrf)
+                }
+                Belongs::Unknown => Err(Errno::EPERM),
+            };
+        }
         let (named, has_rules) = named()?;
-        if (has_rules || self.has_rules) && named != Named::Vrf(Vrf::Default) {
+        if has_rules && named != Named::Vrf(Vrf::Default) {
             return Err(Errno::EPERM);
         }
         match named {
@@ -170,7 +245,7 @@ impl Supervisor {
             Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
             // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
             Named::Vrf(vrf) if !caller.is_secure()? || caller.status()?.user == self.owner.user => {
-                self.note(vrf);
+                self.note(true);
                 Ok(vrf)
             }
             Named::Unknown if !self.is_mixed.load(Relaxed) => Ok(self.own),
@@ -178,8 +253,39 @@ impl Supervisor {
         }
     }
 
-    fn note(&self, vrf: Vrf) {
-        if vrf != self.own {
+    /// In a tree with rules, where the sockets of a caller belong: into the VRF of the caller's environment, with the rules there;
+    /// else into the tree's, with the tree's rules. As in the library, an environment without rules has been scrubbed.
+    pub(super) fn belongs(&self, caller: &Caller) -> Result<Belongs, Errno> {
+        let environment = caller.environment()?;
+        let (named, mut rules) = (environment.vrf, environment.rules);
+        let own_rules = self.own_rules.value();
+        if rules.is_empty() || matches!(named, Named::Nothing | Named::Unknown) {
+            rules = own_rules.to_vec();
+        }
+        let vrf = match named {
+            Named::Nothing => self.own,
+            Named::Vrf(vrf) => vrf,
+            Named::Unknown if !self.is_mixed.load(Relaxed) => self.own,
+            Named::Unknown => return Ok(Belongs::Unknown),
+            Named::Invalid => return Err(Errno::EPERM),
+        };
+        if vrf == Vrf::Default {
+            rules.clear();
+        }
+        let is_other = vrf != self.own || rules != own_rules;
+        // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
+        if is_other && caller.is_secure()? && caller.status()?.user != self.owner.user {
+            return Err(Errno::EPERM);
+        }
+        self.note(is_other);
+        Ok(Belongs::To(
+            vrf,
+            Some(rules).filter(|rules| !rules.is_empty()),
+        ))
+    }
+
+    fn note(&self, is_other: bool) {
+        if is_other {
             self.is_mixed.store(true, Relaxed);
         }
     }

@@ -1,10 +1,10 @@
 //! Before the program: the supervisor is forked off, and is given what it listens to.
 
-use super::serve::{Obstacle, Supervisor, cannot};
+use super::serve::{Obstacle, Supervisor, TreeRules, cannot};
 use crate::failure::{Failure, refuse};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::socket::{
@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, dup, setsid};
 use rules::DeviceName;
-use rules::filter::{IoUring, UnmarkedSocket};
+use rules::filter::{IoUring, UnmarkedSocket, filter, filter_with_rules};
 use rules::request::Vrf;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -25,20 +25,24 @@ use std::process;
 pub struct Beginning {
     child: Pid,
     link: OwnedFd,
+    has_rules: bool,
 }
 
-/// Forks a supervisor off, which will serve this device to programs that name no VRF, or nobody but the library where there
-/// are rules.
+/// Forks a supervisor off, which will serve this device to programs that name no VRF, with these rules if there are any.
 #[allow(unsafe_code)]
-pub fn begin(device: &DeviceName, has_rules: bool) -> Result<Beginning, Obstacle> {
+pub fn begin(device: &DeviceName, rules: TreeRules) -> Result<Beginning, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     // SAFETY: `vrfbind exec` has one thread, and the supervisor uses none of the three.
     let child = unsafe { sys::fork_silently() }.map_err(|errno| cannot("clone", errno))?;
     let Some(child) = child else {
         drop(ours);
-        supervise(theirs, device, has_rules);
+        supervise(theirs, device, rules);
     };
-    Ok(Beginning { child, link: ours })
+    Ok(Beginning {
+        child,
+        link: ours,
+        has_rules: rules.are_served(),
+    })
 }
 
 impl Beginning {
@@ -47,7 +51,7 @@ impl Beginning {
     /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
     /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
     pub fn finish(self, io_uring: IoUring) -> Result<u32, Obstacle> {
-        match hand_over(self.link, io_uring) {
+        match hand_over(self.link, io_uring, self.has_rules) {
             Ok(()) => Ok(self.child.as_raw().unsigned_abs()),
             Err(obstacle) => Err(ending(self.child).unwrap_or(obstacle)),
         }
@@ -83,10 +87,14 @@ fn hear(link: &OwnedFd) -> Result<(), Obstacle> {
     }
 }
 
-fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
+fn hand_over(link: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result<(), Obstacle> {
     hear(&link)?;
-    let filter = rules::filter::filter(UnmarkedSocket::Notify, io_uring);
-    let listener = sys::seal_and_listen(&filter).map_err(|errno| match errno {
+    let listener = if has_rules {
+        sys::seal_and_listen(&filter_with_rules(io_uring))
+    } else {
+        sys::seal_and_listen(&filter(UnmarkedSocket::Notify, io_uring))
+    };
+    let listener = listener.map_err(|errno| match errno {
         // One listener in a chain of filters (seccomp(2)).
         Errno::EBUSY => "another program listens to the system calls of this tree already (seccomp notification), and \
                          there can be only one"
@@ -129,9 +137,9 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 // ---- In the supervisor's process ----
 
-fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
+fn supervise(link: OwnedFd, device: &DeviceName, rules: TreeRules) -> ! {
     sys::give_back_memory();
-    match prepare(&link, device, has_rules) {
+    match prepare(&link, device, rules) {
         Err(obstacle) => drop(say(&link, obstacle.as_bytes())),
         Ok(supervisor) => {
             let said = say(&link, READY);
@@ -146,16 +154,16 @@ fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
 }
 
 /// As much as can be tried is tried before there is a filter, which cannot be taken away.
-fn prepare(link: &OwnedFd, device: &DeviceName, has_rules: bool) -> Result<Supervisor, Obstacle> {
+fn prepare(link: &OwnedFd, device: &DeviceName, rules: TreeRules) -> Result<Supervisor, Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
         Ok(false) => return Err(too_old()),
         Err(errno) => return Err(cannot("seccomp(SECCOMP_GET_NOTIF_SIZES)", errno)),
     }
     raise_limits();
-    let proc = detach(link)?;
-    leave_room(&proc)?;
-    Supervisor::new(proc, device, has_rules)
+    let proc = detach(link, &rules)?;
+    leave_room(&proc, &rules)?;
+    Supervisor::new(proc, device, rules)
 }
 
 fn too_old() -> Obstacle {
@@ -191,7 +199,7 @@ fn raise_limits() {
 
 /// Lets go of what was inherited, but for the link: the session, the working directory, descriptors. Returns /proc.
 #[allow(unsafe_code)]
-fn detach(link: &OwnedFd) -> Result<OwnedFd, Obstacle> {
+fn detach(link: &OwnedFd, rules: &TreeRules) -> Result<OwnedFd, Obstacle> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None)
         .map_err(|errno| cannot("sigprocmask", errno))?;
     setsid().map_err(|errno| cannot("setsid", errno))?;
@@ -201,21 +209,34 @@ fn detach(link: &OwnedFd) -> Result<OwnedFd, Obstacle> {
     let proc = sys::duplicate(&proc, FIRST).map_err(|errno| cannot("/proc", errno))?;
     // No pipe's or terminal's reader shall wait for us, and nothing that is opened later shall be standard error. What
     // has no use but as a directory takes the places.
+    let stderr = match rules {
+        TreeRules::None => None,
+        TreeRules::Served(_) => openat(
+            &proc,
+            "self/fd/2",
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .ok(),
+    };
     for standard in 0..FIRST {
+        let place = stderr.as_ref().filter(|_| standard == libc::STDERR_FILENO);
         // SAFETY: standard descriptors have no owner.
-        unsafe { sys::occupy(&proc, standard) }.map_err(|errno| cannot("dup3", errno))?;
+        unsafe { sys::occupy(place.unwrap_or(&proc), standard) }
+            .map_err(|errno| cannot("dup3", errno))?;
     }
+    drop(stderr);
     // SAFETY: what `vrfbind` has opened is not used in this process, which never returns to it.
     unsafe { sys::close_all_but([link, &proc], FIRST) }
         .map_err(|errno| cannot("close_range", errno))?;
     Ok(proc)
 }
 
-/// Sees that there are descriptors for the listener, and for two that are open at once while a socket is made. The link is
-/// closed before.
-fn leave_room(any: &OwnedFd) -> Result<(), Obstacle> {
-    const NEEDED: usize = 2;
-    let copies: Result<Vec<OwnedFd>, Errno> = (0..NEEDED).map(|_| dup(any)).collect();
+/// Sees that there are descriptors for the listener, and for two that are open at once while a socket is made, or three while one is
+/// moved. The link is closed before.
+fn leave_room(any: &OwnedFd, rules: &TreeRules) -> Result<(), Obstacle> {
+    let needed = if rules.are_served() { 3 } else { 2 };
+    let copies: Result<Vec<OwnedFd>, Errno> = (0..needed).map(|_| dup(any)).collect();
     copies.map(drop).map_err(|errno| {
         format!(
             "the supervisor needs more descriptors than it may have: {}; raise the limit (ulimit -n)",

@@ -10,9 +10,10 @@ use crate::sys::{self, Around};
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, bind, setsockopt, sockopt};
 use rules::list::parse::{LARGEST_FILE, parse, texts};
-use rules::list::{List, Rule, To};
+use rules::list::{Address, Call, List, Match, Protocol, Rule, To};
 use rules::request::Vrf;
 use rules::{DeviceName, RULES_VARIABLE};
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -90,6 +91,26 @@ pub(super) fn the_rules(
     }
     moving(findings);
     Some(list)
+}
+
+/// The rule that a call would come under.
+pub(super) fn first_rule(
+    list: &List,
+    call: Call,
+    ip: IpAddr,
+    port: u16,
+    protocol: Option<Protocol>,
+) -> Option<Match> {
+    let ip = match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let address = Address {
+        ip: ip.to_bits(),
+        port,
+    };
+    let Ok(found) = list.first::<Infallible>(call, &address, || Ok(protocol));
+    found
 }
 
 fn read(value: &OsStr) -> Result<Vec<u8>, String> {
