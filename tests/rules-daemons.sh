@@ -21,7 +21,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
-[ $# -gt 0 ] || set -- redis dnsmasq libc unbound named dnsdist snmpd nginx python
+[ $# -gt 0 ] || set -- redis dnsmasq libc unbound named dnsdist snmpd nginx prometheus-node-exporter python
 packages=target/daemons/${VRFBIND_TEST_DAEMONS:-daemons}.tar
 if [ -e "$packages" ] && [ -z "${VRFBIND_TEST_MOVED-}" ]; then
 	VRFBIND_TEST_MOVED=1 exec tests/set-aside.sh over "$packages" "$0" "$@"
