@@ -9,7 +9,7 @@
 //! The words of a rule are separated by blanks. What is not in the grammar is an error that names its rule and its place:
 //! a list is taken as a whole or not at all.
 
-use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, MOST, Protocol, Rule, To, mask};
+use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, Protocol, Rule, To, mask};
 use crate::device::{BadName, DeviceName};
 use core::fmt;
 
@@ -382,6 +382,7 @@ mod tests {
     extern crate std;
 
     use super::*;
+    use crate::list::MOST;
     use core::net::Ipv6Addr;
     use std::string::{String, ToString};
     use std::vec::Vec;
