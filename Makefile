@@ -3,7 +3,7 @@
 # make test-arch ARCH=...   and runs what C tests can be run of it here
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
-# make test-more  what takes longer: the rest of 16 packaged services in a VRF, and make fuzz
+# make test-more  what takes longer: the rest of 16 packaged services in a VRF, of 12 daemons in several VRFs; make fuzz
 # make test-kernels  what takes a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
 # make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
@@ -122,8 +122,9 @@ test: test-packages all bench-programs
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
 
 test-more: test-packages programs fuzz
-	tests/packages.sh daemons-more
+	tests/packages.sh daemons-more daemons-rules
 	tests/with-vrf.sh tests/topology.sh tests/units-more.sh
+	tests/with-vrf.sh tests/topology.sh tests/rules-daemons-more.sh
 
 test-kernels: test-packages programs bench-programs
 	failed=; for kernel in $(KERNELS); do \

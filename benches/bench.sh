@@ -126,6 +126,35 @@ bystanders() {
 	done
 }
 
+# Two networks besides lo, on none of which anything is sent: the calls end at lo, or nowhere.
+by_rules() {
+	local kind i many='' few='bind tcp *:5380 other; connect 10.99.0.0/16 other' rules=VRFBIND_RULES
+	ip link add vrf0 type veth peer name other
+	ip link set vrf0 up
+	ip link set other up
+	for i in {1..64}; do many+="connect tcp 10.$i.0.0/16:80 other;"; done
+	for kind in bind connect; do
+		under_library "$bin/calls" lo "$kind" 200
+		way 'libvrfbind, again (null control)' "LD_PRELOAD=$bin/libvrfbind.so" "$bin/calls" lo "$kind" 200
+		way 'two rules, none of which matches' "LD_PRELOAD=$bin/libvrfbind.so" "$rules=$few" "$bin/calls" lo "$kind" 200
+		way '64 rules, none of which matches' "LD_PRELOAD=$bin/libvrfbind.so" "$rules=$many" "$bin/calls" lo "$kind" 200
+		measure "rules-$kind" "$bin/paired" -a "$(rounds 300)"
+	done
+	# Each socket is made in vrf0 and moved to lo.
+	device=vrf0
+	local moved=("LD_PRELOAD=$bin/libvrfbind.so" "$rules=loopback lo" RULED=lo) full=(-f 10000)
+	for i in '' full; do
+		[ -n "$i" ] || full=()
+		nothing "$bin/calls" "${full[@]}" '' connect 50
+		way 'moved by a rule' "${moved[@]}" "$bin/calls" "${full[@]}" vrf0 connect 50
+		way 'replaced by a rule' "${moved[@]}" "$bin/calls" -n "${full[@]}" vrf0 connect 50
+		measure "rules-moved${i:+-$i}" "$bin/paired" -a "$(rounds 100)"
+		full=(-f 10000)
+	done
+	device=lo
+	ip link delete vrf0
+}
+
 supervised() {
 	nothing "$bin/calls-static" '' socket 200
 	under_vrfbind supervised "$bin/calls-static" "$device" socket 200
@@ -377,6 +406,7 @@ per_call
 if [ "$tier" = lo ]; then
 	start_up 1500 2000
 	bystanders
+	by_rules
 	[ -z "$can_supervise" ] || supervised
 	all_memory
 	counts

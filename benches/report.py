@@ -251,6 +251,30 @@ class Section:
             self.lines.append("")
             self.times(f"calls-{kind}")
 
+    def rules(self):
+        self.title(
+            "Rules that do not match",
+            "A call of socket() of UDP, bind() and close(), and of socket() of TCP, connect() and close(), bound to lo, with rules for other addresses.",
+        )
+        for kind in ["bind", "connect"]:
+            table = self.times(f"rules-{kind}")
+            for way in ["two rules, none of which matches", "64 rules, none of which matches"]:
+                added = less(table.all(way), table.all(LIBRARY))
+                self.goal(f"{kind}(), {way}: at most 150 ns more", interval(added), 0.15, Unit("ns", 1000, 0))
+            self.lines.append("")
+        self.title(
+            "Rules that match",
+            "socket() of TCP in a VRF (a veth device), connect() to a listener on 127.0.0.1 by `loopback lo`, and close(). With",
+            "CAP_NET_RAW the socket is moved, without it replaced. Then the same in a process of 10,000 descriptors, of which 5,000",
+            "are in one epoll, as is the socket that is connected.",
+        )
+        self.times("rules-moved")
+        self.lines.append("")
+        table = self.times("rules-moved-full")
+        added = less(table.all("replaced by a rule"), table.all(NOTHING))
+        text = "a connect() that replaces its socket, of 10,000 descriptors, 5,000 in epoll: at most 200 µs more"
+        self.goal(text, interval(added), 200, Unit("µs", 1, 0))
+
     def supervised(self):
         self.title(
             "Supervised sockets",
@@ -404,11 +428,12 @@ class Section:
             self.memory()
             self.counts()
             self.bystanders()
+            self.rules()
             if "not measured" not in facts:
                 self.supervised()
             size = facts["libvrfbind.so"]
-            verdict = "**met**" if int(size.split()[0]) <= 32768 else "**missed**"
-            self.goals.append(["size of libvrfbind.so: at most 32768 bytes", size, verdict])
+            verdict = "**met**" if int(size.split()[0]) <= 49152 else "**missed**"
+            self.goals.append(["size of libvrfbind.so: at most 49152 bytes", size, verdict])
         elif name == "scale":
             heading = "Scale (`make scale`)"
             self.scale(int(facts["networks"]))

@@ -52,16 +52,18 @@ compile() {
 
 # compile_all ROWS - as many at once as there are CPUs
 compile_all() {
-	local program options pid pids=()
+	local program options running=0 failed=''
+	one_less() { wait -n || failed=yes; running=$((running - 1)); }
 	while read -r program _ options; do
-		[ ${#pids[@]} -lt "$(nproc)" ] || wait -n || true
+		[ "$running" -lt "$(nproc)" ] || one_less
 		# shellcheck disable=SC2086  # the table's options are words
 		compile "$program" $options &
-		pids+=($!)
+		running=$((running + 1))
 	done <<<"$1"
-	for pid in "${pids[@]}"; do
-		wait "$pid"
+	while [ "$running" -gt 0 ]; do
+		one_less
 	done
+	[ -z "$failed" ]
 }
 
 check_table

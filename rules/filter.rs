@@ -25,6 +25,11 @@
 //!   calls, since a ring may be inherited. Programs know how to do without; `vrfbind exec --allow-io-uring` leaves it;
 //! - i386's socketcall(SYS_SOCKET) for every family, since a filter cannot see which. Its other calls are treated as
 //!   those of the native architecture.
+//!
+//! **With rules** (`VRFBIND_RULES`, [`crate::list`]) the supervised form is longer ([`filter_with_rules`]) and asks its listener
+//! too at bind(2) and connect(2), of whatever family, since the address is in memory that a filter cannot see, and at
+//! setsockopt(2) of SO_BINDTODEVICE and SO_BINDTOIFINDEX. Calls that the library has judged carry [`MARKER`] in the sixth register, as
+//! its sockets do; all of the three have fewer arguments. i386's socketcall() of the three is refused.
 
 /// What the library puts into the sixth argument register of its socket(2).
 pub const MARKER: u64 = 0x7672_6662_696e_6421;
@@ -44,6 +49,9 @@ pub const SEALED_ERRNO: i32 = 0xb1d;
 
 /// The answer in a supervised process.
 pub const SUPERVISED_ERRNO: i32 = SEALED_ERRNO + 1;
+
+/// The answer in a process that is supervised with rules.
+pub const SUPERVISED_WITH_RULES_ERRNO: i32 = SEALED_ERRNO + 2;
 
 /// Whether the filter asks for the marker of a socket of this family, whatever its type.
 pub const fn needs_marker(family: i32) -> bool {
@@ -87,27 +95,52 @@ pub struct Instruction {
 mod machine {
     pub const ARCH: u32 = 0;
     pub const SOCKET: u32 = 0;
+    pub const BIND: u32 = 0;
+    pub const CONNECT: u32 = 0;
+    pub const SETSOCKOPT: u32 = 0;
+    pub const X32_SETSOCKOPT: u32 = 0;
     pub const OTHER_ARCH: u32 = 0;
     pub const OTHER_SOCKET: u32 = 0;
+    pub const OTHER_BIND: u32 = 0;
+    pub const OTHER_CONNECT: u32 = 0;
+    pub const OTHER_SETSOCKOPT: u32 = 0;
 }
 
 #[cfg(target_arch = "x86_64")]
 mod machine {
     pub const ARCH: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
     pub const SOCKET: u32 = 41;
+    pub const BIND: u32 = 49;
+    pub const CONNECT: u32 = 42;
+    pub const SETSOCKOPT: u32 = 54;
+    pub const X32_SETSOCKOPT: u32 = 541;
     pub const OTHER_ARCH: u32 = 0x4000_0003; // AUDIT_ARCH_I386
     pub const OTHER_SOCKET: u32 = 359;
+    pub const OTHER_BIND: u32 = 361;
+    pub const OTHER_CONNECT: u32 = 362;
+    pub const OTHER_SETSOCKOPT: u32 = 366;
 }
 
 #[cfg(target_arch = "aarch64")]
 mod machine {
     pub const ARCH: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
     pub const SOCKET: u32 = 198;
+    pub const BIND: u32 = 200;
+    pub const CONNECT: u32 = 203;
+    pub const SETSOCKOPT: u32 = 208;
+    // No other ABI has another number.
+    pub const X32_SETSOCKOPT: u32 = SETSOCKOPT;
     pub const OTHER_ARCH: u32 = 0x4000_0028; // AUDIT_ARCH_ARM
     pub const OTHER_SOCKET: u32 = 281;
+    pub const OTHER_BIND: u32 = 282;
+    pub const OTHER_CONNECT: u32 = 283;
+    pub const OTHER_SETSOCKOPT: u32 = 294;
 }
 
-use machine::{ARCH, OTHER_ARCH, OTHER_SOCKET, SOCKET};
+use machine::{
+    ARCH, BIND, CONNECT, OTHER_ARCH, OTHER_BIND, OTHER_CONNECT, OTHER_SETSOCKOPT, OTHER_SOCKET,
+    SETSOCKOPT, SOCKET, X32_SETSOCKOPT,
+};
 
 /// io_uring_setup, io_uring_enter, io_uring_register: the same on all machines, and in a row.
 const IO_URING_FIRST: u32 = 425;
@@ -116,6 +149,9 @@ const IO_URING_LAST: u32 = 427;
 /// i386, and arm's old ABI; the first argument says which call is meant.
 const SOCKETCALL: u32 = 102;
 const SOCKETCALL_SOCKET: u32 = 1;
+const SOCKETCALL_BIND: u32 = 2;
+const SOCKETCALL_CONNECT: u32 = 3;
+const SOCKETCALL_SETSOCKOPT: u32 = 14;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -123,6 +159,11 @@ const AF_RDS: u32 = 21;
 const AF_RXRPC: u32 = 33;
 const AF_SMC: u32 = 43;
 const IPPROTO_SMC: u32 = 256;
+
+// asm-generic/socket.h, which all of these machines have.
+const SOL_SOCKET: u32 = 1;
+const SO_BINDTODEVICE: u32 = 25;
+const SO_BINDTOIFINDEX: u32 = 62;
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -145,6 +186,8 @@ const ARGUMENT_5_HIGH: u32 = 60;
 enum Line {
     /// The place that jumps to this label lead to.
     At(Label),
+    /// Nothing: what another form of the filter has here.
+    Absent,
     /// Loads a word of struct seccomp_data.
     Load(u32),
     /// Masks what was loaded.
@@ -173,11 +216,12 @@ enum Label {
     IoUring,
     Answer,
     Unmarked,
+    Device,
 }
 
 impl Line {
     const fn is_instruction(self) -> bool {
-        !matches!(self, Self::At(_))
+        !matches!(self, Self::At(_) | Self::Absent)
     }
 
     /// `position` is this instruction's own.
@@ -190,7 +234,7 @@ impl Line {
         const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
         const RETURN: u16 = 0x06; // BPF_RET | BPF_K
         let (code, k, yes, no) = match self {
-            Self::At(_) => panic!("a label is no instruction"),
+            Self::At(_) | Self::Absent => panic!("it is no instruction"),
             Self::Load(k) => (LOAD, k, Label::Next, Label::Next),
             Self::And(k) => (AND, k, Label::Next, Label::Next),
             Self::IfEqual(k, yes, no) => (EQUAL, k, yes, no),
@@ -220,7 +264,7 @@ const fn distance(source: &[Line], position: usize, label: Label) -> u8 {
                 assert!(target > position && target - position <= 256);
                 return (target - position - 1) as u8;
             }
-            Line::At(_) => {}
+            Line::At(_) | Line::Absent => {}
             _ => target += 1,
         }
         index += 1;
@@ -232,24 +276,36 @@ const fn distance(source: &[Line], position: usize, label: Label) -> u8 {
 pub const IS_KNOWN: bool = machine::ARCH != 0 && !cfg!(unknown_machine);
 
 /// How many instructions a filter has.
-pub const LENGTH: usize = {
-    let source = source(UnmarkedSocket::Deny, IoUring::Deny);
+pub const LENGTH: usize = length(&source(UnmarkedSocket::Deny, IoUring::Deny, None));
+
+/// How many one with rules has.
+pub const LENGTH_WITH_RULES: usize = length(&with_rules(IoUring::Deny));
+
+/// The filter.
+pub const fn filter(unmarked: UnmarkedSocket, io_uring: IoUring) -> [Instruction; LENGTH] {
+    assemble(&source(unmarked, io_uring, None))
+}
+
+/// The supervised form where there are rules.
+pub const fn filter_with_rules(io_uring: IoUring) -> [Instruction; LENGTH_WITH_RULES] {
+    assemble(&with_rules(io_uring))
+}
+
+const fn length(source: &[Line]) -> usize {
     let (mut index, mut length) = (0, 0);
     while index < source.len() {
         length += source[index].is_instruction() as usize;
         index += 1;
     }
     length
-};
+}
 
-/// The filter.
-pub const fn filter(unmarked: UnmarkedSocket, io_uring: IoUring) -> [Instruction; LENGTH] {
-    let source = source(unmarked, io_uring);
+const fn assemble<const LENGTH: usize>(source: &[Line]) -> [Instruction; LENGTH] {
     let mut filter = [Line::Return(0).assemble(&[], 0); LENGTH];
     let (mut index, mut position) = (0, 0);
     while index < source.len() {
         if source[index].is_instruction() {
-            filter[position] = source[index].assemble(&source, position);
+            filter[position] = source[index].assemble(source, position);
             position += 1;
         }
         index += 1;
@@ -257,12 +313,27 @@ pub const fn filter(unmarked: UnmarkedSocket, io_uring: IoUring) -> [Instruction
     filter
 }
 
-const fn source(unmarked: UnmarkedSocket, io_uring: IoUring) -> [Line; 45] {
+const fn with_rules(io_uring: IoUring) -> [Line; LINES] {
+    source(UnmarkedSocket::Notify, io_uring, Some(Ruled))
+}
+
+/// That there are rules.
+#[derive(Clone, Copy)]
+struct Ruled;
+
+const LINES: usize = 61;
+
+const fn source(
+    unmarked: UnmarkedSocket,
+    io_uring: IoUring,
+    rules: Option<Ruled>,
+) -> [Line; LINES] {
     use Label::*;
     use Line::*;
-    let (of_unmarked, answer) = match unmarked {
-        UnmarkedSocket::Deny => (RET_ERRNO | EPERM, SEALED_ERRNO),
-        UnmarkedSocket::Notify => (RET_USER_NOTIF, SUPERVISED_ERRNO),
+    let (of_unmarked, answer) = match (unmarked, rules) {
+        (UnmarkedSocket::Deny, _) => (RET_ERRNO | EPERM, SEALED_ERRNO),
+        (UnmarkedSocket::Notify, None) => (RET_USER_NOTIF, SUPERVISED_ERRNO),
+        (UnmarkedSocket::Notify, Some(Ruled)) => (RET_USER_NOTIF, SUPERVISED_WITH_RULES_ERRNO),
     };
     let of_io_uring = match io_uring {
         self::IoUring::Deny => RET_ERRNO | ENOSYS,
@@ -275,19 +346,36 @@ const fn source(unmarked: UnmarkedSocket, io_uring: IoUring) -> [Line; 45] {
         At(Native),
         Load(NUMBER),
         And(!0x4000_0000),
+        if_ruled(rules, IfEqual(BIND, Marker, Next)),
+        if_ruled(rules, IfEqual(CONNECT, Marker, Next)),
+        if_ruled(rules, IfEqual(SETSOCKOPT, Device, Next)),
+        if_ruled(rules, IfEqual(X32_SETSOCKOPT, Device, Next)),
         IfEqual(SOCKET, Socket, IsIoUring),
         // The architecture's 32-bit calls, and nothing that is not known.
         At(Other),
         IfEqual(OTHER_ARCH, Next, Deny),
         Load(NUMBER),
+        if_ruled(rules, IfEqual(OTHER_BIND, Marker, Next)),
+        if_ruled(rules, IfEqual(OTHER_CONNECT, Marker, Next)),
+        if_ruled(rules, IfEqual(OTHER_SETSOCKOPT, Device, Next)),
         IfEqual(OTHER_SOCKET, Socket, Next),
         IfEqual(SOCKETCALL, OtherSocketcall, IsIoUring),
         At(OtherSocketcall),
         Load(ARGUMENT_0),
+        if_ruled(rules, IfEqual(SOCKETCALL_BIND, Deny, Next)),
+        if_ruled(rules, IfEqual(SOCKETCALL_CONNECT, Deny, Next)),
+        if_ruled(rules, IfEqual(SOCKETCALL_SETSOCKOPT, Deny, Next)),
         IfEqual(SOCKETCALL_SOCKET, Deny, Allow),
         At(IsIoUring),
         IfAtLeast(IO_URING_FIRST, Next, Allow),
         IfGreater(IO_URING_LAST, Allow, IoUring),
+        // setsockopt(2), by level and option.
+        At(Device),
+        if_ruled(rules, Load(ARGUMENT_1)),
+        if_ruled(rules, IfEqual(SOL_SOCKET, Next, Allow)),
+        if_ruled(rules, Load(ARGUMENT_2)),
+        if_ruled(rules, IfEqual(SO_BINDTODEVICE, Marker, Next)),
+        if_ruled(rules, IfEqual(SO_BINDTOIFINDEX, Marker, Allow)),
         // socket(2), by family.
         At(Socket),
         Load(ARGUMENT_0),
@@ -318,6 +406,38 @@ const fn source(unmarked: UnmarkedSocket, io_uring: IoUring) -> [Line; 45] {
         At(Unmarked),
         Return(of_unmarked),
     ]
+}
+
+const fn if_ruled(rules: Option<Ruled>, line: Line) -> Line {
+    match rules {
+        Some(Ruled) => line,
+        None => Line::Absent,
+    }
+}
+
+/// Which call it is that a listener of the form with rules hears of besides socket(2). None: socket(2).
+pub const fn of_existing(architecture: u32, number: u32) -> Option<OfExisting> {
+    let other = architecture == OTHER_ARCH;
+    match number & !0x4000_0000 {
+        BIND if !other => Some(OfExisting::Bind),
+        CONNECT if !other => Some(OfExisting::Connect),
+        SETSOCKOPT | X32_SETSOCKOPT if !other => Some(OfExisting::Setsockopt),
+        OTHER_BIND if other => Some(OfExisting::Bind),
+        OTHER_CONNECT if other => Some(OfExisting::Connect),
+        OTHER_SETSOCKOPT if other => Some(OfExisting::Setsockopt),
+        _ => None,
+    }
+}
+
+/// A call that concerns a socket which exists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OfExisting {
+    /// bind(2).
+    Bind,
+    /// connect(2).
+    Connect,
+    /// setsockopt(2) of SO_BINDTODEVICE or SO_BINDTOIFINDEX.
+    Setsockopt,
 }
 
 #[cfg(test)]
@@ -463,6 +583,81 @@ mod tests {
             for arch in [ARCH, OTHER_ARCH] {
                 let [sealed, supervised] = both(arch, number, [1, 0, 0, 0, 0, 0]);
                 assert_eq!(sealed, supervised, "{number}");
+            }
+        }
+    }
+
+    const RULED: [Instruction; LENGTH_WITH_RULES] = filter_with_rules(IoUring::Deny);
+
+    fn run_ruled(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        run_filter(&RULED, arch, number, arguments)
+    }
+
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[test]
+    fn rules_ask_about_addresses_and_devices_that_the_library_has_not_judged() {
+        let asked = |arch, number, a: [u64; 3], marker| {
+            let [first, second, third] = a;
+            run_ruled(arch, number, [first, second, third, 0, 0, marker])
+        };
+        for (arch, numbers, options) in [
+            (ARCH, [BIND, CONNECT], [SETSOCKOPT, X32_SETSOCKOPT]),
+            (
+                OTHER_ARCH,
+                [OTHER_BIND, OTHER_CONNECT],
+                [OTHER_SETSOCKOPT; 2],
+            ),
+        ] {
+            for number in numbers {
+                assert_eq!(asked(arch, number, [3, 4, 16], 0), RET_USER_NOTIF);
+                assert_eq!(asked(arch, number, [3, 4, 16], MARKER), RET_ALLOW);
+                assert_eq!(asked(arch, number, [3, 4, 16], MARKER ^ 1), RET_USER_NOTIF);
+                assert_eq!(run(arch, number, [3, 4, 16, 0, 0, 0]), RET_ALLOW);
+                assert!(of_existing(arch, number).is_some());
+            }
+            for number in options {
+                for option in [SO_BINDTODEVICE, SO_BINDTOIFINDEX] {
+                    let call = [3, SOL_SOCKET.into(), option.into()];
+                    assert_eq!(asked(arch, number, call, 0), RET_USER_NOTIF);
+                    assert_eq!(asked(arch, number, call, MARKER), RET_ALLOW);
+                    assert_eq!(asked(arch, number, [3, 0, option.into()], 0), RET_ALLOW);
+                }
+                assert_eq!(asked(arch, number, [3, SOL_SOCKET.into(), 2], 0), RET_ALLOW);
+                assert_eq!(of_existing(arch, number), Some(OfExisting::Setsockopt));
+            }
+        }
+        for (call, expected) in [(2, REFUSED), (3, REFUSED), (14, REFUSED), (4, RET_ALLOW)] {
+            let arguments = [call, 0, 0, 0, 0, MARKER];
+            assert_eq!(run_ruled(OTHER_ARCH, SOCKETCALL, arguments), expected);
+        }
+        assert_eq!(of_existing(ARCH, SOCKET), None);
+        assert_eq!(of_existing(OTHER_ARCH, OTHER_SOCKET), None);
+        assert_eq!(of_existing(OTHER_ARCH, BIND), None);
+        assert_eq!(
+            of_existing(ARCH, BIND | 0x4000_0000),
+            Some(OfExisting::Bind)
+        );
+    }
+
+    #[test]
+    fn all_else_is_as_without_rules() {
+        let judged = [BIND, CONNECT, SETSOCKOPT, X32_SETSOCKOPT];
+        let judged_other = [OTHER_BIND, OTHER_CONNECT, OTHER_SETSOCKOPT, SOCKETCALL];
+        for number in 0..1024 {
+            for (arch, judged) in [(ARCH, judged), (OTHER_ARCH, judged_other)] {
+                for first in [1, AF_INET.into(), AF_SMC.into(), ASK_FAMILY.into()] {
+                    let arguments = [first, 1, 0, 0, 0, 0];
+                    let supervised = run_filter(&SUPERVISED, arch, number, arguments);
+                    let expected = match supervised {
+                        _ if judged.contains(&number) => continue,
+                        answer if answer == RET_ERRNO | SUPERVISED_ERRNO as u32 => {
+                            RET_ERRNO | SUPERVISED_WITH_RULES_ERRNO as u32
+                        }
+                        answer => answer,
+                    };
+                    let ruled = run_ruled(arch, number, arguments);
+                    assert_eq!(ruled, expected, "{arch:x} {number} {first}");
+                }
             }
         }
     }

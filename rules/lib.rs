@@ -12,10 +12,12 @@ pub mod info;
 pub mod inherited;
 pub mod list;
 pub mod moving;
+pub mod options;
 pub mod preload;
 pub mod registrations;
 pub mod request;
 pub mod settings;
+pub mod settling;
 pub mod socket;
 
 pub use device::{BadName, DeviceName, NAME_SIZE};

@@ -108,25 +108,25 @@ impl Facts {
             IPPROTO_TCP | IPPROTO_UDP | IPPROTO_ICMP | IPPROTO_ICMPV6
         );
         if !is_known || self.protocol == Some(Protocol::Raw) {
-            return Err("a protocol whose options cannot all be read");
+            return Err("unsupported protocol");
         }
         if self.state != State::Closed {
-            return Err("a peer");
+            return Err("has a peer");
         }
         if load.holds_port && (call == Call::Bind || !self.is_wildcard) {
-            return Err("an address already");
+            return Err("bound already");
         }
         if load.has_queue {
-            return Err("data or errors in its queues");
+            return Err("data or errors wait");
         }
         if load.has_attachments {
-            return Err("memberships, filters, keys or IPv6 headers");
+            return Err("memberships, filters or keys");
         }
         Ok(load.holds_port)
     }
 
     /// Whether it has been neither bound nor connected: either gives a socket a port. A raw one has its number from the start.
-    fn is_fresh(&self) -> bool {
+    pub fn is_fresh(&self) -> bool {
         let has_no_port = self.port == 0 || self.protocol == Some(Protocol::Raw);
         self.is_wildcard && has_no_port && self.state != State::Busy
     }

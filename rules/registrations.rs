@@ -42,7 +42,7 @@ impl Search {
     /// The descriptor, and the inode of its file: another file, which is not closed, may have been registered by this number.
     pub fn new(fd: u32, inode: u64) -> Self {
         Self {
-            fd: as_read(fd),
+            fd: decimal(fd),
             inode,
             found: None,
             fields: [0; 8],
@@ -90,15 +90,16 @@ impl Search {
     }
 }
 
-/// A number whose decimal digits were read as hexadecimal ones.
-fn as_read(mut number: u32) -> u64 {
-    let (mut read, mut shift) = (0, 0);
+/// The decimal digits of a number, as those of a hexadecimal one.
+#[inline(never)]
+pub fn decimal(mut number: u32) -> u64 {
+    let (mut digits, mut shift) = (0, 0);
     while number > 0 {
-        read |= u64::from(number % 10) << shift;
+        digits |= u64::from(number % 10) << shift;
         number /= 10;
         shift += 4;
     }
-    read
+    digits
 }
 
 impl Registration {

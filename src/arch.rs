@@ -51,7 +51,7 @@ pub(crate) use current::stub_pair;
 use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
 pub use current::{Shape, cut};
 pub(crate) use current::{after_push, connect_stubs, export_connect, export_syscall};
-pub use current::{call_on_stack, claim, marked_socket};
+pub use current::{call_on_stack, claim, marked};
 
 /// What the code of a libc function turns out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -246,18 +246,20 @@ macro_rules! call_frame {
 #[cfg_attr(unknown_machine, allow(unused_imports))]
 pub(crate) use call_frame;
 
-/// socket(2) on an architecture that has no seal, and so no marker.
+/// A system call on an architecture that has no seal, and so no marker.
+///
+/// # Safety
+/// As for the system call.
 #[cfg(any(
     unknown_machine,
     not(any(target_arch = "x86_64", target_arch = "aarch64"))
 ))]
-pub fn unmarked_socket(
-    domain: core::ffi::c_int,
-    sock_type: core::ffi::c_int,
-    protocol: core::ffi::c_int,
+pub unsafe fn unmarked(
+    number: syscalls::Sysno,
+    [a, b, c, d, e]: [usize; 5],
 ) -> Result<usize, syscalls::Errno> {
-    // SAFETY: takes no pointers.
-    unsafe { syscalls::syscall!(syscalls::Sysno::socket, domain, sock_type, protocol) }
+    // SAFETY: as callers promise.
+    unsafe { syscalls::syscall!(number, a, b, c, d, e) }
 }
 
 /// Stores `value` where there is 0. Returns what there was. No ordering.

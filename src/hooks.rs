@@ -38,7 +38,7 @@ use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, sockaddr, socklen_t};
 use rules::DeviceName;
 use rules::list::{Call, List};
 use rules::socket::{self as rule, Decision, Device, Existing, Rebinding, Setting};
-use syscalls::Errno;
+use syscalls::{Errno, Sysno};
 
 /// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others. Where another preload makes
 /// the socket, a getsockopt(2) besides.
@@ -52,14 +52,11 @@ pub extern "C" fn socket(
     f: usize,
 ) -> usize {
     let arguments = [domain, sock_type, protocol, d, e, f];
-    if settings::is_inert() {
-        // SAFETY: the caller's own arguments; socket(2) has no pointers.
-        return unsafe { original::forward(original::SOCKET, arguments) };
-    }
     // libc's function would do no more than the system call, which the seal wants with its marker.
     // Another preload is asked where what it calls jumps back to us, or where there is no seal.
-    if original::socket_is_libcs()
-        || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket))
+    if !settings::is_inert()
+        && (original::socket_is_libcs()
+            || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket)))
     {
         let [domain, sock_type, protocol] = [domain, sock_type, protocol].map(|it| it as c_int);
         return create_direct(Via::Export, domain, sock_type, protocol) as usize;
@@ -162,6 +159,8 @@ unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Argume
     };
     // SAFETY: as callers promise.
     let result = match unsafe { stay_in_vrf(Some(list), fd, Device::Vrf, address, length) } {
+        // SAFETY: the caller's own arguments.
+        Ok(()) if is_told(original::BIND) => unsafe { tell(Sysno::bind, arguments) },
         // SAFETY: the caller's own arguments.
         Ok(()) => unsafe { original::forward(original::BIND, arguments) },
         Err(errno) => fail_with(errno) as usize,
@@ -271,6 +270,12 @@ unsafe extern "C" fn before_connect(frame: *mut Connecting) -> usize {
             let place = unsafe { &raw mut (*frame).then };
             // SAFETY: as callers promise.
             unsafe { place.write(then) };
+            if settings::rules().is_some() && is_told(original::CONNECT) && !sys::may_wait(fd) {
+                // SAFETY: the caller's own arguments.
+                let result = unsafe { tell(Sysno::connect, (*frame).arguments) };
+                // SAFETY: as callers promise.
+                return unsafe { after_connect(frame, result) };
+            }
             original::address(original::CONNECT)
         }
         Ok(None) => SUCCESS,
@@ -308,6 +313,23 @@ unsafe extern "C" fn after_connect(frame: *mut Connecting, result: usize) -> usi
         }
         _ => result,
     }
+}
+
+/// Whether a supervisor is told that a call is judged, by the marker in it. Otherwise it asks, for which it has to look at this
+/// process, and may not be allowed to. The original must be libc's own, which would make the same system call and no more; but a
+/// connect() that may wait is libc's to make, since there a thread can be cancelled.
+fn is_told(original: usize) -> bool {
+    settings::is_supervised() && original::is_libcs(original)
+}
+
+/// Makes the call so that the supervisor is told.
+///
+/// # Safety
+/// As for this call.
+unsafe fn tell(call: Sysno, [a, b, c, d, e, _]: Arguments) -> usize {
+    // SAFETY: as callers promise.
+    let result = unsafe { arch::marked(call, [a, b, c, d, e]) };
+    result.unwrap_or_else(|errno| fail_with(errno) as usize)
 }
 
 /// Gives a socket its device back: connect(AF_UNSPEC) takes it from a datagram or raw socket
@@ -384,9 +406,9 @@ pub unsafe extern "C" fn setsockopt(
     length: usize,
     f: usize,
 ) -> usize {
-    if level as c_int == libc::SOL_SOCKET
-        && matches!(option as c_int, SO_BINDTODEVICE | SO_BINDTOIFINDEX)
-    {
+    let is_judged = level as c_int == libc::SOL_SOCKET
+        && matches!(option as c_int, SO_BINDTODEVICE | SO_BINDTOIFINDEX);
+    if is_judged {
         match rebind(fd as c_int, option as c_int, value, length as socklen_t) {
             Ok(Rebinding::AsAsked) => {}
             Ok(_) => return 0,
@@ -394,6 +416,10 @@ pub unsafe extern "C" fn setsockopt(
         }
     }
     let arguments = [fd, level, option, value.expose_provenance(), length, f];
+    if is_judged && settings::rules().is_some() && is_told(original::SETSOCKOPT) {
+        // SAFETY: the caller's own arguments.
+        return unsafe { tell(Sysno::setsockopt, arguments) };
+    }
     // SAFETY: the caller's own arguments.
     unsafe { original::forward(original::SETSOCKOPT, arguments) }
 }
@@ -482,7 +508,13 @@ unsafe extern "C" fn before_libc_connect(
     // SAFETY: as callers promise.
     match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
         // If the call fails, the socket stays where the rule says.
-        Ok(Prepared::Call(_)) => GO_ON,
+        Ok(Prepared::Call(_)) if !settings::is_supervised() || sys::may_wait(fd) => GO_ON,
+        Ok(Prepared::Call(_)) => {
+            let address = address.expose_provenance();
+            let arguments = [fd as usize, address, length as usize, 0, 0, 0];
+            // SAFETY: the caller's own arguments.
+            unsafe { tell(Sysno::connect, arguments) as c_int }
+        }
         Ok(Prepared::Done) => 0,
         Err(errno) => fail_with(errno),
     }
@@ -596,16 +628,16 @@ fn create_direct(via: Via, domain: c_int, sock_type: c_int, protocol: c_int) -> 
 /// jumps to us, the socket comes back with its device; so it is looked at before anything is done.
 fn create_via_next(arguments: Arguments) -> usize {
     let [domain, sock_type, protocol, ..] = arguments.map(|it| it as c_int);
-    // SAFETY: the caller's own arguments; socket(2) has no pointers.
-    let next = || unsafe { original::forward(original::SOCKET, arguments) };
     let (device, result) = match rule::at_creation(settings::vrf(), domain, sock_type) {
-        Decision::Pass => return next(),
         Decision::Fail(errno) => (None, Err(Errno::new(errno))),
-        Decision::Bind(device) => {
-            let fd = next() as c_int;
-            if fd < 0 {
-                return fd as usize;
-            }
+        decision => {
+            // SAFETY: the caller's own arguments; socket(2) has no pointers.
+            let answer = unsafe { original::forward(original::SOCKET, arguments) };
+            let fd = answer as c_int;
+            let device = match decision {
+                Decision::Bind(device) if fd >= 0 => device,
+                _ => return answer,
+            };
             let result = match sys::bound_device(fd) {
                 Ok(Some(found)) if found == device => Ok(()),
                 _ => sys::bind_or_is_bound(fd, &device),

@@ -29,7 +29,9 @@
 //!   sockets of their own, to ask the kernel whether the device is in the VRF, and close them again ([`sys::may_send_by`]).
 //! - Under rules, bind(), connect() and listen() ask a socket that they move what it is doing ([`sys::state`]); connect() makes
 //!   one forget the address that a connection which has failed has left; and `loopback auto` opens a socket of its own, to
-//!   ask whether the VRF has an address, and closes it again.
+//!   ask whether the VRF has an address, and closes it again. Without CAP_NET_RAW they put a new socket under the old one's
+//!   descriptors: /proc and each descriptor are looked at, and the program's registrations in epoll are made again
+//!   ([`replacing`]).
 //! - A line goes to stderr, where that should neither block nor kill ([`log::Line::write_to_stderr`]): the first time that a
 //!   bind() is refused because of its address's device, or a setsockopt() because of its device ([`log::outside`]); the first
 //!   time that a call is because its socket cannot be moved ([`log::not_moved`]); and each time that a sealed process

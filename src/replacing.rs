@@ -32,14 +32,14 @@ pub fn replace(
     call: Call,
     put: impl FnOnce(c_int) -> Result<(), Errno>,
 ) -> Result<(), Why> {
-    let new = Own::socket_like(fd).map_err(|_| "none of its kind can be created")?;
-    let is_bound_again = judge(fd, new.0, call)?;
-    put(new.0).map_err(|_| "it cannot be put there either")?;
-    if !options::copy(fd, new.0) || !options::copy_flags(fd, new.0) {
-        return Err("an option that it cannot have");
+    let new = Own::socket_like(fd).map_err(|_| "none can be created")?;
+    let (is_bound_again, protocol) = judge(fd, new.0, call)?;
+    put(new.0).map_err(|_| "a fresh one cannot either")?;
+    if !options::copy(fd, new.0, protocol) || !options::copy_flags(fd, new.0) {
+        return Err("an option cannot be copied");
     }
     if is_bound_again && state::bind_as(new.0, fd).is_err() {
-        return Err("a port that it cannot have there");
+        return Err("its port is not free there");
     }
     let (Ok(table), Ok(witness), Ok(old)) = (Table::open(), Own::epoll(), sys::stat(fd)) else {
         return Err(NOT_LOOKED_UP);
@@ -51,18 +51,18 @@ pub fn replace(
         old: (old.device, old.inode),
     };
     replacement.make(fd).map_err(|errno| match errno {
-        NOT_AGAIN => "a registration in epoll that cannot be made again",
+        NOT_AGAIN => "epoll registration cannot be made again",
         _ => NOT_LOOKED_UP,
     })
 }
 
-const NOT_LOOKED_UP: Why = "descriptors or registrations in epoll cannot be looked up or replaced";
+const NOT_LOOKED_UP: Why = "/proc or epoll cannot be used";
 
 /// Of our own: a registration cannot be made again.
 const NOT_AGAIN: Errno = Errno::EUCLEAN;
 
-/// Whether the new one is to be bound to the same port.
-fn judge(fd: c_int, new: c_int, call: Call) -> Result<bool, Why> {
+/// Whether the new one is to be bound to the same port, and the protocol of both.
+fn judge(fd: c_int, new: c_int, call: Call) -> Result<(bool, c_int), Why> {
     let look = || {
         let (facts, protocol) = (state::facts(fd).ok()?, state::protocol_number(fd).ok()?);
         let (memory, fresh) = (options::memory(fd)?, options::memory(new)?);
@@ -77,8 +77,8 @@ fn judge(fd: c_int, new: c_int, call: Call) -> Result<bool, Why> {
         };
         Some((facts, load))
     };
-    let (facts, load) = look().ok_or("the old one does not say what it is doing")?;
-    facts.is_bound_again(call, load)
+    let (facts, load) = look().ok_or("its state is unknown")?;
+    Ok((facts.is_bound_again(call, load)?, load.protocol))
 }
 
 struct Replacement<'a> {
@@ -134,7 +134,11 @@ impl Replacement<'_> {
                 result => return result,
             }
             let (_, inode) = self.old;
-            if let Some(registration) = self.table.registration(epoll, fd, inode)? {
+            let registration = match self.table.registration(epoll, fd, inode) {
+                Err(Errno::ENOENT) => None,
+                registration => registration?,
+            };
+            if let Some(registration) = registration {
                 let place = places.next().ok_or(NOT_AGAIN)?;
                 if !registration.can_be_made_again() {
                     return Err(NOT_AGAIN);

@@ -15,7 +15,7 @@ pub mod state;
 use crate::arch;
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::size_of_val;
-use core::ops::Range;
+use core::ops::{Range, RangeInclusive};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
@@ -71,7 +71,7 @@ fn is_on(fd: c_int, device: &DeviceName) -> bool {
 pub fn bound_device(fd: c_int) -> Result<Option<DeviceName>, Errno> {
     let mut name = [0; NAME_SIZE];
     // The kernel writes the name with its NUL, at most NAME_SIZE bytes, or says that it has none.
-    let length = getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, &mut name)?;
+    let length = getsockopt(fd, SO_BINDTODEVICE, &mut name)?;
     Ok((length > 0).then(|| DeviceName::from_padded(name)))
 }
 
@@ -85,7 +85,7 @@ pub fn bound(fd: c_int) -> Result<Option<Device>, Errno> {
     }
 }
 
-/// Puts a socket that has no device on the one of this number. Since Linux 5.1.
+/// Puts the socket on the device of this number, or with 0 on none. Since Linux 5.1.
 pub fn bind_to_index(fd: c_int, index: u32) -> Result<(), Errno> {
     let length = size_of_val(&index);
     // SAFETY: the kernel reads a number.
@@ -131,20 +131,22 @@ pub fn device_asked<T>(
     result
 }
 
-/// setsockopt(2).
+/// setsockopt(2), with the marker that a seal with rules asks for of SO_BINDTODEVICE and SO_BINDTOIFINDEX.
 ///
 /// # Safety
 /// The kernel may read so many bytes at `value`, or fail with EFAULT.
 #[inline(never)]
-unsafe fn setsockopt<T>(
+pub unsafe fn setsockopt<T>(
     fd: c_int,
     level: c_int,
     option: c_int,
     value: *const T,
     length: usize,
 ) -> Result<(), Errno> {
+    let value = value.expose_provenance();
+    let arguments = [fd as usize, level as usize, option as usize, value, length];
     // SAFETY: as callers promise.
-    unsafe { syscall!(Sysno::setsockopt, fd, level, option, value, length) }?;
+    unsafe { arch::marked(Sysno::setsockopt, arguments) }?;
     Ok(())
 }
 
@@ -239,16 +241,11 @@ pub fn sock_type(fd: c_int) -> Result<c_int, Errno> {
 #[inline(never)]
 fn number(fd: c_int, option: c_int) -> Result<c_int, Errno> {
     let mut number = [0; size_of::<c_int>()];
-    getsockopt(fd, SOL_SOCKET, option, &mut number)?;
+    getsockopt(fd, option, &mut number)?;
     Ok(c_int::from_ne_bytes(number))
 }
 
-fn getsockopt(
-    fd: c_int,
-    level: c_int,
-    option: c_int,
-    value: &mut [u8],
-) -> Result<libc::socklen_t, Errno> {
+fn getsockopt(fd: c_int, option: c_int, value: &mut [u8]) -> Result<libc::socklen_t, Errno> {
     let mut length = value.len() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `value`, and then `length`; both are
     // borrowed exclusively until then.
@@ -256,7 +253,7 @@ fn getsockopt(
         syscall!(
             Sysno::getsockopt,
             fd,
-            level,
+            SOL_SOCKET,
             option,
             value.as_mut_ptr(),
             &raw mut length
@@ -618,7 +615,9 @@ pub fn ready(fd: c_int, events: i16) -> Result<i16, Errno> {
 /// socket(2), with the seal's marker if the seal asks for it of this family.
 pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<c_int, Errno> {
     let fd = if filter::needs_marker(domain) {
-        arch::marked_socket(domain, sock_type, protocol)
+        let arguments = [domain as usize, sock_type as usize, protocol as usize, 0, 0];
+        // SAFETY: takes no pointers.
+        unsafe { arch::marked(Sysno::socket, arguments) }
     } else {
         // SAFETY: takes no pointers.
         unsafe { syscall!(Sysno::socket, domain, sock_type, protocol) }
@@ -647,26 +646,42 @@ pub fn supervised_socket(
     Ok(fd as c_int)
 }
 
-/// Whether a seal is around this process, in either form.
+/// Whether a seal is around this process, in any form.
 #[inline(never)]
 pub fn is_sealed() -> bool {
-    is_answered(filter::SEALED_ERRNO) || is_supervised()
+    answer().is_some()
 }
 
 /// Whether the seal has a supervisor, which makes the sockets that are not ours.
 #[inline(never)]
 pub fn is_supervised() -> bool {
-    is_answered(filter::SUPERVISED_ERRNO)
+    answer().is_some_and(|answer| answer != filter::SEALED_ERRNO)
 }
 
-/// Whether the seal answers one of its questions with this errno.
+/// Whether it also moves them by rules.
+pub fn is_supervised_with_rules() -> bool {
+    answer() == Some(filter::SUPERVISED_WITH_RULES_ERRNO)
+}
+
+/// What the seal answers to its questions, if there is one.
 #[inline(never)]
-fn is_answered(errno: c_int) -> bool {
-    filter::QUESTIONS.iter().any(|&(family, sock_type)| {
+fn answer() -> Option<c_int> {
+    const ANSWERS: RangeInclusive<c_int> =
+        filter::SEALED_ERRNO..=filter::SUPERVISED_WITH_RULES_ERRNO;
+    filter::QUESTIONS.iter().find_map(|&(family, sock_type)| {
         // SAFETY: takes no pointers.
         let answer = unsafe { syscall!(Sysno::socket, family, sock_type, 0) };
-        answer == Err(Errno::new(errno))
+        let answer = answer.err().map(Errno::into_raw);
+        answer.filter(|answer| ANSWERS.contains(answer))
     })
+}
+
+/// Whether connect(2) may wait for the peer: of a stream that is not non-blocking.
+pub fn may_wait(fd: c_int) -> bool {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { syscall!(Sysno::fcntl, fd, libc::F_GETFL) };
+    flags.is_ok_and(|flags| flags as c_int & libc::O_NONBLOCK == 0)
+        && !matches!(sock_type(fd), Ok(libc::SOCK_DGRAM | libc::SOCK_RAW))
 }
 
 /// Seals this process and all its children: since Linux 3.5 (seccomp filters), for good.

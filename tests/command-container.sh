@@ -31,6 +31,8 @@ devices_of_vrfs() {
 	says "['VRFBIND_VRF=red']" "$json" "$scratch/cdi.json" 'it["devices"][1]["containerEdits"]["env"]'
 	says "['vrfbind', 'hook', '--', 'red']" "$json" "$scratch/cdi.json" \
 		'it["devices"][1]["containerEdits"]["hooks"][0]["args"]'
+	says "createContainer $(realpath "$vrfbind")" "$json" "$scratch/cdi.json" \
+		'" ".join(it["devices"][1]["containerEdits"]["hooks"][0][name] for name in ("hookName", "path"))'
 	says "['LD_PRELOAD=$inside/libvrfbind.so', 'VRFBIND_SEAL=1']" "$json" "$scratch/cdi.json" 'it["containerEdits"]["env"]'
 	says "$(realpath "$library") $(realpath "$vrfbind")" "$json" "$scratch/cdi.json" \
 		'" ".join(one["hostPath"] for one in it["containerEdits"]["mounts"])'
@@ -46,6 +48,9 @@ options() {
 	says "$scratch/libvrfbind.so" "$json" "$scratch/cdi.json" 'it["containerEdits"]["mounts"][0]["hostPath"]'
 	says "['vrfbind', 'hook', '--any-device', '--', 'blue']" "$json" "$scratch/cdi.json" \
 		'it["devices"][0]["containerEdits"]["hooks"][0]["args"]'
+	"$vrfbind" cdi --rule 'bind tcp *:5380 mgmt' --loopback blue >"$scratch/cdi.json"
+	says 'VRFBIND_RULES=bind tcp *:5380 mgmt; loopback lo' "$json" "$scratch/cdi.json" 'it["containerEdits"]["env"][2]'
+	refused 125 'no_such_word' "$vrfbind" cdi --rule no_such_word blue
 	printf %s "${bundles[1]}" >"$config"
 	cp "$config" "$scratch/before"
 	env -u VRFBIND_LIBRARY "$vrfbind" oci --any-device --library "$scratch/libvrfbind.so" blue "$bundle"
@@ -302,7 +307,7 @@ root_point 'cdi without names prints those that there are' devices_by_default
 point 'names that are none, or none of CDI, are refused' names_that_are_refused
 root_point 'cdi writes its file in one step for everybody to read, and removes it' written_and_removed
 point 'oci puts a bundle into a VRF, and what it takes out leaves every byte as it was' put_in_and_taken_out
-point 'the library and what the hook accepts can be chosen' options
+point 'the library, rules and what the hook accepts can be chosen' options
 point 'what is no bundle is refused, and stays' bundles_that_are_refused
 root_point 'the hook lets pass what the library serves' passes_what_the_library_serves
 root_point 'the hook refuses what it does not serve, and says how it is served' refuses_what_it_does_not_serve

@@ -46,6 +46,7 @@ fi
 #   tcp|udp bind IP PORT          a bound one, of TCP a listener; with "on DEVICE" behind that, it is put on that device past the
 #                                 library ("-": on none)
 #   tcp|udp connect IP PORT       a connected one; of TCP nobody need answer
+#   udp send IP PORT              one that has sent something, without either call
 #   pair IP PORT                  a listener, a client of its, and the accepted connection
 #   accepted IP PORT              the accepted connection alone: another process has the listener
 #   reset IP PORT                 a client whose connection the server has reset
@@ -117,7 +118,9 @@ def do(words):
     if len(words) == 1:
         return
     call, ip, port = words[1:4]
-    if call == "bind":
+    if call == "send":
+        one.sendto(b"", (ip, int(port)))
+    elif call == "bind":
         one.bind((ip, int(port)))
         if kind == socket.SOCK_STREAM:
             one.listen()
@@ -286,6 +289,15 @@ without_peer() {
 	are 1 'mgmt ok -' 'lo default -' '- default -'
 }
 
+# The library was asked about port 0, or not at all.
+chosen_ports() {
+	ruled 'bind udp 127.0.0.1:32768-65535 mgmt; bind udp *:4000-65535 mgmt' 'udp send 10.1.1.1 53' 'udp bind 0.0.0.0 0' \
+		'udp bind 0.0.0.0 4000' 'udp bind 0.0.0.0 4001 on prod' 'udp bind 0.0.0.0 0 on -'
+	are 1 'prod ok -' 'prod ok -' 'mgmt ok 2' "prod $stray 2" '- default 2'
+	ruled 'loopback lo' 'udp bind 127.0.0.1 40000 on prod'
+	are 1 "prod $stray 1"
+}
+
 automatic() {
 	ruled 'loopback auto' 'udp bind 127.0.0.1 4001 on lo' 'udp bind 127.0.0.1 4002 on prod' 'udp bind 127.0.0.1 4003 on mgmt' \
 		'udp bind 127.0.0.1 4004 on -'
@@ -346,6 +358,15 @@ invalid() {
 	same 'udp bind 127.0.0.1 4001 EINVAL' "$(grep -v '^vrfbind: ' <<<"$words")"
 	same "its VRFBIND_RULES is invalid: rule 1, \"bind * a/b\", at \"a/b\": it has a '/', a ':', white space or the byte 0xa0 in it: "`
 		`'it gets no IPv4 and no IPv6 socket' "$(found 0 notes)"
+	# What somebody has written into a rule steers no terminal.
+	start env VRFBIND_VRF=prod VRFBIND_RULES=$'bind \e[8m a' "${program[@]}" 'udp bind 127.0.0.1 4001'
+	ends 1 "$command" status "$pid"
+	grep -qF 'rule 1, "bind \x1b[8m a", at "\x1b[8m": ' <(tr -s '\n ' ' ' <"$scratch/said")
+	not grep -q $'\e' "$scratch/said"
+	start env VRFBIND_VRF=prod VRFBIND_RULES=$'bind * \e[8m' "${program[@]}" 'udp bind 127.0.0.1 4001'
+	ends 1 "$command" status "$pid"
+	grep -qF 'rule 1: bind * \x1b[8m' "$scratch/said"
+	not grep -q $'\e' "$scratch/said"
 	ruled "$scratch/missing" udp
 	same 'udp EINVAL' "$(grep -v '^vrfbind: ' <<<"$words")"
 	found 0 notes | grep -q "^its VRFBIND_RULES, the file $scratch/missing, is not there, or is no file: it gets no IPv4"
@@ -383,7 +404,7 @@ followed() {
 	check 0 prod --rule 'bind tcp *:5380 mgmt' --rule 'bind udp 10.99.1.1:53 mgmt' --loopback
 	not grep -qE '^(warn|fail)  rules' "$scratch/said"
 	tells '^ok    rules: bind tcp \*:5380 mgmt; bind udp 10.99.1.1:53 mgmt; loopback lo$' \
-		'^ok    rules: rule 1, .* names mgmt, which is a device of this network namespace$' \
+		'^ok    rules: rule 1, .*: mgmt is a device of this network namespace$' \
 		'^ok    rules: rule 2, .*: 10.99.1.1 is an address of mgmt$' '^ok    127.0.0.1: is where rule 3 puts it$' \
 		'^ok    rules: a socket is moved to a rule.s device in one step: CAP_NET_RAW is there'
 	ruled 'bind tcp *:5380 mgmt; bind udp 10.99.1.1:53 mgmt; loopback lo' 'tcp bind 0.0.0.0 5380' 'udp bind 10.99.1.1 53' \
@@ -393,10 +414,21 @@ followed() {
 	lines 'bind udp * mgmt' >"$scratch/file"
 	as=(env VRFBIND_RULES="$scratch/file")
 	check 0 prod
-	tells "^ok    rules: VRFBIND_RULES=$scratch/file: bind udp \* mgmt\$" '^ok    rules: rule 1, .* names mgmt, '
+	tells "^ok    rules: VRFBIND_RULES=$scratch/file: bind udp \* mgmt\$" '^ok    rules: rule 1, .*: mgmt is a device '
 	as=()
 	check 0 prod
 	not grep -q rules: "$scratch/said"
+	# A name server on the loopback.
+	ruled 'loopback lo' 'udp connect 127.0.0.53 53'
+	same lo "$(truth | cut -d' ' -f2)"
+	lines 'nameserver 127.0.0.53' >"$scratch/resolv"
+	# shellcheck disable=SC2016  # the other shell's
+	as=(unshare --mount bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$scratch/resolv")
+	check 0 prod
+	tells '^warn  names: .* has the server 127.0.0.53, on this host.s loopback, which answers no socket in prod'
+	check 0 prod --loopback
+	not grep -q 'has the server 127.0.0.53' "$scratch/said"
+	as=()
 	check 125 --loopback
 	check 125 --running --loopback prod
 }
@@ -405,14 +437,14 @@ missing_device() {
 	ruled 'bind udp *:4001 missing0' 'udp bind 0.0.0.0 4001'
 	same 'udp bind 0.0.0.0 4001 ENODEV' "$(grep -v '^vrfbind: ' <<<"$words")"
 	check 1 prod --rule 'bind udp *:4001 missing0'
-	tells '^fail  rules: rule 1, "bind udp \*:4001 missing0", names missing0: there is no such device in this network namespace'
+	tells '^fail  rules: rule 1, "bind udp \*:4001 missing0": there is no device missing0 in this network namespace'
 	check 1 --json prod --rule 'bind udp *:4001 missing0'
 	"$python" - "$scratch/said" <<-'END'
 		import json, sys
 		report = json.load(open(sys.argv[1]))
 		assert report["ok"] is False
 		[found] = [one for one in report["findings"] if one["level"] == "fail"]
-		assert found["subject"] == "rules" and "names missing0" in found["found"], found
+		assert found["subject"] == "rules" and "no device missing0" in found["found"], found
 		assert {one["level"] for one in report["findings"]} <= {"ok", "warn", "fail"}
 	END
 	# It is there, and elsewhere.
@@ -443,7 +475,7 @@ foreseen_automatic() {
 		ruled 'loopback auto' "${loopback[@]}"
 		same lo "$(truth | cut -d' ' -f2)"
 		check 0 prod --loopback=auto
-		tells '^ok    rules: rule 1, .* puts 127.0.0.1 on lo: prod does not have it' '^ok    127.0.0.1: is where rule 1 puts it'
+		tells '^ok    rules: rule 1, .*: 127.0.0.1 is that of lo, prod does not have it' '^ok    127.0.0.1: is where rule 1 puts it'
 		ip addr add 127.0.0.1/8 dev prod
 	fi
 	# A device that is no VRF takes any address of the machine.
@@ -451,7 +483,7 @@ foreseen_automatic() {
 	same "$(if [ "$tier" = vrf ]; then echo prod; else device_of_auto; fi)" "$(truth | cut -d' ' -f2)"
 	check 0 prod --loopback=auto
 	if [ "$tier" = vrf ]; then
-		tells '^ok    rules: rule 1, .* leaves 127.0.0.1 in prod, which has it' '^ok    127.0.0.1: is an address of prod'
+		tells '^ok    rules: rule 1, .*: 127.0.0.1 stays in prod, which has it' '^ok    127.0.0.1: is an address of prod'
 		ip addr del 127.0.0.1/8 dev prod
 	fi
 }
@@ -468,8 +500,8 @@ said_aloud() {
 	ruled 'bind udp * lo; bind udp *:4001 mgmt; connect * default' 'udp bind 0.0.0.0 4001' 'udp connect 127.0.0.1 53'
 	same "$(lines lo -)" "$(truth | cut -d' ' -f2)"
 	check 0 prod --rule 'bind udp * lo' --rule 'bind udp *:4001 mgmt' --rule 'connect * default'
-	tells '^warn  rules: rule 2, "bind udp \*:4001 mgmt", never decides: rule 1, "bind udp \* lo", comes first' \
-		'^warn  rules: rule 3, "connect \* default", leaves sockets without a device, in the default VRF, on purpose$'
+	tells '^warn  rules: rule 2, "bind udp \*:4001 mgmt": never decides, for rule 1, "bind udp \* lo", comes first' \
+		'^warn  rules: rule 3, "connect \* default": leaves sockets without a device, in the default VRF, on purpose$'
 	[ "$(grep -c 'never decides' "$scratch/said")" = 1 ]
 }
 
@@ -519,16 +551,17 @@ foreseen_in_unit() {
 	[ ! -s "$scratch/said.stderr" ]
 	as=(env LD_PRELOAD="$library" VRFBIND_VRF=prod VRFBIND_RULES='bind tcp *:5380 missing0')
 	check 1 --quiet --loaded prod
-	grep -q '^vrfbind: rules: rule 1, "bind tcp \*:5380 missing0", names missing0: there is no such device' "$scratch/said.stderr"
+	grep -q '^vrfbind: rules: rule 1, "bind tcp \*:5380 missing0": there is no device missing0 ' "$scratch/said.stderr"
 }
 
 # -- The points
 
-[ "$tier" = vrf ] && echo 1..19 || echo 1..18
+[ "$tier" = vrf ] && echo 1..20 || echo 1..19
 root_point 'a socket is ok where the rule of its address says, on lo and on none too, and the rule is shown' by_rules
 root_point 'elsewhere it is a finding, on lo and on none too where no rule says so' not_by_rules
 root_point 'an accepted connection is judged as its listener is, whoever has that' of_listeners
 root_point 'a stream that has lost its peer may be where any rule puts it' without_peer
+root_point 'where the kernel has chosen the port, it may be in the VRF too' chosen_ports
 root_point '"loopback auto" is ok in the VRF and on lo' automatic
 [ "$tier" = lo ] || root_point 'a device of its VRF that the program has chosen, and no rule names, is ok' own_device
 root_point 'lo is the loopback device, whatever it is called' renamed_lo

@@ -465,6 +465,13 @@ own_limits() {
 	fi
 }
 
+# It makes a second thread while the program starts. clone3(2) is told that its argument has 88 bytes.
+one_thread() {
+	await none_left
+	says "tcp $device"$'\n'"tcp $device" "$scratch/ask" refuse 435 1 88 11 run "${start[@]}" --supervise "$device" "$ask" tcp tcp
+	await none_left
+}
+
 # What the kernel calls a thread is any bytes, such as a letter that was cut at 15 bytes.
 names() {
 	local program=$scratch/$'abcdefghijklmn\303\274'
@@ -546,6 +553,46 @@ nested_other() {
 	says "many 5000 on $device, 0 elsewhere, 0 failed"$'\n'"many 5000 on $other, 0 elsewhere, 0 failed" "${outer[@]}" sh -c '
 		"$0" many 10 500 >"$2" & VRFBIND_VRF=$1 "$0" many 10 500 >"$3"; wait; cat "$2" "$3"' \
 		"$ask" "$other" "$scratch/first" "$scratch/second"
+}
+
+# What is known of a thread is of the program that it runs now. At the third socket it may be remembered.
+executes_another() {
+	local outer=("${start[@]}" "$device") program layout here there
+	here="tcp $device"$'\n'"tcp $device"$'\n'"tcp $device"
+	there="tcp $other"$'\n'"tcp $other"$'\n'"tcp $other"
+	for program in "$scratch"/ask-{static,musl} "$scratch/ask"; do
+		[ -e "$program" ] || continue
+		says "${here//$device/unbound}"$'\ntcp unbound\n'"${here//$device/unbound}" "$program" vfork "$program" tcp
+		says "${here//$device/unbound}"$'\ntcp unbound' "$program" thread "$program" tcp
+		# Also where each program lies at the same addresses.
+		for layout in env 'setarch -R'; do
+			# shellcheck disable=SC2086  # words
+			says "$here"$'\n'"$there"$'\n'"${here//$device/unbound}"$'\n'"$here" "${outer[@]}" $layout \
+				"$program" tcp tcp tcp set VRFBIND_VRF="$other" run "$program" tcp tcp tcp set VRFBIND_VRF=default \
+				run "$program" tcp tcp tcp set VRFBIND_VRF="$device" run "$program" tcp tcp tcp
+			# shellcheck disable=SC2086
+			says "$here"$'\n'"$here"$'\n'"$there"$'\n'"$here" "${outer[@]}" $layout \
+				"$program" tcp tcp tcp set VRFBIND_VRF="$other" vfork "$program" tcp tcp tcp
+			# shellcheck disable=SC2086
+			says "$here"$'\n'"$here"$'\n'"$there" "${outer[@]}" $layout \
+				"$program" tcp tcp tcp set VRFBIND_VRF="$other" thread "$program" tcp tcp tcp
+		done
+	done
+}
+
+# Two processes, one after the other, have the same numbers, and so have their second threads.
+same_number() {
+	local last=/proc/sys/kernel/ns_last_pid
+	if [ ! -e "$last" ]; then
+		echo 'this kernel gives no numbers by request'
+		return 0
+	fi
+	# Who has got a socket has a supervisor that makes no thread of its own any more.
+	says "tcp $device"$'\npid 1001 1000\n'"many 3 on $device, 0 elsewhere, 0 failed"$'\npid 1001 1000\n'"many 3 on $other, 0 elsewhere, 0 failed" \
+		unshare --pid --fork --mount-proc "${start[@]}" "$device" sh -c '
+		"$0" tcp
+		echo 999 >"$1"
+		(echo 1000 >"$1"; "$0" pid many 1 3; echo 1000 >"$1"; VRFBIND_VRF=$2 "$0" pid many 1 3; exit)' "$ask" "$last" "$other"
 }
 
 # What an environment does not say, or not any more.
@@ -726,8 +773,6 @@ if before 5.14; then
 	exit "$all_ok"
 fi
 
-# A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
-if [ "$tier" = lo ]; then echo 1..39; else echo 1..41; fi
 # -- Rules
 
 rules() {
@@ -745,20 +790,6 @@ rules() {
 	says 'bind unbound' env VRFBIND_RULES='bind * lo' "${start[@]}" default "$scratch/ask" bind 0.0.0.0
 }
 
-rules_for_others() {
-	says 'tcp unbound' "$ask" tcp
-	refused 125 'ask-static is statically linked.*VRFBIND_RULES' "${start[@]}" --loopback "$device" "$ask" tcp
-	refused 125 'VRFBIND_RULES' env VRFBIND_RULES='loopback lo' "${start[@]}" "$device" "$ask" tcp
-	# Started within: by the tree's rules, and by rules of its own.
-	says 'tcp EPERM' "${start[@]}" --loopback "$device" sh -c '"$1" tcp' sh "$ask"
-	grep -q "ask-static is .*no supervisor can follow rules (VRFBIND_RULES)" "$scratch/output"
-	says 'tcp EPERM' "${start[@]}" --loopback "$device" sh -c 'exec 2>&-; "$1" run env -u VRFBIND_RULES "$2" tcp' sh \
-		"$scratch/ask" "$ask"
-	says $'tcp EPERM' "${start[@]}" "$device" env VRFBIND_RULES='loopback lo' "$ask" tcp
-	says "tcp $device" "${start[@]}" "$device" env VRFBIND_RULES= "$ask" tcp
-	says 'tcp unbound' "${start[@]}" --loopback "$device" env VRFBIND_VRF=default "$ask" tcp
-}
-
 invalid_rules() {
 	refused 125 'rule 2, "bind \* a/b", at "a/b"' "${start[@]}" --rule 'bind * lo' --rule 'bind * a/b' "$device" true
 	refused 125 'rule 1, "loopback a b", at "b"' "${start[@]}" --loopback='a b' "$device" true
@@ -766,6 +797,8 @@ invalid_rules() {
 	refused 125 'leaves its own' "${start[@]}" --loopback default true
 }
 
+# A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
+if [ "$tier" = lo ]; then echo 1..41; else echo 1..43; fi
 point 'static programs of glibc and musl get their sockets on the device' static_programs
 root_point 'also those of nobody' static_nobody
 point 'a tree of dynamic and static programs does, whatever their environment' trees
@@ -811,18 +844,22 @@ point 'signals do no harm' signals
 point 'many threads get their sockets, as fast as they can ask' threads
 point 'a full table of descriptors is an error, and no more' limits
 point 'the limits of the tree are not the supervisor'\''s' own_limits
+point 'nor does it need a second thread, to serve and to end' one_thread
 root_point 'if the device goes, there are no sockets' device_goes
 point 'within a supervised tree nothing is stacked, and "default" is obeyed' nested
 if [ -n "$other" ]; then
 	point 'another VRF in its environment puts a static program there as it does a dynamic one' nested_other
+	point 'a process that executes a program for another VRF is there, whatever it has asked before' executes_another
+	root_point 'so is one that has the number of another' same_number
 else
 	skip_point 'another VRF in its environment puts a static program there as it does a dynamic one' 'there is one device here'
+	skip_point 'a process that executes a program for another VRF is there, whatever it has asked before' 'there is one device here'
+	skip_point 'so is one that has the number of another' 'there is one device here'
 fi
 point 'an environment that names none leaves a program in the tree'\''s VRF, one that names nonsense without sockets' unnamed
 point 'a filter that hides the seal'\''s answer makes no other seal' hidden_answer
 root_point 'a filter of the program'\''s own that refuses setsockopt() leaves it its sockets' own_filter
 root_point 'rules put a program'\''s sockets on other devices, --loopback on lo' rules
-point 'where there are rules, who cannot follow them gets no socket' rules_for_others
 point 'a rule that is invalid is refused, with its place' invalid_rules
 point 'what is in the way of a supervisor is said: the tree is only sealed, or refused' obstacles
 root_point 'so is a /proc that is missing, or of another process namespace' no_proc

@@ -166,6 +166,7 @@ without_capability() {
 	capable 1 CapabilityBoundingSet=CAP_CHOWN
 	capable 1 'CapabilityBoundingSet=~CAP_NET_RAW'
 	capable 1 CapabilityBoundingSet=
+	capable 1 'CapabilityBoundingSet=~' CapabilityBoundingSet=CAP_CHOWN
 	capable 1 'CapabilityBoundingSet=CAP_CHOWN CAP_NET_RAW' 'CapabilityBoundingSet=~CAP_NET_RAW'
 	capable 1 CapabilityBoundingSet=CAP_NET_RAW CapabilityBoundingSet= CapabilityBoundingSet=CAP_CHOWN
 	capable 1 ExecStart= 'ExecStart=!/bin/cat' User=able CapabilityBoundingSet=CAP_CHOWN

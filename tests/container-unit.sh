@@ -23,6 +23,8 @@ trap undo EXIT
 unit=dns-blue.service
 mkdir -p "$T_DIR/etc/containers"
 cp -r /etc/containers "$T_DIR/etc"
+# The cgroup that this systemd is in has no controllers to hand down.
+printf '[containers]\npids_limit = 0\n' >"$T_DIR/etc/containers/containers.conf"
 cp examples/dnsmasq/blue.conf "$T_DIR/etc"
 # The manual's, with this image and this program.
 cat >"$scratch/$unit" <<-'END'

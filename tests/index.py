@@ -29,7 +29,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_PROMISES = {"folder | contents"}
-UNTESTED = {"libvrfbind(7): Limits of rules", "libvrfbind(7): More limits", "vrfbind(1): LIMITATIONS"}
+UNTESTED = {
+    "libvrfbind(7): Without CAP_NET_RAW",
+    "libvrfbind(7): Limits of rules",
+    "libvrfbind(7): More limits",
+    "vrfbind(1): LIMITATIONS",
+}
 WORDS = 6
 MANUALS = {"libvrfbind(7)": "man/libvrfbind.7", "vrfbind(1)": "man/vrfbind.1"}
 

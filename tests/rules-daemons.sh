@@ -21,7 +21,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
-[ $# -gt 0 ] || set -- redis dnsmasq unbound dnsdist snmpd nginx python
+[ $# -gt 0 ] || set -- redis dnsmasq libc unbound named dnsdist snmpd nginx python
 packages=target/daemons/${VRFBIND_TEST_DAEMONS:-daemons}.tar
 if [ -e "$packages" ] && [ -z "${VRFBIND_TEST_MOVED-}" ]; then
 	VRFBIND_TEST_MOVED=1 exec tests/set-aside.sh over "$packages" "$0" "$@"
@@ -85,7 +85,8 @@ for _ in range(4):
 sys.exit("no answer")
 END
 
-# peer.py NAME NUMBER LOG - DNS (any name is 10.0.0.NUMBER), HTTP (NAME), syslog (lines go into LOG)
+# peer.py NAME NUMBER LOG - DNS (any name is 10.0.0.NUMBER), HTTP (NAME), syslog, SSH (a greeting). LOG has the lines of syslog and SSH,
+# and the host of each HTTP request.
 cat >"$scratch/peer.py" <<'END'
 import http.server, os, socket, socketserver, sys, threading
 
@@ -102,6 +103,7 @@ class Dns(socketserver.BaseRequestHandler):
 
 class Http(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        log.write(f"http {self.headers['Host']} {self.headers['User-Agent']}\n".encode())
         self.send_response(200)
         self.end_headers()
         self.wfile.write(name.encode())
@@ -117,6 +119,11 @@ class SyslogTcp(socketserver.StreamRequestHandler):
         for line in self.rfile:
             log.write(b"tcp " + line)
 
+class Ssh(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"SSH-2.0-peer\r\n")
+        log.write(b"ssh " + self.rfile.readline())
+
 class Tcp(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
@@ -125,7 +132,7 @@ class Udp(socketserver.ThreadingUDPServer):
 
 at = "127.0.0.1" if name == "edge" else ""
 servers = [Tcp((at, 8080), Http)] if at else [
-    Udp((at, 53), Dns), Tcp((at, 80), Http), Udp((at, 514), SyslogUdp), Tcp((at, 514), SyslogTcp)]
+    Udp((at, 53), Dns), Tcp((at, 80), Http), Udp((at, 514), SyslogUdp), Tcp((at, 514), SyslogTcp), Tcp((at, 22), Ssh)]
 for server in servers:
     threading.Thread(target=server.serve_forever).start()
 END
@@ -145,7 +152,8 @@ peers=()
 for vrf in "${!peer[@]}"; do
 	device=eth0
 	[ "$vrf" != green ] || device=eth1
-	printf "address add 192.0.2.%s/24 dev $device\n" 54 55 | ip -n "${peer[$vrf]}" -batch -
+	printf 'address add %s dev %s\n' 192.0.2.54/24 "$device" 192.0.2.55/24 "$device" "10.0.0.${number[$vrf]}/32" lo |
+		ip -n "${peer[$vrf]}" -batch -
 	nsenter --net="/run/netns/${peer[$vrf]}" -- "$python" "$scratch/peer.py" "$vrf" "${number[$vrf]}" "$scratch/heard.$vrf" &
 	peers+=($!)
 done
@@ -192,7 +200,7 @@ unbound() {
 }
 
 redis() {
-	daemon=(redis-server --bind 127.0.0.1 192.0.2.1 --protected-mode no --save '' --dir "$scratch")
+	daemon=("${nobody[@]}" redis-server --bind 127.0.0.1 192.0.2.1 --protected-mode no --save '' --dir /)
 	rules=('loopback lo')
 	sockets=('tcp 127.0.0.1:6379 lo' 'tcp 192.0.2.1:6379 blue')
 	requests=('is PONG redis-cli -h 127.0.0.1 PING' 'is PONG from blue redis-cli -h 192.0.2.1 PING')
@@ -251,7 +259,7 @@ snmpd() {
 
 nginx() {
 	cat >"$scratch/nginx.conf" <<-END
-		user root;
+		user www-data;
 		worker_processes 2;
 		daemon off;
 		pid $scratch/nginx.pid;
@@ -296,6 +304,50 @@ dnsmasq() {
 	strayed() { from blue "${asks[@]}" dns 192.0.2.1 other.example || from default "${asks[@]}" dns 192.0.2.3 other.example; }
 }
 
+# dig sets SO_REUSEPORT and binds to the wildcard, unless it is told an address: such a socket is not moved by connect().
+# What it listens on is an extra listener: its usual one it puts on lo itself, which the library refuses.
+# resolves USER PATTERN COMMAND... - COMMAND is run by USER, with a new name in the place of NAME; its output, or what the peer
+# in blue has heard, has a line of PATTERN
+resolves() {
+	local user=() pattern=$2 name=n$RANDOM.example
+	[ "$1" = root ] || user=("${nobody[@]}")
+	shift 2
+	{
+		timeout "$once" "${user[@]}" "${under[@]}" "${@//NAME/$name}" </dev/null || true
+		cat "$scratch/heard.blue"
+	} >"$scratch/heard" 2>&1
+	grep -E "${pattern//NAME/$name}" "$scratch/heard" || { cat "$scratch/heard"; return 1; }
+}
+# Programs whose names libc resolves, by a resolver on 127.0.0.53: they are what is run in each way.
+libc() {
+	local user
+	for_nobody ask
+	dnsmasq
+	resolver=("$vrfbind" exec blue --loopback --)
+	rm -f /etc/resolv.conf
+	echo 'nameserver 127.0.0.53' >/etc/resolv.conf
+	echo 'hosts: files dns' >/etc/nsswitch.conf
+	mkdir -p "$scratch/apt/lists/partial"
+	requests=()
+	for user in root nobody; do
+		requests+=(
+			"resolves $user '^10.0.0.1 +NAME' getent hosts NAME"
+			"resolves $user '^http NAME curl/' curl --silent http://NAME/"
+			"resolves $user '^http NAME Python' '$python' -c 'import urllib.request as r; r.urlopen(\"http://NAME/\")'"
+			"resolves $user '^http NAME git/' git ls-remote http://NAME/repository"
+			"resolves $user '^ssh SSH-2.0-OpenSSH' ssh -F /dev/null -o BatchMode=yes NAME"
+		)
+	done
+	requests+=("resolves_for_apt")
+}
+# Its method http runs as _apt.
+resolves_for_apt() {
+	echo 'deb [trusted=yes] http://apt.example/ ./' >"$scratch/apt/sources.list"
+	: >"$scratch/heard.blue"
+	resolves root '^http apt.example Debian APT' apt-get -o "Dir::Etc::SourceList=$scratch/apt/sources.list" \
+		-o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$scratch/apt/lists" update
+}
+
 systemd_resolved() {
 	mkdir -p /run/systemd
 	mount -t tmpfs -o mode=755 resolved /run/systemd
@@ -305,6 +357,8 @@ systemd_resolved() {
 		LLMNR=no
 		MulticastDNS=no
 		DNSSEC=no
+		DNSStubListener=no
+		DNSStubListenerExtra=127.0.0.53
 	END
 	daemon=(/lib/systemd/systemd-resolved)
 	rules=('loopback lo')
@@ -312,7 +366,7 @@ systemd_resolved() {
 	requests=(
 		'is 10.0.0.1 "${asks[@]}" dns 127.0.0.53 "$RANDOM.example"'
 		'is 10.0.0.1 "$vrfbind" exec --loopback red "${asks[@]}" dns 127.0.0.53 "$RANDOM.example"'
-		'is 10.0.0.1 "$vrfbind" exec --loopback red dig +short @127.0.0.53 "$RANDOM.example"'
+		'is 10.0.0.1 "$vrfbind" exec --loopback red dig -b 127.0.0.1 +short @127.0.0.53 "$RANDOM.example"'
 	)
 	strayed() { from blue "${asks[@]}" dns 192.0.2.1 other.example || from default "${asks[@]}" dns 192.0.2.3 other.example; }
 }
@@ -379,7 +433,7 @@ java() {
 	END
 	daemon=(/usr/bin/java "$scratch/Three.java")
 	in_three_vrfs
-	sockets=('tcp6 [::]:7001 blue' 'tcp6 [::]:7002 red' 'tcp6 [::]:7003 green')
+	sockets=('tcp6 \[::]:7001 blue' 'tcp6 \[::]:7002 red' 'tcp6 \[::]:7003 green')
 }
 
 chronyd() {
@@ -393,7 +447,7 @@ chronyd() {
 	# -x: it shall not set this machine's clock.
 	daemon=(/usr/sbin/chronyd -x -d -f "$scratch/chrony.conf")
 	rules=('loopback lo')
-	sockets=('udp 0.0.0.0:123 blue' 'udp 127.0.0.1:323 lo' 'udp6 [::1]:323 lo')
+	sockets=('udp 0.0.0.0:123 blue' 'udp 127.0.0.1:323 lo' 'udp6 \[::1]:323 lo')
 	requests=('chronyc -n -h 127.0.0.1 tracking' 'is "mode 4" from blue "${asks[@]}" ntp 192.0.2.1')
 	strayed() { from red "${asks[@]}" ntp 192.0.2.2 || from default "${asks[@]}" ntp 192.0.2.3; }
 }
@@ -509,39 +563,11 @@ dnsdist() {
 	strayed() { from default "${asks[@]}" dns 192.0.2.3 other.example; }
 }
 
-# -- They move sockets when they have given up CAP_NET_RAW, or are of a kind that the library does not serve.
-
-nginx_as_www_data() {
-	nginx
-	sed -i 's/^\(\s*\)user root/\1user www-data/' "$scratch/nginx.conf"
-}
-
-redis_as_nobody() {
-	redis
-	chmod 777 "$scratch"
-	daemon=("${nobody[@]}" "${daemon[@]}")
-}
-
-haproxy_as_haproxy() {
-	haproxy
-	sed -i '1i global\n\tuser haproxy\n\tgroup haproxy' "$scratch/haproxy.cfg"
-}
-
-chronyd_in_red() {
-	chronyd
-	sed -i 's/^server .*/server 192.0.2.54 iburst minpoll 0 maxpoll 0/' "$scratch/chrony.conf"
-	rules=('connect 192.0.2.54 red' "${rules[@]}")
-	sockets+=('udp 192.0.2.2:* red')
-}
-
-dnsdist_in_red() {
-	dnsdist
-	cat >>"$scratch/dnsdist.conf" <<-'END'
-		newServer({address="192.0.2.54", pool="red"})
-		addAction("red.example.", PoolAction("red"))
-	END
-	rules=('connect 192.0.2.54 red' "${rules[@]}")
-	requests+=('is 10.0.0.2 from blue "${asks[@]}" dns 192.0.2.1 "$RANDOM.red.example"')
+# Its usual listener, which it puts on lo itself.
+systemd_resolved_stub() {
+	systemd_resolved
+	sed -i '/^DNSStubListener/d' /etc/systemd/resolved.conf
+	requests+=('is 10.0.0.1 "$vrfbind" exec --loopback red dig +short @127.0.0.53 "$RANDOM.example"')
 }
 
 prometheus_node_exporter() {
@@ -555,25 +581,26 @@ prometheus_node_exporter() {
 
 # --- What is asked of each ---
 
-pid='' list=''
+pid='' under=() resolver=()
 
 # start WAY - the daemon, in the background
 start() {
-	local rule heard options=() before=()
-	list=''
+	local rule heard list='' options=()
+	under=()
 	for rule in "${rules[@]}"; do
 		if [ "$rule" = 'loopback lo' ]; then options+=(--loopback); else options+=(--rule "$rule"); fi
 		list+="$rule;"
 	done
 	case $1 in
 	as-it-is) ;;
-	ip-vrf-exec) before=(ip vrf exec blue) ;;
-	without-rules) before=("$vrfbind" exec blue --) ;;
-	vrfbind-exec) before=("$vrfbind" exec blue "${options[@]}" --) ;;
-	library) before=(env "LD_PRELOAD=$library" VRFBIND_VRF=blue "VRFBIND_RULES=$list") ;;
+	ip-vrf-exec) under=(ip vrf exec blue) ;;
+	without-rules) under=("$vrfbind" exec blue --) ;;
+	vrfbind-exec) under=("$vrfbind" exec blue "${options[@]}" --) ;;
+	library) under=(env "LD_PRELOAD=$library" VRFBIND_VRF=blue "VRFBIND_RULES=$list") ;;
 	esac
 	for heard in "$scratch"/heard.*; do : >"$heard"; done
-	"${before[@]}" "${daemon[@]}" >"$scratch/log" 2>&1 </dev/null &
+	if [ ${#resolver[@]} -gt 0 ]; then set -- "${resolver[@]}"; else set -- "${under[@]}"; fi
+	"$@" "${daemon[@]}" >"$scratch/log" 2>&1 </dev/null &
 	pid=$!
 }
 has_ended() { ! grep -q '^State:.[^Z]' "/proc/$pid/status" 2>/dev/null; }
@@ -638,7 +665,7 @@ on_their_devices() {
 		case ${place:+${sockets[$place]##* }} in
 		blue | '') [ "$verdict" = ok ] ;;
 		*) [ "$device" = "${sockets[$place]##* }" ] ;;
-		esac
+		esac || { echo "on a wrong device: $protocol $address"; return 1; }
 	done <"$scratch/sockets"
 	printf 'missing: %s\n' "${missing[@]}"
 	[ ${#missing[@]} -eq 0 ]
@@ -660,6 +687,7 @@ for daemon; do
 	title=$daemon
 	# The decoy counts nothing for them.
 	point_end=:
+	resolver=()
 	"${title//-/_}"
 	point_end=stop
 	point "$title: without rules not all requests are answered" fails

@@ -23,6 +23,7 @@
  *   wait             waits for its children until there is none, and says how many there were
  *   subreaper        orphans of its children become its children
  *   scrub            empties the environment of what it becomes
+ *   set NAME=VALUE   puts this into it
  *   title            writes over its arguments and its environment, as setproctitle(3) does
  *   pause            says "paused", and waits for a line on standard input
  *   refuse CALL ARGUMENT VALUE ERRNO
@@ -34,6 +35,8 @@
  *   exit N           ends with this status
  *   signal N         ends by this signal
  *   run CMD...       becomes CMD
+ *   thread CMD...    a second thread asks for TCP three times, and becomes CMD
+ *   vfork CMD...     a child that shares its memory does; when CMD has ended, so does it itself
  *
  * Built as it is, and once more as a static program, ask-static.
  */
@@ -284,6 +287,40 @@ static void overwrite(char *first, char **words)
 	stpcpy(first, "a title");
 }
 
+/* Three times: what a supervisor remembers of who asks, it does by the third. */
+static void say_thrice(void)
+{
+	for (int i = 0; i < 3; i++)
+		say("tcp", socket(AF_INET, SOCK_STREAM, 0));
+}
+
+static void *ask_and_become(void *command)
+{
+	char **words = command;
+
+	say_thrice();
+	execvp(words[0], words);
+	_exit(127);
+}
+
+static void become_by_thread(char **command)
+{
+	pthread_t thread;
+
+	MUST(pthread_create(&thread, NULL, ask_and_become, command) == 0);
+	pthread_join(thread, NULL);
+}
+
+static void share_memory(char **command)
+{
+	pid_t child = vfork();
+
+	if (child == 0)
+		ask_and_become(command);
+	MUST(child > 0 && waitpid(child, NULL, 0) == child);
+	say_thrice();
+}
+
 static void say_ignored(void)
 {
 	printf("ignored");
@@ -358,6 +395,8 @@ int main(int argc, char **argv)
 			MUST(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
 		} else if (strcmp(*word, "scrub") == 0) {
 			clearenv();
+		} else if (strcmp(*word, "set") == 0) {
+			MUST(putenv(*++word) == 0);
 		} else if (strcmp(*word, "title") == 0) {
 			overwrite(argv[0], word + 1);
 		} else if (strcmp(*word, "families") == 0) {
@@ -379,6 +418,12 @@ int main(int argc, char **argv)
 		} else if (strcmp(*word, "run") == 0) {
 			execvp(word[1], word + 1);
 			return 127;
+		} else if (strcmp(*word, "thread") == 0) {
+			become_by_thread(word + 1);
+			return 127;
+		} else if (strcmp(*word, "vfork") == 0) {
+			share_memory(word + 1);
+			return 0;
 		}
 	}
 	return 0;

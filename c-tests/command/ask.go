@@ -3,6 +3,7 @@
 //	ask-go tcp        the device of a TCP socket
 //	ask-go serve ADDRESS TEXT  an HTTP server; says "serves ADDRESS" with the port that it got
 //	ask-go get URL    what a server says
+//	ask-go exporter ADDRESS URL  an HTTP server that says what another one says
 //	ask-go resolve NAME
 //	ask-go many N     N sockets, each in a goroutine of its own, while the collector keeps stopping them all
 package main
@@ -46,6 +47,15 @@ func device() (string, error) {
 	return text, nil
 }
 
+func get(url string) (string, error) {
+	answer, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(answer.Body)
+	return string(text), err
+}
+
 func main() {
 	switch os.Args[1] {
 	case "tcp":
@@ -60,11 +70,20 @@ func main() {
 			fmt.Fprintln(to, os.Args[3])
 		})))
 	case "get":
-		answer, err := http.Get(os.Args[2])
+		text, err := get(os.Args[2])
 		must(err)
-		text, err := io.ReadAll(answer.Body)
+		fmt.Print(text)
+	case "exporter":
+		listener, err := net.Listen("tcp", os.Args[2])
 		must(err)
-		fmt.Print(string(text))
+		fmt.Println("serves", listener.Addr())
+		must(http.Serve(listener, http.HandlerFunc(func(to http.ResponseWriter, _ *http.Request) {
+			text, err := get(os.Args[3])
+			if err != nil {
+				text = err.Error() + "\n"
+			}
+			fmt.Fprint(to, text)
+		})))
 	case "resolve":
 		addresses, err := net.LookupHost(os.Args[2])
 		must(err)

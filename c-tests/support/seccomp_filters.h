@@ -73,6 +73,13 @@ static inline unsigned int fails_with(int error)
 	return SECCOMP_RET_ERRNO | (unsigned int)error;
 }
 
+/* A kernel that does not know SO_BINDTOIFINDEX (62), as before Linux 5.1. */
+static inline void forget_bindtoifindex(void)
+{
+	filter_out(SYS_getsockopt, 2, ~0U, 62, fails_with(ENOPROTOOPT));
+	filter_out(SYS_setsockopt, 2, ~0U, 62, fails_with(ENOPROTOOPT));
+}
+
 /* The call fails with this errno, whatever its arguments. */
 static inline void forbid(long number, int error)
 {

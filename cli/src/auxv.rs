@@ -2,11 +2,16 @@
 
 /// AT_SECURE: whether the program has more privileges than who has executed it. A vector without it is not trusted.
 pub fn is_secure(auxv: &[u8]) -> bool {
+    value(auxv, libc::AT_SECURE) != Some(0)
+}
+
+/// The value of a number.
+pub fn value(auxv: &[u8], number: u64) -> Option<u64> {
     let words: Vec<u64> = words(auxv, if is_of_64_bits(auxv) { 8 } else { 4 }).collect();
-    let value = words
+    let pair = words
         .chunks_exact(2)
-        .find(|pair| pair.first() == Some(&libc::AT_SECURE));
-    value.and_then(<[u64]>::last) != Some(&0)
+        .find(|pair| pair.first() == Some(&number))?;
+    pair.last().copied()
 }
 
 /// Whether it is a vector, and of a 32-bit program.

@@ -2,6 +2,8 @@
 
 /// What it says of a process or a thread.
 pub struct Status {
+    /// The process of a thread (thread group).
+    pub process: Option<u32>,
     /// The real user.
     pub user: u32,
     /// The supplementary groups and, as the last one, the effective group.
@@ -22,6 +24,7 @@ impl Status {
         let mut groups = numbers(line("Groups:")?);
         groups.push(*numbers(line("Gid:")?).get(1)?);
         Some(Self {
+            process: line("Tgid:").and_then(|process| process.trim().parse().ok()),
             user,
             groups,
             capabilities: u64::from_str_radix(line("CapEff:")?.trim(), 16).ok()?,
@@ -49,7 +52,9 @@ mod tests {
         assert_eq!(status.has_filter, None);
         assert!(Status::parse(b"Name:\tx\n").is_none());
         let myself = std::fs::read("/proc/self/status").unwrap();
-        assert!(Status::parse(&myself).unwrap().has_filter.is_some());
+        let myself = Status::parse(&myself).unwrap();
+        assert!(myself.has_filter.is_some());
+        assert_eq!(myself.process, Some(std::process::id()));
     }
 
     #[test]

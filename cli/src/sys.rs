@@ -3,16 +3,20 @@
 //! The seccomp notification protocol (seccomp_unotify(2)) is one system call and four ioctls; there is no
 //! crate for it that does without the C library libseccomp. The structures are libc's.
 
+pub mod existing;
 pub mod foreign;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use rules::DeviceName;
 use rules::executable::CAPABILITIES_SIZE;
-use rules::filter::{IS_KNOWN, Instruction, LENGTH, QUESTIONS, SEALED_ERRNO, SUPERVISED_ERRNO};
+use rules::filter::{
+    IS_KNOWN, Instruction, OfExisting, QUESTIONS, SEALED_ERRNO, SUPERVISED_WITH_RULES_ERRNO,
+};
 use rules::request::{self, Vrf};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -134,19 +138,25 @@ pub enum Around {
 
 /// Asks the seal, by the questions that it answers ([`rules::filter`]).
 pub fn around() -> Around {
-    let answer = |(family, sock_type): (u32, u32)| {
+    match answer() {
+        Some(SEALED_ERRNO) => Around::Seal,
+        Some(_) => Around::Supervisor,
+        None => Around::Nothing,
+    }
+}
+
+/// Whether there is a supervisor around this process that is asked about addresses, as rules need it.
+pub fn has_supervisor_with_rules() -> bool {
+    answer() == Some(SUPERVISED_WITH_RULES_ERRNO)
+}
+
+fn answer() -> Option<c_int> {
+    QUESTIONS.into_iter().find_map(|(family, sock_type)| {
         // SAFETY: takes no pointers.
         let answer = unsafe { syscall!(Sysno::socket, family, sock_type, 0) };
-        match answer.map_err(syscalls::Errno::into_raw) {
-            Err(SEALED_ERRNO) => Some(Around::Seal),
-            Err(SUPERVISED_ERRNO) => Some(Around::Supervisor),
-            _ => None,
-        }
-    };
-    QUESTIONS
-        .into_iter()
-        .find_map(answer)
-        .unwrap_or(Around::Nothing)
+        let answer = answer.err().map(syscalls::Errno::into_raw);
+        answer.filter(|answer| (SEALED_ERRNO..=SUPERVISED_WITH_RULES_ERRNO).contains(answer))
+    })
 }
 
 /// Whether two descriptors of this process are of one open file, by kcmp(2), which a kernel need not have (CONFIG_KCMP) and a
@@ -170,7 +180,7 @@ pub fn has_io_uring() -> bool {
 /// Installs the seal that refuses unmarked sockets, on this process and all that it starts, for good.
 ///
 /// By prctl(2): seccomp(2) is not in systemd's SystemCallFilter=@system-service, and kills (systemd 252).
-pub fn seal(filter: &[Instruction; LENGTH]) -> Result<(), Errno> {
+pub fn seal(filter: &[Instruction]) -> Result<(), Errno> {
     with_program(filter, |program| {
         // SAFETY: the kernel copies the program.
         let result = unsafe {
@@ -187,7 +197,7 @@ pub fn seal(filter: &[Instruction; LENGTH]) -> Result<(), Errno> {
 }
 
 /// Installs the seal with a supervisor, and returns what the supervisor listens to.
-pub fn seal_and_listen(filter: &[Instruction; LENGTH]) -> Result<OwnedFd, Errno> {
+pub fn seal_and_listen(filter: &[Instruction]) -> Result<OwnedFd, Errno> {
     let install = |flags: libc::c_ulong| {
         with_program(filter, |program| {
             // SAFETY: the kernel copies the program.
@@ -216,14 +226,14 @@ pub fn seal_and_listen(filter: &[Instruction; LENGTH]) -> Result<OwnedFd, Errno>
 /// Without CAP_SYS_ADMIN the kernel takes a filter only from who can gain no privileges any more (EACCES),
 /// so that nobody confuses a set-user-ID program by one.
 fn with_program<R>(
-    filter: &[Instruction; LENGTH],
+    filter: &[Instruction],
     install: impl Fn(*const libc::sock_fprog) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
     if !IS_KNOWN {
         return Err(Errno::ENOSYS);
     }
     let program = libc::sock_fprog {
-        len: LENGTH as u16,
+        len: filter.len() as u16,
         // Instruction is laid out as struct sock_filter.
         filter: filter.as_ptr().cast_mut().cast(),
     };
@@ -268,6 +278,7 @@ pub fn has_notifications() -> Result<bool, Errno> {
 mod ioctls {
     nix::ioctl_readwrite!(receive, b'!', 0, libc::seccomp_notif);
     nix::ioctl_readwrite!(send, b'!', 1, libc::seccomp_notif_resp);
+    nix::ioctl_write_ptr!(is_valid, b'!', 2, u64);
     nix::ioctl_write_ptr!(give, b'!', 3, libc::seccomp_notif_addfd);
     // Its number says that it takes a pointer to 8 bytes, and it takes the flags themselves.
     nix::ioctl_write_int_bad!(set_flags, libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS);
@@ -290,25 +301,69 @@ pub struct Call {
     pub vrf: Option<Vrf>,
 }
 
+/// A call that concerns a socket which exists, and waits for its answer. Its arguments are those of the call; what they point
+/// to is the caller's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct CallOfExisting {
+    /// As [`Call`] has them.
+    pub id: u64,
+    /// The thread that calls, or 0 if it is not visible from here.
+    pub thread: u32,
+    /// Which call.
+    pub call: OfExisting,
+    /// The socket's descriptor.
+    pub fd: c_int,
+    /// Of setsockopt(2), which option.
+    pub option: c_int,
+    /// Where the address or the value is, in the caller's memory.
+    pub address: usize,
+    /// How long the caller says it is.
+    pub length: c_int,
+}
+
+/// What a listener is asked about.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    /// A new socket.
+    Socket(Call),
+    /// One that exists.
+    Existing(CallOfExisting),
+}
+
 /// Waits for the next call. ENOENT: its thread was killed meanwhile, or (since Linux 6.11) there is nobody left who could
 /// call.
-pub fn receive(listener: &OwnedFd) -> Result<Call, Errno> {
+pub fn receive(listener: &OwnedFd) -> Result<Question, Errno> {
     let mut notification = MaybeUninit::<libc::seccomp_notif>::zeroed();
     // SAFETY: the kernel wants zeroes, and fills them in.
     let notification = unsafe {
         ioctls::receive(listener.as_raw_fd(), notification.as_mut_ptr())?;
         notification.assume_init()
     };
-    let arguments = notification.data.args;
-    let argument = |index: usize| arguments[index] as c_int;
-    Ok(Call {
-        id: notification.id,
-        thread: notification.pid,
-        domain: argument(0),
-        kind: argument(1),
-        protocol: argument(2),
-        vrf: Vrf::of_arguments([arguments[3], arguments[4], arguments[5]]),
-    })
+    let (id, thread, data) = (notification.id, notification.pid, notification.data);
+    let [a, b, c, d, e, f] = data.args;
+    let Some(call) = rules::filter::of_existing(data.arch, data.nr as u32) else {
+        return Ok(Question::Socket(Call {
+            id,
+            thread,
+            domain: a as c_int,
+            kind: b as c_int,
+            protocol: c as c_int,
+            vrf: Vrf::of_arguments([d, e, f]),
+        }));
+    };
+    let (option, address, length) = match call {
+        OfExisting::Bind | OfExisting::Connect => (0, b, c),
+        OfExisting::Setsockopt => (c as c_int, d, e),
+    };
+    Ok(Question::Existing(CallOfExisting {
+        id,
+        thread,
+        call,
+        fd: a as c_int,
+        option,
+        address: address as usize,
+        length: length as c_int,
+    }))
 }
 
 /// Puts `socket` into the caller's table of descriptors and lets its call return it, in one step. ENOENT: the
@@ -330,19 +385,67 @@ fn add(listener: &OwnedFd, id: u64, fd: c_int, kind: c_int) -> Result<(), Errno>
     unsafe { ioctls::give(listener.as_raw_fd(), &raw const addfd) }.map(drop)
 }
 
+/// Puts `socket` in the place of a descriptor of the caller's, which still waits.
+pub fn put_in_place(
+    listener: &OwnedFd,
+    id: u64,
+    socket: &OwnedFd,
+    fd: c_int,
+    is_close_on_exec: bool,
+) -> Result<(), Errno> {
+    let addfd = libc::seccomp_notif_addfd {
+        id,
+        flags: libc::SECCOMP_ADDFD_FLAG_SETFD as u32,
+        srcfd: socket.as_raw_fd() as u32,
+        newfd: fd as u32,
+        newfd_flags: if is_close_on_exec {
+            libc::O_CLOEXEC as u32
+        } else {
+            0
+        },
+    };
+    // SAFETY: the kernel reads the structure.
+    unsafe { ioctls::give(listener.as_raw_fd(), &raw const addfd) }.map(drop)
+}
+
+/// Whether the caller of this number still waits: as long as it does, what is said of its thread is said of it.
+pub fn is_waiting(listener: &OwnedFd, id: u64) -> bool {
+    // SAFETY: the kernel reads the number.
+    unsafe { ioctls::is_valid(listener.as_raw_fd(), &raw const id) }.is_ok()
+}
+
 /// Whether the kernel can answer with a descriptor in one step: Linux 5.14. Before it the flag is EINVAL, and
 /// since then what is wrong is the descriptor.
 pub fn can_give(listener: &OwnedFd) -> bool {
     add(listener, 0, -1, 0) == Err(Errno::EBADF)
 }
 
-/// Lets the call fail.
-pub fn fail(listener: &OwnedFd, call: &Call, errno: Errno) -> Result<(), Errno> {
+/// Lets the call of this number fail.
+pub fn fail(listener: &OwnedFd, id: u64, errno: Errno) -> Result<(), Errno> {
+    respond(listener, id, -(errno as c_int), 0)
+}
+
+/// Lets it return 0, without having been made.
+pub fn succeed(listener: &OwnedFd, id: u64) -> Result<(), Errno> {
+    respond(listener, id, 0, 0)
+}
+
+/// Lets the kernel make it. Since Linux 5.5.
+pub fn go_on(listener: &OwnedFd, id: u64) -> Result<(), Errno> {
+    respond(
+        listener,
+        id,
+        0,
+        libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+    )
+}
+
+fn respond(listener: &OwnedFd, id: u64, error: c_int, flags: u32) -> Result<(), Errno> {
     let mut response = libc::seccomp_notif_resp {
-        id: call.id,
+        id,
         val: 0,
-        error: -(errno as c_int),
-        flags: 0,
+        error,
+        flags,
     };
     // SAFETY: the kernel reads the structure.
     unsafe { ioctls::send(listener.as_raw_fd(), &raw mut response) }.map(drop)
@@ -391,6 +494,27 @@ pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
         nix::unistd::ForkResult::Parent { child } => Ok(Some(child)),
         nix::unistd::ForkResult::Child => Ok(None),
     }
+}
+
+/// Whether a thread is the first one of its process, whose number is that of the process. Sends nothing (tgkill(2)).
+pub fn is_first_thread(thread: u32) -> bool {
+    // SAFETY: takes numbers.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, thread, thread, 0) };
+    Errno::result(result) != Err(Errno::ESRCH)
+}
+
+/// 16 bytes of the memory of a thread. None: there are none, or we may not see them.
+pub fn memory_of(thread: u32, address: usize) -> Option<[u8; 16]> {
+    use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+    let mut bytes = [0; 16];
+    let (base, len) = (address, bytes.len());
+    let thread = Pid::from_raw(thread.cast_signed());
+    let read = process_vm_readv(
+        thread,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &[RemoteIoVec { base, len }],
+    );
+    (read == Ok(len)).then_some(bytes)
 }
 
 /// Whether a capability of this process is in effect (capget(2)).
@@ -599,7 +723,7 @@ pub fn duplicate(fd: &OwnedFd, first: c_int) -> Result<OwnedFd, Errno> {
 pub fn receive_descriptor(socket: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     let mut text = [0; 16];
-    let mut parts = [std::io::IoSliceMut::new(&mut text)];
+    let mut parts = [IoSliceMut::new(&mut text)];
     let mut space = nix::cmsg_space!(c_int);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;

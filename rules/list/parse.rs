@@ -381,6 +381,7 @@ fn groups(text: &[u8], is_end: bool) -> Option<(u128, u32)> {
 mod tests {
     extern crate std;
 
+    use super::super::MOST;
     use super::*;
     use crate::list::MOST;
     use core::net::Ipv6Addr;

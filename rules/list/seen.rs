@@ -6,8 +6,11 @@
 //! - Without a peer, the socket's own address was named by bind().
 //! - Without either, the socket is in the VRF, where it was created.
 //!
-//! Some addresses do not tell which call it was ([`Under::is_certain`]): a stream without a peer that does not listen may have
-//! been bound, or its connect() is under way, or its connection has ended. A raw socket is bound to the wildcard or to nothing.
+//! Some addresses do not tell which call it was ([`Under::is_certain`]):
+//!
+//! - A stream without a peer that does not listen may have been bound, or its connect() is under way, or its connection has ended.
+//! - A raw socket on the wildcard may have been bound to it, or not at all.
+//! - A port may be of the kernel's choice: then bind() has named port 0, or sendto() was called without it.
 
 use super::{Address, Call, List, Match, Protocol, To};
 use crate::device::DeviceName;
@@ -37,6 +40,9 @@ pub struct Under {
     pub is_certain: bool,
 }
 
+/// The first port that the kernel chooses by default (net.ipv4.ip_local_port_range).
+const FIRST_CHOSEN: u16 = 32768;
+
 impl List {
     /// What a socket is under.
     pub fn under(&self, socket: &Socket) -> Under {
@@ -49,7 +55,12 @@ impl List {
         let (rule, is_certain) = match (socket.listener, socket.peer, socket.own) {
             (Some(listener), ..) => (first(Call::Bind, listener), true),
             (None, Some(peer), _) => (first(Call::Connect, peer), true),
-            (None, None, Some(own)) => (first(Call::Bind, own), !is_stream || socket.listens),
+            (None, None, Some(own)) => {
+                let rule = first(Call::Bind, own);
+                let asked = first(Call::Bind, Address { port: 0, ..own });
+                let is_chosen = own.port >= FIRST_CHOSEN && (own.is_wildcard() || asked != rule);
+                (rule, !is_chosen && (!is_stream || socket.listens))
+            }
             (None, None, None) => (None, socket.protocol != Some(Protocol::Raw)),
         };
         Under { rule, is_certain }
@@ -191,6 +202,25 @@ mod tests {
                     ..NEW
                 },
                 None,
+                true,
+            ),
+            // The port may be the kernel's choice.
+            (
+                Socket {
+                    protocol: udp,
+                    own: v4([0; 4], 40000),
+                    ..NEW
+                },
+                None,
+                false,
+            ),
+            (
+                Socket {
+                    protocol: udp,
+                    own: v4([127, 0, 0, 1], 40000),
+                    ..NEW
+                },
+                Some(4),
                 true,
             ),
             // Neither.

@@ -2,10 +2,10 @@
 
 use super::{Cut, Kept};
 use core::arch::asm;
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 use core::sync::atomic::AtomicUsize;
 use rules::filter::MARKER;
-use syscalls::Errno;
+use syscalls::{Errno, Sysno};
 
 /// `ldr x16, .+8; br x16`, 20 bytes with the address behind it. Of the stubs glibc's are 24 bytes (2.31) and more, of which
 /// 20 are left, musl's 28 (execve) and more. x16 is free between functions.
@@ -88,12 +88,15 @@ pub fn claim(place: &AtomicUsize, value: usize) -> usize {
     found
 }
 
-/// socket(2) with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
+/// A system call with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
 /// instructions of our own, so that no other register ever holds it, and of the stack only the
 /// frame of a signal that comes meanwhile.
-pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<usize, Errno> {
+///
+/// # Safety
+/// As for the system call, of at most five arguments.
+pub unsafe fn marked(number: Sysno, [a, b, c, d, e]: [usize; 5]) -> Result<usize, Errno> {
     let result: isize;
-    // SAFETY: takes no pointers.
+    // SAFETY: as callers promise.
     unsafe {
         asm!(
             "movz x5, #{part0}",
@@ -106,10 +109,12 @@ pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result
             part1 = const MARKER >> 16 & 0xffff,
             part2 = const MARKER >> 32 & 0xffff,
             part3 = const MARKER >> 48,
-            in("x8") libc::SYS_socket,
-            inlateout("x0") domain as isize => result,
-            in("x1") sock_type,
-            in("x2") protocol,
+            in("x8") number as usize,
+            inlateout("x0") a as isize => result,
+            in("x1") b,
+            in("x2") c,
+            in("x3") d,
+            in("x4") e,
             out("x5") _,
             options(nostack),
         )

@@ -1,7 +1,7 @@
 //! riscv64, with compressed instructions (rv64gc).
 
 use super::{Cut, Kept};
-pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
+pub use super::{compare_exchange as claim, unmarked as marked};
 use core::arch::asm;
 use core::ffi::c_void;
 

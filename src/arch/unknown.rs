@@ -1,7 +1,7 @@
 //! An architecture whose code we do not know.
 
 use super::{Cut, Kept};
-pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
+pub use super::{compare_exchange as claim, unmarked as marked};
 use core::ffi::c_void;
 
 /// Nothing: no stub is known, and so no jump is written.

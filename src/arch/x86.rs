@@ -2,7 +2,7 @@
 //! glibc makes sockets, has its arguments behind a pointer, and so no room for the seal's marker.
 
 use super::{Cut, Kept};
-pub use super::{compare_exchange as claim, unmarked_socket as marked_socket};
+pub use super::{compare_exchange as claim, unmarked as marked};
 use core::arch::asm;
 use core::ffi::c_void;
 

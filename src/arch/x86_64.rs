@@ -3,9 +3,9 @@
 pub use super::compare_exchange as claim;
 use super::{Cut, Kept};
 use core::arch::asm;
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 use rules::filter::MARKER;
-use syscalls::Errno;
+use syscalls::{Errno, Sysno};
 
 /// `jmp *0(%rip)`: 14 bytes with the address behind it, reaches everywhere, needs no register. Of the stubs glibc's are 33
 /// bytes, of which 28 are left, musl's 24 (execve), of which 20 are left, and more.
@@ -64,22 +64,27 @@ pub fn is_stub(code: &[u8], number: u32) -> bool {
     number_at < Some(32) && call.is_some_and(|call| call.windows(2).any(|two| two == [0x0f, 0x05]))
 }
 
-/// socket(2) with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
+/// A system call with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
 /// instructions of our own, so that no other register ever holds it, and of the stack only the
 /// frame of a signal that comes meanwhile.
-pub fn marked_socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<usize, Errno> {
+///
+/// # Safety
+/// As for the system call, of at most five arguments.
+pub unsafe fn marked(number: Sysno, [a, b, c, d, e]: [usize; 5]) -> Result<usize, Errno> {
     let result: isize;
-    // SAFETY: takes no pointers. The system call clobbers rcx and r11.
+    // SAFETY: as callers promise. The system call clobbers rcx and r11.
     unsafe {
         asm!(
             "movabs r9, {marker}",
             "syscall",
             "xor r9d, r9d",
             marker = const MARKER,
-            inlateout("rax") libc::SYS_socket as isize => result,
-            in("rdi") domain,
-            in("rsi") sock_type,
-            in("rdx") protocol,
+            inlateout("rax") number as isize => result,
+            in("rdi") a,
+            in("rsi") b,
+            in("rdx") c,
+            in("r10") d,
+            in("r8") e,
             out("r9") _,
             out("rcx") _,
             out("r11") _,

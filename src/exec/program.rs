@@ -35,8 +35,13 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     let Some(obstacle) = Obstacle::of(program, library) else {
         return;
     };
-    let is_ruled = settings::rules().is_some();
-    if is_sealed && obstacle.is_supervisable && sys::is_supervised() && !is_ruled {
+    let is_served = obstacle.is_supervisable
+        && if settings::rules().is_some() {
+            sys::is_supervised_with_rules()
+        } else {
+            sys::is_supervised()
+        };
+    if is_sealed && is_served {
         return;
     }
     let mut line = Line::new(b"");
@@ -51,8 +56,8 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
     line.text(obstacle.sentence.as_bytes());
     if is_sealed {
         line.text(b". Its IPv4 and IPv6 sockets fail with EPERM (VRFBIND_SEAL)");
-        if is_ruled {
-            line.text(b"; no supervisor can follow rules (VRFBIND_RULES)");
+        if obstacle.is_supervisable && sys::is_supervised() {
+            line.text(b"; the supervisor of its tree was started without rules (VRFBIND_RULES)");
         } else if obstacle.is_supervisable {
             line.text(b"; a supervisor would serve it, see vrfbind(1)");
         }

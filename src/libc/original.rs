@@ -11,7 +11,7 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 use core::mem::transmute;
 use core::ops::{ControlFlow, Range};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use syscalls::Errno;
 
 /// In one array, since an array of references to them would have to be relocated. Public for the code of our own `syscall`,
@@ -44,8 +44,8 @@ static ONLY_IN_GLIBC: Name = Name::new(c"argp_parse");
 /// Whether [`find`] has run: what it has not found then, it never will.
 static FOUND: AtomicBool = AtomicBool::new(false);
 
-/// Whether the next `socket` is libc's own, and not another preload's.
-static SOCKET_IS_LIBCS: AtomicBool = AtomicBool::new(false);
+/// Which originals are libc's own, and not another preload's: a bit for each.
+static LIBCS: AtomicU32 = AtomicU32::new(0);
 
 /// What registers bring to a function. It may be another one than libc's of this name, a library's own, with more
 /// arguments and wider ones.
@@ -56,21 +56,62 @@ pub type Arguments = [usize; 6];
 ///
 /// # Safety
 /// As for any call of it: the pointers are a program's that calls it.
+#[inline(always)]
 pub unsafe fn forward(original: usize, [a, b, c, d, e, f]: Arguments) -> usize {
+    // SAFETY: as callers promise.
+    unsafe { enter(a, b, c, d, e, f, original) }
+}
+
+/// The arguments are in the registers where the original expects them: it is entered by a jump.
+///
+/// # Safety
+/// As for [`forward`].
+#[inline(never)]
+unsafe extern "C" fn enter(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    original: usize,
+) -> usize {
     type Function = unsafe extern "C" fn(usize, usize, usize, usize, usize, usize) -> usize;
-    let function = address(original);
-    if function == FAILED {
-        return FAILED;
+    let address = ORIGINALS
+        .get(original)
+        .map_or(ptr::null_mut(), |it| it.address.load(Ordering::Relaxed));
+    if address.is_null() {
+        // SAFETY: as callers promise.
+        return unsafe { enter_early(a, b, c, d, e, f, original) };
     }
-    let function = ptr::with_exposed_provenance::<c_void>(function);
     // SAFETY: it is called as its caller has called it.
-    let function = unsafe { transmute::<*const c_void, Function>(function) };
+    let function = unsafe { transmute::<*mut c_void, Function>(address) };
     // SAFETY: as callers promise.
     unsafe { function(a, b, c, d, e, f) }
 }
 
-/// What a call returns that fails.
-const FAILED: usize = usize::MAX;
+/// Where the original is not known yet, or there is none.
+///
+/// # Safety
+/// As for [`forward`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn enter_early(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    original: usize,
+) -> usize {
+    if FOUND.load(Ordering::Relaxed) {
+        return no_such_function() as usize;
+    }
+    find();
+    // SAFETY: as callers promise.
+    unsafe { enter(a, b, c, d, e, f, original) }
+}
 
 /// The address of this original. -1, with errno ENOSYS: there is none, as in [`forward`].
 pub fn address(original: usize) -> usize {
@@ -91,7 +132,12 @@ pub fn skip_prefix(address: usize, past: usize) {
 
 /// Whether calling the original socket(2) would be nothing but libc's system call.
 pub fn socket_is_libcs() -> bool {
-    SOCKET_IS_LIBCS.load(Ordering::Relaxed)
+    is_libcs(SOCKET)
+}
+
+/// Whether this original is libc's own function.
+pub fn is_libcs(original: usize) -> bool {
+    LIBCS.load(Ordering::Relaxed) >> original & 1 == 1
 }
 
 /// The original execve(2). Without [`forward`], whose frame it would have below it: libc's own comes back to us where of the
@@ -218,15 +264,17 @@ pub fn find() -> LoadedObjects {
         let Some(symbols) = object.symbols() else {
             return ControlFlow::Continue(());
         };
-        for original in &ORIGINALS {
+        // No preload has reason to have this of its own.
+        let is_libc = symbols.function(&ONLY_IN_LIBC).is_some();
+        for (index, original) in ORIGINALS.iter().enumerate() {
             if original.address.load(Ordering::Relaxed).is_null()
                 && let Some(function) = symbols.function(&original.name)
             {
                 original.store(function);
+                LIBCS.fetch_or(u32::from(is_libc) << index, Ordering::Relaxed);
             }
         }
-        // No preload has reason to have this of its own.
-        if symbols.function(&ONLY_IN_LIBC).is_none() {
+        if !is_libc {
             return ControlFlow::Continue(());
         }
         found.is_glibc = symbols.function(&ONLY_IN_GLIBC).is_some();
@@ -234,9 +282,6 @@ pub fn find() -> LoadedObjects {
         found.libc_socket = symbols.function(&ORIGINALS[SOCKET].name);
         found.libc_execve = symbols.function(&ORIGINALS[EXECVE].name);
         found.libc_connect = symbols.function(&ORIGINALS[CONNECT].name);
-        let libc_socket = found.libc_socket.map_or(0, |function| function.address);
-        let original = ORIGINALS[SOCKET].address.load(Ordering::Relaxed);
-        SOCKET_IS_LIBCS.store(original.addr() == libc_socket, Ordering::Relaxed);
         ControlFlow::Break(())
     });
     FOUND.store(true, Ordering::Relaxed);

@@ -1,10 +1,10 @@
 //! Descriptors of ours, and a look at those of the program: which of them are epoll(7) descriptors, and which are the same
 //! socket. What they are is asked of themselves, and only which there are of /proc.
 
-use super::{close, domain, open_to_read, sock_type, socket};
+use super::{close, domain, number, open_to_read, sock_type, socket};
 use core::ffi::{CStr, c_int};
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, O_CLOEXEC, SOCK_CLOEXEC};
-use rules::registrations::{Registration, Search};
+use rules::registrations::{Registration, Search, decimal};
 use syscalls::{Errno, Sysno, syscall};
 
 /// A descriptor of ours, which is closed when this is dropped.
@@ -20,7 +20,7 @@ impl Own {
     /// A new socket of the same family, type and protocol.
     #[inline(never)]
     pub fn socket_like(fd: c_int) -> Result<Self, Errno> {
-        let protocol = super::state::protocol_number(fd)?;
+        let protocol = number(fd, libc::SO_PROTOCOL)?;
         socket(domain(fd)?, sock_type(fd)? | SOCK_CLOEXEC, protocol).map(Self)
     }
 
@@ -82,16 +82,16 @@ impl Table {
             fd += 1;
             if in_a_row == FEW {
                 in_a_row = 0;
-                match self.next_from(fd)? {
-                    Some(next) => fd = next,
-                    None => return Ok(()),
+                fd = self.next_from(fd)?;
+                if fd < 0 {
+                    return Ok(());
                 }
             }
         }
     }
 
-    /// The first open descriptor that is not less.
-    fn next_from(&self, fd: c_int) -> Result<Option<c_int>, Errno> {
+    /// The first open descriptor that is not less, or -1.
+    fn next_from(&self, fd: c_int) -> Result<c_int, Errno> {
         // Of struct linux_dirent64, where the name is.
         const NAME: usize = 19;
         let mut entries = [0_u8; 64];
@@ -100,18 +100,15 @@ impl Table {
         unsafe { syscall!(Sysno::lseek, self.0.0, fd + 2, libc::SEEK_SET) }?;
         let size = entries.len();
         // SAFETY: the kernel writes at most `size` bytes.
-        let length = unsafe { syscall!(Sysno::getdents64, self.0.0, entries.as_mut_ptr(), size) }?;
-        let mut next = 0;
-        for digit in entries.iter().skip(NAME) {
-            if *digit == 0 {
-                break;
-            }
-            next = 10 * next + c_int::from(*digit & 15);
+        unsafe { syscall!(Sysno::getdents64, self.0.0, entries.as_mut_ptr(), size) }?;
+        let mut next = -1;
+        for digit in entries.iter().skip(NAME).take_while(|byte| **byte != 0) {
+            next = 10 * next.max(0) + c_int::from(digit & 15);
         }
-        Ok((length > 0).then_some(next))
+        Ok(next)
     }
 
-    /// How `fd`, a file of this inode, is registered in `epoll`.
+    /// How `fd`, a file of this inode, is registered in `epoll`. ENOENT: another thread has closed that.
     pub fn registration(
         &self,
         epoll: c_int,
@@ -123,11 +120,7 @@ impl Table {
         }
         let (path, start) = info_path(epoll);
         let path = path.get(start..).unwrap_or_default();
-        let file = match open_to_read(self.0.0, path.as_ptr().cast()) {
-            // Another thread has closed it.
-            Err(Errno::ENOENT) => return Ok(None),
-            file => Own(file?),
-        };
+        let file = Own(open_to_read(self.0.0, path.as_ptr().cast())?);
         let mut search = Search::new(fd as u32, inode);
         let mut buffer = [0; 512];
         loop {
@@ -144,7 +137,7 @@ impl Table {
 }
 
 /// `../fdinfo/FD` at the end of the bytes, with a NUL. Seen from the directory of [`Table`].
-fn info_path(mut fd: c_int) -> ([u8; 24], usize) {
+fn info_path(fd: c_int) -> ([u8; 24], usize) {
     let mut path = [0; 24];
     let mut place = path.len() - 1;
     let mut put = |byte| {
@@ -153,10 +146,11 @@ fn info_path(mut fd: c_int) -> ([u8; 24], usize) {
             *to = byte;
         }
     };
+    let mut digits = decimal(fd as u32);
     loop {
-        put(b'0' + (fd % 10) as u8);
-        fd /= 10;
-        if fd == 0 {
+        put(b'0' | (digits & 15) as u8);
+        digits >>= 4;
+        if digits == 0 {
             break;
         }
     }

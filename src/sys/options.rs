@@ -5,12 +5,11 @@
 //!
 //! Not in the table are what reading changes (SO_ERROR, TCP_ZEROCOPY_RECEIVE), what the kernel sets or counts, and the device.
 
-use super::state::protocol_number;
-use super::{domain, getsockopt, setsockopt};
+use super::{domain, setsockopt};
 use core::ffi::c_int;
 use libc::{
     AF_INET6, F_GETFL, F_SETFL, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SO_RCVBUF, SO_SNDBUF,
-    SOL_SOCKET, TCP_MAXSEG,
+    SOL_SOCKET, TCP_MAXSEG, socklen_t,
 };
 use syscalls::{Sysno, syscall};
 
@@ -61,7 +60,7 @@ const SO_NETNS_COOKIE: c_int = 71;
 /// What an option is set to. As long as the longest, IP_OPTIONS.
 #[derive(PartialEq, Eq)]
 struct Value {
-    bytes: [u8; 40],
+    words: [u32; 10],
     length: usize,
 }
 
@@ -69,34 +68,34 @@ impl Value {
     /// None: this kernel does not have it, or not for this protocol.
     #[inline(never)]
     fn of(fd: c_int, level: c_int, option: c_int) -> Option<Self> {
-        let mut bytes = [0; 40];
+        let mut words = [0; 10];
         // The kernel accepts no other length of this one.
-        let size = match (level, option) {
+        let mut length: socklen_t = match (level, option) {
             (SOL_SOCKET, SO_NETNS_COOKIE) => 8,
-            _ => bytes.len(),
+            _ => size_of_val(&words) as socklen_t,
         };
-        let length = getsockopt(fd, level, option, bytes.get_mut(..size)?).ok()? as usize;
-        Some(Self { bytes, length })
+        let (to, size) = (words.as_mut_ptr(), &raw mut length);
+        // SAFETY: the kernel writes at most `length` bytes to `words`, which has as many, and then `length`.
+        unsafe { syscall!(Sysno::getsockopt, fd, level, option, to, size) }.ok()?;
+        let length = length as usize;
+        Some(Self { words, length })
     }
 
-    fn word(&self, index: usize) -> u32 {
-        let bytes = self.bytes.get(4 * index..).and_then(<[u8]>::first_chunk);
-        bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    #[inline(never)]
+    fn is_of(&self, fd: c_int, level: c_int, option: c_int) -> bool {
+        Self::of(fd, level, option).as_ref() == Some(self)
     }
 }
 
 /// Gives a fresh socket the options of another one, which is of the same family and protocol. Whether it has them.
-pub fn copy(from: c_int, to: c_int) -> bool {
-    let (Ok(domain), Ok(protocol)) = (domain(from), protocol_number(from)) else {
-        return false;
-    };
+pub fn copy(from: c_int, to: c_int, protocol: c_int) -> bool {
     let more = match protocol {
         IPPROTO_TCP => TCP.as_slice(),
         _ => &UDP,
     };
     // IP_TOS sets SO_PRIORITY too.
     copy_all(from, to, IPPROTO_IP, &IP)
-        && (domain != AF_INET6 || copy_all(from, to, IPPROTO_IPV6, &IPV6))
+        && (domain(from) != Ok(AF_INET6) || copy_all(from, to, IPPROTO_IPV6, &IPV6))
         && copy_all(from, to, protocol, more)
         && copy_all(from, to, SOL_SOCKET, &SOCKET)
 }
@@ -111,20 +110,19 @@ fn copy_one(from: c_int, to: c_int, level: c_int, option: c_int) -> bool {
     let Some(wanted) = Value::of(from, level, option) else {
         return true;
     };
-    let has_it = || Value::of(to, level, option).as_ref() == Some(&wanted);
-    if has_it() {
+    if wanted.is_of(to, level, option) {
         return true;
     }
-    let (halved, length) = ([wanted.word(0) / 2], wanted.length);
-    let value = match (level, option) {
+    let (mut value, length) = (wanted.words, wanted.length);
+    if level == SOL_SOCKET && matches!(option, SO_SNDBUF | SO_RCVBUF) {
         // socket(7): the kernel doubles it.
-        (SOL_SOCKET, SO_SNDBUF | SO_RCVBUF) => halved.as_ptr().cast(),
-        _ => wanted.bytes.as_ptr(),
-    };
-    // SAFETY: the kernel reads `length` bytes there, which are 4 of a buffer's size.
-    let _ = unsafe { setsockopt(to, level, option, value, length) };
+        let [size, ..] = &mut value;
+        *size /= 2;
+    }
+    // SAFETY: the kernel reads `length` bytes of `value`, which has as many.
+    let _ = unsafe { setsockopt(to, level, option, value.as_ptr(), length) };
     // What a connection that has failed has left of its own reads as the program's, and is not for the program to set.
-    (level, option) == (IPPROTO_TCP, TCP_MAXSEG) || has_it()
+    (level, option) == (IPPROTO_TCP, TCP_MAXSEG) || wanted.is_of(to, level, option)
 }
 
 /// Memory that a socket takes, in bytes.
@@ -137,10 +135,11 @@ pub struct Memory {
 
 /// SO_MEMINFO (linux/sock_diag.h): received, rcvbuf, sent, sndbuf, forward, queued, options, backlog, drops.
 pub fn memory(fd: c_int) -> Option<Memory> {
-    let value = Value::of(fd, SOL_SOCKET, SO_MEMINFO)?;
+    let [received, _, sent, _, _, queued, options, backlog, ..] =
+        Value::of(fd, SOL_SOCKET, SO_MEMINFO)?.words;
     Some(Memory {
-        queued: value.word(0) | value.word(2) | value.word(5) | value.word(7),
-        options: value.word(6),
+        queued: received | sent | queued | backlog,
+        options,
     })
 }
 
@@ -152,18 +151,22 @@ const F_GETOWN_EX: c_int = 16;
 
 /// Gives a fresh socket the flags of the open file of another one, and who gets its signals (O_ASYNC). Whether it has them.
 pub fn copy_flags(from: c_int, to: c_int) -> bool {
-    let copy = || {
-        // struct f_owner_ex: type, and who.
-        let mut owner = [0_i32; 2];
-        let pointer = owner.as_mut_ptr().expose_provenance();
-        fcntl(from, F_GETOWN_EX, pointer)?;
-        if owner != [0; 2] {
-            fcntl(to, F_SETOWN_EX, pointer)?;
-        }
-        fcntl(to, F_SETSIG, fcntl(from, F_GETSIG, 0)?)?;
-        fcntl(to, F_SETFL, fcntl(from, F_GETFL, 0)?)
-    };
-    copy().is_some()
+    // struct f_owner_ex: type, and who.
+    let mut owner = [0_i32; 2];
+    let owner = owner.as_mut_ptr().expose_provenance();
+    [
+        (F_GETOWN_EX, F_SETOWN_EX),
+        (F_GETSIG, F_SETSIG),
+        (F_GETFL, F_SETFL),
+    ]
+    .into_iter()
+    .all(|(get, set)| {
+        let Some(value) = fcntl(from, get, owner) else {
+            return false;
+        };
+        let argument = if get == F_GETOWN_EX { owner } else { value };
+        fcntl(to, set, argument).is_some()
+    })
 }
 
 /// fcntl(2).

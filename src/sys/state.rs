@@ -2,9 +2,10 @@
 
 use super::descriptors::Own;
 use super::{SIGNALS, close, is_readable, number, socket};
-use core::ffi::{c_int, c_void};
+use crate::arch;
+use core::ffi::c_int;
 use core::ptr;
-use libc::{AF_INET, AF_INET6, SO_BINDTOIFINDEX, SO_PROTOCOL, SO_REUSEPORT, SOL_SOCKET, socklen_t};
+use libc::{AF_INET, AF_INET6, SO_PROTOCOL, SO_REUSEPORT, socklen_t};
 use rules::DeviceName;
 use rules::list::{Address, Call, Protocol};
 use rules::moving::{Facts, State};
@@ -139,8 +140,7 @@ fn state(fd: c_int, protocol: Option<Protocol>) -> State {
 pub fn forget_address(fd: c_int) -> Result<Option<Errno>, Errno> {
     let nobody = [0_u8; size_of::<libc::sockaddr>()];
     let pending = number(fd, libc::SO_ERROR)?;
-    // SAFETY: the kernel reads an address of AF_UNSPEC.
-    unsafe { syscall!(Sysno::connect, fd, nobody.as_ptr(), nobody.len()) }?;
+    judged(Sysno::connect, fd, &nobody)?;
     let is_forgotten = own_address(fd)?.is_wildcard();
     Ok(is_forgotten.then(|| match pending {
         0 => Errno::ECONNABORTED,
@@ -148,12 +148,25 @@ pub fn forget_address(fd: c_int) -> Result<Option<Errno>, Errno> {
     }))
 }
 
+/// bind(2) or connect(2) to an address of ours, of which a supervisor is not asked.
+fn judged(call: Sysno, fd: c_int, address: &[u8]) -> Result<usize, Errno> {
+    let arguments = [
+        fd as usize,
+        address.as_ptr().expose_provenance(),
+        address.len(),
+        0,
+        0,
+    ];
+    // SAFETY: the kernel reads address.len() bytes, of a borrowed slice.
+    unsafe { arch::marked(call, arguments) }
+}
+
 /// Whether the port that a stream's address shows is its own, and not left of a connect() that has failed. Binding it to a port
 /// that another socket has on its device cannot succeed: it is EINVAL if it has one, and otherwise EADDRINUSE, and then
 /// an address that is left is forgotten (__inet_bind, net/ipv4/af_inet.c).
 pub fn holds_port(fd: c_int) -> Option<bool> {
     let other = Own::socket_like(fd).ok()?;
-    put_on_index(other.0, super::bound_index(fd).unwrap_or(0)).ok()?;
+    super::bind_to_index(other.0, super::bound_index(fd).unwrap_or(0)).ok()?;
     let wildcard = sockaddr(super::domain(fd).ok()?, 0, &[]);
     bind(other.0, &wildcard).ok()?;
     match bind_as(fd, other.0) {
@@ -164,35 +177,13 @@ pub fn holds_port(fd: c_int) -> Option<bool> {
 }
 
 fn bind(fd: c_int, address: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the kernel reads address.len() bytes.
-    unsafe { syscall!(Sysno::bind, fd, address.as_ptr(), address.len()) }?;
-    Ok(())
+    judged(Sysno::bind, fd, address).map(drop)
 }
 
 /// Binds a socket to the address that another one has.
 pub fn bind_as(fd: c_int, other: c_int) -> Result<(), Errno> {
     let address = Sockaddr::of(other, Sysno::getsockname)?;
     bind(fd, address.bytes())
-}
-
-/// The number of the loopback device in every network namespace (LOOPBACK_IFINDEX, linux/net.h), whatever its name.
-pub const LO: u32 = 1;
-
-/// Puts the socket on the device of this number, or with 0 on none. Since Linux 5.1.
-#[inline(never)]
-pub fn put_on_index(fd: c_int, index: u32) -> Result<(), Errno> {
-    // SAFETY: the kernel reads a number.
-    unsafe {
-        syscall!(
-            Sysno::setsockopt,
-            fd,
-            SOL_SOCKET,
-            SO_BINDTOIFINDEX,
-            (&raw const index).cast::<c_void>(),
-            size_of::<u32>()
-        )
-    }?;
-    Ok(())
 }
 
 /// Whether the VRF has this address itself: whether a fresh socket in it can be bound to it. Sends nothing.

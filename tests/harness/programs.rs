@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to. Those that take long come first.
-const SCRIPTS: [(&str, &[&str]); 14] = [
+const SCRIPTS: [(&str, &[&str]); 17] = [
     ("evenet.sh", &["vrf"]),
+    ("command-rules-supervised.sh", &["lo", "vrf"]),
     ("command-supervise.sh", &["lo", "vrf"]),
     ("command-exec.sh", &["lo", "vrf"]),
     ("command-status.sh", &["lo", "vrf"]),

@@ -9,6 +9,7 @@
  * Everything happens in a network namespace of our own. In the VRF tier the device is a VRF.
  */
 #include "device.h"
+#include "seccomp_filters.h"
 #include <pthread.h>
 
 #define NAME "vrfbind-gone"
@@ -93,6 +94,12 @@ static void old_socket(void)
 			add_deletable_device(NAME);
 	}
 	sockets_are_had();
+}
+
+static void old_socket_by_name(void)
+{
+	forget_bindtoifindex();
+	old_socket();
 }
 
 static bool over;
@@ -187,6 +194,7 @@ static const struct scenario SCENARIOS[] = {
 	  comes_and_goes, .vrf = NAME },
 	{ "a socket whose device was deleted is never untied from it", old_socket, .vrf = NAME },
 	{ "nor by connect() to AF_UNSPEC", disconnected, .vrf = NAME },
+	{ "nor by a kernel that does not know SO_BINDTOIFINDEX", old_socket_by_name, .vrf = NAME },
 	{ "four threads open sockets meanwhile, and none is without the device", meanwhile,
 	  .vrf = NAME },
 	{ NULL }

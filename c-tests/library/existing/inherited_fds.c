@@ -14,10 +14,6 @@
 #include <pthread.h>
 #include <sys/un.h>
 
-#ifndef SO_BINDTOIFINDEX
-#define SO_BINDTOIFINDEX 62	/* Linux 5.1; glibc 2.29 */
-#endif
-
 static int unseen_socket(int domain, int type, int protocol)
 {
 	int fd = raw_socket(domain, type, protocol);
@@ -270,15 +266,14 @@ static void disconnected(void)
 	STR(device_of(fd), world == PRELOADED ? other : "");
 }
 
-/* As before Linux 5.1. The name of the device says less than its number, but whether there is one. */
+/* The name of the device says less than its number, but whether there is one. */
 static void without_device_numbers(void)
 {
 	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
 	const char *other = other_device();
 	int fd;
 
-	filter_out(SYS_getsockopt, 2, ~0U, SO_BINDTOIFINDEX, fails_with(ENOPROTOOPT));
-	filter_out(SYS_setsockopt, 2, ~0U, SO_BINDTOIFINDEX, fails_with(ENOPROTOOPT));
+	forget_bindtoifindex();
 	fd = unseen_socket(AF_INET, SOCK_DGRAM, 0);
 	WORKS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH));
 	STR(device_of(fd), expected_device());

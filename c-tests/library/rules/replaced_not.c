@@ -180,22 +180,22 @@ static const struct {
 	int (*made)(void);
 	const char *said;
 } REFUSED[] = {
-	{ "a membership", with_membership, "memberships, filters, keys" },
-	{ "a membership of IPv6", with_ipv6_membership, "memberships, filters, keys" },
-	{ "a filter", with_filter, "memberships, filters, keys" },
-	{ "an eBPF filter", with_ebpf_filter, "memberships, filters, keys" },
-	{ "a key for TCP MD5", with_md5_key, "memberships, filters, keys" },
-	{ "SO_PRIORITY 7", with_privileged_option, "an option that" },
-	{ "SO_MARK", with_mark, "an option that" },
-	{ "SO_RCVBUFFORCE", with_forced_buffer, "an option that" },
-	{ "IPV6_MULTICAST_IF", with_interface_for_multicast, "an option that" },
-	{ "a privileged port", with_privileged_port, "a port that" },
-	{ "a port that another one has there", with_port_of_another, "a port that" },
-	{ "MPTCP", of_mptcp, "a protocol whose options" },
-	{ "a raw socket", of_raw, "none of its kind" },
-	{ "a disarmed one-shot registration", disarmed, "a registration in epoll" },
-	{ "a duplicate's disarmed registration", with_disarmed_duplicate, "a registration in epoll" },
-	{ "five registrations", in_five_epolls, "a registration in epoll" },
+	{ "a membership", with_membership, "memberships, filters or keys" },
+	{ "a membership of IPv6", with_ipv6_membership, "memberships, filters or keys" },
+	{ "a filter", with_filter, "memberships, filters or keys" },
+	{ "an eBPF filter", with_ebpf_filter, "memberships, filters or keys" },
+	{ "a key for TCP MD5", with_md5_key, "memberships, filters or keys" },
+	{ "SO_PRIORITY 7", with_privileged_option, "an option cannot" },
+	{ "SO_MARK", with_mark, "an option cannot" },
+	{ "SO_RCVBUFFORCE", with_forced_buffer, "an option cannot" },
+	{ "IPV6_MULTICAST_IF", with_interface_for_multicast, "an option cannot" },
+	{ "a privileged port", with_privileged_port, "its port is" },
+	{ "a port that another one has there", with_port_of_another, "its port is" },
+	{ "MPTCP", of_mptcp, "unsupported protocol" },
+	{ "a raw socket", of_raw, "none can be" },
+	{ "a disarmed one-shot registration", disarmed, "epoll registration" },
+	{ "a duplicate's disarmed registration", with_disarmed_duplicate, "epoll registration" },
+	{ "five registrations", in_five_epolls, "epoll registration" },
 };
 
 /* In a process of its own, which writes its first line. */

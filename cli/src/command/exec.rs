@@ -1,7 +1,8 @@
 //! `vrfbind exec`: becomes a program whose sockets are in the VRF, or says in one sentence why it cannot be.
 //!
-//! In order: look at the VRF; at the program ([`program`]); at the library ([`library`]); at the filter that this process
-//! has inherited ([`sys::around`]). From these comes the [`Plan`], without any further question:
+//! In order: look at the VRF; at the program ([`program`]); at the filter that this process has inherited
+//! ([`sys::around`]). From these comes the [`Plan`], without any further question. A supervisor is forked off at once, and
+//! gets ready while we look at the library ([`library`]).
 //!
 //! | inherited     | the program can be preloaded                 | it cannot                                        |
 //! |---------------|----------------------------------------------|--------------------------------------------------|
@@ -20,7 +21,7 @@ use crate::failure::{Failure, refuse};
 use crate::library;
 use crate::output;
 use crate::program::{self, Program};
-use crate::supervisor::{self, Obstacle};
+use crate::supervisor::{self, Beginning, Obstacle, TreeRules};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
@@ -30,7 +31,7 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::RawFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -92,12 +93,18 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let program = find(args)?;
     let around = sys::around();
     program::refuse_hopeless(&program, around)?;
-    let library = library::find(args.library.as_deref())?;
-    let has_rules =
-        rules.is_some() || env::var_os(RULES_VARIABLE).is_some_and(|rules| !rules.is_empty());
-    if has_rules && program::needs_supervisor(&program) {
+    let tree_rules = match rules.clone().or_else(|| env::var_os(RULES_VARIABLE)) {
+        Some(value) if !value.is_empty() => TreeRules::Served(value.into_vec()),
+        _ => TreeRules::None,
+    };
+    if matches!(tree_rules, TreeRules::Served(_))
+        && around == Around::Supervisor
+        && program::needs_supervisor(&program)
+        && !sys::has_supervisor_with_rules()
+    {
         return Err(refuse(format!(
-            "{} is {}; the library serves rules ({RULES_VARIABLE}), and no supervisor can: start it without, in one VRF",
+            "{} is {}, and the supervisor around this tree was started without rules ({RULES_VARIABLE}): start the tree with \
+             rules, or the program outside of this tree",
             program.runs.display(),
             program.verdict.sentence()
         )));
@@ -105,6 +112,8 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let plan = plan(args, &program, around, || {
         supervisor::serves(Vrf::Device(device))
     })?;
+    let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device, tree_rules));
+    let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
         return Err(refuse(
             "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
@@ -114,12 +123,12 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     if let Some(named) = &args.bind_inherited {
         inherited::bind(named, &device)?;
     }
-    let supervisor = match plan {
-        Plan::Exec => supervisor_around(around),
-        Plan::Seal => seal_or_refuse(args).map(|()| None)?,
-        Plan::Supervise => {
-            supervise(args, &program, &device, has_rules)?.map(|pid| pid.to_string().into())
+    let supervisor = match (plan, beginning) {
+        (_, Some(beginning)) => {
+            supervise(args, &program, beginning)?.map(|pid| pid.to_string().into())
         }
+        (Plan::Seal, _) => seal_or_refuse(args).map(|()| None)?,
+        _ => supervisor_around(around),
     };
     let first = library::sanitizer(&program.runs);
     let settings = Settings {
@@ -256,10 +265,9 @@ fn plan(
 fn supervise(
     args: &Args,
     program: &Program,
-    device: &DeviceName,
-    has_rules: bool,
+    beginning: Result<Beginning, Obstacle>,
 ) -> Result<Option<u32>, Failure> {
-    let obstacle = match supervisor::start(device, io_uring(args), has_rules) {
+    let obstacle = match beginning.and_then(|beginning| beginning.finish(io_uring(args))) {
         Ok(pid) => return Ok(Some(pid)),
         Err(obstacle) => obstacle,
     };

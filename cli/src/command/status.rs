@@ -495,8 +495,8 @@ fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
             output::line(text, &format!("{:BEFORE$}to {}", "", shown(peer)));
         }
         if let Some(Rule { number, text: rule }) = &row.rule {
-            let head = format!("{:BEFORE$}rule {number}: ", "");
-            wrap(text, &head, &escape(rule));
+            let words = format!("rule {number}: {}", escape(rule));
+            wrap(text, &" ".repeat(BEFORE), &words);
         }
     }
 }

@@ -166,3 +166,22 @@ fn read_file(process: &Directory, path: &[u8]) -> Result<Vec<u8>, String> {
         false => Ok(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutated_rules() {
+        let valid: &[u8] =
+            b"# a\nbind tcp 10.0.0.0/8:1-9 a; connect [2001:db8::]/32 default\nloopback auto # b";
+        crate::fuzz::each_input(&[valid], |rules| match parse(rules) {
+            Ok(list) => {
+                let texts = texts(rules).count();
+                assert_eq!(texts, list.rules().count());
+                assert!(list.shadowed().count() <= texts);
+            }
+            Err(invalid) => assert!(!invalid.to_string().contains('\n')),
+        });
+    }
+}

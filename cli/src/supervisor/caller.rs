@@ -1,23 +1,27 @@
 //! Who asks: which VRF it names, and the rights that it has. What /proc says of a thread.
 //!
-//! All of it is read anew for each call. A thread may have other rights since its last call, or be in another network
-//! namespace; its process may have executed another program, which the kernel shows by no number; and its number may be
-//! another thread's.
+//! All of it is read anew for each call, but for the VRF, which may be remembered ([`known`](super::known)). A thread may
+//! have other rights since its last call, or be in another network namespace; its process may have executed another
+//! program, which the kernel shows by no number; and its number may be another thread's.
 
 use crate::proc_status::Status;
+use crate::sys::foreign::{pidfd_getfd, pidfd_open, pidfd_open_thread};
 use crate::sys::{self, Call};
 use crate::{auxv, environ};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
-use nix::unistd::{getegid, geteuid};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::{Pid, getegid, geteuid};
 use rules::request::Vrf;
 use rules::socket::plain_type;
 use rules::{RULES_VARIABLE, VRF_VARIABLE};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::io::{IoSliceMut, Read};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// Which user and group a socket belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,9 @@ pub(super) fn as_owner<R>(
     sys::set_owner(ours.user, ours.group)?;
     result
 }
+
+/// What the line of a mapping ends with.
+const LIBRARY: &[u8] = b"/libvrfbind.so\n";
 
 const CAP_NET_RAW: u64 = 1 << 13;
 const SOCK_DCCP: i32 = 6;
@@ -88,7 +95,7 @@ impl Caller<'_> {
     /// not executed a program since, or may not read its own program (PR_SET_DUMPABLE in prctl(2)).
     fn look<R>(&self, look: impl Fn() -> Result<R, Errno>) -> Result<R, Errno> {
         let seen = match look() {
-            Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?, self.reader, look),
+            Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?.0, self.reader, look),
             result => result,
         };
         seen.map_err(|errno| match errno {
@@ -105,7 +112,7 @@ impl Caller<'_> {
         self.look(|| openat(self.proc, path.as_str(), flags, Mode::empty()).map(File::from))
     }
 
-    fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
         let mut bytes = Vec::with_capacity(4096);
         let mut file = self.open(name)?;
         file.read_to_end(&mut bytes).map_err(|_| Errno::EPERM)?;
@@ -130,15 +137,17 @@ impl Caller<'_> {
     }
 
     /// Its effective user and group: those of its directory, however little it may be looked into (task_dump_owner,
-    /// fs/proc/base.c).
-    pub(super) fn owner(&self) -> Result<Owner, Errno> {
+    /// fs/proc/base.c). And what tells it from all other threads.
+    pub(super) fn owner(&self) -> Result<(Owner, Identity), Errno> {
         let path = self.path("");
         let directory = fstatat(self.proc, path.as_str(), AtFlags::empty());
         let directory = directory.map_err(|_| Errno::EPERM)?;
-        Ok(Owner {
+        let owner = Owner {
             user: directory.st_uid,
             group: directory.st_gid,
-        })
+        };
+        let made = (directory.st_ctime, directory.st_ctime_nsec);
+        Ok((owner, Identity(self.thread, directory.st_ino, made)))
     }
 
     /// What the environment says that its program was executed with: the VRF, and whether there are rules.
@@ -163,9 +172,103 @@ impl Caller<'_> {
         }
     }
 
+    /// The VRF, and which rules there are.
+    pub(super) fn environment(&self) -> Result<Environment, Errno> {
+        let environ = match self.read("environ") {
+            Err(Errno::EPERM) => Vec::from(*b"?"),
+            environ => environ?,
+        };
+        let value = |variable| environ::value(&environ, variable);
+        Ok(Environment {
+            vrf: value(VRF_VARIABLE).map_or_else(|| Named::without(&environ), Named::read),
+            rules: value(RULES_VARIABLE).unwrap_or_default().to_vec(),
+        })
+    }
+
     /// Whether its program has more privileges than who has executed it (AT_SECURE in getauxval(3)).
     pub(super) fn is_secure(&self) -> Result<bool, Errno> {
         self.read("auxv").map(|auxv| auxv::is_secure(&auxv))
+    }
+
+    /// As much as is there of what the caller says to be at this address in its memory: what cannot be read the kernel
+    /// refuses as well (EFAULT). EPERM: we may not look (PTRACE_MODE_ATTACH_REALCREDS in ptrace(2)).
+    pub(super) fn memory(&self, address: usize, bytes: &mut [u8]) -> Result<usize, Errno> {
+        let there = RemoteIoVec {
+            base: address,
+            len: bytes.len(),
+        };
+        let thread = Pid::from_raw(self.thread as i32);
+        match process_vm_readv(thread, &mut [IoSliceMut::new(bytes)], &[there]) {
+            Err(Errno::EFAULT) => Ok(0),
+            Err(_) => Err(Errno::EPERM),
+            read => read,
+        }
+    }
+
+    /// The socket that is this descriptor of the caller's. EBADF: there is none; EPERM: as in [`Self::memory`].
+    pub(super) fn duplicate(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        let process = match pidfd_open_thread(self.thread) {
+            Err(Errno::EINVAL) => {
+                // Of a thread that has a table of its own (unshare(CLONE_FILES)) it would be another one's descriptor.
+                let process = self.status()?.process.ok_or(Errno::EPERM)?;
+                pidfd_open(process)
+            }
+            process => process,
+        };
+        match pidfd_getfd(&process.map_err(|_| Errno::EPERM)?, fd) {
+            Err(errno @ (Errno::EBADF | Errno::ENFILE)) => Err(errno),
+            Err(Errno::EMFILE) => Err(Errno::ENFILE),
+            Err(_) => Err(Errno::EPERM),
+            socket => socket,
+        }
+    }
+
+    /// What /proc says that this descriptor is.
+    pub(super) fn link(&self, fd: &str) -> Result<OsString, Errno> {
+        let path = self.path(&format!("fd/{fd}"));
+        self.look(|| readlinkat(self.proc, path.as_str()))
+    }
+
+    /// The numbers of its descriptors.
+    pub(super) fn descriptors(&self) -> Result<Vec<String>, Errno> {
+        let path = self.path("fd");
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        self.look(|| {
+            let mut directory = Dir::openat(self.proc, path.as_str(), flags, Mode::empty())?;
+            let names = directory
+                .iter()
+                .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+            names.collect()
+        })
+    }
+
+    /// Opens a regular file by the rights of the caller, as the caller sees it. (A link to an absolute path is followed from our
+    /// root.) No FIFO is waited for.
+    pub(super) fn open_file(&self, path: &Path) -> Result<File, Errno> {
+        let path = Path::new(&self.path("root")).join(path.strip_prefix("/").unwrap_or(path));
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        as_owner(self.owner()?.0, self.reader, || {
+            let found = fstatat(self.proc, path.as_path(), AtFlags::empty())?;
+            if found.st_mode & libc::S_IFMT != libc::S_IFREG {
+                return Err(Errno::EINVAL);
+            }
+            openat(self.proc, path.as_path(), flags, Mode::empty()).map(File::from)
+        })
+    }
+
+    /// The name of its program.
+    pub(super) fn name(&self) -> String {
+        let name = self.read("comm").unwrap_or_default();
+        let name = String::from_utf8_lossy(name.trim_ascii_end()).into_owned();
+        name.chars()
+            .map(|one| if one.is_control() { '?' } else { one })
+            .collect()
+    }
+
+    /// Whether the library is in its process.
+    pub(super) fn has_library(&self) -> bool {
+        let maps = self.read("maps").unwrap_or_default();
+        maps.windows(LIBRARY.len()).any(|name| name == LIBRARY)
     }
 
     pub(super) fn status(&self) -> Result<Status, Errno> {
@@ -190,10 +293,22 @@ impl Caller<'_> {
     }
 }
 
+/// The number of a thread, and the inode of its directory with the time at which it was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity(u32, libc::ino_t, (libc::time_t, libc::c_long));
+
 pub(super) type Inode = (libc::dev_t, libc::ino_t);
 
 fn inode(file: &FileStat) -> Inode {
     (file.st_dev, file.st_ino)
+}
+
+/// What an environment says.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Environment {
+    pub(super) vrf: Named,
+    /// The value of `VRFBIND_RULES`; empty: it is not there.
+    pub(super) rules: Vec<u8>,
 }
 
 /// What an environment says of the VRF.
@@ -277,7 +392,7 @@ mod tests {
         let myself = caller(&proc, process::id());
         let groups = myself.status().unwrap().groups;
         assert_eq!(groups.last(), Some(&getegid().as_raw()));
-        assert!(myself.owner().unwrap() == Owner::ours());
+        assert!(myself.owner().unwrap().0 == Owner::ours());
         assert!(!myself.is_secure().unwrap());
     }
 
@@ -288,6 +403,7 @@ mod tests {
         assert_eq!(nobody.netns(), Err(Errno::EPERM));
         assert_eq!(nobody.net_dev(), Err(Errno::EPERM));
         assert_eq!(nobody.named(), Ok((Named::Unknown, false)));
+        assert_eq!(nobody.environment().unwrap().vrf, Named::Unknown);
         assert!(nobody.owner().is_err_and(|errno| errno == Errno::EPERM));
     }
 

@@ -6,6 +6,9 @@
 //! All arguments are numbers, which the kernel has copied: there is nothing that could change after the check.
 //! Sockets that carry the library's cookie are made by the kernel as ever; the supervisor never hears of them.
 //!
+//! In a tree with rules (`VRFBIND_RULES`) a longer filter asks about bind(2), connect(2) and setsockopt(SO_BINDTODEVICE) too, whose
+//! arguments are in the caller's memory: [`existing`] says what becomes of them, [`rules`] where the rules come from.
+//!
 //! **Who is who.** The supervisor is forked off before execve(2), and the *program* keeps the process: its PID, parent,
 //! terminal, job, descriptors and signals are those that `vrfbind` was started with. So a shell's
 //! job control, a service manager's MAINPID and sd_notify(3), `timeout` and `wait` work as without us; there is
@@ -16,13 +19,15 @@
 //!
 //! In order:
 //!
-//! 1. [`start()`] makes a pair of sockets and forks. The child asks the kernel whether it has notifications, which a
+//! 1. [`begin()`] makes a pair of sockets and forks. The child asks the kernel whether it has notifications, which a
 //!    filter around us may answer by killing (SystemCallFilter=@system-service of systemd 252 has no seccomp(2)); better
 //!    it than us. It raises its limits, lets go of all else that it has inherited (session, directory, descriptors), and
 //!    blocks every signal that can be blocked: a ^C, or a stop of the whole service, is for the program. While one process
 //!    of the tree lives it shall get its sockets. Its priority stays the tree's. It says that it is ready, or what is missing.
-//! 2. `vrfbind` installs the filter and sends the listener over the pair. The supervisor says that it can answer.
-//!    `vrfbind` executes the program.
+//!    Meanwhile `vrfbind` looks at the library.
+//! 2. `vrfbind` installs the filter, sees whether the listener can do what is needed, and sends it over the pair. It waits
+//!    for no second answer, since all that may fail has been tried: it executes the program, while the supervisor
+//!    receives the listener and makes its second thread.
 //! 3. The supervisor answers, one call at a time. POLLHUP on the listener says that the last process of the
 //!    tree has gone (Linux 5.9), and it ends.
 //!
@@ -33,8 +38,9 @@
 //! into the VRF that its caller's environment names (/proc/TID/environ: what the program was *executed* with, as the
 //! library reads it at load), `default` included. Where that is silent, because it was scrubbed, into the
 //! tree's own; where it is no name: EPERM. Where it cannot be read, or the program has written over it (setproctitle(3)),
-//! into the tree's own as long as that is the only one: once somebody in the tree has named another, EPERM. A nested `vrfbind
-//! exec` and the library say so before they start a program that is to be in another VRF. A program that gains
+//! into the tree's own as long as that is the only one: once somebody in the tree has named another, EPERM. [`known`] tells
+//! what is remembered of it. A nested `vrfbind exec` and the library say so before they start a program that is to be in
+//! another VRF. A program that gains
 //! privileges by being executed (AT_SECURE) takes no other VRF than the tree's from anybody but the user who has started
 //! the tree: EPERM. A program of ours may name the VRF in the call itself ([`rules::request`]).
 //!
@@ -60,11 +66,14 @@
 //! interrupts a call that is being answered, which then begins anew.
 
 mod caller;
+mod existing;
+mod known;
+mod rules;
 mod serve;
 mod start;
 
-pub use serve::Obstacle;
-pub use start::{serves, start};
+pub use serve::{Obstacle, TreeRules};
+pub use start::{Beginning, begin, serves};
 
 use std::path::PathBuf;
 use std::{fs, io};

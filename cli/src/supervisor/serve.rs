@@ -1,7 +1,10 @@
 //! The supervisor at work: it takes a call, makes the socket, and answers.
 
 use super::caller::{Caller, Inode, Named, Owner, PLAIN, as_owner};
-use crate::sys::{self, Call};
+use super::existing::Answer;
+use super::known::Known;
+use super::rules::Rules;
+use crate::sys::{self, Call, CallOfExisting, Question};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
@@ -13,7 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::{process, thread};
+use std::{io, process, thread};
 
 /// What is in the way of a supervisor: a clause to be put after "cannot supervise: ".
 pub type Obstacle = String;
@@ -28,21 +31,54 @@ pub(super) struct Supervisor {
     proc: OwnedFd,
     /// The VRF of programs that name none.
     own: Vrf,
-    /// Whether the tree has rules (`VRFBIND_RULES`), which only the library can follow.
-    has_rules: bool,
-    /// Whether a program of the tree has named another one.
+    /// The tree's rules, and whether its filter asks about addresses. Where it does not, only the library can follow rules.
+    own_rules: TreeRules,
+    pub(super) rules: Rules,
+    /// Whether a program of the tree has named another VRF, or other rules.
     is_mixed: AtomicBool,
     netns: OsString,
     net_dev: Inode,
     owner: Owner,
     groups: Vec<u32>,
+    /// Whether a seccomp filter is around us.
+    has_filter: bool,
+}
+
+/// The rules of a tree, as its environment has them.
+#[derive(Clone)]
+pub enum TreeRules {
+    /// None, and the filter does not ask about addresses.
+    None,
+    /// These; the filter asks.
+    Served(Vec<u8>),
+}
+
+impl TreeRules {
+    pub(super) fn are_served(&self) -> bool {
+        matches!(self, Self::Served(_))
+    }
+
+    fn value(&self) -> &[u8] {
+        match self {
+            Self::None => b"",
+            Self::Served(value) => value,
+        }
+    }
+}
+
+/// Where the sockets of a caller belong.
+pub(super) enum Belongs {
+    /// Into this VRF, unless these rules say otherwise.
+    To(Vrf, Option<Vec<u8>>),
+    /// Nobody knows which of the VRFs and rules in the tree it was told.
+    Unknown,
 }
 
 impl Supervisor {
     pub(super) fn new(
         proc: OwnedFd,
         device: &DeviceName,
-        has_rules: bool,
+        own_rules: TreeRules,
     ) -> Result<Self, Obstacle> {
         let myself = process::id();
         if nix::fcntl::readlinkat(&proc, "self") != Ok(myself.to_string().into()) {
@@ -56,60 +92,101 @@ impl Supervisor {
             thread: myself,
             reader: owner,
         };
-        let seen = || Ok((ours.netns()?, ours.net_dev()?, ours.status()?.groups));
-        let (netns, net_dev, groups) = seen().map_err(|errno| cannot("/proc/self", errno))?;
+        let seen = || Ok((ours.netns()?, ours.net_dev()?, ours.status()?));
+        let (netns, net_dev, status) = seen().map_err(|errno| cannot("/proc/self", errno))?;
         Ok(Self {
             proc,
             own: Vrf::Device(*device),
-            has_rules,
+            own_rules,
+            rules: Rules::default(),
             is_mixed: AtomicBool::new(false),
             netns,
             net_dev,
             owner,
-            groups,
+            groups: status.groups,
+            has_filter: status.has_filter != Some(false),
         })
     }
 
     /// Answers until there is nobody left who could ask.
-    pub(super) fn serve(&self, listener: &OwnedFd) {
+    pub(super) fn serve(&self, listener: OwnedFd) {
+        let listener: &'static OwnedFd = Box::leak(Box::new(listener));
+        let is_watched = watch(listener).is_ok();
+        let mut known = Known::new(!self.has_filter);
         loop {
+            if !is_watched && has_ended(listener, PollFlags::POLLIN, PollTimeout::NONE) {
+                return;
+            }
             match sys::receive(listener) {
-                Ok(call) => self.answer(listener, &call),
+                Ok(Question::Socket(call)) => self.answer(listener, &call, &mut known),
+                Ok(Question::Existing(call)) => self.answer_existing(listener, &call),
                 Err(Errno::EINTR) => {}
-                Err(Errno::ENOENT) if !has_ended(listener, PollTimeout::ZERO) => {}
+                Err(Errno::ENOENT)
+                    if !has_ended(listener, PollFlags::empty(), PollTimeout::ZERO) => {}
                 Err(_) => return,
             }
         }
     }
 
-    fn answer(&self, listener: &OwnedFd, call: &Call) {
+    fn answer(&self, listener: &OwnedFd, call: &Call, known: &mut Known) {
         let given = self
-            .create(call)
+            .create(listener, call, known)
             .and_then(|socket| sys::give(listener, call, &socket));
         if let Err(errno) = given {
             // ENOENT: who asked is gone.
-            let _ = sys::fail(listener, call, errno);
+            let _ = sys::fail(listener, call.id, errno);
+        }
+    }
+
+    fn answer_existing(&self, listener: &OwnedFd, call: &CallOfExisting) {
+        let _ = match self.judge(listener, call) {
+            Ok(Answer::GoOn) => sys::go_on(listener, call.id),
+            Ok(Answer::Done) => sys::succeed(listener, call.id),
+            Err(errno) => sys::fail(listener, call.id, errno),
+        };
+    }
+
+    pub(super) fn caller(&self, thread: u32) -> Caller<'_> {
+        Caller {
+            proc: self.proc.as_fd(),
+            thread,
+            reader: self.owner,
         }
     }
 
     /// A socket as the caller would have got it, in the VRF that was asked for.
-    fn create(&self, call: &Call) -> Result<OwnedFd, Errno> {
-        let caller = Caller {
-            proc: self.proc.as_fd(),
-            thread: call.thread,
-            reader: self.owner,
-        };
+    fn create(&self, listener: &OwnedFd, call: &Call, known: &mut Known) -> Result<OwnedFd, Errno> {
+        let caller = self.caller(call.thread);
         let is_elsewhere = self.is_elsewhere(&caller)?;
-        let vrf = self.vrf(call, &caller)?;
+        let (owner, thread) = caller.owner()?;
+        let named = || {
+            known.named(&caller, thread, owner, || {
+                sys::is_waiting(listener, call.id)
+            })
+        };
+        let vrf = self.vrf(call, &caller, named)?;
         let groups = if call.is_ping() {
             Some(caller.status()?.groups).filter(|groups| *groups != self.groups)
         } else {
             None
         };
+        self.in_place_of(&caller, is_elsewhere, groups, || {
+            self.create_here(call, &caller, owner, vrf)
+        })
+    }
+
+    /// Acts in the caller's network namespace, and with these groups, if they are not ours.
+    pub(super) fn in_place_of<R: Send>(
+        &self,
+        caller: &Caller,
+        is_elsewhere: bool,
+        groups: Option<Vec<u32>>,
+        act: impl FnOnce() -> Result<R, Errno> + Send,
+    ) -> Result<R, Errno> {
         if !is_elsewhere && groups.is_none() {
-            return self.create_here(call, &caller, vrf);
+            return act();
         }
-        let change_and_create = || {
+        let change_and_act = || {
             if is_elsewhere {
                 setns(caller.open("ns/net")?, CloneFlags::CLONE_NEWNET)
                     .map_err(|_| Errno::EPERM)?;
@@ -117,11 +194,11 @@ impl Supervisor {
             if let Some(groups) = &groups {
                 sys::set_groups_of_thread(groups)?;
             }
-            self.create_here(call, &caller, vrf)
+            act()
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new().stack_size(SMALL_STACK);
-            let thread = thread.spawn_scoped(scope, change_and_create);
+            let thread = thread.spawn_scoped(scope, change_and_act);
             let result = thread.map_err(|_| Errno::ENOMEM)?.join();
             result.unwrap_or(Err(Errno::EPERM))
         })
@@ -129,7 +206,7 @@ impl Supervisor {
 
     /// Whether the caller is in another network namespace than we. Of a process that hides which one it is in, that it is
     /// ours can be seen all the same.
-    fn is_elsewhere(&self, caller: &Caller) -> Result<bool, Errno> {
+    pub(super) fn is_elsewhere(&self, caller: &Caller) -> Result<bool, Errno> {
         match caller.netns() {
             Err(_) if caller.net_dev()? == self.net_dev => Ok(false),
             netns => Ok(netns? != self.netns),
@@ -137,14 +214,30 @@ impl Supervisor {
     }
 
     /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's. Who
-    /// does not name it in the call has no library to move its sockets, and gets none where rules say that they may move.
-    fn vrf(&self, call: &Call, caller: &Caller) -> Result<Vrf, Errno> {
+    /// does not name it in the call has no library to move its sockets. Where there are rules it gets none, unless the filter
+    /// asks us to move them; then a socket begins in the VRF, or with an invalid list there is none.
+    fn vrf(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        named: impl FnOnce() -> Result<(Named, bool), Errno>,
+    ) -> Result<Vrf, Errno> {
         if let Some(vrf) = call.vrf {
-            self.note(vrf);
+            self.note(vrf != self.own);
             return Ok(vrf);
         }
-        let (named, has_rules) = caller.named()?;
-        if (has_rules || self.has_rules) && named != Named::Vrf(Vrf::Default) {
+        if self.own_rules.are_served() {
+            return match self.belongs(caller)? {
+                Belongs::To(vrf, None) => Ok(vrf),
+                Belongs::To(vrf, Some(rules)) => {
+                    self.rules.list(&rules, caller).ok_or(Errno::EINVAL)?;
+                    Ok(vrf)
+                }
+                Belongs::Unknown => Err(Errno::EPERM),
+            };
+        }
+        let (named, has_rules) = named()?;
+        if has_rules && named != Named::Vrf(Vrf::Default) {
             return Err(Errno::EPERM);
         }
         match named {
@@ -152,7 +245,7 @@ impl Supervisor {
             Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
             // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
             Named::Vrf(vrf) if !caller.is_secure()? || caller.status()?.user == self.owner.user => {
-                self.note(vrf);
+                self.note(true);
                 Ok(vrf)
             }
             Named::Unknown if !self.is_mixed.load(Relaxed) => Ok(self.own),
@@ -160,18 +253,55 @@ impl Supervisor {
         }
     }
 
-    fn note(&self, vrf: Vrf) {
-        if vrf != self.own {
+    /// In a tree with rules, where the sockets of a caller belong: into the VRF of the caller's environment, with the rules there;
+    /// else into the tree's, with the tree's rules. As in the library, an environment without rules has been scrubbed.
+    pub(super) fn belongs(&self, caller: &Caller) -> Result<Belongs, Errno> {
+        let environment = caller.environment()?;
+        let (named, mut rules) = (environment.vrf, environment.rules);
+        let own_rules = self.own_rules.value();
+        if rules.is_empty() || matches!(named, Named::Nothing | Named::Unknown) {
+            rules = own_rules.to_vec();
+        }
+        let vrf = match named {
+            Named::Nothing => self.own,
+            Named::Vrf(vrf) => vrf,
+            Named::Unknown if !self.is_mixed.load(Relaxed) => self.own,
+            Named::Unknown => return Ok(Belongs::Unknown),
+            Named::Invalid => return Err(Errno::EPERM),
+        };
+        if vrf == Vrf::Default {
+            rules.clear();
+        }
+        let is_other = vrf != self.own || rules != own_rules;
+        // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
+        if is_other && caller.is_secure()? && caller.status()?.user != self.owner.user {
+            return Err(Errno::EPERM);
+        }
+        self.note(is_other);
+        Ok(Belongs::To(
+            vrf,
+            Some(rules).filter(|rules| !rules.is_empty()),
+        ))
+    }
+
+    fn note(&self, is_other: bool) {
+        if is_other {
             self.is_mixed.store(true, Relaxed);
         }
     }
 
     /// In the network namespace that this thread is in.
-    fn create_here(&self, call: &Call, caller: &Caller, vrf: Vrf) -> Result<OwnedFd, Errno> {
+    fn create_here(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        owner: Owner,
+        vrf: Vrf,
+    ) -> Result<OwnedFd, Errno> {
         if !PLAIN.contains(&rule::plain_type(call.kind)) && !caller.has_net_raw()? {
             return Err(Errno::EPERM);
         }
-        let socket = as_owner(caller.owner()?, self.owner, || {
+        let socket = as_owner(owner, self.owner, || {
             sys::socket(call.domain, call.kind | libc::SOCK_CLOEXEC, call.protocol)
         })?;
         match rule::at_creation(vrf.into(), call.domain, call.kind) {
@@ -187,24 +317,23 @@ impl Supervisor {
 ///
 /// Before Linux 6.11 the call that waits for the next notification does not end then, and poll(2) says it. To poll before
 /// each would cost more than all the rest where many threads wait, since it looks at all of them (seccomp_notify_poll,
-/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once.
-pub(super) fn end_with_tree(listener: &'static OwnedFd) -> Result<(), Obstacle> {
+/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once. It is made while the program starts,
+/// so that nobody waits for it. Where it cannot be made, each call is polled for.
+fn watch(listener: &'static OwnedFd) -> io::Result<()> {
     let watch = || {
-        while !has_ended(listener, PollTimeout::NONE) {}
+        while !has_ended(listener, PollFlags::empty(), PollTimeout::NONE) {}
         process::exit(0)
     };
     let thread = thread::Builder::new().stack_size(SMALL_STACK).spawn(watch);
-    thread
-        .map(drop)
-        .map_err(|error| format!("a second thread: {error}"))
+    thread.map(drop)
 }
 
 /// Enough for what the supervisor's threads do; the least that pthread_attr_setstacksize(3) takes is 16 KiB.
 const SMALL_STACK: usize = 64 << 10;
 
-/// Whether the last process of the tree has gone: POLLHUP, since Linux 5.9.
-fn has_ended(listener: &OwnedFd, timeout: PollTimeout) -> bool {
-    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::empty())];
+/// Waits for one of these events, or for the end: whether the last process of the tree has gone. POLLHUP, since Linux 5.9.
+fn has_ended(listener: &OwnedFd, events: PollFlags, timeout: PollTimeout) -> bool {
+    let mut polled = [PollFd::new(listener.as_fd(), events)];
     let [polled] = match poll(&mut polled, timeout) {
         Ok(_) => polled,
         Err(_) => return false,

@@ -1,10 +1,10 @@
 //! Before the program: the supervisor is forked off, and is given what it listens to.
 
-use super::serve::{Obstacle, Supervisor, cannot, end_with_tree};
+use super::serve::{Obstacle, Supervisor, TreeRules, cannot};
 use crate::failure::{Failure, refuse};
 use crate::sys::{self, Around};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::socket::{
@@ -15,31 +15,46 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, dup, setsid};
 use rules::DeviceName;
-use rules::filter::{IoUring, UnmarkedSocket};
+use rules::filter::{IoUring, UnmarkedSocket, filter, filter_with_rules};
 use rules::request::Vrf;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process;
 
-/// Puts this process, and all that it starts, under a supervisor, which serves this device to programs that name no VRF, or
-/// nobody but the library where there are rules.
-/// Returns its PID.
-///
-/// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
-/// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
+/// A supervisor that gets ready, while `vrfbind` does what else there is to do. It ends if this is dropped.
+pub struct Beginning {
+    child: Pid,
+    link: OwnedFd,
+    has_rules: bool,
+}
+
+/// Forks a supervisor off, which will serve this device to programs that name no VRF, with these rules if there are any.
 #[allow(unsafe_code)]
-pub fn start(device: &DeviceName, io_uring: IoUring, has_rules: bool) -> Result<u32, Obstacle> {
+pub fn begin(device: &DeviceName, rules: TreeRules) -> Result<Beginning, Obstacle> {
     let (ours, theirs) = pair().map_err(|errno| cannot("socketpair", errno))?;
     // SAFETY: `vrfbind exec` has one thread, and the supervisor uses none of the three.
     let child = unsafe { sys::fork_silently() }.map_err(|errno| cannot("clone", errno))?;
     let Some(child) = child else {
         drop(ours);
-        supervise(theirs, device, has_rules);
+        supervise(theirs, device, rules);
     };
-    drop(theirs);
-    match hand_over(ours, io_uring) {
-        Ok(()) => Ok(child.as_raw().unsigned_abs()),
-        Err(obstacle) => Err(ending(child).unwrap_or(obstacle)),
+    Ok(Beginning {
+        child,
+        link: ours,
+        has_rules: rules.are_served(),
+    })
+}
+
+impl Beginning {
+    /// Puts this process, and all that it starts, under the supervisor. Returns its PID.
+    ///
+    /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
+    /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
+    pub fn finish(self, io_uring: IoUring) -> Result<u32, Obstacle> {
+        match hand_over(self.link, io_uring, self.has_rules) {
+            Ok(()) => Ok(self.child.as_raw().unsigned_abs()),
+            Err(obstacle) => Err(ending(self.child).unwrap_or(obstacle)),
+        }
     }
 }
 
@@ -57,9 +72,8 @@ fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// What either side says when it is ready for the next step. All else is an obstacle.
 const READY: &[u8] = b"ready";
 
-fn say(link: &OwnedFd, said: &[u8]) -> Result<(), Obstacle> {
-    let sent = send(link.as_raw_fd(), said, MsgFlags::MSG_NOSIGNAL);
-    sent.map(drop).map_err(|errno| cannot("send", errno))
+fn say(link: &OwnedFd, said: &[u8]) -> Result<(), Errno> {
+    send(link.as_raw_fd(), said, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
 fn hear(link: &OwnedFd) -> Result<(), Obstacle> {
@@ -73,10 +87,14 @@ fn hear(link: &OwnedFd) -> Result<(), Obstacle> {
     }
 }
 
-fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
+fn hand_over(link: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result<(), Obstacle> {
     hear(&link)?;
-    let filter = rules::filter::filter(UnmarkedSocket::Notify, io_uring);
-    let listener = sys::seal_and_listen(&filter).map_err(|errno| match errno {
+    let listener = if has_rules {
+        sys::seal_and_listen(&filter_with_rules(io_uring))
+    } else {
+        sys::seal_and_listen(&filter(UnmarkedSocket::Notify, io_uring))
+    };
+    let listener = listener.map_err(|errno| match errno {
         // One listener in a chain of filters (seccomp(2)).
         Errno::EBUSY => "another program listens to the system calls of this tree already (seccomp notification), and \
                          there can be only one"
@@ -88,6 +106,10 @@ fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
         std::mem::forget(listener);
         return Err("seccomp(SECCOMP_SET_MODE_FILTER) succeeds and has no effect".to_owned());
     }
+    if !sys::can_give(&listener) {
+        return Err(too_old());
+    }
+    sys::wake_synchronously(&listener);
     sendmsg::<()>(
         link.as_raw_fd(),
         &[IoSlice::new(READY)],
@@ -95,9 +117,8 @@ fn hand_over(link: OwnedFd, io_uring: IoUring) -> Result<(), Obstacle> {
         MsgFlags::MSG_NOSIGNAL,
         None,
     )
-    .map_err(|errno| cannot("sendmsg", errno))?;
-    drop(listener);
-    hear(&link)
+    .map(drop)
+    .map_err(|errno| cannot("sendmsg", errno))
 }
 
 /// Waits for a supervisor that is of no use, which would stay a dead child of the program's. If it was killed, that is the
@@ -116,46 +137,33 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 // ---- In the supervisor's process ----
 
-fn supervise(link: OwnedFd, device: &DeviceName, has_rules: bool) -> ! {
+fn supervise(link: OwnedFd, device: &DeviceName, rules: TreeRules) -> ! {
     sys::give_back_memory();
-    let prepared = prepare(&link, device, has_rules);
-    let said = say(
-        &link,
-        prepared.as_ref().map_or_else(String::as_bytes, |_| READY),
-    );
-    drop(link);
-    if let (Ok((supervisor, listener)), Ok(())) = (prepared, said) {
-        supervisor.serve(listener);
+    match prepare(&link, device, rules) {
+        Err(obstacle) => drop(say(&link, obstacle.as_bytes())),
+        Ok(supervisor) => {
+            let said = say(&link, READY);
+            // None: `vrfbind` could not install the filter, and says so itself.
+            if let (Ok(()), Ok(Some(listener))) = (said, sys::receive_descriptor(&link)) {
+                drop(link);
+                supervisor.serve(listener);
+            }
+        }
     }
     process::exit(0)
 }
 
 /// As much as can be tried is tried before there is a filter, which cannot be taken away.
-fn prepare(
-    link: &OwnedFd,
-    device: &DeviceName,
-    has_rules: bool,
-) -> Result<(Supervisor, &'static OwnedFd), Obstacle> {
+fn prepare(link: &OwnedFd, device: &DeviceName, rules: TreeRules) -> Result<Supervisor, Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
         Ok(false) => return Err(too_old()),
         Err(errno) => return Err(cannot("seccomp(SECCOMP_GET_NOTIF_SIZES)", errno)),
     }
     raise_limits();
-    let proc = detach(link)?;
-    leave_room(&proc)?;
-    let supervisor = Supervisor::new(proc, device, has_rules)?;
-    say(link, READY)?;
-    let listener = sys::receive_descriptor(link).map_err(|errno| cannot("recvmsg", errno))?;
-    // `vrfbind` could not install the filter, and says so itself.
-    let listener = listener.ok_or("there is no listener")?;
-    if !sys::can_give(&listener) {
-        return Err(too_old());
-    }
-    sys::wake_synchronously(&listener);
-    let listener = Box::leak(Box::new(listener));
-    end_with_tree(listener)?;
-    Ok((supervisor, listener))
+    let proc = detach(link, &rules)?;
+    leave_room(&proc, &rules)?;
+    Supervisor::new(proc, device, rules)
 }
 
 fn too_old() -> Obstacle {
@@ -191,7 +199,7 @@ fn raise_limits() {
 
 /// Lets go of what was inherited, but for the link: the session, the working directory, descriptors. Returns /proc.
 #[allow(unsafe_code)]
-fn detach(link: &OwnedFd) -> Result<OwnedFd, Obstacle> {
+fn detach(link: &OwnedFd, rules: &TreeRules) -> Result<OwnedFd, Obstacle> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None)
         .map_err(|errno| cannot("sigprocmask", errno))?;
     setsid().map_err(|errno| cannot("setsid", errno))?;
@@ -201,21 +209,34 @@ fn detach(link: &OwnedFd) -> Result<OwnedFd, Obstacle> {
     let proc = sys::duplicate(&proc, FIRST).map_err(|errno| cannot("/proc", errno))?;
     // No pipe's or terminal's reader shall wait for us, and nothing that is opened later shall be standard error. What
     // has no use but as a directory takes the places.
+    let stderr = match rules {
+        TreeRules::None => None,
+        TreeRules::Served(_) => openat(
+            &proc,
+            "self/fd/2",
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .ok(),
+    };
     for standard in 0..FIRST {
+        let place = stderr.as_ref().filter(|_| standard == libc::STDERR_FILENO);
         // SAFETY: standard descriptors have no owner.
-        unsafe { sys::occupy(&proc, standard) }.map_err(|errno| cannot("dup3", errno))?;
+        unsafe { sys::occupy(place.unwrap_or(&proc), standard) }
+            .map_err(|errno| cannot("dup3", errno))?;
     }
+    drop(stderr);
     // SAFETY: what `vrfbind` has opened is not used in this process, which never returns to it.
     unsafe { sys::close_all_but([link, &proc], FIRST) }
         .map_err(|errno| cannot("close_range", errno))?;
     Ok(proc)
 }
 
-/// Sees that there are descriptors for the listener, and for two that are open at once while a socket is made. The link is
-/// closed before.
-fn leave_room(any: &OwnedFd) -> Result<(), Obstacle> {
-    const NEEDED: usize = 2;
-    let copies: Result<Vec<OwnedFd>, Errno> = (0..NEEDED).map(|_| dup(any)).collect();
+/// Sees that there are descriptors for the listener, and for two that are open at once while a socket is made, or three while one is
+/// moved. The link is closed before.
+fn leave_room(any: &OwnedFd, rules: &TreeRules) -> Result<(), Obstacle> {
+    let needed = if rules.are_served() { 3 } else { 2 };
+    let copies: Result<Vec<OwnedFd>, Errno> = (0..needed).map(|_| dup(any)).collect();
     copies.map(drop).map_err(|errno| {
         format!(
             "the supervisor needs more descriptors than it may have: {}; raise the limit (ulimit -n)",

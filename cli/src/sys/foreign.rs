@@ -21,6 +21,14 @@ pub fn pidfd_open(pid: u32) -> Result<OwnedFd, Errno> {
     owned(fd)
 }
 
+/// pidfd_open(2) of a thread, whose table of descriptors may be its own: Linux 6.9. Before, EINVAL.
+pub fn pidfd_open_thread(thread: u32) -> Result<OwnedFd, Errno> {
+    const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, thread, PIDFD_THREAD) };
+    owned(fd)
+}
+
 /// pidfd_getfd(2), Linux 5.6: a duplicate of another process's descriptor. Takes the right to attach to the
 /// process (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS): EPERM without it.
 pub fn pidfd_getfd(process: &OwnedFd, fd: RawFd) -> Result<OwnedFd, Errno> {

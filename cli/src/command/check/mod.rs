@@ -219,10 +219,10 @@ fn everything(
         );
     }
     vrf_support(findings, links.as_ref().ok());
-    let mut reached = Vec::new();
+    let (mut reached, mut list) = (Vec::new(), None);
     if let Some(device) = device {
         the_device(findings, device, args.any_device);
-        let list = rules.and_then(|rules| the_rules(findings, rules, device));
+        list = rules.and_then(|rules| the_rules(findings, rules, device));
         if let Ok(links) = &links {
             let command = &args.command;
             reached = devices_and_addresses(findings, links, device, command, list.as_deref());
@@ -230,6 +230,9 @@ fn everything(
     }
     sysctls(findings);
     let supervised = seccomp(findings, &kernel);
+    if supervised.is_ok() {
+        seccomp::rules(findings);
+    }
     let library = match library::find(args.library.as_deref()) {
         Ok(library) => {
             findings.ok(
@@ -253,7 +256,7 @@ fn everything(
     if let Some(command) = args.command.first() {
         the_program(findings, command, library.as_deref(), supervised);
     }
-    resolvers(findings, device, &reached, Path::new("/"));
+    resolvers(findings, device, &reached, list.as_deref(), Path::new("/"));
     udp_ports(findings, device);
     ip_vrf_exec(findings);
 }

@@ -10,9 +10,10 @@ use crate::sys::{self, Around};
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, bind, setsockopt, sockopt};
 use rules::list::parse::{LARGEST_FILE, parse, texts};
-use rules::list::{List, Rule, To};
+use rules::list::{Address, Call, List, Match, Protocol, Rule, To};
 use rules::request::Vrf;
 use rules::{DeviceName, RULES_VARIABLE};
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -53,7 +54,7 @@ pub(super) fn the_rules(
     findings.ok(SUBJECT, format!("{said}{}", texts.join("; ")));
     let mut devices = Vec::new();
     for ((number, rule), rule_text) in (1..).zip(list.rules()).zip(&texts) {
-        let subject = format!("rule {number}, \"{rule_text}\",");
+        let subject = format!("rule {number}, \"{rule_text}\"");
         if let To::Device(device) = rule.to()
             && !devices.contains(&device)
         {
@@ -64,7 +65,7 @@ pub(super) fn the_rules(
             findings.warn(
                 SUBJECT,
                 format!(
-                    "{subject} leaves sockets without a device, in the default VRF, on purpose"
+                    "{subject}: leaves sockets without a device, in the default VRF, on purpose"
                 ),
             );
         }
@@ -82,7 +83,7 @@ pub(super) fn the_rules(
         findings.warn(
             SUBJECT,
             format!(
-                "rule {number}, \"{}\", never decides: rule {by}, \"{}\", comes first and matches all that it does",
+                "rule {number}, \"{}\": never decides, for rule {by}, \"{}\", comes first and matches all that it does",
                 text(number),
                 text(by)
             ),
@@ -90,6 +91,26 @@ pub(super) fn the_rules(
     }
     moving(findings);
     Some(list)
+}
+
+/// The rule that a call would come under.
+pub(super) fn first_rule(
+    list: &List,
+    call: Call,
+    ip: IpAddr,
+    port: u16,
+    protocol: Option<Protocol>,
+) -> Option<Match> {
+    let ip = match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let address = Address {
+        ip: ip.to_bits(),
+        port,
+    };
+    let Ok(found) = list.first::<Infallible>(call, &address, || Ok(protocol));
+    found
 }
 
 fn read(value: &OsStr) -> Result<Vec<u8>, String> {
@@ -113,13 +134,13 @@ fn the_device(findings: &mut Findings, subject: &str, device: &DeviceName) {
     match sys::real_name(device) {
         Ok(_) => findings.ok(
             SUBJECT,
-            format!("{subject} names {shown}, which is a device of this network namespace"),
+            format!("{subject}: {shown} is a device of this network namespace"),
         ),
         Err(Errno::ENODEV) => findings.fail(
             SUBJECT,
             format!(
-                "{subject} names {shown}: there is no such device in this network namespace, and its bind() and connect() \
-                 would fail with ENODEV; ip link show lists the devices"
+                "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail with \
+                 ENODEV; ip link show lists the devices"
             ),
         ),
         Err(errno) => findings.warn(
@@ -138,11 +159,11 @@ fn automatic(findings: &mut Findings, subject: &str, vrf: &DeviceName, ip: IpAdd
     match has_address(vrf, Some(vrf), ip) {
         Ok(true) => findings.ok(
             SUBJECT,
-            format!("{subject} leaves {ip} in {shown}, which has it"),
+            format!("{subject}: {ip} stays in {shown}, which has it"),
         ),
         Ok(false) => findings.ok(
             SUBJECT,
-            format!("{subject} puts {ip} on lo: {shown} does not have it"),
+            format!("{subject}: {ip} is that of lo, {shown} does not have it"),
         ),
         Err(errno) => cannot_ask(findings, subject, &shown, ip, errno),
     }

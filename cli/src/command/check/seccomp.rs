@@ -4,11 +4,12 @@
 use super::Findings;
 use super::kernel::Kernel;
 use crate::command::exec;
-use crate::supervisor::{self, Obstacle};
+use crate::supervisor::{self, Obstacle, TreeRules};
 use crate::sys::{self, Around};
 use nix::sys::wait::{WaitStatus, waitpid};
 use rules::filter::IoUring;
 use rules::request::Vrf;
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process;
@@ -45,7 +46,10 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
     findings.ok("seccomp", "filters are there: programs can be sealed");
     // It makes no socket, of which VRF ever.
     let any = Vrf::Default.name();
-    let supervised = in_a_child(|| supervisor::start(&any, IoUring::Deny, false).map(drop));
+    let supervised = in_a_child(|| {
+        let beginning = supervisor::begin(&any, TreeRules::None)?;
+        beginning.finish(IoUring::Deny).map(drop)
+    });
     match &supervised {
         Err(obstacle) => findings.warn(
             "seccomp",
@@ -64,6 +68,31 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         ),
     }
     supervised
+}
+
+/// What rules ask of a supervisor, besides what all trees do: to read an address in the memory of a program that it has not
+/// started. As without, the supervisor is a child of the program.
+pub(super) fn rules(findings: &mut Findings) {
+    const SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
+    const CAP_SETUID: u32 = 7;
+    const CAP_SYS_PTRACE: u32 = 19;
+    if sys::has_capability(CAP_SYS_PTRACE) {
+        return;
+    }
+    let scope = fs::read_to_string(SCOPE).unwrap_or_default();
+    findings.warn(
+        "rules",
+        match scope.trim() {
+            "" | "0" if !sys::has_capability(CAP_SETUID) => return,
+            "" | "0" => "without CAP_SYS_PTRACE a static or Go program that gives up its user cannot be read, and its bind() and \
+                 connect() fail with EPERM under VRFBIND_RULES"
+                .to_owned(),
+            scope => format!(
+                "kernel.yama.ptrace_scope={scope} without CAP_SYS_PTRACE: no static or Go program can be read, and under \
+                 VRFBIND_RULES their bind() and connect() fail with EPERM; root, or `sysctl kernel.yama.ptrace_scope=0`"
+            ),
+        },
+    );
 }
 
 /// What becomes of an attempt in a child.

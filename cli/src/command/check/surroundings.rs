@@ -1,20 +1,23 @@
 //! What is around: resolvers, UDP ports, and what `ip vrf exec` would lack.
 
 use super::Findings;
+use super::rule_list::first_rule;
 use crate::output::text;
 use crate::process::netns::Netns;
 use crate::{file, sys};
 use nix::unistd::{AccessFlags, access};
 use rules::DeviceName;
+use rules::list::{Call, List, Protocol, To};
 use std::net::IpAddr;
 use std::path::Path;
 
 /// Names that another process looks up, in the VRF of that process, and a server that is not where it seems to be.
-/// `reached` are the device's own addresses.
+/// `reached` are the device's own addresses; rules may lead to others.
 pub(super) fn resolvers(
     findings: &mut Findings,
     device: Option<&DeviceName>,
     reached: &[String],
+    rules: Option<&List>,
     root: &Path,
 ) {
     let switch = file::read(&root.join("etc/nsswitch.conf")).unwrap_or_default();
@@ -38,7 +41,19 @@ pub(super) fn resolvers(
     }
     let resolv = file::read(&root.join("etc/resolv.conf")).unwrap_or_default();
     let is_loopback = device.is_some_and(|device| device.as_bytes() == b"lo");
-    let is_reached = |server: &str| is_loopback || reached.iter().any(|own| own == server);
+    let is_on_lo = |server: &str| {
+        let found = first_rule(
+            rules?,
+            Call::Connect,
+            server.parse().ok()?,
+            53,
+            Some(Protocol::Udp),
+        )?;
+        Some(matches!(found.to, To::Lo | To::LoUnlessInVrf))
+    };
+    let is_reached = |server: &str| {
+        is_loopback || reached.iter().any(|own| own == server) || is_on_lo(server) == Some(true)
+    };
     let server = loopback_server(&resolv).filter(|server| !is_reached(server));
     if !found.is_empty() {
         findings.warn(

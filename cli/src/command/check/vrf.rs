@@ -1,6 +1,7 @@
 //! The VRF: its device, what is enslaved to it, addresses, and who wants 127.0.0.1.
 
 use super::Findings;
+use super::rule_list::first_rule;
 use crate::output::text;
 use crate::process::netns::{Links, Netns};
 use crate::{file, sys};
@@ -8,10 +9,8 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, SockaddrLike};
 use rules::DeviceName;
-use rules::list::{Address, Call, List, To};
-use std::convert::Infallible;
+use rules::list::{Call, List, To};
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::Path;
 
 pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool) {
@@ -146,17 +145,8 @@ pub(super) fn devices_and_addresses(
 
 /// The number of the rule by which a loopback address is not to be one of the VRF.
 fn rule_of(rules: Option<&List>, loopback: &str, has_it: bool) -> Option<usize> {
-    let ip = match loopback.parse().ok()? {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
-    };
-    let address = Address {
-        ip: ip.to_bits(),
-        port: 0,
-    };
-    let Ok(found) = rules?.first::<Infallible>(Call::Bind, &address, || Ok(None));
-    let found = found.filter(|found| !has_it || found.to != To::LoUnlessInVrf);
-    found.map(|found| found.number)
+    let found = first_rule(rules?, Call::Bind, loopback.parse().ok()?, 0, None)?;
+    (!has_it || found.to != To::LoUnlessInVrf).then_some(found.number)
 }
 
 /// Which arguments, or files that they name, speak of this loopback address; and dnsmasq's `bind-interfaces`, which adds

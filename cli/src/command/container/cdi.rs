@@ -1,7 +1,7 @@
 //! `vrfbind cdi`: a specification of the Container Device Interface (CDI 0.5.0, github.com/cncf-tags/container-device-interface)
 //! with a device for each VRF, `vrfbind.dev/vrf=NAME`.
 //!
-//! What every device does is said once, beside the devices: the mounts, LD_PRELOAD, the seal. A device says which VRF, and
+//! What every device does is said once, beside the devices: the mounts, LD_PRELOAD, the seal, rules. A device says which VRF, and
 //! which hook judges the container ([`super::hook`]). createContainer is the one stage that does: it is called by runc and
 //! crun in the container's namespaces, when all mounts are there, and before pivot_root, so that it sees the container's root
 //! *and* the bundle. prestart and createRuntime are called in the runtime's namespaces, and startContainer's program is one of
@@ -9,11 +9,12 @@
 
 use super::{COMMAND, Files, LIBRARY, OPTIONS};
 use crate::command::device;
+use crate::command::rule_options::RuleOptions;
 use crate::failure::{Failure, refuse};
 use crate::output::{self, text};
 use crate::process::netns::Netns;
 use crate::{file, sys};
-use rules::{DEFAULT, SEAL_VARIABLE, VRF_VARIABLE};
+use rules::{DEFAULT, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs;
@@ -38,8 +39,10 @@ pub struct Args {
     #[arg(long)]
     write: bool,
     /// Remove that file
-    #[arg(long, conflicts_with_all = ["write", "vrfs", "no_seal", "any_device", "library"])]
+    #[arg(long, conflicts_with_all = ["write", "vrfs", "no_seal", "any_device", "library", "rules", "loopback"])]
     remove: bool,
+    #[command(flatten)]
+    rules: RuleOptions,
     /// Let containers be without a seal: what passes the library by is not bound
     #[arg(long)]
     no_seal: bool,
@@ -64,7 +67,11 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         [] => all()?,
         named => named.iter().map(name).collect::<Result<_, _>>()?,
     };
-    let specification = Specification::new(&args, names, &Files::find(args.library.as_deref())?);
+    let rules = args.rules.value()?.map(OsString::into_string).transpose();
+    let rules =
+        rules.map_err(|_| refuse("a rule is not UTF-8, which is all that JSON can have"))?;
+    let files = Files::find(args.library.as_deref())?;
+    let specification = Specification::new(&args, names, rules.as_deref(), &files);
     let json = serde_json::to_string_pretty(&specification)
         .map_err(|error| refuse(format!("JSON: {error}")))?;
     let json = output::json(&json);
@@ -190,7 +197,7 @@ struct Mount {
 }
 
 impl Specification {
-    fn new(args: &Args, names: Vec<String>, files: &Files) -> Self {
+    fn new(args: &Args, names: Vec<String>, rules: Option<&str>, files: &Files) -> Self {
         let device = |name: String| {
             let mut words = vec!["vrfbind".to_owned(), "hook".to_owned()];
             words.extend(args.any_device.then(|| "--any-device".to_owned()));
@@ -213,15 +220,17 @@ impl Specification {
             options: OPTIONS,
         };
         let seal = if args.no_seal { "0" } else { "1" };
+        let mut env = vec![
+            format!("LD_PRELOAD={LIBRARY}"),
+            format!("{SEAL_VARIABLE}={seal}"),
+        ];
+        env.extend(rules.map(|rules| format!("{RULES_VARIABLE}={rules}")));
         Self {
             cdi_version: "0.5.0",
             kind: KIND,
             devices: names.into_iter().map(device).collect(),
             container_edits: Common {
-                env: vec![
-                    format!("LD_PRELOAD={LIBRARY}"),
-                    format!("{SEAL_VARIABLE}={seal}"),
-                ],
+                env,
                 mounts: vec![
                     mount(&files.library, LIBRARY),
                     mount(&files.command, COMMAND),

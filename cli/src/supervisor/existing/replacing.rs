@@ -1,0 +1,127 @@
+//! Without CAP_NET_RAW a socket that has a device is not moved, but replaced: a new one, on the other device, takes the place of
+//! its descriptor (SECCOMP_ADDFD_FLAG_SETFD), in one step while the caller waits.
+//!
+//! Only a fresh one is: there is nothing in it but options, which the new one gets. What cannot be carried over is refused: an
+//! option that does not read the same afterwards, and memory for what cannot be read (memberships, filters: SO_MEMINFO). So is
+//! a socket that has another descriptor in the process, or is registered in an epoll(7): these would stay with the old one.
+//! Copies in other processes cannot be seen; they stay in the VRF.
+
+use super::{Existing, as_owner, existing, put, sys};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::fstat;
+use rules::options;
+use rules::settling::{Place, Socket as _};
+use std::ffi::c_int;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+impl Existing<'_> {
+    /// EPERM: it cannot be replaced.
+    pub(super) fn replace(&self, place: Place) -> Result<(), Errno> {
+        if !self.facts().map_err(Errno::from_raw)?.is_fresh() {
+            return Err(Errno::EPERM);
+        }
+        let old = self.socket.borrow();
+        let number = |option| existing::number(&old, option);
+        let domain = number(libc::SO_DOMAIN)?;
+        let kind = number(libc::SO_TYPE)? | libc::SOCK_CLOEXEC;
+        let protocol = number(libc::SO_PROTOCOL)?;
+        let (owner, _) = self.caller.owner()?;
+        let new = as_owner(owner, self.caller.reader, || {
+            sys::socket(domain, kind, protocol)
+        })?;
+        put(&new, place)?;
+        copy_options(&old, &new, domain, protocol)?;
+        let flags = OFlag::from_bits_retain(fcntl(&*old, FcntlArg::F_GETFL)?);
+        // Whom O_ASYNC signals is not said of another process's.
+        if flags.contains(OFlag::O_ASYNC) {
+            return Err(Errno::EPERM);
+        }
+        fcntl(&new, FcntlArg::F_SETFL(flags))?;
+        let is_close_on_exec = self.is_alone(&old)?;
+        let (listener, call) = (self.listener, self.call);
+        sys::put_in_place(listener, call.id, &new, call.fd, is_close_on_exec)?;
+        drop(old);
+        self.socket.replace(new);
+        Ok(())
+    }
+
+    /// Sees that no other descriptor of the process, and none of its epolls, has the socket. Returns whether its descriptor is
+    /// close-on-exec.
+    fn is_alone(&self, socket: &OwnedFd) -> Result<bool, Errno> {
+        let inode = fstat(socket)?.st_ino;
+        let (link, own) = (format!("socket:[{inode}]"), self.call.fd.to_string());
+        if self.caller.link(&own)?.to_str() != Some(&link) {
+            return Err(Errno::EPERM);
+        }
+        for fd in self.caller.descriptors()? {
+            if fd == own {
+                continue;
+            }
+            match self.caller.link(&fd) {
+                Ok(other) if other.to_str() == Some(&link) => return Err(Errno::EPERM),
+                Ok(epoll) if epoll.to_str() == Some("anon_inode:[eventpoll]") => {
+                    let registered = format!(" ino:{inode:x} ");
+                    if self.descriptor(&fd)?.contains(&registered) {
+                        return Err(Errno::EPERM);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let text = self.descriptor(&own)?;
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| c_int::from_str_radix(flags.trim(), 8).ok());
+        Ok(flags.ok_or(Errno::EPERM)? & libc::O_CLOEXEC != 0)
+    }
+
+    /// What /proc says of one (proc_pid_fdinfo(5)).
+    fn descriptor(&self, fd: &str) -> Result<String, Errno> {
+        let mut text = String::new();
+        let mut file = self.caller.open(&format!("fdinfo/{fd}"))?;
+        file.read_to_string(&mut text).map_err(|_| Errno::EPERM)?;
+        Ok(text)
+    }
+}
+
+/// As long as the longest, IP_OPTIONS.
+type Value = [u8; 40];
+
+fn copy_options(old: &OwnedFd, new: &OwnedFd, domain: c_int, protocol: c_int) -> Result<(), Errno> {
+    let read = |socket, level, option| -> Result<(Value, usize), Errno> {
+        let mut value = [0; 40];
+        let length = existing::option(socket, level, option, &mut value)?;
+        Ok((value, length.min(value.len())))
+    };
+    for (level, option) in options::of(domain, protocol) {
+        // This kernel does not have it, or not for this protocol.
+        let Ok(wanted) = read(old, level, option) else {
+            continue;
+        };
+        if read(new, level, option) == Ok(wanted) {
+            continue;
+        }
+        let (mut value, length) = wanted;
+        if options::is_doubled(level, option)
+            && let Some(size) = value.first_chunk_mut()
+        {
+            *size = (c_int::from_ne_bytes(*size) / 2).to_ne_bytes();
+        }
+        let _ = existing::set(new, level, option, value.get(..length).unwrap_or_default());
+        if read(new, level, option) != Ok(wanted) && !options::may_differ(level, option) {
+            return Err(Errno::EPERM);
+        }
+    }
+    // struct of SO_MEMINFO (linux/sock_diag.h): the seventh word is the memory for options.
+    const SO_MEMINFO: c_int = 55;
+    let attached = |socket| {
+        let (value, _) = read(socket, libc::SOL_SOCKET, SO_MEMINFO)?;
+        Ok(value.get(24..28).map(<[u8]>::to_vec))
+    };
+    if attached(old)? == attached(new)? {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
+}

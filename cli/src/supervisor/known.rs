@@ -1,0 +1,190 @@
+//! What the supervisor remembers: what the environments of those threads say that ask again and again.
+//!
+//! The environment is what a program was *executed* with ([`Caller::named`]), so that it stays the same until the thread
+//! executes another program. To read it takes three system calls, a fifth of all that a socket costs. What is remembered
+//! counts only with a proof, in each call, that the thread has executed nothing since; and the kernel has no number for
+//! that. There are two:
+//!
+//! - A thread that is not the first one of its process never executes anything: execve(2) ends all threads but the one that
+//!   calls it, which gets the first one's number (de_thread, fs/exec.c). So it only has to be the same thread. That is
+//!   said by the inode of /proc/TID and the time at which it was made ([`Identity`]), which come with the owner. The kernel
+//!   may make the inode anew, but never gives it to another thread (pid_revalidate, fs/proc/base.c).
+//! - A first thread runs the same program as long as the 16 random bytes are the same that execve(2) puts into each one's
+//!   memory (AT_RANDOM, getauxval(3)): one process_vm_readv(2). It reads the memory that the thread has now, whatever
+//!   else shares that by vfork(2), or had it before. An open /proc/TID/environ would prove nothing: it lasts as long as
+//!   the memory, which a child of vfork(2) keeps.
+//!
+//! In order: the first call of a thread is only noted, so that who makes one socket pays nothing. At the second one all is
+//! read; if the thread still waits then ([`sys::is_waiting`]), all of it is of this thread and of one program. Later calls
+//! prove.
+//!
+//! What is not remembered is read each time, as ever:
+//!
+//! - An environment that is invalid, or that its program has written over.
+//! - That of a first thread whose 16 bytes are all equal: its program has written over them, as Go's does (1.22).
+//! - That of a first thread of another user than ours, who could have us wait in process_vm_readv(2) for a page, for as long
+//!   as he likes (userfaultfd(2), FUSE); our own could as well end us. And of one that we may not trace
+//!   (PTRACE_MODE_ATTACH_REALCREDS in ptrace(2): without CAP_SYS_PTRACE, for instance, where Yama's ptrace_scope is 1).
+//! - Everything, if a seccomp filter is around us, which might end us for the system calls that only this needs.
+//!
+//! There is a fixed number of places, and a new thread takes that of another one.
+
+use super::caller::{Caller, Identity, Named, Owner};
+use crate::auxv;
+use crate::sys;
+use nix::errno::Errno;
+
+const PLACES: usize = 64;
+
+pub(super) struct Known {
+    is_allowed: bool,
+    places: [Option<Place>; PLACES],
+}
+
+/// What is known of a thread.
+#[derive(Clone, Copy)]
+struct Place {
+    thread: Identity,
+    fact: Fact,
+}
+
+/// What an environment says: [`Caller::named`].
+type Said = (Named, bool);
+
+#[derive(Clone, Copy)]
+enum Fact {
+    /// It has asked once.
+    New,
+    /// It never executes anything.
+    Forever(Said),
+    /// As long as its memory has these bytes.
+    While(Random, Said),
+    /// There is no proof.
+    None,
+}
+
+impl Known {
+    pub(super) fn new(is_allowed: bool) -> Self {
+        Self {
+            is_allowed,
+            places: [None; PLACES],
+        }
+    }
+
+    /// [`Caller::named`]. `is_waiting` says whether the caller has waited in its call until now.
+    pub(super) fn named(
+        &mut self,
+        caller: &Caller,
+        thread: Identity,
+        owner: Owner,
+        is_waiting: impl Fn() -> bool,
+    ) -> Result<Said, Errno> {
+        let place = match self.places.get_mut(caller.thread as usize % PLACES) {
+            Some(place) if self.is_allowed => place,
+            _ => return caller.named(),
+        };
+        let fact = match place {
+            Some(place) if place.thread == thread => &mut place.fact,
+            _ => {
+                let fact = Fact::New;
+                *place = Some(Place { thread, fact });
+                return caller.named();
+            }
+        };
+        match *fact {
+            Fact::None => return caller.named(),
+            Fact::Forever(said) => return Ok(said),
+            Fact::While(random, said) if random.is_in(caller) => return Ok(said),
+            Fact::While(..) | Fact::New => {}
+        }
+        let is_first = sys::is_first_thread(caller.thread);
+        let random = (is_first && owner.user == caller.reader.user)
+            .then(|| Random::of(caller))
+            .flatten();
+        let said = caller.named()?;
+        *fact = match (random, said.0) {
+            (_, Named::Invalid | Named::Unknown) => Fact::None,
+            _ if !is_waiting() => Fact::None,
+            _ if !is_first => Fact::Forever(said),
+            (Some(random), _) => Fact::While(random, said),
+            (None, _) => Fact::None,
+        };
+        Ok(said)
+    }
+}
+
+/// The random bytes of a program, and where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Random {
+    address: usize,
+    bytes: [u8; 16],
+}
+
+impl Random {
+    fn of(caller: &Caller) -> Option<Self> {
+        let address = auxv::value(&caller.read("auxv").ok()?, libc::AT_RANDOM)?;
+        let address = usize::try_from(address).ok()?;
+        let bytes = sys::memory_of(caller.thread, address)?;
+        is_random(&bytes).then_some(Self { address, bytes })
+    }
+
+    fn is_in(self, caller: &Caller) -> bool {
+        sys::memory_of(caller.thread, self.address) == Some(self.bytes)
+    }
+}
+
+fn is_random(bytes: &[u8; 16]) -> bool {
+    let [first, rest @ ..] = bytes;
+    rest.iter().any(|byte| byte != first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rules::request::Vrf;
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn knows_a_program_by_its_random_bytes() {
+        let proc = File::open("/proc").unwrap();
+        let myself = Caller {
+            proc: proc.as_fd(),
+            thread: std::process::id(),
+            reader: Owner::ours(),
+        };
+        let random = Random::of(&myself).unwrap();
+        assert!(random.is_in(&myself));
+        let bytes = random.bytes.map(|byte| !byte);
+        assert!(!Random { bytes, ..random }.is_in(&myself));
+
+        let (owner, thread) = myself.owner().unwrap();
+        let invented = (Named::Vrf(Vrf::of(b"invented").unwrap()), true);
+        let read = myself.named().unwrap();
+        let named = |known: &mut Known, fact| {
+            known.places[myself.thread as usize % PLACES] = Some(Place { thread, fact });
+            known.named(&myself, thread, owner, || true).unwrap()
+        };
+        let mut known = Known::new(true);
+        assert_eq!(named(&mut known, Fact::While(random, invented)), invented);
+        for wrong in [
+            Random { bytes, ..random },
+            Random {
+                address: 8,
+                ..random
+            },
+        ] {
+            assert_eq!(named(&mut known, Fact::While(wrong, invented)), read);
+            assert_eq!(named(&mut known, Fact::New), read);
+        }
+        let mut known = Known::new(false);
+        assert_eq!(named(&mut known, Fact::While(random, invented)), read);
+    }
+
+    #[test]
+    fn bytes_that_a_program_has_written_prove_nothing() {
+        assert!(!is_random(&[0; 16]));
+        assert!(!is_random(&[0xaa; 16]));
+        assert!(is_random(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+    }
+}

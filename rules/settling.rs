@@ -1,0 +1,217 @@
+//! Where a socket is put when bind(), connect() or listen() names an address and there are rules. The library and the
+//! supervisor both decide it here; each asks and moves the socket in its own way ([`Socket`]).
+//!
+//! 1. The list is asked for the first rule that matches the address ([`crate::list`]). It says a device; where no rule
+//!    matches, it is the VRF's.
+//! 2. The socket is asked for its device. As a rule it is the right one, and that was all.
+//! 3. Otherwise it is asked what it is doing, and [`crate::moving`] says whether it may be moved.
+//!
+//! Which socket is ours to move, only its device tells: one that is on the VRF, on a device of the list, or on none. A program
+//! can have put a socket on another device of its VRF; such a socket stays where it is.
+//!
+//! Errors are errno values.
+
+use crate::device::DeviceName;
+use crate::list::{Address, Call, List, Match, Protocol, To};
+use crate::moving::{Facts, HAS_ADDRESS, State, Verdict};
+use libc::{EADDRNOTAVAIL, EBADF, ENODEV, ENOTSOCK, c_int};
+
+/// Where a socket is, or belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// On this device.
+    Device(DeviceName),
+    /// On the loopback device, where the list says `lo`.
+    Lo,
+    /// On no device.
+    Nowhere,
+    /// On a device that has been deleted.
+    Gone,
+}
+
+/// What the loopback device is called, unless somebody has renamed it.
+const LO_NAME: &[u8] = b"lo";
+
+/// The number of the loopback device in every network namespace (LOOPBACK_IFINDEX, linux/net.h), whatever its name.
+pub const LO: u32 = 1;
+
+impl Place {
+    /// The device's name, as far as it is known.
+    pub fn device(self) -> Option<DeviceName> {
+        match self {
+            Self::Device(device) => Some(device),
+            Self::Lo => DeviceName::new(LO_NAME).ok(),
+            Self::Nowhere | Self::Gone => None,
+        }
+    }
+}
+
+/// A socket that can be asked and moved.
+pub trait Socket {
+    /// Its device, by name. ENODEV: it has been deleted.
+    fn device(&self) -> Result<Option<DeviceName>, c_int>;
+    /// The number of its device.
+    fn index(&self) -> Option<u32>;
+    /// Whether its family is AF_INET or AF_INET6.
+    fn is_ip(&self) -> bool;
+    /// What it speaks.
+    fn protocol(&self) -> Result<Option<Protocol>, c_int>;
+    /// What is to be known before it is moved.
+    fn facts(&self) -> Result<Facts, c_int>;
+    /// Makes a closed TCP socket forget an address that is left of a connect() which has failed. If there was one, it is that
+    /// call's turn to fail, with this errno.
+    fn forget_address(&self) -> Result<Option<c_int>, c_int>;
+    /// Whether the VRF has this address itself.
+    fn is_of_vrf(&self, vrf: &DeviceName, address: &Address) -> Result<bool, c_int>;
+    /// Puts it there by a rule of this number, or by none.
+    fn put(&self, place: Place, rule: Option<usize>) -> Result<(), c_int>;
+    /// Hears that the call fails, for a reason that is to be put after "the socket".
+    fn is_refused(&self, place: Place, rule: Option<usize>, errno: c_int, why: &'static str);
+}
+
+/// A socket, and the call that names an address of it.
+pub struct Subject<'a, S> {
+    /// The rules.
+    pub list: &'a List,
+    /// The device where there is no rule.
+    pub vrf: DeviceName,
+    /// The call.
+    pub call: Call,
+    /// Whether it is listen(2), which stands for [`Call::Bind`].
+    pub is_listen: bool,
+    /// The socket.
+    pub socket: &'a S,
+}
+
+impl<S: Socket> Subject<'_, S> {
+    /// Puts the socket where the address belongs, if it says one. Returns the place where it was before, if that is
+    /// another one.
+    pub fn settle(&self, address: Option<Address>) -> Result<Option<Place>, c_int> {
+        let (vrf, socket) = (Place::Device(self.vrf), self.socket);
+        let here = match self.place() {
+            // What is no socket is for the kernel to refuse.
+            Err(EBADF | ENOTSOCK) => return Ok(None),
+            here => here?,
+        };
+        let is_stray = here == Place::Nowhere && !self.list.names(To::Default);
+        let Some(address) = address else {
+            if is_stray && socket.is_ip() {
+                socket.put(vrf, None)?;
+            }
+            return Ok(None);
+        };
+        let found = self.list.first(self.call, &address, || socket.protocol())?;
+        let belongs = self.belongs(found, &address)?;
+        if here == belongs || !self.is_ours(here) || !socket.is_ip() {
+            return Ok(None);
+        }
+        let rule = found.map(|found| found.number);
+        // A socket that no rule has left without a device gets the VRF's, or its listener's, whatever it is doing.
+        if !(is_stray && (belongs == vrf || self.is_listen)) {
+            match self.judge() {
+                Ok(Verdict::Move) => {}
+                answer => {
+                    if is_stray {
+                        socket.put(vrf, None)?;
+                    }
+                    return match answer? {
+                        Verdict::Refuse(errno, why) => {
+                            socket.is_refused(belongs, rule, errno, why);
+                            Err(errno)
+                        }
+                        _ => Ok(None),
+                    };
+                }
+            }
+        }
+        socket.put(belongs, rule)?;
+        let back = if is_stray { vrf } else { here };
+        Ok((back != belongs).then_some(back))
+    }
+
+    /// Where the socket is. The loopback device is known by its number.
+    pub fn place(&self) -> Result<Place, c_int> {
+        match self.socket.device() {
+            Ok(None) => Ok(Place::Nowhere),
+            Ok(Some(device)) if device == self.vrf => Ok(Place::Device(device)),
+            Ok(Some(device)) => {
+                let may_be_lo = self.list.names(To::Lo);
+                match may_be_lo && self.socket.index() == Some(LO) {
+                    true => Ok(Place::Lo),
+                    false => Ok(Place::Device(device)),
+                }
+            }
+            Err(ENODEV) => Ok(Place::Gone),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn belongs(&self, found: Option<Match>, address: &Address) -> Result<Place, c_int> {
+        let vrf = Place::Device(self.vrf);
+        Ok(match found.map(|found| found.to) {
+            None => vrf,
+            Some(To::Device(device)) => Place::Device(device),
+            Some(To::Default) => Place::Nowhere,
+            // Where the VRF is the loopback device itself, as in tests.
+            Some(_) if self.vrf.as_bytes() == LO_NAME => vrf,
+            Some(To::LoUnlessInVrf) if self.socket.is_of_vrf(&self.vrf, address)? => vrf,
+            Some(To::Lo | To::LoUnlessInVrf) => Place::Lo,
+        })
+    }
+
+    /// Whether the socket may be moved. An error: the call fails with it.
+    fn judge(&self) -> Result<Verdict, c_int> {
+        match self.socket.facts()?.judge(self.call) {
+            Verdict::MayForget => match self.socket.forget_address()? {
+                Some(errno) => Err(errno),
+                None => Ok(Verdict::Refuse(EADDRNOTAVAIL, HAS_ADDRESS)),
+            },
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// Whether a socket that is there can have been put there by us.
+    fn is_ours(&self, here: Place) -> bool {
+        match here {
+            Place::Nowhere | Place::Lo => true,
+            Place::Device(device) => device == self.vrf || self.list.names(To::Device(device)),
+            Place::Gone => false,
+        }
+    }
+}
+
+/// By which device the scope of the address is judged that a socket on `device` is bound to: the rule's that it is on, else the
+/// VRF. None: by none.
+pub fn judge_of_scope(
+    list: &List,
+    vrf: Option<DeviceName>,
+    device: Result<Option<DeviceName>, c_int>,
+) -> Option<DeviceName> {
+    match device {
+        Ok(None) => None,
+        Ok(Some(device)) if list.names(To::Device(device)) => Some(device),
+        _ => vrf,
+    }
+}
+
+/// What becomes of connect(AF_UNSPEC), which takes the device from a datagram or raw socket, for a moment at least.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disconnection {
+    /// It is made: streams keep their device.
+    PassOn,
+    /// It succeeds and is not made: where there is no peer nothing is lost.
+    Done,
+    /// It fails with EPERM.
+    Refuse,
+}
+
+impl Disconnection {
+    /// Of such a socket.
+    pub fn of(facts: &Facts) -> Self {
+        match (facts.protocol, facts.state) {
+            (Some(Protocol::Tcp | Protocol::Sctp), _) => Self::PassOn,
+            (_, State::Closed) => Self::Done,
+            _ => Self::Refuse,
+        }
+    }
+}
