@@ -383,7 +383,6 @@ mod tests {
 
     use super::super::MOST;
     use super::*;
-    use crate::list::MOST;
     use core::net::Ipv6Addr;
     use std::string::{String, ToString};
     use std::vec::Vec;
