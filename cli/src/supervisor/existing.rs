@@ -33,7 +33,7 @@
 mod replacing;
 
 use super::caller::{Caller, as_owner};
-use super::serve::{Belongs, Supervisor};
+use super::serve::{Answer, Belongs, Supervisor};
 use crate::sys::existing::{self, End};
 use crate::sys::{self, CallOfExisting};
 use nix::errno::Errno;
@@ -46,14 +46,6 @@ use rules::{DeviceName, RULES_VARIABLE};
 use std::cell::RefCell;
 use std::ffi::c_int;
 use std::os::fd::OwnedFd;
-
-/// What becomes of a call.
-pub(super) enum Answer {
-    /// The kernel makes it.
-    GoOn,
-    /// It succeeds, and is not made.
-    Done,
-}
 
 impl Supervisor {
     pub(super) fn judge(&self, listener: &OwnedFd, call: &CallOfExisting) -> Result<Answer, Errno> {

@@ -1,7 +1,6 @@
 //! The supervisor at work: it takes a call, makes the socket, and answers.
 
 use super::caller::{Caller, Inode, Named, Owner, PLAIN, as_owner};
-use super::existing::Answer;
 use super::known::Known;
 use super::rules::Rules;
 use crate::sys::{self, Call, CallOfExisting, Question};
@@ -72,6 +71,14 @@ pub(super) enum Belongs {
     To(Vrf, Option<Vec<u8>>),
     /// Nobody knows which of the VRFs and rules in the tree it was told.
     Unknown,
+}
+
+/// What becomes of a call of a socket that exists.
+pub(super) enum Answer {
+    /// The kernel makes it.
+    GoOn,
+    /// It succeeds, and is not made.
+    Done,
 }
 
 impl Supervisor {
