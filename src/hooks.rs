@@ -36,7 +36,8 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 use core::ptr;
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, sockaddr, socklen_t};
 use rules::DeviceName;
-use rules::list::{Call, List};
+use rules::list::{Call, List, To};
+use rules::settling::LO;
 use rules::socket::{self as rule, Decision, Device, Existing, Rebinding, Setting};
 use syscalls::{Errno, Sysno};
 
@@ -447,6 +448,10 @@ fn rebind(
     };
     let asked = sys::device_asked(option, value, length)?;
     let in_vrf = |index| {
+        // What leaves by lo comes in by lo.
+        if index == LO && settings::rules().is_some_and(|list| list.names(To::Lo)) {
+            return Ok(());
+        }
         let result = sys::may_send_by(&vrf, index);
         result.map_err(Errno::into_raw)
     };

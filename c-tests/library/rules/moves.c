@@ -244,6 +244,41 @@ static void without_device(void)
 	STR(device_of(fd), "other");
 }
 
+/* As systemd-resolved does for 127.0.0.53. */
+static void asks_for_lo(void)
+{
+	int fd;
+
+	own_places();
+	fd = socket_for("127.0.0.1", SOCK_DGRAM);
+	WORKS(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2));
+	STR(device_of(fd), "lo");
+	WORKS(bind_at(fd, "127.0.0.53", 53));
+	STR(device_of(fd), "lo");
+	if (world == PRELOADED) {
+		fd = socket_for("127.0.0.1", SOCK_DGRAM);
+		FAILS(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "home", 4), ENODEV);
+		STR(device_of(fd), "prod");
+		/* A rule for some of its addresses is none for all that can be sent by it. */
+		FAILS(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "mgmt", 4), ENODEV);
+		STR(device_of(fd), "prod");
+	}
+}
+
+static void asks_for_lo_without_rule(void)
+{
+	int fd;
+
+	own_places();
+	fd = socket_for("127.0.0.1", SOCK_DGRAM);
+	if (world == PRELOADED) {
+		FAILS(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), ENODEV);
+		STR(device_of(fd), "prod");
+	} else {
+		WORKS(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2));
+	}
+}
+
 /* Listened on without an address, and inherited with one. */
 static void listeners(void)
 {
@@ -369,6 +404,9 @@ static const struct scenario SCENARIOS[] = {
 	{ "one UDP port on loopback and in the VRF", one_port_twice, RULED },
 	{ "one that has no device gets its rule's, one on a device of its own stays", without_device, .vrf = "prod",
 	  .also = "VRFBIND_RULES=loopback lo" },
+	{ "setsockopt() may ask for lo, where a rule puts sockets there, and for no other device outside", asks_for_lo, RULED },
+	{ "and for lo neither, where none does", asks_for_lo_without_rule, .vrf = "prod",
+	  .also = "VRFBIND_RULES=bind * mgmt" },
 	{ "listen() goes by the socket's own address", listeners, .vrf = "prod",
 	  .also = "VRFBIND_RULES=bind tcp *:5380 mgmt" },
 	{ "loopback auto: the VRF's where the VRF has the address", automatic, .vrf = "prod",

@@ -38,7 +38,7 @@ use crate::sys::existing::{self, End};
 use crate::sys::{self, CallOfExisting};
 use nix::errno::Errno;
 use rules::filter::OfExisting;
-use rules::list::{Address, Call, List, Protocol};
+use rules::list::{Address, Call, List, Protocol, To};
 use rules::moving::{Facts, State};
 use rules::settling::{self, Disconnection, LO, Place, Socket as _, Subject};
 use rules::socket::{self as rule, Rebinding, SOCKADDR_IN6};
@@ -94,7 +94,7 @@ impl Supervisor {
             match call.call {
                 OfExisting::Bind => existing.addressed(&list, vrf, Call::Bind, &bytes),
                 OfExisting::Connect => existing.addressed(&list, vrf, Call::Connect, &bytes),
-                OfExisting::Setsockopt => existing.rebound(&vrf, &bytes),
+                OfExisting::Setsockopt => existing.rebound(&list, &vrf, &bytes),
             }
         })
     }
@@ -212,11 +212,15 @@ impl Existing<'_> {
     }
 
     /// setsockopt(2) of SO_BINDTODEVICE or SO_BINDTOIFINDEX.
-    fn rebound(&self, vrf: &DeviceName, value: &[u8]) -> Result<Answer, Errno> {
+    fn rebound(&self, list: &List, vrf: &DeviceName, value: &[u8]) -> Result<Answer, Errno> {
         let fresh = scratch()?;
         existing::set(&fresh, libc::SOL_SOCKET, self.call.option, value)?;
         let asked = index(&fresh);
-        let in_vrf = |index| may_send_by(vrf, index).map_err(|errno| errno as c_int);
+        // What leaves by lo comes in by lo.
+        let in_vrf = |index| match index == LO && list.names(To::Lo) {
+            true => Ok(()),
+            false => may_send_by(vrf, index).map_err(|errno| errno as c_int),
+        };
         match rule::rebinding(self.index(), asked, in_vrf) {
             Ok(Rebinding::AsAsked) => Ok(Answer::GoOn),
             Ok(Rebinding::Stays) => Ok(Answer::Done),
