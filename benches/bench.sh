@@ -142,14 +142,12 @@ by_rules() {
 	done
 	# Each socket is made in vrf0 and moved to lo.
 	device=vrf0
-	local moved=("LD_PRELOAD=$bin/libvrfbind.so" "$rules=loopback lo" RULED=lo) full=(-f 10000)
-	for i in '' full; do
-		[ -n "$i" ] || full=()
-		nothing "$bin/calls" "${full[@]}" '' connect 50
-		way 'moved by a rule' "${moved[@]}" "$bin/calls" "${full[@]}" vrf0 connect 50
-		way 'replaced by a rule' "${moved[@]}" "$bin/calls" -n "${full[@]}" vrf0 connect 50
-		measure "rules-moved${i:+-$i}" "$bin/paired" -a "$(rounds 100)"
-		full=(-f 10000)
+	local moved=("LD_PRELOAD=$bin/libvrfbind.so" "$rules=loopback lo" RULED=lo) descriptors
+	for descriptors in 0 10000; do
+		nothing "$bin/calls" -f "$descriptors" '' connect 10
+		way 'moved by a rule' "${moved[@]}" "$bin/calls" -f "$descriptors" vrf0 connect 10
+		way 'replaced by a rule' "${moved[@]}" "$bin/calls" -n -f "$descriptors" vrf0 connect 10
+		measure "rules-moved-$descriptors" "$bin/paired" -a "$(rounds 60)"
 	done
 	device=lo
 	ip link delete vrf0

@@ -268,9 +268,9 @@ class Section:
             "CAP_NET_RAW the socket is moved, without it replaced. Then the same in a process of 10,000 descriptors, of which 5,000",
             "are in one epoll, as is the socket that is connected.",
         )
-        self.times("rules-moved")
+        self.times("rules-moved-0")
         self.lines.append("")
-        table = self.times("rules-moved-full")
+        table = self.times("rules-moved-10000")
         added = less(table.all("replaced by a rule"), table.all(NOTHING))
         text = "a connect() that replaces its socket, of 10,000 descriptors, 5,000 in epoll: at most 200 µs more"
         self.goal(text, interval(added), 200, Unit("µs", 1, 0))
