@@ -7,75 +7,64 @@ use libc::{
     TCP_MAXSEG, c_int,
 };
 
-/// The numbers of options, which are the same on all architectures that are known here. The order of the rows is that of
-/// setting: IP_TOS sets SO_PRIORITY too.
-const OPTIONS: [(c_int, u128); 5] = [
-    (
-        IPPROTO_IP,
-        // TOS TTL OPTIONS RECVOPTS RETOPTS PKTINFO MTU_DISCOVER RECVERR RECVTTL RECVTOS FREEBIND PASSSEC TRANSPARENT
-        // RECVORIGDSTADDR MINTTL NODEFRAG CHECKSUM BIND_ADDRESS_NO_PORT RECVFRAGSIZE RECVERR_RFC4884 MULTICAST_IF
-        // MULTICAST_TTL MULTICAST_LOOP MULTICAST_ALL UNICAST_IF LOCAL_PORT_RANGE
-        numbers(&[
-            1, 2, 4, 6, 7, 8, 10, 11, 12, 13, 15, 18, 19, 20, 21, 22, 23, 24, 25, 26, 32, 33, 34,
-            49, 50, 51,
-        ]),
-    ),
-    (
-        IPPROTO_IPV6,
-        // 2292PKTINFO 2292HOPOPTS 2292DSTOPTS 2292RTHDR 2292HOPLIMIT FLOWINFO UNICAST_HOPS MULTICAST_IF MULTICAST_HOPS
-        // MULTICAST_LOOP ROUTER_ALERT MTU_DISCOVER RECVERR V6ONLY MULTICAST_ALL RECVERR_RFC4884 FLOWINFO_SEND RECVPKTINFO
-        // RECVHOPLIMIT RECVHOPOPTS RECVRTHDR RECVDSTOPTS RECVPATHMTU DONTFRAG RECVTCLASS TCLASS AUTOFLOWLABEL
-        // ADDR_PREFERENCES MINHOPCOUNT RECVORIGDSTADDR TRANSPARENT UNICAST_IF RECVFRAGSIZE FREEBIND
-        numbers(&[
-            2, 3, 4, 5, 8, 11, 16, 17, 18, 19, 22, 23, 25, 26, 29, 31, 33, 49, 51, 53, 56, 58, 60,
-            62, 66, 67, 70, 72, 73, 74, 75, 76, 77, 78,
-        ]),
-    ),
-    (
-        IPPROTO_TCP,
-        // NODELAY MAXSEG CORK KEEPIDLE KEEPINTVL KEEPCNT SYNCNT LINGER2 DEFER_ACCEPT WINDOW_CLAMP QUICKACK CONGESTION
-        // THIN_LINEAR_TIMEOUTS USER_TIMEOUT REPAIR FASTOPEN NOTSENT_LOWAT SAVE_SYN FASTOPEN_CONNECT ULP FASTOPEN_KEY
-        // FASTOPEN_NO_COOKIE INQ TX_DELAY RTO_MAX_MS RTO_MIN_US DELACK_MAX_US
-        numbers(&[
-            1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 16, 18, 19, 23, 25, 27, 30, 31, 33, 34, 36, 37,
-            44, 45, 46,
-        ]),
-    ),
-    // CORK ENCAP NO_CHECK6_TX NO_CHECK6_RX SEGMENT GRO
-    (IPPROTO_UDP, numbers(&[1, 100, 101, 102, 103, 104])),
-    (
-        SOL_SOCKET,
-        // DEBUG REUSEADDR DONTROUTE BROADCAST SNDBUF RCVBUF KEEPALIVE OOBINLINE NO_CHECK PRIORITY LINGER REUSEPORT PASSCRED
-        // RCVLOWAT TIMESTAMP PASSSEC TIMESTAMPNS MARK TIMESTAMPING RXQ_OVFL WIFI_STATUS PEEK_OFF NOFCS LOCK_FILTER
-        // SELECT_ERR_QUEUE BUSY_POLL MAX_PACING_RATE INCOMING_CPU ZEROCOPY TXTIME TIMESTAMP_NEW TIMESTAMPNS_NEW
-        // TIMESTAMPING_NEW RCVTIMEO_NEW SNDTIMEO_NEW PREFER_BUSY_POLL BUSY_POLL_BUDGET BUF_LOCK RESERVE_MEM TXREHASH
-        // RCVMARK RCVPRIORITY
-        numbers(&[
-            1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 18, 29, 34, 35, 36, 37, 40, 41, 42, 43,
-            44, 45, 46, 47, 49, 60, 61, 63, 64, 65, 66, 67, 69, 70, 72, 73, 74, 75, 82,
-        ]),
-    ),
+// The numbers of options, which are the same on all architectures that are known here.
+
+/// TOS TTL OPTIONS RECVOPTS RETOPTS PKTINFO MTU_DISCOVER RECVERR RECVTTL RECVTOS FREEBIND PASSSEC TRANSPARENT RECVORIGDSTADDR
+/// MINTTL NODEFRAG CHECKSUM BIND_ADDRESS_NO_PORT RECVFRAGSIZE RECVERR_RFC4884 MULTICAST_IF MULTICAST_TTL MULTICAST_LOOP
+/// MULTICAST_ALL UNICAST_IF LOCAL_PORT_RANGE
+pub const IP: [u8; 26] = [
+    1, 2, 4, 6, 7, 8, 10, 11, 12, 13, 15, 18, 19, 20, 21, 22, 23, 24, 25, 26, 32, 33, 34, 49, 50,
+    51,
 ];
 
-const fn numbers(options: &[u8]) -> u128 {
-    let (mut numbers, mut rest) = (0, options);
-    while let [option, others @ ..] = rest {
-        numbers |= 1 << *option;
-        rest = others;
-    }
-    numbers
-}
+/// 2292PKTINFO 2292HOPOPTS 2292DSTOPTS 2292RTHDR 2292HOPLIMIT FLOWINFO UNICAST_HOPS MULTICAST_IF MULTICAST_HOPS MULTICAST_LOOP
+/// ROUTER_ALERT MTU_DISCOVER RECVERR V6ONLY MULTICAST_ALL RECVERR_RFC4884 FLOWINFO_SEND RECVPKTINFO RECVHOPLIMIT
+/// RECVHOPOPTS RECVRTHDR RECVDSTOPTS RECVPATHMTU DONTFRAG RECVTCLASS TCLASS AUTOFLOWLABEL ADDR_PREFERENCES MINHOPCOUNT
+/// RECVORIGDSTADDR TRANSPARENT UNICAST_IF RECVFRAGSIZE FREEBIND
+pub const IPV6: [u8; 34] = [
+    2, 3, 4, 5, 8, 11, 16, 17, 18, 19, 22, 23, 25, 26, 29, 31, 33, 49, 51, 53, 56, 58, 60, 62, 66,
+    67, 70, 72, 73, 74, 75, 76, 77, 78,
+];
 
-/// The options of a socket of this family and protocol, each by its level and number, in the order of setting.
+/// NODELAY MAXSEG CORK KEEPIDLE KEEPINTVL KEEPCNT SYNCNT LINGER2 DEFER_ACCEPT WINDOW_CLAMP QUICKACK CONGESTION
+/// THIN_LINEAR_TIMEOUTS USER_TIMEOUT REPAIR FASTOPEN NOTSENT_LOWAT SAVE_SYN FASTOPEN_CONNECT ULP FASTOPEN_KEY FASTOPEN_NO_COOKIE
+/// INQ TX_DELAY RTO_MAX_MS RTO_MIN_US DELACK_MAX_US
+pub const TCP: [u8; 27] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 16, 18, 19, 23, 25, 27, 30, 31, 33, 34, 36, 37, 44, 45,
+    46,
+];
+
+/// CORK ENCAP NO_CHECK6_TX NO_CHECK6_RX SEGMENT GRO
+pub const UDP: [u8; 6] = [1, 100, 101, 102, 103, 104];
+
+/// DEBUG REUSEADDR DONTROUTE BROADCAST SNDBUF RCVBUF KEEPALIVE OOBINLINE NO_CHECK PRIORITY LINGER REUSEPORT PASSCRED RCVLOWAT
+/// TIMESTAMP PASSSEC TIMESTAMPNS MARK TIMESTAMPING RXQ_OVFL WIFI_STATUS PEEK_OFF NOFCS LOCK_FILTER SELECT_ERR_QUEUE
+/// BUSY_POLL MAX_PACING_RATE INCOMING_CPU ZEROCOPY TXTIME TIMESTAMP_NEW TIMESTAMPNS_NEW TIMESTAMPING_NEW RCVTIMEO_NEW
+/// SNDTIMEO_NEW PREFER_BUSY_POLL BUSY_POLL_BUDGET BUF_LOCK RESERVE_MEM TXREHASH RCVMARK RCVPRIORITY
+pub const SOCKET: [u8; 42] = [
+    1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 18, 29, 34, 35, 36, 37, 40, 41, 42, 43, 44, 45,
+    46, 47, 49, 60, 61, 63, 64, 65, 66, 67, 69, 70, 72, 73, 74, 75, 82,
+];
+
+/// The options of a socket of this family and protocol, each by its level and number, in the order of setting: IP_TOS sets
+/// SO_PRIORITY too.
 pub fn of(domain: c_int, protocol: c_int) -> impl Iterator<Item = (c_int, c_int)> {
-    let rows = OPTIONS.iter().filter(move |(level, _)| match *level {
-        IPPROTO_IP | SOL_SOCKET => true,
-        IPPROTO_IPV6 => domain == AF_INET6,
-        level => level == protocol,
-    });
-    rows.flat_map(|&(level, options)| {
-        let numbers = (0..128).filter(move |number| options & 1 << number != 0);
-        numbers.map(move |number| (level, number))
+    let ipv6: &[u8] = if domain == AF_INET6 { &IPV6 } else { &[] };
+    let own: &[u8] = match protocol {
+        IPPROTO_TCP => &TCP,
+        IPPROTO_UDP => &UDP,
+        _ => &[],
+    };
+    let levels: [(c_int, &[u8]); 4] = [
+        (IPPROTO_IP, &IP),
+        (IPPROTO_IPV6, ipv6),
+        (protocol, own),
+        (SOL_SOCKET, &SOCKET),
+    ];
+    levels.into_iter().flat_map(|(level, options)| {
+        options
+            .iter()
+            .map(move |option| (level, c_int::from(*option)))
     })
 }
 
