@@ -43,7 +43,7 @@ pub struct Info {
     pub rules_length: AtomicU32,
     /// Where in its memory that text is.
     pub rules: AtomicU64,
-    /// What became of libc's `connect`, which is patched where there are rules for it.
+    /// What became of glibc's `connect`, or musl's `sendto`, which is patched where there are rules for connect().
     pub connect: AtomicU32,
 }
 

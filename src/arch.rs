@@ -12,7 +12,8 @@
 //! - [`BEFORE`], [`AFTER`]: the instructions of a jump before and after the address, and [`SIGNATURE`], which follows it;
 //! - [`FIRST`]: what a jump at the very beginning needs before it;
 //! - [`is_breakpoint`]: what a tracer writes over an instruction;
-//! - [`cut`]: what libc's `connect` looks like, and `connect_stubs`, where a jump in there leads;
+//! - [`cut`]: what glibc's `connect` looks like, and `connect_stubs`, where a jump in there leads; [`cut_sendto`] and `sendto_stub`
+//!   likewise for musl;
 //! - `after_push`: a function that takes back what a stub has pushed, and goes on to another;
 //! - and what is passed on from here as it is.
 
@@ -46,12 +47,12 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 )]
 mod current;
 
-#[cfg(all(target_arch = "aarch64", not(unknown_machine)))]
-pub(crate) use current::stub_pair;
 use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
-pub use current::{Shape, cut};
-pub(crate) use current::{after_push, connect_stubs, export_connect, export_syscall};
+pub use current::{Shape, cut, cut_sendto};
+pub(crate) use current::{after_push, connect_stubs, export_connect, export_syscall, sendto_stub};
 pub use current::{call_on_stack, claim, marked};
+#[cfg(all(target_arch = "aarch64", not(unknown_machine)))]
+pub(crate) use current::{sendto_stub_of, stub_pair};
 
 /// What the code of a libc function turns out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

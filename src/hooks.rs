@@ -499,6 +499,9 @@ arch::after_push!(libc_execve_after_push, libc_execve);
 
 arch::connect_stubs! { before_libc_connect, prefix::RESUME }
 
+/// What a preparation returns for a call that shall be made.
+const GO_ON: c_int = 1;
+
 /// Before libc's own `connect`, where there are rules. Returns 1, or what it shall return.
 ///
 /// # Safety
@@ -508,24 +511,59 @@ unsafe extern "C" fn before_libc_connect(
     address: *const sockaddr,
     length: socklen_t,
 ) -> c_int {
-    const GO_ON: c_int = 1;
+    // SAFETY: as callers promise.
+    let result = unsafe { prepare_inside(fd, address, length) };
+    if result != GO_ON || !settings::is_supervised() || sys::may_wait(fd) {
+        return result;
+    }
+    let address = address.expose_provenance();
+    // SAFETY: the caller's own arguments.
+    unsafe {
+        tell(
+            Sysno::connect,
+            [fd as usize, address, length as usize, 0, 0, 0],
+        ) as c_int
+    }
+}
+
+/// Puts a socket of libc's own where the address belongs. If the call fails, it stays there.
+///
+/// # Safety
+/// As for connect(2).
+#[inline(never)]
+unsafe fn prepare_inside(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     let Some(list) = settings::rules() else {
         return GO_ON;
     };
     // SAFETY: as callers promise.
     match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
-        // If the call fails, the socket stays where the rule says.
-        Ok(Prepared::Call(_)) if !settings::is_supervised() || sys::may_wait(fd) => GO_ON,
-        Ok(Prepared::Call(_)) => {
-            let address = address.expose_provenance();
-            let arguments = [fd as usize, address, length as usize, 0, 0, 0];
-            // SAFETY: the caller's own arguments.
-            unsafe { tell(Sysno::connect, arguments) as c_int }
-        }
+        Ok(Prepared::Call(_)) => GO_ON,
         Ok(Prepared::Done) => 0,
         Err(errno) => fail_with(errno),
     }
 }
+
+arch::sendto_stub! { before_libc_sendto, prefix::RESUME_SENDTO }
+
+/// Before libc's own `sendto`, where there are rules for connect(). Returns 1, or what it shall return.
+///
+/// # Safety
+/// As for sendto(2): no other thread unmaps the address meanwhile.
+unsafe extern "C" fn before_libc_sendto(
+    fd: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+    caller: usize,
+) -> c_int {
+    if address.is_null() || !prefix::is_in_libc(caller) {
+        return GO_ON;
+    }
+    // SAFETY: as callers promise.
+    unsafe { prepare_inside(fd, address, length) }
+}
+
+/// The stub behind the prefix of libc's own `sendto`.
+pub const SENDTO_STUB: fn(arch::Shape) -> usize = sendto_stub;
 
 /// The stubs behind the prefix of libc's own `connect`.
 pub const CONNECT_STUBS: fn(arch::Shape) -> Stubs = connect_stubs;

@@ -85,6 +85,7 @@ mod sys;
 use core::ffi::c_int;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
+use libc::prefix;
 use rules::list::Call;
 use rules::settings::Options;
 use sys::Strings;
@@ -149,10 +150,18 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
         &info.execve,
     );
     if settings::rules().is_some_and(|list| list.has_any(Call::Connect)) {
-        // SAFETY: the function is libc's, and the stubs go on behind the prefix. Who could be in it, `patch` says.
-        let outcome =
-            unsafe { libc::prefix::prefix(objects.libc_connect, hooks::CONNECT_STUBS, &writer) };
-        became("connect", &info.connect, outcome);
+        let (name, outcome) = if objects.is_glibc {
+            let stubs = hooks::CONNECT_STUBS;
+            // SAFETY: the function is libc's, and the stubs go on behind the prefix. Who could be in it, `patch` says.
+            let outcome = unsafe { prefix::connect(&objects.libc_connect, stubs, &writer) };
+            ("connect", outcome)
+        } else {
+            let (code, stub) = (&objects.libc_code, hooks::SENDTO_STUB);
+            // SAFETY: as above.
+            let outcome = unsafe { prefix::sendto(&objects.libc_sendto, code, stub, &writer) };
+            ("sendto", outcome)
+        };
+        became(name, &info.connect, outcome);
     }
     if options.seal {
         settings::seal();

@@ -182,6 +182,9 @@ pub enum Shape {
     Glibc231,
     Glibc236,
     Glibc241,
+    /// musl's `sendto`.
+    Musl123,
+    Musl125,
 }
 
 /// glibc's `connect`. Up to 2.40 it saves registers, looks whether there is one thread only, makes the call if so, and has
@@ -331,11 +334,12 @@ macro_rules! connect_stubs {
         }
 
         fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
-            use $crate::arch::Shape::{Glibc231, Glibc236, Glibc241};
+            use $crate::arch::Shape::{Glibc231, Glibc236};
             let (prepared, past) = match shape {
                 Glibc231 => (connect_231 as *const (), connect_past_231 as *const ()),
                 Glibc236 => (connect_236 as *const (), connect_past_236 as *const ()),
-                Glibc241 => (connect_241 as *const (), connect_past_241 as *const ()),
+                // There is no `connect` of the other shapes.
+                _ => (connect_241 as *const (), connect_past_241 as *const ()),
             };
             Stubs {
                 prepared: prepared as usize,
@@ -345,6 +349,95 @@ macro_rules! connect_stubs {
     };
 }
 pub(crate) use connect_stubs;
+
+/// musl's `sendto`, 1.2.3 and 1.2.5: behind the first instruction.
+pub fn cut_sendto(code: &[u8]) -> Option<Cut> {
+    const MUSL_1_2_3: [u32; 5] = [
+        0xaa01_03e8, // mov x8, x1
+        0xaa04_03e7, // mov x7, x4
+        0xa9bf_7bfd, // stp x29, x30, [sp, #-16]!
+        0x2a03_03e6, // mov w6, w3
+        0x9340_7c01, // sxtw x1, w0
+    ];
+    const MUSL_1_2_5: [u32; 5] = [
+        0xd503_245f, // bti c
+        0xaa01_03e8, // mov x8, x1
+        0xaa04_03e7, // mov x7, x4
+        0xd503_233f, // paciasp
+        0x2a03_03e6, // mov w6, w3
+    ];
+    let (words, _) = code.as_chunks::<4>();
+    let shape = match words.first_chunk()?.map(u32::from_le_bytes) {
+        MUSL_1_2_3 => Shape::Musl123,
+        MUSL_1_2_5 => Shape::Musl125,
+        _ => return None,
+    };
+    Some(Cut {
+        at: 4,
+        resume: 20,
+        shape,
+    })
+}
+
+/// A stub. `redo` does what is cut.
+macro_rules! sendto_stub_of {
+    ($name:ident, $before:path, $resume:path, [$($redo:literal),*]) => {
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            core::arch::naked_asm!(
+                "stp x0, x1, [sp, #-64]!",
+                "stp x2, x3, [sp, #16]",
+                "stp x4, x5, [sp, #32]",
+                "stp x8, x30, [sp, #48]",
+                "mov x1, x4",
+                "mov w2, w5",
+                "mov x3, x30",
+                "bl {before}",
+                "mov w9, w0",
+                "ldp x8, x30, [sp, #48]",
+                "ldp x4, x5, [sp, #32]",
+                "ldp x2, x3, [sp, #16]",
+                "ldp x0, x1, [sp], #64",
+                "cmp w9, #1",
+                "b.ne 2f",
+                $($redo,)*
+                "adrp x16, {resume}",
+                "ldr x16, [x16, :lo12:{resume}]",
+                // Not br: see above.
+                "ret x16",
+                "2: sxtw x0, w9",
+                "ret",
+                before = sym $before,
+                resume = sym $resume,
+            )
+        }
+    };
+}
+pub(crate) use sendto_stub_of;
+
+/// Defines `sendto_stub`: `before` is called with the descriptor, the address, its length, and where `sendto` was called from,
+/// and returns 1 if the call shall be made, else what `sendto` returns. It goes on where the word `resume` says.
+macro_rules! sendto_stub {
+    ($before:path, $resume:path) => {
+        $crate::arch::sendto_stub_of! {
+            sendto_123, $before, $resume,
+            ["mov x7, x4", "stp x29, x30, [sp, #-16]!", "mov w6, w3", "sxtw x1, w0"]
+        }
+        // hint #25 is paciasp.
+        $crate::arch::sendto_stub_of! {
+            sendto_125, $before, $resume,
+            ["mov x8, x1", "mov x7, x4", "hint #25", "mov w6, w3"]
+        }
+
+        fn sendto_stub(shape: $crate::arch::Shape) -> usize {
+            match shape {
+                $crate::arch::Shape::Musl125 => sendto_125 as *const () as usize,
+                _ => sendto_123 as *const () as usize,
+            }
+        }
+    };
+}
+pub(crate) use sendto_stub;
 
 /// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
 /// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with

@@ -129,6 +129,22 @@ macro_rules! connect_stubs {
 }
 pub(crate) use connect_stubs;
 
+/// None.
+pub fn cut_sendto(_code: &[u8]) -> Option<Cut> {
+    None
+}
+
+/// Defines `sendto_stub`: there is none.
+macro_rules! sendto_stub {
+    ($before:path, $resume:path) => {
+        fn sendto_stub(shape: $crate::arch::Shape) -> usize {
+            let _ = ($before as *const (), &$resume);
+            match shape {}
+        }
+    };
+}
+pub(crate) use sendto_stub;
+
 /// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
 /// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
 /// what that function has returned, which `connect` returns in its place.

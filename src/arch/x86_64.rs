@@ -154,6 +154,8 @@ pub enum Shape {
     AsCalled,
     /// It has moved the stack, and registers.
     Framed,
+    /// musl's `sendto`, which has moved the stack.
+    Sendto,
 }
 
 /// glibc's `connect`. Up to 2.40 it looks whether there is one thread only, makes the call with `mov $42, %eax; syscall`, and
@@ -249,13 +251,14 @@ macro_rules! connect_stubs {
         }
 
         fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
-            use $crate::arch::Shape::{AsCalled, Framed};
+            use $crate::arch::Shape::{AsCalled, Framed, Sendto};
             match shape {
                 AsCalled => Stubs {
                     prepared: connect_as_called as *const () as usize,
                     past: None,
                 },
-                Framed => Stubs {
+                // There is no `connect` of the last shape.
+                Framed | Sendto => Stubs {
                     prepared: connect_framed as *const () as usize,
                     past: Some(connect_past_framed as *const () as usize),
                 },
@@ -264,6 +267,82 @@ macro_rules! connect_stubs {
     };
 }
 pub(crate) use connect_stubs;
+
+/// musl's `sendto`, 1.2.3 and 1.2.5: behind `sub $16, %rsp`.
+pub fn cut_sendto(code: &[u8]) -> Option<Cut> {
+    const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+    let (first, rest) = match code.strip_prefix(&ENDBR64) {
+        Some(rest) => (ENDBR64.len(), rest),
+        None => (0, code),
+    };
+    // They move %rsi to %r10, and to %rax.
+    const MUSL_1_2_3: [u8; 20] = [
+        0x48, 0x83, 0xec, 0x10, 0x45, 0x89, 0xc9, 0x49, 0x89, 0xf2, 0x48, 0x63, 0xf7, 0x41, 0x51,
+        0xbf, 44, 0, 0, 0,
+    ];
+    const MUSL_1_2_5: [u8; 20] = [
+        0x48, 0x83, 0xec, 0x10, 0x45, 0x89, 0xc9, 0x48, 0x89, 0xf0, 0x48, 0x63, 0xf7, 0x41, 0x51,
+        0xbf, 44, 0, 0, 0,
+    ];
+    if !rest.starts_with(&MUSL_1_2_3) && !rest.starts_with(&MUSL_1_2_5) {
+        return None;
+    }
+    Some(Cut {
+        at: first + 4,
+        resume: first + 20,
+        shape: Shape::Sendto,
+    })
+}
+
+/// Defines `sendto_stub`: `before` is called with the descriptor, the address, its length, and where `sendto` was called from,
+/// and returns 1 if the call shall be made, else what `sendto` returns. It goes on where the word `resume` says.
+macro_rules! sendto_stub {
+    ($before:path, $resume:path) => {
+        #[unsafe(naked)]
+        extern "C" fn sendto_prepared() {
+            core::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "push rcx",
+                "push r8",
+                "push r9",
+                "mov rsi, r8",
+                "mov edx, r9d",
+                "mov rcx, [rsp + 64]",
+                "sub rsp, 8",
+                "call {before}",
+                "add rsp, 8",
+                "pop r9",
+                "pop r8",
+                "pop rcx",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "cmp eax, 1",
+                "jne 2f",
+                // What is cut, of both versions.
+                "mov r9d, r9d",
+                "mov r10, rsi",
+                "mov rax, rsi",
+                "movsxd rsi, edi",
+                "push r9",
+                "mov edi, 44",
+                "jmp [rip + {resume}]",
+                "2: add rsp, 16",
+                "cdqe",
+                "ret",
+                before = sym $before,
+                resume = sym $resume,
+            )
+        }
+
+        fn sendto_stub(_: $crate::arch::Shape) -> usize {
+            sendto_prepared as *const () as usize
+        }
+    };
+}
+pub(crate) use sendto_stub;
 
 /// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
 /// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
@@ -312,7 +391,7 @@ pub(crate) use export_connect;
 
 #[cfg(test)]
 mod tests {
-    use super::{Shape, cut};
+    use super::{Shape, cut, cut_sendto};
     use crate::arch::{Place, Stub, recognise_stub};
 
     /// glibc's, whose length is 33.
@@ -384,6 +463,22 @@ mod tests {
             (4, 19, Shape::Framed)
         );
         assert!(cut(&code[1..]).is_none());
+        // musl's sendto.
+        const SENDTO: [u8; 24] = [
+            0x48, 0x83, 0xec, 0x10, 0x45, 0x89, 0xc9, 0x49, 0x89, 0xf2, 0x48, 0x63, 0xf7, 0x41,
+            0x51, 0xbf, 0x2c, 0, 0, 0, 0x4d, 0x89, 0xc1, 0x4c,
+        ];
+        let found = cut_sendto(&SENDTO).unwrap();
+        assert_eq!(
+            (found.at, found.resume, found.shape),
+            (4, 20, Shape::Sendto)
+        );
+        let mut newer = [ENDBR64, &SENDTO].concat();
+        [newer[11], newer[13]] = [0x48, 0xf0];
+        let found = cut_sendto(&newer).unwrap();
+        assert_eq!((found.at, found.resume), (8, 24));
+        newer[13] = 0xf1;
+        assert!(cut_sendto(&newer).is_none());
         // musl 1.2.3, whose resolver does not call it.
         assert!(cut(&[0x48, 0x83, 0xec, 0x10, 0x49, 0x89, 0xf2, 0x89, 0xd1]).is_none());
     }

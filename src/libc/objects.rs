@@ -353,9 +353,9 @@ impl<'a> Object<'a> {
     /// The segment of the object that has this address.
     ///
     /// # Safety
-    /// The object is ours, which begins with its ELF header.
+    /// The object stays loaded and begins with its ELF header, as ours does.
     pub unsafe fn segment_with(&self, address: usize) -> Option<Range<usize>> {
-        // SAFETY: as callers promise; we stay loaded.
+        // SAFETY: as callers promise.
         unsafe { own_headers(self.base) }
             .iter()
             .filter(|header| header.p_type == libc::PT_LOAD)

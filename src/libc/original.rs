@@ -39,6 +39,7 @@ const EXECVEAT: usize = 7;
 const FEXECVE: usize = 8;
 
 static ONLY_IN_LIBC: Name = Name::new(c"getauxval");
+static SENDTO: Name = Name::new(c"sendto");
 static ONLY_IN_GLIBC: Name = Name::new(c"argp_parse");
 
 /// Whether [`find`] has run: what it has not found then, it never will.
@@ -236,8 +237,12 @@ pub struct LoadedObjects {
     pub libc_socket: Option<Function>,
     /// libc's own execve(2).
     pub libc_execve: Option<Function>,
-    /// libc's own connect(2).
+    /// glibc's own connect(2).
     pub libc_connect: Option<Function>,
+    /// musl's own sendto(2).
+    pub libc_sendto: Option<Function>,
+    /// musl's code.
+    pub libc_code: Range<usize>,
 }
 
 /// Finds all originals, and libc's own functions.
@@ -250,6 +255,8 @@ pub fn find() -> LoadedObjects {
         libc_socket: None,
         libc_execve: None,
         libc_connect: None,
+        libc_sendto: None,
+        libc_code: 0..0,
     };
     objects::each_object(|object| {
         if found.writable.is_empty() {
@@ -281,7 +288,14 @@ pub fn find() -> LoadedObjects {
         found.libc_path = object.path();
         found.libc_socket = symbols.function(&ORIGINALS[SOCKET].name);
         found.libc_execve = symbols.function(&ORIGINALS[EXECVE].name);
-        found.libc_connect = symbols.function(&ORIGINALS[CONNECT].name);
+        if found.is_glibc {
+            found.libc_connect = symbols.function(&ORIGINALS[CONNECT].name);
+        } else if let Some(function) = symbols.function(&SENDTO) {
+            // SAFETY: musl begins with its ELF header.
+            let code = unsafe { object.segment_with(function.address) };
+            found.libc_code = code.unwrap_or(0..0);
+            found.libc_sendto = Some(function);
+        }
         ControlFlow::Break(())
     });
     FOUND.store(true, Ordering::Relaxed);

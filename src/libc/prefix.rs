@@ -1,22 +1,32 @@
-//! libc's own `connect`, prefixed: whoever calls it inside libc, as the resolver does, has its socket prepared by the rules first.
+//! libc's own `connect` (glibc) and `sendto` (musl), prefixed: whoever calls it inside libc, as the resolver does, has its socket
+//! prepared by the rules first.
 //!
-//! connect() is a cancellation point, so its body cannot be replaced as that of `socket` is ([`patch`](super::patch)): the
-//! body itself has to make the system call. So a jump is written behind its first instruction, over instructions of a shape
+//! Both are cancellation points, so the body cannot be replaced as that of `socket` is ([`patch`](super::patch)): the body
+//! itself has to make the system call. So a jump is written behind its first instruction, over instructions of a shape
 //! that [`arch::cut`] knows. It leads to a stub of ours, which calls the preparation, does what those instructions did, and
 //! goes back behind them, with the stack as it was: while the call waits, no frame of ours is there.
+//!
+//! musl's resolver sends by a socket that it does not connect. Of all calls of its `sendto` only those from inside libc are
+//! prepared: what a program sends without connect() stays in the VRF.
 //!
 //! Where there are no rules for connect(), libc's code stays as it is. What cannot be prefixed is left alone and said in
 //! `vrfbind_info` and in the log: libc's own sockets then stay in the VRF.
 
-use crate::arch::{self, Shape};
+use crate::arch::{self, Cut, Shape};
 use crate::libc::objects::Function;
 use crate::libc::original;
 use crate::sys;
+use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use rules::info::{NOT_FOUND, NOT_WRITABLE, PATCHED, PATCHED_BY_OTHER_COPY, UNKNOWN_CODE};
 
 /// Where `connect` goes on. Public for the code of the stubs.
 pub static RESUME: AtomicUsize = AtomicUsize::new(0);
+/// Where `sendto` does.
+pub static RESUME_SENDTO: AtomicUsize = AtomicUsize::new(0);
+
+/// Where libc's code begins, and ends.
+static LIBC: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// The addresses of the stubs for a shape.
 pub struct Stubs {
@@ -26,35 +36,82 @@ pub struct Stubs {
     pub past: Option<usize>,
 }
 
-/// Prefixes `connect`, with the stubs that there are for the shape of its code. Returns what became of it.
+/// Prefixes glibc's `connect`, with the stubs that there are for the shape of its code. Returns what became of it.
 ///
 /// # Safety
 /// `function` is libc's `connect`, and nobody is in it. The stubs go on at [`RESUME`].
-pub unsafe fn prefix(
-    function: Option<Function>,
+pub unsafe fn connect(
+    function: &Option<Function>,
     stubs: fn(Shape) -> Stubs,
     writer: &sys::CodeWriter,
 ) -> u32 {
-    let Some(Function { address, size, .. }) = function else {
-        return NOT_FOUND;
+    // SAFETY: as callers promise.
+    let result = unsafe {
+        prefix(
+            function,
+            arch::cut,
+            &RESUME,
+            &|shape| stubs(shape).prepared,
+            writer,
+        )
     };
+    match result {
+        Ok((address, cut)) => {
+            let past = stubs(cut.shape).past;
+            original::skip_prefix(address, past.unwrap_or(address + cut.resume));
+            PATCHED
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+/// Prefixes musl's `sendto`, of the libc whose code is there. Returns what became of it.
+///
+/// # Safety
+/// `function` is libc's `sendto`, and nobody is in it. The stub goes on at [`RESUME_SENDTO`].
+pub unsafe fn sendto(
+    function: &Option<Function>,
+    code: &Range<usize>,
+    stub: fn(Shape) -> usize,
+    writer: &sys::CodeWriter,
+) -> u32 {
+    for (place, address) in LIBC.iter().zip([code.start, code.end]) {
+        place.store(address, Ordering::Relaxed);
+    }
+    // SAFETY: as callers promise.
+    let result = unsafe { prefix(function, arch::cut_sendto, &RESUME_SENDTO, &stub, writer) };
+    result.map_or_else(|outcome| outcome, |_| PATCHED)
+}
+
+/// Whether this address is in libc.
+pub fn is_in_libc(address: usize) -> bool {
+    let [start, end] = &LIBC;
+    (start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&address)
+}
+
+/// Returns where the function is, and how it was cut; or what else became of it.
+///
+/// # Safety
+/// `function` is libc's, and nobody is in it. The stub prepares the call and goes on where `resume` says.
+#[inline(never)]
+unsafe fn prefix(
+    function: &Option<Function>,
+    cut: fn(&[u8]) -> Option<Cut>,
+    resume: &AtomicUsize,
+    stub: &dyn Fn(Shape) -> usize,
+    writer: &sys::CodeWriter,
+) -> Result<(usize, Cut), u32> {
+    let &Function { address, size, .. } = function.as_ref().ok_or(NOT_FOUND)?;
     // SAFETY: address and size are those of libc's symbol table, and libc stays loaded.
     let code = unsafe { sys::code(address, size) };
     if arch::is_cut(code) {
-        return PATCHED_BY_OTHER_COPY;
+        return Err(PATCHED_BY_OTHER_COPY);
     }
-    let Some(cut) = arch::cut(code) else {
-        return UNKNOWN_CODE;
-    };
-    let stubs = stubs(cut.shape);
-    let resume = address + cut.resume;
-    RESUME.store(resume, Ordering::Relaxed);
-    let jump = arch::jump(stubs.prepared, cut.at);
+    let cut = cut(code).ok_or(UNKNOWN_CODE)?;
+    resume.store(address + cut.resume, Ordering::Relaxed);
+    let jump = arch::jump(stub(cut.shape), cut.at);
     // SAFETY: these bytes are the function's, and nobody is in there or holds a reference to it any more.
     let written = unsafe { writer.write(address + cut.at, jump.without_signature()) };
-    if written.is_err() {
-        return NOT_WRITABLE;
-    }
-    original::skip_prefix(address, stubs.past.unwrap_or(resume));
-    PATCHED
+    written.map_err(|_| NOT_WRITABLE)?;
+    Ok((address, cut))
 }

@@ -1,12 +1,11 @@
 /*
- * resolver.c - rules reach the sockets that libc connects itself: its resolver's
+ * resolver.c - rules reach the sockets that libc connects itself, or sends by: its resolver's
  *
- * A name server of our own, on a socket that the library does not see, answers for 127.0.0.53 on lo and for 10.99.1.1. When it
+ * A name server of our own, on a socket that the library does not see, answers for 127.0.0.53 on lo. When it
  * is asked, it looks through this process's descriptors for the socket that has it for a peer: the resolver's, which waits
- * for the answer. That socket's device is the verdict.
+ * for the answer. That socket's device is the verdict. musl's has no peer: there it is the one that is not the server's.
  *
- * libc's own `connect` is also called by its address: there no symbol of ours is on the way. For glibc: musl's resolver does
- * not call connect().
+ * glibc's own `connect` is also called by its address: there no symbol of ours is on the way.
  */
 #include "bypass.h"
 #include "library_info.h"
@@ -35,12 +34,16 @@ static void look(int server, int type, char *device)
 	NEED(getsockname(server, (struct sockaddr *)&ours, &length) == 0);
 	strcpy(device, "(there is none)");
 	for (int fd = 0; fd < 64; fd++) {
-		length = sizeof(peer);
-		if (fd == server || getpeername(fd, (struct sockaddr *)&peer, &length) < 0 ||
-		    peer.sin_port != ours.sin_port || peer.sin_addr.s_addr != ours.sin_addr.s_addr)
+		if (fd == server || getsockopt(fd, SOL_SOCKET, SO_TYPE, &has_type, &has_length) < 0 || has_type != type)
 			continue;
-		NEED(getsockopt(fd, SOL_SOCKET, SO_TYPE, &has_type, &has_length) == 0);
-		if (has_type == type)
+#ifdef __GLIBC__
+		length = sizeof(peer);
+		if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0)
+			continue;
+#else
+		peer = ours;
+#endif
+		if (peer.sin_port == ours.sin_port && peer.sin_addr.s_addr == ours.sin_addr.s_addr)
 			strcpy(device, device_of(fd));
 	}
 }
@@ -293,8 +296,15 @@ static void cancelled(void)
 
 /* -- libc's code is touched only where a rule can apply. */
 
+#ifdef __GLIBC__
+static const char PREFIXED[] = "connect";
+#else
+static const char PREFIXED[] = "sendto";
+#endif
+
 static bool is_as_in_the_file(void)
 {
+	const char *function = libc_own(PREFIXED);
 	Dl_info where;
 	const ElfW(Phdr) *segment;
 	const ElfW(Ehdr) *header;
@@ -302,11 +312,10 @@ static bool is_as_in_the_file(void)
 	ptrdiff_t offset;
 	int fd;
 
-	find_connect();
-	NEED(dladdr((void *)libc_connect, &where) != 0);
+	NEED(dladdr((void *)function, &where) != 0);
 	header = where.dli_fbase;
 	segment = (const ElfW(Phdr) *)((const char *)header + header->e_phoff);
-	offset = (const char *)libc_connect - (const char *)header;
+	offset = function - (const char *)header;
 	while (segment->p_type != PT_LOAD || (size_t)offset < segment->p_vaddr ||
 	       (size_t)offset >= segment->p_vaddr + segment->p_memsz)
 		segment++;
@@ -314,7 +323,7 @@ static bool is_as_in_the_file(void)
 	NEED(pread(fd, original, sizeof(original), (off_t)(offset - (ptrdiff_t)segment->p_vaddr) + (off_t)segment->p_offset) ==
 	     sizeof(original));
 	close(fd);
-	return memcmp(original, (void *)libc_connect, sizeof(original)) == 0;
+	return memcmp(original, function, sizeof(original)) == 0;
 }
 
 static void untouched(void)
@@ -329,14 +338,34 @@ static void touched(void)
 	EQ(is_as_in_the_file(), world == BASELINE);
 }
 
+/* What the program itself sends, and does not connect. */
+static void sends(void)
+{
+	struct place_address address = at("127.0.0.53", 53);
+	int fd;
+
+	own_places();
+	serve("lo", "127.0.0.53");
+	fd = socket_for("127.0.0.53", SOCK_DGRAM);
+	(void)sendto(fd, "", 1, 0, (struct sockaddr *)&address.storage, address.length);
+	STR(device_of(fd), if_ruled("prod"));
+}
+
+#ifdef __GLIBC__
+static const char *connects_itself(void) { return NULL; }
+#else
+static const char *connects_itself(void) { return "musl's resolver does not call connect()"; }
+#endif
+
 #define RULED .vrf = "prod", \
 	.also = "VRFBIND_RULES=connect 10.99.0.0/16 mgmt; connect [fd99::]/16 mgmt; loopback lo"
 
 static const struct scenario SCENARIOS[] = {
 	{ "getaddrinfo() asks a name server on loopback", resolves, RULED },
-	{ "and by TCP, if it is told to", resolves_by_tcp, RULED },
-	{ "libc's own connect() goes by the rules", connects, RULED },
-	{ "a thread that is cancelled in it unwinds its stack", cancelled, RULED },
+	{ "and by TCP, if it is told to", resolves_by_tcp, .elsewhere = connects_itself, RULED },
+	{ "libc's own connect() goes by the rules", connects, .elsewhere = connects_itself, RULED },
+	{ "a thread that is cancelled in it unwinds its stack", cancelled, .elsewhere = connects_itself, RULED },
+	{ "what the program sends without connect() stays in the VRF", sends, RULED },
 	{ "where there are rules for connect(), libc's code is patched", touched, RULED },
 	{ "without rules it is as in the file", untouched },
 	{ "with rules for bind() alone too", untouched, .vrf = "prod",
