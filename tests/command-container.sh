@@ -22,6 +22,14 @@ json=$scratch/json
 printf '%s\n' "#!$python" 'import json, sys' 'it = json.load(open(sys.argv[1]))' 'print(eval(sys.argv[2]))' >"$json"
 chmod 755 "$json"
 
+# ask_with VARIABLE... - the test program in the root, with exactly this environment, in which a variable may be there twice
+ask_with=$scratch/ask-with
+printf '%s\n' "#!$python" 'import ctypes, os, sys' "os.chroot('$root')" 'os.chdir("/")' \
+	'strings = lambda words: (ctypes.c_char_p * (len(words) + 1))(*map(str.encode, words), None)' \
+	'ctypes.CDLL(None).execve(b"/bin/ask", strings(["ask", "tcp"]), strings(sys.argv[1:]))' \
+	'sys.exit("execve fails")' >"$ask_with"
+chmod 755 "$ask_with"
+
 # -- CDI
 
 devices_of_vrfs() {
@@ -39,6 +47,8 @@ devices_of_vrfs() {
 	says "[True, True]" "$json" "$scratch/cdi.json" '["ro" in one["options"] for one in it["containerEdits"]["mounts"]]'
 	"$vrfbind" cdi --no-seal blue >"$scratch/cdi.json"
 	says 'VRFBIND_SEAL=0' "$json" "$scratch/cdi.json" 'it["containerEdits"]["env"][1]'
+	says "['vrfbind', 'hook', '--no-seal', '--', 'blue']" "$json" "$scratch/cdi.json" \
+		'it["devices"][0]["containerEdits"]["hooks"][0]["args"]'
 }
 
 options() {
@@ -50,6 +60,8 @@ options() {
 		'it["devices"][0]["containerEdits"]["hooks"][0]["args"]'
 	"$vrfbind" cdi --rule 'bind tcp *:5380 mgmt' --loopback blue >"$scratch/cdi.json"
 	says 'VRFBIND_RULES=bind tcp *:5380 mgmt; loopback lo' "$json" "$scratch/cdi.json" 'it["containerEdits"]["env"][2]'
+	says "['vrfbind', 'hook', '--rules=bind tcp *:5380 mgmt; loopback lo', '--', 'blue']" "$json" "$scratch/cdi.json" \
+		'it["devices"][0]["containerEdits"]["hooks"][0]["args"]'
 	refused 125 'no_such_word' "$vrfbind" cdi --rule no_such_word blue
 	printf %s "${bundles[1]}" >"$config"
 	cp "$config" "$scratch/before"
@@ -189,10 +201,10 @@ json.dump({
 }, sys.stdout)' "$@" >"$bundle/config.json"
 }
 
-# judge VRF - as the runtime calls it
+# judge VRF [OPTION] - as the runtime calls it
 judge() {
 	printf '{"ociVersion":"1.0.2","id":"x","status":"created","pid":0,"bundle":"%s"}' "$bundle" >"$scratch/state"
-	printf '#!/bin/sh\nexec "%s" hook %s -- "%s" <"%s"\n' "$vrfbind" "${any[*]}" "$1" "$scratch/state" >"$scratch/judge"
+	printf '#!/bin/sh\nexec "%s" hook %s %s -- "%s" <"%s"\n' "$vrfbind" "${any[*]}" "${2-}" "$1" "$scratch/state" >"$scratch/judge"
 	chmod 755 "$scratch/judge"
 }
 
@@ -263,8 +275,46 @@ refuses_another_environment() {
 	refused 125 'LD_PRELOAD does not name' "$scratch/judge"
 	config 0 0 ask LD_PRELOAD=/lib/other.so "${device_environment[@]}"
 	refused 125 'another LD_PRELOAD \(/lib/other.so\)' "$scratch/judge"
-	config 0 0 ask "VRFBIND_VRF=$device" "$preload:/lib/other.so"
+	config 0 0 ask "${device_environment[@]}" "LD_PRELOAD=$inside/libvrfbind.so:/lib/other.so"
 	ends 0 "$scratch/judge"
+	# glibc's ld.so takes the last, and musl's the first.
+	says "tcp $device" "$ask_with" "${device_environment[@]}"
+	says 'tcp unbound' "$ask_with" "${device_environment[@]}" LD_PRELOAD=
+	config 0 0 ask "${device_environment[@]}" LD_PRELOAD=
+	refused 125 'an empty LD_PRELOAD' "$scratch/judge"
+	config 0 0 ask LD_PRELOAD= "${device_environment[@]}"
+	refused 125 'an empty LD_PRELOAD' "$scratch/judge"
+}
+
+refuses_another_seal_or_other_rules() {
+	local unsealed=("VRFBIND_VRF=$device" "LD_PRELOAD=$inside/libvrfbind.so") value
+	judge "$device"
+	config 0 0 ask "${unsealed[@]}"
+	refused 125 'VRFBIND_SEAL is not 1 alone' "$scratch/judge"
+	for value in 0 '' 2; do
+		config 0 0 ask "${device_environment[@]}" "VRFBIND_SEAL=$value"
+		refused 125 'VRFBIND_SEAL is not 1 alone' "$scratch/judge"
+		config 0 0 ask "VRFBIND_SEAL=$value" "${device_environment[@]}"
+		refused 125 'VRFBIND_SEAL is not 1 alone' "$scratch/judge"
+	done
+	config 0 0 ask "${device_environment[@]}" 'VRFBIND_RULES=bind * other'
+	refused 125 'VRFBIND_RULES is not that of its device' "$scratch/judge"
+	config 0 0 ask "${device_environment[@]}" VRFBIND_RULES=
+	ends 0 "$scratch/judge"
+
+	judge "$device" --no-seal
+	config 0 0 ask "${unsealed[@]}" VRFBIND_SEAL=0
+	ends 0 "$scratch/judge"
+
+	judge "$device" "'--rules=bind * other; loopback lo'"
+	config 0 0 ask "${device_environment[@]}" 'VRFBIND_RULES=bind * other; loopback lo'
+	ends 0 "$scratch/judge"
+	config 0 0 ask "${device_environment[@]}"
+	refused 125 'VRFBIND_RULES is not that of its device' "$scratch/judge"
+	config 0 0 ask "${device_environment[@]}" VRFBIND_RULES= 'VRFBIND_RULES=bind * other; loopback lo'
+	refused 125 'VRFBIND_RULES is not that of its device' "$scratch/judge"
+	config 0 0 ask "${device_environment[@]}" 'VRFBIND_RULES=bind * other; loopback lo' 'VRFBIND_RULES=loopback lo'
+	refused 125 'VRFBIND_RULES is not that of its device' "$scratch/judge"
 }
 
 refuses_where_there_is_no_device() {
@@ -275,7 +325,7 @@ refuses_where_there_is_no_device() {
 		refused 125 "there is no device $device .*--network host" unshare --net "$scratch/judge"
 	fi
 	judge nowhere
-	config 0 0 ask VRFBIND_VRF=nowhere "LD_PRELOAD=$inside/libvrfbind.so"
+	config 0 0 ask VRFBIND_VRF=nowhere "LD_PRELOAD=$inside/libvrfbind.so" VRFBIND_SEAL=1
 	refused 125 'there is no device nowhere .*--network host' "$scratch/judge"
 }
 
@@ -301,7 +351,7 @@ refuses_what_is_no_state() {
 }
 
 make_root
-echo 1..14
+echo 1..15
 point 'cdi prints a device for each VRF, with the files, the variables and the hook' devices_of_vrfs
 root_point 'cdi without names prints those that there are' devices_by_default
 point 'names that are none, or none of CDI, are refused' names_that_are_refused
@@ -313,6 +363,7 @@ root_point 'the hook lets pass what the library serves' passes_what_the_library_
 root_point 'the hook refuses what it does not serve, and says how it is served' refuses_what_it_does_not_serve
 root_point 'the hook refuses what cannot start in the container, by its root and its user' refuses_what_cannot_start
 root_point 'the hook refuses an environment that is not that of its device' refuses_another_environment
+root_point 'the hook refuses a container without the seal of its device, or with other rules' refuses_another_seal_or_other_rules
 root_point 'the hook refuses a container that has no such device' refuses_where_there_is_no_device
 root_point 'a runtime that does not listen to its hooks is told by its log and its standard error' tells_a_deaf_runtime
 point 'the hook refuses what is no state' refuses_what_is_no_state

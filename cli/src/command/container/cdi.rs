@@ -2,7 +2,8 @@
 //! with a device for each VRF, `vrfbind.dev/vrf=NAME`.
 //!
 //! What every device does is said once, beside the devices: the mounts, LD_PRELOAD, the seal, rules. A device says which VRF, and
-//! which hook judges the container ([`super::hook`]). createContainer is the one stage that does: it is called by runc and
+//! which hook judges the container ([`super::hook`]); the hook's arguments say what the variables have to be, whatever the engine
+//! makes of them. createContainer is the one stage that does: it is called by runc and
 //! crun in the container's namespaces, when all mounts are there, and before pivot_root, so that it sees the container's root
 //! *and* the bundle. prestart and createRuntime are called in the runtime's namespaces, and startContainer's program is one of
 //! the container, from where there is no bundle.
@@ -201,6 +202,8 @@ impl Specification {
         let device = |name: String| {
             let mut words = vec!["vrfbind".to_owned(), "hook".to_owned()];
             words.extend(args.any_device.then(|| "--any-device".to_owned()));
+            words.extend(args.no_seal.then(|| "--no-seal".to_owned()));
+            words.extend(rules.map(|rules| format!("--rules={rules}")));
             words.extend(["--".to_owned(), name.clone()]);
             Device {
                 container_edits: Own {

@@ -21,7 +21,7 @@ use crate::{file, library};
 use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::{Gid, Uid, chdir, chroot, setgroups, setresgid, setresuid};
 use rules::executable::Server;
-use rules::{VRF_VARIABLE, preload};
+use rules::{RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE, preload};
 use serde::Deserialize;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -38,6 +38,12 @@ pub struct Args {
     /// Take a device that is not a VRF
     #[arg(long)]
     any_device: bool,
+    /// Let the container be without a seal
+    #[arg(long)]
+    no_seal: bool,
+    /// The VRFBIND_RULES of its device
+    #[arg(long, value_name = "VALUE")]
+    rules: Option<String>,
 }
 
 /// The state of a container, as the runtime tells it (OCI runtime specification, "State").
@@ -102,7 +108,7 @@ fn judge(args: &Args) -> Result<(), Failure> {
     let process = config.process.as_ref().ok_or_else(|| {
         refuse("the container has no process, and so there is no program that could be in a VRF")
     })?;
-    look_at_environment(&process.env, &args.vrf)?;
+    look_at_environment(&process.env, args)?;
     find_device(&args.vrf, args.any_device).map_err(|mut failure| {
         failure.sentence +=
             "; a container has the VRFs of this machine with its network alone (--network host)";
@@ -168,34 +174,67 @@ fn variable<'a>(
     environment.iter().filter_map(value)
 }
 
+/// Whether a variable is there and has this value, each time if there are several.
+fn is_only(environment: &[String], name: &str, wanted: &str) -> bool {
+    let mut values = variable(environment, name).peekable();
+    values.peek().is_some() && values.all(|value| value == wanted)
+}
+
 /// Whether it still says what the device says. One that names two devices of ours, or sets the variables itself, gets another
-/// VRF than it seems, or none. An LD_PRELOAD of the image that is still there beside ours is said.
-fn look_at_environment(environment: &[String], vrf: &OsStr) -> Result<(), Failure> {
-    let vrf = vrf.to_string_lossy();
-    let mut vrfs = variable(environment, VRF_VARIABLE).peekable();
-    if vrfs.peek().is_none() || vrfs.any(|value| value != vrf) {
+/// VRF, seal or rules than it seems, or none. Of several entries every one has to be right: glibc's ld.so takes the last
+/// LD_PRELOAD, and musl's the first.
+fn look_at_environment(environment: &[String], args: &Args) -> Result<(), Failure> {
+    let vrf = args.vrf.to_string_lossy();
+    if !is_only(environment, VRF_VARIABLE, &vrf) {
         return Err(refuse(format!(
             "the container's {VRF_VARIABLE} is not {vrf} alone; give it one device vrfbind.dev/vrf, and no {VRF_VARIABLE}"
         )));
     }
+    look_at_preloads(environment)?;
+    // More than was asked for does no harm.
+    if !args.no_seal && !is_only(environment, SEAL_VARIABLE, "1") {
+        return Err(refuse(format!(
+            "the container's {SEAL_VARIABLE} is not 1 alone; leave {SEAL_VARIABLE} to the device vrfbind.dev/vrf, which \
+             `vrfbind cdi --no-seal` writes without the seal"
+        )));
+    }
+    let is_ruled = match &args.rules {
+        Some(rules) => is_only(environment, RULES_VARIABLE, rules),
+        None => variable(environment, RULES_VARIABLE).all(str::is_empty),
+    };
+    if !is_ruled {
+        return Err(refuse(format!(
+            "the container's {RULES_VARIABLE} is not that of its device; leave {RULES_VARIABLE} to the device \
+             vrfbind.dev/vrf, which `vrfbind cdi --rule` writes with rules"
+        )));
+    }
+    Ok(())
+}
+
+/// An LD_PRELOAD of the image that is still there beside ours is said.
+fn look_at_preloads(environment: &[String]) -> Result<(), Failure> {
     let (ours, others): (Vec<_>, Vec<_>) = variable(environment, "LD_PRELOAD")
         .partition(|value| preload::contains(value.as_bytes(), LIBRARY.as_bytes()));
-    let others: Vec<_> = others
-        .into_iter()
-        .filter(|value| !value.is_empty())
-        .collect();
-    match (ours.as_slice(), others.as_slice()) {
-        ([], _) => Err(refuse(format!(
+    if ours.is_empty() {
+        return Err(refuse(format!(
             "the container's LD_PRELOAD does not name {LIBRARY}; leave LD_PRELOAD to the device vrfbind.dev/vrf, or put \
              {LIBRARY} first in it"
-        ))),
-        (_, []) => Ok(()),
-        (_, others) => Err(refuse(format!(
-            "the container has another LD_PRELOAD ({}) beside that of its device; set it to {LIBRARY}:{}",
-            word(&others.join(":")),
-            word(&others.join(":"))
-        ))),
+        )));
     }
+    if others.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<_> = others.into_iter().filter(|one| !one.is_empty()).collect();
+    let named = named.join(":");
+    if named.is_empty() {
+        return Err(refuse(
+            "the container has an empty LD_PRELOAD beside that of its device; leave LD_PRELOAD to the device vrfbind.dev/vrf",
+        ));
+    }
+    Err(refuse(format!(
+        "the container has another LD_PRELOAD ({0}) beside that of its device; set it to {LIBRARY}:{0}",
+        word(&named)
+    )))
 }
 
 /// Into the container's root and working directory, as its user: what it may not execute is not executable here either.
@@ -254,11 +293,20 @@ mod tests {
         words.iter().map(|word| (*word).to_owned()).collect()
     }
 
+    fn blue(no_seal: bool, rules: Option<&str>) -> Args {
+        Args {
+            vrf: "blue".into(),
+            any_device: false,
+            no_seal,
+            rules: rules.map(str::to_owned),
+        }
+    }
+
     #[test]
     fn the_environment_has_one_vrf_and_the_library() {
         let ours = format!("LD_PRELOAD={LIBRARY}");
         let is_good = |environment: &[&str]| {
-            look_at_environment(&strings(environment), OsStr::new("blue")).is_ok()
+            look_at_environment(&strings(environment), &blue(true, None)).is_ok()
         };
         let beside = format!("LD_PRELOAD={LIBRARY}:/a.so");
         assert!(is_good(&["A=1", "VRFBIND_VRF=blue", &ours]));
@@ -278,8 +326,72 @@ mod tests {
             &["VRFBIND_VRF=blue", "LD_PRELOAD=/a.so"],
             &["VRFBIND_VRF=blue", "LD_PRELOAD=/a.so", &ours],
             &["VRFBIND_VRF=blue", &ours, "LD_PRELOAD=/a.so"],
+            &["VRFBIND_VRF=blue", "LD_PRELOAD=", &ours],
+            &["VRFBIND_VRF=blue", &ours, "LD_PRELOAD="],
+            &["VRFBIND_VRF=blue", &ours, "LD_PRELOAD=:"],
         ] {
             assert!(!is_good(environment), "{environment:?}");
+        }
+    }
+
+    /// The sentence about an environment that has these variables beside what it needs.
+    fn sentence(variables: &[&str], args: &Args) -> Option<String> {
+        let mut environment = strings(&["VRFBIND_VRF=blue"]);
+        environment.push(format!("LD_PRELOAD={LIBRARY}"));
+        environment.extend(strings(variables));
+        let failure = look_at_environment(&environment, args).err()?;
+        Some(failure.sentence)
+    }
+
+    #[test]
+    fn the_seal_of_the_device_stays() {
+        let (one, zero) = ("VRFBIND_SEAL=1", "VRFBIND_SEAL=0");
+        for good in [&[one][..], &[one, one]] {
+            assert_eq!(sentence(good, &blue(false, None)), None);
+        }
+        for bad in [
+            &[][..],
+            &[zero],
+            &["VRFBIND_SEAL="],
+            &["VRFBIND_SEAL=11"],
+            &[one, zero],
+            &[zero, one],
+            &[one, "VRFBIND_SEAL="],
+        ] {
+            let said = sentence(bad, &blue(false, None));
+            assert!(said.is_some_and(|it| it.contains(SEAL_VARIABLE)), "{bad:?}");
+            assert_eq!(sentence(bad, &blue(true, None)), None, "not asked for");
+        }
+    }
+
+    #[test]
+    fn the_rules_of_the_device_stay() {
+        let (ours, empty) = ("VRFBIND_RULES=loopback lo", "VRFBIND_RULES=");
+        let with = blue(true, Some("loopback lo"));
+        let without = blue(true, None);
+        for (good, args) in [
+            (&[ours][..], &with),
+            (&[ours, ours], &with),
+            (&[], &without),
+            (&[empty], &without),
+        ] {
+            assert_eq!(sentence(good, args), None, "{good:?}");
+        }
+        let others = "VRFBIND_RULES=bind * red";
+        for (bad, args) in [
+            (&[][..], &with),
+            (&[empty], &with),
+            (&[others], &with),
+            (&[ours, others], &with),
+            (&[empty, ours], &with),
+            (&[ours], &without),
+            (&[empty, others], &without),
+        ] {
+            let said = sentence(bad, args);
+            assert!(
+                said.is_some_and(|it| it.contains(RULES_VARIABLE)),
+                "{bad:?}"
+            );
         }
     }
 
