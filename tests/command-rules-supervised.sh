@@ -298,6 +298,14 @@ nested() {
 		"${outer[@]}" "$vrfbind" exec default "$1" "${words[@]}"
 	says "$(lines "udp $device" 'bind lo')"$'\nudp EPERM' "${outer[@]}" sh -c \
 		'VRFBIND_RULES="bind * lo" "$@" udp bind 0.0.0.0 5390; "$@" title udp' sh "$1"
+	# Nor does it get away: by a device, by AF_UNSPEC, by a link's address.
+	local way mixed='VRFBIND_RULES="bind * lo" "$@" udp >"$0"'
+	for way in "udp6 title bind fe80::7%$other 5382 device $other index $other unspec" 'tcp title unspec' \
+		'udp title connect 10.98.0.1 9'; do
+		"${outer[@]}" sh -c "$mixed; exec \"\$@\" $way" "$scratch/mixed" "$1"
+	done >"$scratch/said"
+	diff "$scratch/said" <(lines "udp6 $device" "bind EPERM $device" "device EPERM $device" "index EPERM $device" \
+		"unspec EPERM $device" "tcp $device" "unspec $device" "udp $device" "connect $device")
 	# A list in a file, as who asks can read it.
 	echo 'loopback lo' >"$scratch/list"
 	chmod 600 "$scratch/list"

@@ -75,10 +75,10 @@ impl Supervisor {
             return Err(Errno::ENOENT);
         }
         let Some((vrf, rules)) = ruled else {
-            // Nobody knows its rules, so that it is nobody's to move.
+            // Nobody knows its rules, so that it is nobody's to move: not the caller's either.
             return match existing::device(&socket)? {
-                Some(_) => Ok(Answer::GoOn),
-                None => Err(Errno::EPERM),
+                Some(_) if !may_leave(call.call, &socket, &bytes)? => Ok(Answer::GoOn),
+                _ => Err(Errno::EPERM),
             };
         };
         let list = self.rules.list(&rules, &caller).ok_or(Errno::EINVAL)?;
@@ -124,6 +124,25 @@ fn name(call: OfExisting) -> &'static str {
         OfExisting::Connect => "connect()",
         OfExisting::Setsockopt => "setsockopt(SO_BINDTODEVICE)",
     }
+}
+
+/// Whether the call may take the socket from its device.
+fn may_leave(call: OfExisting, socket: &OwnedFd, bytes: &[u8]) -> Result<bool, Errno> {
+    Ok(match call {
+        OfExisting::Setsockopt => true,
+        OfExisting::Bind => rule::scope(&padded(bytes)).is_some(),
+        OfExisting::Connect => {
+            family(bytes) == Some(libc::AF_UNSPEC)
+                && Disconnection::of(&facts(socket)?) != Disconnection::PassOn
+        }
+    })
+}
+
+fn padded(address: &[u8]) -> [u8; SOCKADDR_IN6] {
+    let mut all = [0; SOCKADDR_IN6];
+    let (there, _) = all.split_at_mut(address.len().min(SOCKADDR_IN6));
+    there.copy_from_slice(address);
+    all
 }
 
 /// The family of an address, if it has one.
@@ -190,11 +209,9 @@ impl Existing<'_> {
 
     /// Refuses an address whose scope would take an IPv6 socket out of its VRF ([`rule::scope`]).
     fn stays(&self, list: &List, vrf: DeviceName, bytes: &[u8]) -> Result<(), Errno> {
-        let mut address = [0; SOCKADDR_IN6];
-        let (there, _) = address.split_at_mut(bytes.len().min(SOCKADDR_IN6));
-        there.copy_from_slice(bytes);
         let domain = existing::number(&self.socket.borrow(), libc::SO_DOMAIN);
-        let Some(scope) = rule::scope(&address).filter(|_| domain == Ok(libc::AF_INET6)) else {
+        let Some(scope) = rule::scope(&padded(bytes)).filter(|_| domain == Ok(libc::AF_INET6))
+        else {
             return Ok(());
         };
         let Some(device) = settling::judge_of_scope(list, Some(vrf), self.device()) else {
