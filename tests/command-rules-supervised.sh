@@ -344,6 +344,10 @@ unreadable() {
 	ends 0 "${outer[@]}" "$dynamic" nobody udp connect 10.98.0.1 9 tcp connect 10.98.0.1 9 nonblock connect 10.98.0.1 9
 	diff "$scratch/said" <(lines "udp $device" "connect $device" "tcp $device" "connect EPERM $device" \
 		"connect EINPROGRESS $device")
+	# What does not come from the library is refused, as far as that can be told.
+	says "$(lines "udp $device" "bind EPERM $device" "connect EPERM $device" "connect $device" "tcp $device" "connect EINTR $device")" \
+		"${outer[@]}" "${nobody[@]}" "$dynamic" udp nonblock direct 127.0.0.1 5392 connect 10.98.0.1 9 \
+		tcp waits 300 connect 10.98.0.1 9
 	# Before, it is said.
 	"${no_ptrace[@]}" "$vrfbind" check "${any[@]}" --library "$library" "$device" >"$scratch/said" || true
 	grep -q '^warn  rules: .*CAP_SYS_PTRACE' "$scratch/said"

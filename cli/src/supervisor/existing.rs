@@ -27,8 +27,10 @@
 //!
 //! Where the memory or the socket cannot be had, the call fails with EPERM and a line says why: Yama
 //! (kernel.yama.ptrace_scope=1 lets nobody look but ancestors and CAP_SYS_PTRACE), a process of another user, or one that has
-//! given up its user and executed nothing since. But if the library is in that process, which can be seen there,
-//! it has judged the address itself, and was asked for a thread that can be cancelled while it waits ([`rules::filter`]).
+//! given up its user and executed nothing since. But a connect() that may wait goes on if the library, which can be seen, is in
+//! that process: the library judges these and cannot say so, since there a thread can be cancelled ([`rules::filter`]). One that is
+//! made by the instruction looks the same, and passes unjudged: by the device that its socket has. All other calls of the library
+//! say that they are judged, unless another preloaded object makes them.
 
 mod replacing;
 
@@ -58,7 +60,7 @@ impl Supervisor {
         let (socket, bytes) = match self.look(&caller, call) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Answer::GoOn),
-            Err(Errno::EPERM) if caller.has_library() => return Ok(Answer::GoOn),
+            Err(Errno::EPERM) if may_be_judged(&caller, call) => return Ok(Answer::GoOn),
             Err(Errno::EPERM) => {
                 let sentence = format!(
                     "{} of {} fails with EPERM: its memory cannot be read, and rules need the address \
@@ -124,6 +126,15 @@ fn name(call: OfExisting) -> &'static str {
         OfExisting::Connect => "connect()",
         OfExisting::Setsockopt => "setsockopt(SO_BINDTODEVICE)",
     }
+}
+
+/// Whether it may be a call that the library has judged and could not say so.
+fn may_be_judged(caller: &Caller, call: &CallOfExisting) -> bool {
+    call.call == OfExisting::Connect
+        && caller.has_library()
+        && caller
+            .flags(call.fd)
+            .is_ok_and(|flags| flags & libc::O_NONBLOCK == 0)
 }
 
 /// Whether the call may take the socket from its device.

@@ -13,7 +13,6 @@ use nix::sys::stat::fstat;
 use rules::options;
 use rules::settling::{Place, Socket as _};
 use std::ffi::c_int;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 
 impl Existing<'_> {
@@ -63,25 +62,16 @@ impl Existing<'_> {
                 Ok(other) if other.to_str() == Some(&link) => return Err(Errno::EPERM),
                 Ok(epoll) if epoll.to_str() == Some("anon_inode:[eventpoll]") => {
                     let registered = format!(" ino:{inode:x} ");
-                    if self.descriptor(&fd)?.contains(&registered) {
-                        return Err(Errno::EPERM);
+                    for line in self.caller.lines(&format!("fdinfo/{fd}"))? {
+                        if line?.contains(&registered) {
+                            return Err(Errno::EPERM);
+                        }
                     }
                 }
                 _ => {}
             }
         }
-        let text = self.descriptor(&own)?;
-        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
-        let flags = flags.and_then(|flags| c_int::from_str_radix(flags.trim(), 8).ok());
-        Ok(flags.ok_or(Errno::EPERM)? & libc::O_CLOEXEC != 0)
-    }
-
-    /// What /proc says of one (proc_pid_fdinfo(5)).
-    fn descriptor(&self, fd: &str) -> Result<String, Errno> {
-        let mut text = String::new();
-        let mut file = self.caller.open(&format!("fdinfo/{fd}"))?;
-        file.read_to_string(&mut text).map_err(|_| Errno::EPERM)?;
-        Ok(text)
+        Ok(self.caller.flags(self.call.fd)? & libc::O_CLOEXEC != 0)
     }
 }
 
