@@ -172,6 +172,10 @@ replaced() {
 		"${outer[@]}" "$device" "$1" udp bind 0.0.0.0 0 connect 127.0.0.1 9
 	says "$(lines "tcp $device" 'connect ECONNREFUSED lo' 'connect ECONNREFUSED lo')" \
 		"${outer[@]}" "$device" "$1" tcp connect 127.0.0.1 9 connect 127.0.0.1 9
+	# Much of MPTCP's cannot be read.
+	if [ -d /proc/sys/net/mptcp ]; then
+		says "$(lines "mptcp $device" "connect EPERM $device")" "${outer[@]}" "$device" "$1" mptcp connect 127.0.0.1 9
+	fi
 	# And an epoll that has others.
 	says "$(lines "udp $device" "udp $device" 'connect lo')" "${outer[@]}" "$device" "$1" udp epoll udp connect 127.0.0.1 9
 }

@@ -1,7 +1,7 @@
 //! Without CAP_NET_RAW a socket that has a device is not moved, but replaced: a new one, on the other device, takes the place of
 //! its descriptor (SECCOMP_ADDFD_FLAG_SETFD), in one step while the caller waits.
 //!
-//! Only a fresh one is: there is nothing in it but options, which the new one gets. What cannot be carried over is refused: an
+//! Only a fresh one of TCP, UDP or ping is: there is nothing in it but options, which the new one gets. What cannot be carried over is refused: an
 //! option that does not read the same afterwards, and memory for what cannot be read (memberships, filters: SO_MEMINFO). So is
 //! a socket that has another descriptor in the process, or is registered in an epoll(7): these would stay with the old one.
 //! Copies in other processes cannot be seen; they stay in the VRF.
@@ -26,6 +26,9 @@ impl Existing<'_> {
         let domain = number(libc::SO_DOMAIN)?;
         let kind = number(libc::SO_TYPE)? | libc::SOCK_CLOEXEC;
         let protocol = number(libc::SO_PROTOCOL)?;
+        if !is_known(protocol) {
+            return Err(Errno::EPERM);
+        }
         let (owner, _) = self.caller.owner()?;
         let new = as_owner(owner, self.caller.reader, || {
             sys::socket(domain, kind, protocol)
@@ -73,6 +76,14 @@ impl Existing<'_> {
         }
         Ok(self.caller.flags(self.call.fd)? & libc::O_CLOEXEC != 0)
     }
+}
+
+/// Whether [`options`] has all options of this protocol. Of MPTCP, SCTP and UDP-Lite much can be set that it does not have.
+fn is_known(protocol: c_int) -> bool {
+    matches!(
+        protocol,
+        libc::IPPROTO_TCP | libc::IPPROTO_UDP | libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6
+    )
 }
 
 /// As long as the longest, IP_OPTIONS.
