@@ -366,6 +366,9 @@ elsewhere() {
 		"$vrfbind" exec --any-device --rule 'connect 127.0.0.2 default' lo "$1" unshare udp connect 127.0.0.1 9 udp connect 127.0.0.2 9
 	says "$(lines 'udp lo' "connect ENODEV lo")" \
 		"$vrfbind" exec --any-device --rule "connect 127.0.0.1 $device" lo "$1" unshare udp connect 127.0.0.1 9
+	# A socket of another one is not replaced by one of the caller's.
+	says "$(lines "udp $device" "connect EPERM $device")" setpriv --bounding-set=-net_raw --inh-caps=-net_raw \
+		"${ruled[@]}" "$device" "$1" udp unshare connect 127.0.0.1 9
 }
 
 other_abis() {

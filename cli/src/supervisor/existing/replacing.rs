@@ -7,6 +7,7 @@
 //! Copies in other processes cannot be seen; they stay in the VRF.
 
 use super::{Existing, as_owner, existing, put, sys};
+use crate::sys::foreign::netns_cookie;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::fstat;
@@ -33,6 +34,10 @@ impl Existing<'_> {
         let new = as_owner(owner, self.caller.reader, || {
             sys::socket(domain, kind, protocol)
         })?;
+        // One of another network namespace's.
+        if netns_cookie(&*old) != netns_cookie(&new) {
+            return Err(Errno::EPERM);
+        }
         put(&new, place)?;
         copy_options(&old, &new, domain, protocol)?;
         let flags = OFlag::from_bits_retain(fcntl(&*old, FcntlArg::F_GETFL)?);
