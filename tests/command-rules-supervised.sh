@@ -116,6 +116,8 @@ again() {
 		"${ruled[@]}" "$device" "$1" tcp connect 127.0.0.1 9 nonblock connect 10.98.0.1 9
 	says "$(lines "tcp $device" "bind $other" 'bind EINVAL '"$other")" \
 		"${ruled[@]}" "$device" "$1" tcp bind 0.0.0.0 5380 bind 0.0.0.0 5381
+	says "$(lines "tcp $device" 'connect ECONNREFUSED lo' "bind $other")" \
+		"${ruled[@]}" "$device" "$1" tcp connect 127.0.0.1 9 bind 0.0.0.0 5380
 }
 
 # The kernel refuses what it cannot read, and what is no socket of IP is none of ours.

@@ -276,8 +276,9 @@ impl Existing<'_> {
         );
     }
 
-    /// Whether it is a stream that is bound, which the kernel refuses to bind again (EINVAL), and we would not hear of it. That the
-    /// port which it shows is its own, and not left of a connect() that has failed, another socket tells: it cannot have the same.
+    /// Whether it is a stream that is bound, which the kernel refuses to bind again (EINVAL), and we would not hear of it. Whether the
+    /// port which it shows is its own, or left of a connect() that has failed, binding it to a port that another socket has on its
+    /// device tells, as in the library: it is EADDRINUSE if it has none, and then an address that is left is forgotten.
     fn is_bound_stream(&self) -> Result<bool, Errno> {
         let socket = self.socket.borrow();
         let facts = facts(&socket)?;
@@ -285,11 +286,16 @@ impl Existing<'_> {
             return Ok(false);
         }
         let number = |option| existing::number(&socket, option);
+        let domain = number(libc::SO_DOMAIN)?;
         let kind = number(libc::SO_TYPE)? | libc::SOCK_CLOEXEC;
-        let other = sys::socket(number(libc::SO_DOMAIN)?, kind, number(libc::SO_PROTOCOL)?)?;
+        let other = sys::socket(domain, kind, number(libc::SO_PROTOCOL)?)?;
         existing::put_on_index(&other, index(&socket).unwrap_or(0))?;
-        let address = existing::name(&socket, End::Own)?;
-        Ok(existing::bind(&other, &address).is_err())
+        existing::bind(&other, &sockaddr(domain, 0, &[]))?;
+        match existing::bind(&socket, &existing::name(&other, End::Own)?) {
+            Err(Errno::EINVAL) => Ok(true),
+            Err(Errno::EADDRINUSE) => Ok(false),
+            _ => Err(Errno::EPERM),
+        }
     }
 
     /// Whether the caller could have brought this about without us.
