@@ -126,6 +126,7 @@ left_alone() {
 		'negative EINVAL unbound' 'unix ENOENT')" "$1" udp nowhere unix
 	says "$(lines "udp $device" "nowhere EFAULT $device" "nowhere EFAULT $device" "short EINVAL $device" \
 		"negative EINVAL $device" 'unix ENOENT')" "${ruled[@]}" "$device" "$1" udp nowhere unix
+	says 'unix ENOENT' "${ruled[@]}" "$device" env VRFBIND_VRF=a/b "$1" unix
 }
 
 # connect(AF_UNSPEC) would take the device away for a moment.

@@ -1,11 +1,12 @@
 //! Sockets that exist, in a tree with rules (`VRFBIND_RULES`): bind(2), connect(2) and setsockopt(2) of programs that the library
 //! is not in.
 //!
-//! 1. The caller's environment says which rules there are, as it says the VRF. Where there are none the kernel makes the call.
-//! 2. The address, or the option's value, is read from the caller's memory (process_vm_readv(2)). What is no address of IP is
+//! 1. The address, or the option's value, is read from the caller's memory (process_vm_readv(2)). What is no address of IP is
 //!    the kernel's affair.
-//! 3. The socket is duplicated (pidfd_getfd(2)): the duplicate is the same socket. That all of this is the caller's, and not
-//!    another process's that has got its number meanwhile, the notification says: it is asked whether it still waits.
+//! 2. The socket is duplicated (pidfd_getfd(2)): the duplicate is the same socket. What is no socket of IP is the kernel's affair.
+//! 3. The caller's environment says which rules there are, as it says the VRF. Where there are none the kernel makes the call.
+//!    That all of this is the caller's, and not another process's that has got its number meanwhile, the notification says: it is
+//!    asked whether it still waits.
 //! 4. Where the address belongs, and whether the socket may go there, the same code decides as in the library
 //!    ([`rules::settling`], [`rules::socket`]).
 //! 5. The socket is moved: from one device to the other, never by way of none. Without CAP_NET_RAW it is replaced ([`replacing`]).
@@ -52,12 +53,17 @@ use std::os::fd::OwnedFd;
 impl Supervisor {
     pub(super) fn judge(&self, listener: &OwnedFd, call: &CallOfExisting) -> Result<Answer, Errno> {
         let caller = self.caller(call.thread);
+        // First, whether it concerns IP: what does not is answered by no environment.
+        let found = self.look(&caller, call);
+        if matches!(found, Ok(None)) {
+            return Ok(Answer::GoOn);
+        }
         let ruled = match self.belongs(&caller)? {
             Belongs::To(_, None) => return Ok(Answer::GoOn),
             Belongs::To(vrf, Some(rules)) => Some((vrf.name(), rules)),
             Belongs::Unknown => None,
         };
-        let (socket, bytes) = match self.look(&caller, call) {
+        let (socket, bytes) = match found {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Answer::GoOn),
             Err(Errno::EPERM) if may_be_judged(&caller, call) => return Ok(Answer::GoOn),
