@@ -63,6 +63,9 @@ impl Supervisor {
             Belongs::To(vrf, Some(rules)) => Some((vrf.name(), rules)),
             Belongs::Unknown => None,
         };
+        if !sys::is_waiting(listener, call.id) {
+            return Err(Errno::ENOENT);
+        }
         let (socket, bytes) = match found {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Answer::GoOn),
@@ -79,9 +82,6 @@ impl Supervisor {
             }
             Err(errno) => return Err(errno),
         };
-        if !sys::is_waiting(listener, call.id) {
-            return Err(Errno::ENOENT);
-        }
         let Some((vrf, rules)) = ruled else {
             // Nobody knows its rules, so that it is nobody's to move: not the caller's either.
             return match existing::device(&socket)? {
