@@ -57,6 +57,14 @@ pub(super) fn as_owner<R>(
 /// What the line of a mapping ends with.
 const LIBRARY: [&str; 2] = ["/libvrfbind.so", "/libvrfbind.so (deleted)"];
 
+/// The most bytes of an environment that are looked at. execve(2) takes no more than 6 MiB of strings (since Linux
+/// 4.13), but a program may make up what is shown (PR_SET_MM in prctl(2)).
+const LONGEST: u64 = 8 << 20;
+
+fn is_too_long(environ: &[u8]) -> bool {
+    environ.len() as u64 > LONGEST
+}
+
 const CAP_NET_RAW: u64 = 1 << 13;
 const SOCK_DCCP: i32 = 6;
 
@@ -178,6 +186,7 @@ impl Caller<'_> {
             let named = match environ::value(&environ, VRF_VARIABLE) {
                 Some(value) => Named::read(value),
                 None if read == 0 => Named::without(&environ),
+                None if is_too_long(&environ) => return Ok((Named::Unknown, false)),
                 None => continue,
             };
             return Ok((named, has_rules(file, environ)?));
@@ -186,9 +195,16 @@ impl Caller<'_> {
 
     /// The VRF, and which rules there are.
     pub(super) fn environment(&self) -> Result<Environment, Errno> {
-        let environ = match self.read("environ") {
-            Err(Errno::EPERM) => Vec::from(*b"?"),
-            environ => environ?,
+        let read = || {
+            let mut environ = Vec::new();
+            let mut file = self.open("environ")?.take(LONGEST + 1);
+            file.read_to_end(&mut environ).map_err(|_| Errno::EPERM)?;
+            Ok(environ)
+        };
+        let environ = match read() {
+            Ok(environ) if !is_too_long(&environ) => environ,
+            Ok(_) | Err(Errno::EPERM) => Vec::from(*b"?"),
+            Err(errno) => return Err(errno),
         };
         let value = |variable| environ::value(&environ, variable);
         Ok(Environment {
