@@ -58,6 +58,9 @@ pub fn replace(
 
 const NOT_LOOKED_UP: Why = "/proc or epoll cannot be used";
 
+/// No descriptor.
+const NONE: c_int = -1;
+
 /// Of our own: a registration cannot be made again.
 const NOT_AGAIN: Errno = Errno::EUCLEAN;
 
@@ -99,21 +102,30 @@ impl Replacement<'_> {
         if sys::ready(self.witness, libc::POLLIN) == Ok(0) {
             return Ok(());
         }
+        let mut old = NONE;
+        let result = self.make_others(NONE, &mut old);
+        if result.is_err() {
+            // What it still is goes back into the others.
+            let new = sys::stat(self.new)?;
+            let back = Replacement {
+                new: old,
+                old: (new.device, new.inode),
+                ..*self
+            };
+            back.make_others(self.new, &mut old)?;
+        }
+        result
+    }
+
+    /// Replaces all descriptors of the old socket but one. `last` becomes the one that was tried last.
+    #[inline(never)]
+    fn make_others(&self, except: c_int, last: &mut c_int) -> Result<(), Errno> {
         self.table.visit(&mut |copy| {
-            if !self.is_old(copy)? {
+            if copy == except || self.is_old(copy) != Ok(true) {
                 return Ok(());
             }
-            let result = self.make_one(copy);
-            if result == Err(NOT_AGAIN) {
-                let new = sys::stat(self.new)?;
-                let back = Replacement {
-                    new: copy,
-                    old: (new.device, new.inode),
-                    ..*self
-                };
-                back.make_one(fd)?;
-            }
-            result
+            *last = copy;
+            self.make_one(copy)
         })
     }
 
@@ -123,6 +135,7 @@ impl Replacement<'_> {
     }
 
     /// Replaces one descriptor.
+    #[inline(never)]
     fn make_one(&self, fd: c_int) -> Result<(), Errno> {
         let mut found = [None; 4];
         let mut places = found.iter_mut();

@@ -381,7 +381,7 @@ library_of_another_version() {
 import sys
 data = bytearray(open(sys.argv[1], "rb").read())
 magic = data.index(b"vrfbind\0", data.index(b"vrfbind_info"))
-while data[magic + 8:magic + 12] != (64).to_bytes(4, "little"):
+while not 48 <= int.from_bytes(data[magic + 8:magic + 12], "little") < 256:
     magic = data.index(b"vrfbind\0", magic + 1)
 data[magic + 13] += 1
 open(sys.argv[2], "wb").write(data)

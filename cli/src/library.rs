@@ -156,7 +156,7 @@ pub fn sanitizer(program: &Path) -> Option<OsString> {
 
 /// The version in the file's `vrfbind_info`, if the file is a libvrfbind.so of this machine.
 fn version(file: &File) -> Option<[u8; 3]> {
-    // Ours has 32 KiB at the most. Read at once, since many small reads cost much on a network file system.
+    // Ours has 48 KiB at the most. Read at once, since many small reads cost much on a network file system.
     let mut bytes = Vec::with_capacity(64 << 10);
     file.take(1 << 20).read_to_end(&mut bytes).ok()?;
     let (_, info) = info(&bytes)?;

@@ -147,6 +147,15 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
+/// Where indirect calls land under CET, and what is behind.
+fn behind_endbr64(code: &[u8]) -> (usize, &[u8]) {
+    const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+    match code.strip_prefix(&ENDBR64) {
+        Some(rest) => (ENDBR64.len(), rest),
+        None => (0, code),
+    }
+}
+
 /// How the code of `connect` is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
@@ -167,10 +176,11 @@ pub fn cut(code: &[u8]) -> Option<Cut> {
         0x48, 0x83, 0xec, 0x10, 0x89, 0xd2, 0x48, 0x63, 0xff, 0x45, 0x31, 0xc9, 0x6a, 0x2a, 0x45,
         0x31, 0xc0, 0x31, 0xc9, 0xe8,
     ];
+    let (first, code) = behind_endbr64(code);
     if code.starts_with(&FRAMED) {
         return Some(Cut {
-            at: 4,
-            resume: FRAMED.len() - 1,
+            at: first + 4,
+            resume: first + FRAMED.len() - 1,
             shape: Shape::Framed,
         });
     }
@@ -187,8 +197,8 @@ pub fn cut(code: &[u8]) -> Option<Cut> {
     let resume = branch + 2 + usize::from(*distance);
     let has_room = resume >= at + super::JUMP && resume < code.len() && *distance < 0x80;
     (has_room && rest.starts_with(&SYSTEM_CALL)).then_some(Cut {
-        at,
-        resume,
+        at: first + at,
+        resume: first + resume,
         shape: Shape::AsCalled,
     })
 }
@@ -270,11 +280,7 @@ pub(crate) use connect_stubs;
 
 /// musl's `sendto`, 1.2.3 and 1.2.5: behind `sub $16, %rsp`.
 pub fn cut_sendto(code: &[u8]) -> Option<Cut> {
-    const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
-    let (first, rest) = match code.strip_prefix(&ENDBR64) {
-        Some(rest) => (ENDBR64.len(), rest),
-        None => (0, code),
-    };
+    let (first, rest) = behind_endbr64(code);
     // They move %rsi to %r10, and to %rax.
     const MUSL_1_2_3: [u8; 20] = [
         0x48, 0x83, 0xec, 0x10, 0x45, 0x89, 0xc9, 0x49, 0x89, 0xf2, 0x48, 0x63, 0xf7, 0x41, 0x51,
@@ -463,6 +469,8 @@ mod tests {
             (4, 19, Shape::Framed)
         );
         assert!(cut(&code[1..]).is_none());
+        let found = cut(&[ENDBR64, &code].concat()).unwrap();
+        assert_eq!((found.at, found.resume), (8, 23));
         // musl's sendto.
         const SENDTO: [u8; 24] = [
             0x48, 0x83, 0xec, 0x10, 0x45, 0x89, 0xc9, 0x49, 0x89, 0xf2, 0x48, 0x63, 0xf7, 0x41,

@@ -166,12 +166,17 @@ static int in_five_epolls(void)
 }
 
 /* Of the duplicate, which is found when the first descriptor has been replaced. */
+/* A duplicate of the socket, if there is one. */
+static int between = -1;
+
 static int with_disarmed_duplicate(void)
 {
 	struct epoll_event event = { .events = EPOLLOUT | EPOLLONESHOT };
-	int fd = socket_for("10.1.1.1", SOCK_STREAM), second = dup(fd), epoll = epoll_create1(0);
+	int fd = socket_for("10.1.1.1", SOCK_STREAM), epoll = epoll_create1(0);
 
-	NEED(epoll_ctl(epoll, EPOLL_CTL_ADD, second, &event) == 0 && epoll_wait(epoll, &event, 1, -1) == 1);
+	/* The one in between is replaced before the other is found to be disarmed. */
+	between = dup(fd);
+	NEED(epoll_ctl(epoll, EPOLL_CTL_ADD, dup(fd), &event) == 0 && epoll_wait(epoll, &event, 1, -1) == 1);
 	return fd;
 }
 
@@ -228,6 +233,10 @@ static void one_by_one(void)
 			STR(device_of(fd), if_ruled("prod"));
 			NEED(fstat(fd, &after) == 0);
 			EQ((long)after.st_ino, (long)before.st_ino);
+			if (between >= 0) {
+				NEED(fstat(between, &after) == 0);
+				EQ((long)after.st_ino, (long)before.st_ino);
+			}
 			text = captured_stderr();
 			CONTEXT("%s: %.120s", REFUSED[i].what, text);
 			EQ(lines_in(text), world == PRELOADED);

@@ -1,7 +1,9 @@
 //! The rules that options give to a program (VRFBIND_RULES, libvrfbind(7)).
 
 use crate::failure::{Failure, refuse};
+use crate::sys;
 use rules::list::parse::parse;
+use rules::list::{Rule, To};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -31,9 +33,22 @@ impl RuleOptions {
             return Ok(None);
         }
         let value = rules.join(OsStr::new("; "));
-        match parse(value.as_bytes()) {
-            Ok(_) => Ok(Some(value)),
-            Err(invalid) => Err(refuse(invalid.to_string())),
-        }
+        let list = parse(value.as_bytes()).map_err(|invalid| refuse(invalid.to_string()))?;
+        list.rules().try_for_each(is_own_name)?;
+        Ok(Some(value))
+    }
+}
+
+/// Rules are compared with the names that the kernel gives, which are the devices' own.
+fn is_own_name(rule: &Rule) -> Result<(), Failure> {
+    let To::Device(device) = rule.to() else {
+        return Ok(());
+    };
+    match sys::real_name(&device) {
+        Ok(own) if own != device => Err(refuse(format!(
+            "{device} is an alternative name of {own}; in a rule say {own}"
+        ))),
+        // A device can come later.
+        _ => Ok(()),
     }
 }

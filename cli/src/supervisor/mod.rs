@@ -4,7 +4,7 @@
 //! ([`rules::filter`]) their socket(AF_INET, AF_INET6) does not run: the calling thread sleeps, its call becomes a
 //! notification (seccomp_unotify(2)), and the listener's owner answers with a socket that it has made and bound.
 //! All arguments are numbers, which the kernel has copied: there is nothing that could change after the check.
-//! Sockets that carry the library's cookie are made by the kernel as ever; the supervisor never hears of them.
+//! Sockets that carry the library's marker are made by the kernel as ever; the supervisor never hears of them.
 //!
 //! In a tree with rules (`VRFBIND_RULES`) a longer filter asks about bind(2), connect(2) and setsockopt(SO_BINDTODEVICE) too, whose
 //! arguments are in the caller's memory: [`existing`] says what becomes of them, [`rules`] where the rules come from.
