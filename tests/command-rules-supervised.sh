@@ -116,6 +116,8 @@ again() {
 		"${ruled[@]}" "$device" "$1" tcp connect 127.0.0.1 9 nonblock connect 10.98.0.1 9
 	says "$(lines "tcp $device" "bind $other" 'bind EINVAL '"$other")" \
 		"${ruled[@]}" "$device" "$1" tcp bind 0.0.0.0 5380 bind 0.0.0.0 5381
+	says "$(lines "tcp $device" 'connect ECONNREFUSED lo' "bind $other")" \
+		"${ruled[@]}" "$device" "$1" tcp connect 127.0.0.1 9 bind 0.0.0.0 5380
 }
 
 # The kernel refuses what it cannot read, and what is no socket of IP is none of ours.
@@ -124,6 +126,7 @@ left_alone() {
 		'negative EINVAL unbound' 'unix ENOENT')" "$1" udp nowhere unix
 	says "$(lines "udp $device" "nowhere EFAULT $device" "nowhere EFAULT $device" "short EINVAL $device" \
 		"negative EINVAL $device" 'unix ENOENT')" "${ruled[@]}" "$device" "$1" udp nowhere unix
+	says 'unix ENOENT' "${ruled[@]}" "$device" env VRFBIND_VRF=a/b "$1" unix
 }
 
 # connect(AF_UNSPEC) would take the device away for a moment.
@@ -172,6 +175,10 @@ replaced() {
 		"${outer[@]}" "$device" "$1" udp bind 0.0.0.0 0 connect 127.0.0.1 9
 	says "$(lines "tcp $device" 'connect ECONNREFUSED lo' 'connect ECONNREFUSED lo')" \
 		"${outer[@]}" "$device" "$1" tcp connect 127.0.0.1 9 connect 127.0.0.1 9
+	# Much of MPTCP's cannot be read.
+	if [ -d /proc/sys/net/mptcp ]; then
+		says "$(lines "mptcp $device" "connect EPERM $device")" "${outer[@]}" "$device" "$1" mptcp connect 127.0.0.1 9
+	fi
 	# And an epoll that has others.
 	says "$(lines "udp $device" "udp $device" 'connect lo')" "${outer[@]}" "$device" "$1" udp epoll udp connect 127.0.0.1 9
 }
@@ -298,6 +305,14 @@ nested() {
 		"${outer[@]}" "$vrfbind" exec default "$1" "${words[@]}"
 	says "$(lines "udp $device" 'bind lo')"$'\nudp EPERM' "${outer[@]}" sh -c \
 		'VRFBIND_RULES="bind * lo" "$@" udp bind 0.0.0.0 5390; "$@" title udp' sh "$1"
+	# Nor does it get away: by a device, by AF_UNSPEC, by a link's address.
+	local way mixed='VRFBIND_RULES="bind * lo" "$@" udp >"$0"'
+	for way in "udp6 title bind fe80::7%$other 5382 device $other index $other unspec" 'tcp title unspec' \
+		'udp title connect 10.98.0.1 9'; do
+		"${outer[@]}" sh -c "$mixed; exec \"\$@\" $way" "$scratch/mixed" "$1"
+	done >"$scratch/said"
+	diff "$scratch/said" <(lines "udp6 $device" "bind EPERM $device" "device EPERM $device" "index EPERM $device" \
+		"unspec EPERM $device" "tcp $device" "unspec $device" "udp $device" "connect $device")
 	# A list in a file, as who asks can read it.
 	echo 'loopback lo' >"$scratch/list"
 	chmod 600 "$scratch/list"
@@ -336,6 +351,10 @@ unreadable() {
 	ends 0 "${outer[@]}" "$dynamic" nobody udp connect 10.98.0.1 9 tcp connect 10.98.0.1 9 nonblock connect 10.98.0.1 9
 	diff "$scratch/said" <(lines "udp $device" "connect $device" "tcp $device" "connect EPERM $device" \
 		"connect EINPROGRESS $device")
+	# What does not come from the library is refused, as far as that can be told.
+	says "$(lines "udp $device" "bind EPERM $device" "connect EPERM $device" "connect $device" "tcp $device" "connect EINTR $device")" \
+		"${outer[@]}" "${nobody[@]}" "$dynamic" udp nonblock direct 127.0.0.1 5392 connect 10.98.0.1 9 \
+		tcp waits 300 connect 10.98.0.1 9
 	# Before, it is said.
 	"${no_ptrace[@]}" "$vrfbind" check "${any[@]}" --library "$library" "$device" >"$scratch/said" || true
 	grep -q '^warn  rules: .*CAP_SYS_PTRACE' "$scratch/said"
@@ -350,6 +369,9 @@ elsewhere() {
 		"$vrfbind" exec --any-device --rule 'connect 127.0.0.2 default' lo "$1" unshare udp connect 127.0.0.1 9 udp connect 127.0.0.2 9
 	says "$(lines 'udp lo' "connect ENODEV lo")" \
 		"$vrfbind" exec --any-device --rule "connect 127.0.0.1 $device" lo "$1" unshare udp connect 127.0.0.1 9
+	# A socket of another one is not replaced by one of the caller's.
+	says "$(lines "udp $device" "connect EPERM $device")" setpriv --bounding-set=-net_raw --inh-caps=-net_raw \
+		"${ruled[@]}" "$device" "$1" udp unshare connect 127.0.0.1 9
 }
 
 other_abis() {

@@ -4,7 +4,7 @@
  * For the tests of rules, which start it in many ways. It knows nothing of the library. Each argument is a thing to do, in
  * order; what concerns a socket is a line: the word, the errno's name if it fails, and the device.
  *
- *   tcp udp tcp6 udp6 raw    a new socket, which the following words are about
+ *   tcp udp tcp6 udp6 raw mptcp    a new socket, which the following words are about
  *   bind IP[%DEVICE] PORT    connect IP PORT     unspec: connect() to AF_UNSPEC
  *   device NAME      setsockopt(SO_BINDTODEVICE); "" for none
  *   index NAME       setsockopt(SO_BINDTOIFINDEX)
@@ -18,6 +18,7 @@
  *   waits N          N milliseconds after it has begun, a signal with a handler ends a connect() that waits
  *   apart            what follows is in another thread; files: with descriptors of its own
  *   watch N          N fresh sockets are connected to 127.0.0.1, while another thread looks at their device all the time
+ *   direct IP PORT   bind() and connect() by the instruction
  *   i386 IP PORT     bind() of i386, and socketcall() of bind, connect and setsockopt
  *   x32 IP PORT      connect() of x32
  *   unshare          a new network namespace, with lo up
@@ -52,7 +53,7 @@ enum { BINDTOIFINDEX = 62 };
 static const struct { const char *name; int family, type, protocol; } KINDS[] = {
 	{ "tcp", AF_INET, SOCK_STREAM, 0 },   { "udp", AF_INET, SOCK_DGRAM, 0 },
 	{ "tcp6", AF_INET6, SOCK_STREAM, 0 }, { "udp6", AF_INET6, SOCK_DGRAM, 0 },
-	{ "raw", AF_INET, SOCK_RAW, IPPROTO_ICMP },
+	{ "raw", AF_INET, SOCK_RAW, IPPROTO_ICMP }, { "mptcp", AF_INET, SOCK_STREAM, IPPROTO_MPTCP },
 };
 
 static int fd = -1;
@@ -224,6 +225,14 @@ static void say_watched(long count)
 	printf("watched %ld, unbound %ld, failed %ld\n", count, unbound, failed);
 }
 
+static void say_direct(const char *ip, const char *port)
+{
+	struct sockaddr *to = address_of(ip, port);
+
+	say("bind", raw_call(SYS_bind, fd, (long)to, address_length, 0, 0, 0));
+	say("connect", raw_call(SYS_connect, fd, (long)to, address_length, 0, 0, 0));
+}
+
 #ifdef __x86_64__
 /* In memory that a pointer of i386 can name. */
 static void say_i386(const char *ip, const char *port)
@@ -325,6 +334,9 @@ static void *follow(void *words)
 			wait_for(*++word);
 		} else if (strcmp(*word, "watch") == 0) {
 			say_watched(atol(*++word));
+		} else if (strcmp(*word, "direct") == 0) {
+			say_direct(word[1], word[2]);
+			word += 2;
 #ifdef __x86_64__
 		} else if (strcmp(*word, "i386") == 0) {
 			say_i386(word[1], word[2]);

@@ -17,9 +17,9 @@ use nix::unistd::{Pid, getegid, geteuid};
 use rules::request::Vrf;
 use rules::socket::plain_type;
 use rules::{RULES_VARIABLE, VRF_VARIABLE};
-use std::ffi::OsString;
+use std::ffi::{OsString, c_int};
 use std::fs::File;
-use std::io::{IoSliceMut, Read};
+use std::io::{BufRead, BufReader, IoSliceMut, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -55,7 +55,15 @@ pub(super) fn as_owner<R>(
 }
 
 /// What the line of a mapping ends with.
-const LIBRARY: &[u8] = b"/libvrfbind.so\n";
+const LIBRARY: [&str; 2] = ["/libvrfbind.so", "/libvrfbind.so (deleted)"];
+
+/// The most bytes of an environment that are looked at. execve(2) takes no more than 6 MiB of strings (since Linux
+/// 4.13), but a program may make up what is shown (PR_SET_MM in prctl(2)).
+const LONGEST: u64 = 8 << 20;
+
+fn is_too_long(environ: &[u8]) -> bool {
+    environ.len() as u64 > LONGEST
+}
 
 const CAP_NET_RAW: u64 = 1 << 13;
 const SOCK_DCCP: i32 = 6;
@@ -119,6 +127,18 @@ impl Caller<'_> {
         Ok(bytes)
     }
 
+    /// The lines of what may be long. What is no UTF-8 in them is replaced.
+    pub(super) fn lines(
+        &self,
+        name: &str,
+    ) -> Result<impl Iterator<Item = Result<String, Errno>> + use<>, Errno> {
+        let lines = BufReader::new(self.open(name)?).split(b'\n');
+        Ok(lines.map(|line| {
+            let line = line.map_err(|_| Errno::EPERM)?;
+            Ok(String::from_utf8_lossy(&line).into_owned())
+        }))
+    }
+
     fn inode(&self, name: &str) -> Result<Inode, Errno> {
         let path = self.path(name);
         let file = self.look(|| fstatat(self.proc, path.as_str(), AtFlags::empty()))?;
@@ -166,6 +186,7 @@ impl Caller<'_> {
             let named = match environ::value(&environ, VRF_VARIABLE) {
                 Some(value) => Named::read(value),
                 None if read == 0 => Named::without(&environ),
+                None if is_too_long(&environ) => return Ok((Named::Unknown, false)),
                 None => continue,
             };
             return Ok((named, has_rules(file, environ)?));
@@ -174,9 +195,16 @@ impl Caller<'_> {
 
     /// The VRF, and which rules there are.
     pub(super) fn environment(&self) -> Result<Environment, Errno> {
-        let environ = match self.read("environ") {
-            Err(Errno::EPERM) => Vec::from(*b"?"),
-            environ => environ?,
+        let read = || {
+            let mut environ = Vec::new();
+            let mut file = self.open("environ")?.take(LONGEST + 1);
+            file.read_to_end(&mut environ).map_err(|_| Errno::EPERM)?;
+            Ok(environ)
+        };
+        let environ = match read() {
+            Ok(environ) if !is_too_long(&environ) => environ,
+            Ok(_) | Err(Errno::EPERM) => Vec::from(*b"?"),
+            Err(errno) => return Err(errno),
         };
         let value = |variable| environ::value(&environ, variable);
         Ok(Environment {
@@ -229,6 +257,16 @@ impl Caller<'_> {
         self.look(|| readlinkat(self.proc, path.as_str()))
     }
 
+    /// The flags of this descriptor, as of open(2) (proc_pid_fdinfo(5)).
+    pub(super) fn flags(&self, fd: c_int) -> Result<c_int, Errno> {
+        for line in self.lines(&format!("fdinfo/{fd}"))? {
+            if let Some(flags) = line?.strip_prefix("flags:") {
+                return c_int::from_str_radix(flags.trim(), 8).map_err(|_| Errno::EPERM);
+            }
+        }
+        Err(Errno::EPERM)
+    }
+
     /// The numbers of its descriptors.
     pub(super) fn descriptors(&self) -> Result<Vec<String>, Errno> {
         let path = self.path("fd");
@@ -267,8 +305,9 @@ impl Caller<'_> {
 
     /// Whether the library is in its process.
     pub(super) fn has_library(&self) -> bool {
-        let maps = self.read("maps").unwrap_or_default();
-        maps.windows(LIBRARY.len()).any(|name| name == LIBRARY)
+        let is_library = |line: String| LIBRARY.iter().any(|name| line.ends_with(name));
+        self.lines("maps")
+            .is_ok_and(|mut lines| lines.any(|line| line.is_ok_and(is_library)))
     }
 
     pub(super) fn status(&self) -> Result<Status, Errno> {

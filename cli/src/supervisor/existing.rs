@@ -1,11 +1,12 @@
 //! Sockets that exist, in a tree with rules (`VRFBIND_RULES`): bind(2), connect(2) and setsockopt(2) of programs that the library
 //! is not in.
 //!
-//! 1. The caller's environment says which rules there are, as it says the VRF. Where there are none the kernel makes the call.
-//! 2. The address, or the option's value, is read from the caller's memory (process_vm_readv(2)). What is no address of IP is
+//! 1. The address, or the option's value, is read from the caller's memory (process_vm_readv(2)). What is no address of IP is
 //!    the kernel's affair.
-//! 3. The socket is duplicated (pidfd_getfd(2)): the duplicate is the same socket. That all of this is the caller's, and not
-//!    another process's that has got its number meanwhile, the notification says: it is asked whether it still waits.
+//! 2. The socket is duplicated (pidfd_getfd(2)): the duplicate is the same socket. What is no socket of IP is the kernel's affair.
+//! 3. The caller's environment says which rules there are, as it says the VRF. Where there are none the kernel makes the call.
+//!    That all of this is the caller's, and not another process's that has got its number meanwhile, the notification says: it is
+//!    asked whether it still waits.
 //! 4. Where the address belongs, and whether the socket may go there, the same code decides as in the library
 //!    ([`rules::settling`], [`rules::socket`]).
 //! 5. The socket is moved: from one device to the other, never by way of none. Without CAP_NET_RAW it is replaced ([`replacing`]).
@@ -27,8 +28,10 @@
 //!
 //! Where the memory or the socket cannot be had, the call fails with EPERM and a line says why: Yama
 //! (kernel.yama.ptrace_scope=1 lets nobody look but ancestors and CAP_SYS_PTRACE), a process of another user, or one that has
-//! given up its user and executed nothing since. But if the library is in that process, which can be seen there,
-//! it has judged the address itself, and was asked for a thread that can be cancelled while it waits ([`rules::filter`]).
+//! given up its user and executed nothing since. But a connect() that may wait goes on if the library, which can be seen, is in
+//! that process: the library judges these and cannot say so, since there a thread can be cancelled ([`rules::filter`]). One that is
+//! made by the instruction looks the same, and passes unjudged: by the device that its socket has. All other calls of the library
+//! say that they are judged, unless another preloaded object makes them.
 
 mod replacing;
 
@@ -50,15 +53,23 @@ use std::os::fd::OwnedFd;
 impl Supervisor {
     pub(super) fn judge(&self, listener: &OwnedFd, call: &CallOfExisting) -> Result<Answer, Errno> {
         let caller = self.caller(call.thread);
+        // First, whether it concerns IP: what does not is answered by no environment.
+        let found = self.look(&caller, call);
+        if matches!(found, Ok(None)) {
+            return Ok(Answer::GoOn);
+        }
         let ruled = match self.belongs(&caller)? {
             Belongs::To(_, None) => return Ok(Answer::GoOn),
             Belongs::To(vrf, Some(rules)) => Some((vrf.name(), rules)),
             Belongs::Unknown => None,
         };
-        let (socket, bytes) = match self.look(&caller, call) {
+        if !sys::is_waiting(listener, call.id) {
+            return Err(Errno::ENOENT);
+        }
+        let (socket, bytes) = match found {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Answer::GoOn),
-            Err(Errno::EPERM) if caller.has_library() => return Ok(Answer::GoOn),
+            Err(Errno::EPERM) if may_be_judged(&caller, call) => return Ok(Answer::GoOn),
             Err(Errno::EPERM) => {
                 let sentence = format!(
                     "{} of {} fails with EPERM: its memory cannot be read, and rules need the address \
@@ -71,14 +82,11 @@ impl Supervisor {
             }
             Err(errno) => return Err(errno),
         };
-        if !sys::is_waiting(listener, call.id) {
-            return Err(Errno::ENOENT);
-        }
         let Some((vrf, rules)) = ruled else {
-            // Nobody knows its rules, so that it is nobody's to move.
+            // Nobody knows its rules, so that it is nobody's to move: not the caller's either.
             return match existing::device(&socket)? {
-                Some(_) => Ok(Answer::GoOn),
-                None => Err(Errno::EPERM),
+                Some(_) if !may_leave(call.call, &socket, &bytes)? => Ok(Answer::GoOn),
+                _ => Err(Errno::EPERM),
             };
         };
         let list = self.rules.list(&rules, &caller).ok_or(Errno::EINVAL)?;
@@ -124,6 +132,34 @@ fn name(call: OfExisting) -> &'static str {
         OfExisting::Connect => "connect()",
         OfExisting::Setsockopt => "setsockopt(SO_BINDTODEVICE)",
     }
+}
+
+/// Whether it may be a call that the library has judged and could not say so.
+fn may_be_judged(caller: &Caller, call: &CallOfExisting) -> bool {
+    call.call == OfExisting::Connect
+        && caller.has_library()
+        && caller
+            .flags(call.fd)
+            .is_ok_and(|flags| flags & libc::O_NONBLOCK == 0)
+}
+
+/// Whether the call may take the socket from its device.
+fn may_leave(call: OfExisting, socket: &OwnedFd, bytes: &[u8]) -> Result<bool, Errno> {
+    Ok(match call {
+        OfExisting::Setsockopt => true,
+        OfExisting::Bind => rule::scope(&padded(bytes)).is_some(),
+        OfExisting::Connect => {
+            family(bytes) == Some(libc::AF_UNSPEC)
+                && Disconnection::of(&facts(socket)?) != Disconnection::PassOn
+        }
+    })
+}
+
+fn padded(address: &[u8]) -> [u8; SOCKADDR_IN6] {
+    let mut all = [0; SOCKADDR_IN6];
+    let (there, _) = all.split_at_mut(address.len().min(SOCKADDR_IN6));
+    there.copy_from_slice(address);
+    all
 }
 
 /// The family of an address, if it has one.
@@ -190,11 +226,9 @@ impl Existing<'_> {
 
     /// Refuses an address whose scope would take an IPv6 socket out of its VRF ([`rule::scope`]).
     fn stays(&self, list: &List, vrf: DeviceName, bytes: &[u8]) -> Result<(), Errno> {
-        let mut address = [0; SOCKADDR_IN6];
-        let (there, _) = address.split_at_mut(bytes.len().min(SOCKADDR_IN6));
-        there.copy_from_slice(bytes);
         let domain = existing::number(&self.socket.borrow(), libc::SO_DOMAIN);
-        let Some(scope) = rule::scope(&address).filter(|_| domain == Ok(libc::AF_INET6)) else {
+        let Some(scope) = rule::scope(&padded(bytes)).filter(|_| domain == Ok(libc::AF_INET6))
+        else {
             return Ok(());
         };
         let Some(device) = settling::judge_of_scope(list, Some(vrf), self.device()) else {
@@ -248,8 +282,9 @@ impl Existing<'_> {
         );
     }
 
-    /// Whether it is a stream that is bound, which the kernel refuses to bind again (EINVAL), and we would not hear of it. That the
-    /// port which it shows is its own, and not left of a connect() that has failed, another socket tells: it cannot have the same.
+    /// Whether it is a stream that is bound, which the kernel refuses to bind again (EINVAL), and we would not hear of it. Whether the
+    /// port which it shows is its own, or left of a connect() that has failed, binding it to a port that another socket has on its
+    /// device tells, as in the library: it is EADDRINUSE if it has none, and then an address that is left is forgotten.
     fn is_bound_stream(&self) -> Result<bool, Errno> {
         let socket = self.socket.borrow();
         let facts = facts(&socket)?;
@@ -257,11 +292,16 @@ impl Existing<'_> {
             return Ok(false);
         }
         let number = |option| existing::number(&socket, option);
+        let domain = number(libc::SO_DOMAIN)?;
         let kind = number(libc::SO_TYPE)? | libc::SOCK_CLOEXEC;
-        let other = sys::socket(number(libc::SO_DOMAIN)?, kind, number(libc::SO_PROTOCOL)?)?;
+        let other = sys::socket(domain, kind, number(libc::SO_PROTOCOL)?)?;
         existing::put_on_index(&other, index(&socket).unwrap_or(0))?;
-        let address = existing::name(&socket, End::Own)?;
-        Ok(existing::bind(&other, &address).is_err())
+        existing::bind(&other, &sockaddr(domain, 0, &[]))?;
+        match existing::bind(&socket, &existing::name(&other, End::Own)?) {
+            Err(Errno::EINVAL) => Ok(true),
+            Err(Errno::EADDRINUSE) => Ok(false),
+            _ => Err(Errno::EPERM),
+        }
     }
 
     /// Whether the caller could have brought this about without us.

@@ -1,19 +1,19 @@
 //! Without CAP_NET_RAW a socket that has a device is not moved, but replaced: a new one, on the other device, takes the place of
 //! its descriptor (SECCOMP_ADDFD_FLAG_SETFD), in one step while the caller waits.
 //!
-//! Only a fresh one is: there is nothing in it but options, which the new one gets. What cannot be carried over is refused: an
+//! Only a fresh one of TCP, UDP or ping is: there is nothing in it but options, which the new one gets. What cannot be carried over is refused: an
 //! option that does not read the same afterwards, and memory for what cannot be read (memberships, filters: SO_MEMINFO). So is
 //! a socket that has another descriptor in the process, or is registered in an epoll(7): these would stay with the old one.
 //! Copies in other processes cannot be seen; they stay in the VRF.
 
 use super::{Existing, as_owner, existing, put, sys};
+use crate::sys::foreign::netns_cookie;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::fstat;
 use rules::options;
 use rules::settling::{Place, Socket as _};
 use std::ffi::c_int;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 
 impl Existing<'_> {
@@ -27,10 +27,17 @@ impl Existing<'_> {
         let domain = number(libc::SO_DOMAIN)?;
         let kind = number(libc::SO_TYPE)? | libc::SOCK_CLOEXEC;
         let protocol = number(libc::SO_PROTOCOL)?;
+        if !is_known(protocol) {
+            return Err(Errno::EPERM);
+        }
         let (owner, _) = self.caller.owner()?;
         let new = as_owner(owner, self.caller.reader, || {
             sys::socket(domain, kind, protocol)
         })?;
+        // One of another network namespace's.
+        if netns_cookie(&*old) != netns_cookie(&new) {
+            return Err(Errno::EPERM);
+        }
         put(&new, place)?;
         copy_options(&old, &new, domain, protocol)?;
         let flags = OFlag::from_bits_retain(fcntl(&*old, FcntlArg::F_GETFL)?);
@@ -63,26 +70,25 @@ impl Existing<'_> {
                 Ok(other) if other.to_str() == Some(&link) => return Err(Errno::EPERM),
                 Ok(epoll) if epoll.to_str() == Some("anon_inode:[eventpoll]") => {
                     let registered = format!(" ino:{inode:x} ");
-                    if self.descriptor(&fd)?.contains(&registered) {
-                        return Err(Errno::EPERM);
+                    for line in self.caller.lines(&format!("fdinfo/{fd}"))? {
+                        if line?.contains(&registered) {
+                            return Err(Errno::EPERM);
+                        }
                     }
                 }
                 _ => {}
             }
         }
-        let text = self.descriptor(&own)?;
-        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
-        let flags = flags.and_then(|flags| c_int::from_str_radix(flags.trim(), 8).ok());
-        Ok(flags.ok_or(Errno::EPERM)? & libc::O_CLOEXEC != 0)
+        Ok(self.caller.flags(self.call.fd)? & libc::O_CLOEXEC != 0)
     }
+}
 
-    /// What /proc says of one (proc_pid_fdinfo(5)).
-    fn descriptor(&self, fd: &str) -> Result<String, Errno> {
-        let mut text = String::new();
-        let mut file = self.caller.open(&format!("fdinfo/{fd}"))?;
-        file.read_to_string(&mut text).map_err(|_| Errno::EPERM)?;
-        Ok(text)
-    }
+/// Whether [`options`] has all options of this protocol. Of MPTCP, SCTP and UDP-Lite much can be set that it does not have.
+fn is_known(protocol: c_int) -> bool {
+    matches!(
+        protocol,
+        libc::IPPROTO_TCP | libc::IPPROTO_UDP | libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6
+    )
 }
 
 /// As long as the longest, IP_OPTIONS.
