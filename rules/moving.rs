@@ -77,7 +77,7 @@ impl Facts {
             return Verdict::Move;
         }
         match (protocol, self.state, call) {
-            (_, State::Unknown, _) => refuse("does not say whether it is in use"),
+            (_, State::Unknown, _) => refuse("may be in use"),
             // Bound already, or connected: EINVAL. Connected, connecting or listening: EISCONN or EALREADY.
             (Protocol::Udp | Protocol::Icmp, _, Call::Bind) => Verdict::PassOn,
             (Protocol::Tcp, State::Busy, _) => Verdict::PassOn,

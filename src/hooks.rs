@@ -530,7 +530,6 @@ unsafe extern "C" fn before_libc_connect(
 ///
 /// # Safety
 /// As for connect(2).
-#[inline(never)]
 unsafe fn prepare_inside(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     let Some(list) = settings::rules() else {
         return GO_ON;

@@ -299,7 +299,7 @@ pub fn not_moved(
 #[cold]
 pub fn not_disconnected(fd: c_int, errno: Errno) {
     let mut line = failed_call("connect", fd, errno);
-    line.text(b"AF_UNSPEC would take its device for a moment; use another socket");
+    line.text(b"AF_UNSPEC would take its device; use another socket");
     say_not_moved(line);
 }
 

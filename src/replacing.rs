@@ -104,24 +104,26 @@ impl Replacement<'_> {
         }
         let mut old = NONE;
         let result = self.make_others(NONE, &mut old);
-        if result.is_err() {
-            // What it still is goes back into the others.
-            let new = sys::stat(self.new)?;
-            let back = Replacement {
-                new: old,
-                old: (new.device, new.inode),
-                ..*self
-            };
-            back.make_others(self.new, &mut old)?;
-        }
-        result
+        let Err(errno) = result else {
+            return Ok(());
+        };
+        // What it still is goes back into the others.
+        let new = sys::stat(self.new)?;
+        let back = Replacement {
+            new: old,
+            old: (new.device, new.inode),
+            ..*self
+        };
+        let _ = back.make_others(self.new, &mut old);
+        Err(errno)
     }
 
     /// Replaces all descriptors of the old socket but one. `last` becomes the one that was tried last.
     #[inline(never)]
     fn make_others(&self, except: c_int, last: &mut c_int) -> Result<(), Errno> {
         self.table.visit(&mut |copy| {
-            if copy == except || self.is_old(copy) != Ok(true) {
+            // What is no descriptor is for the table to know.
+            if !self.is_old(copy)? || copy == except {
                 return Ok(());
             }
             *last = copy;
@@ -129,6 +131,7 @@ impl Replacement<'_> {
         })
     }
 
+    #[inline(never)]
     fn is_old(&self, fd: c_int) -> Result<bool, Errno> {
         let file = sys::stat(fd)?;
         Ok((file.device, file.inode) == self.old)

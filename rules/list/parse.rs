@@ -75,7 +75,7 @@ impl Fault {
             Self::NoAddress => "an address is missing",
             Self::NoBracket => "']' is missing",
             Self::NotIpv6 => "it is not an IPv6 address",
-            Self::NotIp => "it is not *, an IPv4 address or an IPv6 address in brackets",
+            Self::NotIp => "it is not *, an IPv4 or an [IPv6] address",
             Self::LengthOfIpv6 => "the length of an IPv6 prefix is 0 to 128",
             Self::LengthOfIpv4 => "the length of an IPv4 prefix is 0 to 32",
             Self::BitsBehind => "the address has bits set behind the prefix",

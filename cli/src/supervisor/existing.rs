@@ -202,7 +202,7 @@ impl Existing<'_> {
                 Disconnection::PassOn => Ok(Answer::GoOn),
                 Disconnection::Done => Ok(Answer::Done),
                 Disconnection::Refuse => {
-                    let why = "AF_UNSPEC would take its device for a moment; use another socket";
+                    let why = "AF_UNSPEC would take its device; use another socket";
                     self.fails(Errno::EPERM, why);
                     Err(Errno::EPERM)
                 }
