@@ -236,7 +236,8 @@ go_exporter() {
 		grep -q 'assign requested address' "$scratch/said"
 	fi
 	serving serves "${under[@]}" "$scratch/ask-go" exporter 127.0.0.1:5385 "$url"
-	ss -Hltn 'sport = :5385' | grep -q '127.0.0.1%lo:5385'
+	ss -Hltn 'sport = :5385' >"$scratch/listeners"
+	grep -q '127.0.0.1%lo:5385' "$scratch/listeners"
 	local before
 	before=$(escaped)
 	if [ "$tier" = vrf ]; then
