@@ -47,6 +47,12 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 )]
 mod current;
 
+#[cfg(any(
+    unknown_machine,
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
+mod uncut;
+
 use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
 pub use current::{Shape, cut, cut_sendto};
 pub(crate) use current::{after_push, connect_stubs, export_connect, export_syscall, sendto_stub};

@@ -1,7 +1,9 @@
 //! i386, for 32-bit programs on an x86_64 kernel. socket(2) is its system call since Linux 4.3; socketcall(2), by which
 //! glibc makes sockets, has its arguments behind a pointer, and so no room for the seal's marker.
 
-use super::{Cut, Kept};
+use super::Kept;
+pub use super::uncut::{Shape, cut, cut_sendto};
+pub(crate) use super::uncut::{connect_stubs, sendto_stub};
 pub use super::{compare_exchange as claim, unmarked as marked};
 use core::arch::asm;
 use core::ffi::c_void;
@@ -126,42 +128,6 @@ macro_rules! export_syscall {
     };
 }
 pub(crate) use export_syscall;
-
-/// No code of `connect` is known.
-#[derive(Clone, Copy)]
-pub enum Shape {}
-
-/// None.
-pub fn cut(_code: &[u8]) -> Option<Cut> {
-    None
-}
-
-/// Defines `connect_stubs`: there are none.
-macro_rules! connect_stubs {
-    ($before:path, $resume:path) => {
-        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
-            let _ = ($before as *const (), &$resume);
-            match shape {}
-        }
-    };
-}
-pub(crate) use connect_stubs;
-
-/// None.
-pub fn cut_sendto(_code: &[u8]) -> Option<Cut> {
-    None
-}
-
-/// Defines `sendto_stub`: there is none.
-macro_rules! sendto_stub {
-    ($before:path, $resume:path) => {
-        fn sendto_stub(shape: $crate::arch::Shape) -> usize {
-            let _ = ($before as *const (), &$resume);
-            match shape {}
-        }
-    };
-}
-pub(crate) use sendto_stub;
 
 /// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
 /// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with

@@ -1,0 +1,39 @@
+//! An architecture whose code of `connect` and `sendto` is not known: no libc's is cut there.
+
+use super::Cut;
+
+/// There is none.
+#[derive(Clone, Copy)]
+pub enum Shape {}
+
+/// None.
+pub fn cut(_code: &[u8]) -> Option<Cut> {
+    None
+}
+
+/// Defines `connect_stubs`: there are none.
+macro_rules! connect_stubs {
+    ($before:path, $resume:path) => {
+        fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
+            let _ = ($before as *const (), &$resume);
+            match shape {}
+        }
+    };
+}
+pub(crate) use connect_stubs;
+
+/// None.
+pub fn cut_sendto(_code: &[u8]) -> Option<Cut> {
+    None
+}
+
+/// Defines `sendto_stub`: there is none.
+macro_rules! sendto_stub {
+    ($before:path, $resume:path) => {
+        fn sendto_stub(shape: $crate::arch::Shape) -> usize {
+            let _ = ($before as *const (), &$resume);
+            match shape {}
+        }
+    };
+}
+pub(crate) use sendto_stub;
