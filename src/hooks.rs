@@ -267,11 +267,12 @@ unsafe extern "C" fn before_connect(frame: *mut Connecting) -> usize {
     };
     match prepared {
         Ok(Some(then)) => {
+            let is_ruled = matches!(then, Then::MoveBack(_));
             // SAFETY: as callers promise.
             let place = unsafe { &raw mut (*frame).then };
             // SAFETY: as callers promise.
             unsafe { place.write(then) };
-            if settings::rules().is_some() && is_told(original::CONNECT) && !sys::may_wait(fd) {
+            if is_ruled && is_told(original::CONNECT) && !sys::may_wait(fd) {
                 // SAFETY: as callers promise.
                 let arguments = unsafe { (*frame).arguments };
                 // SAFETY: the caller's own arguments.

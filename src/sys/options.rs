@@ -6,10 +6,8 @@
 
 use super::{domain, setsockopt};
 use core::ffi::c_int;
-use libc::{
-    AF_INET6, F_GETFL, F_SETFL, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET, socklen_t,
-};
-use rules::options::{IP, IPV6, SOCKET, TCP, UDP, is_doubled, may_differ};
+use libc::{F_GETFL, F_SETFL, SOL_SOCKET, socklen_t};
+use rules::options::{is_doubled, may_differ, of};
 use syscalls::{Sysno, syscall};
 
 const SO_MEMINFO: c_int = 55;
@@ -49,22 +47,9 @@ impl Value {
 
 /// Gives a fresh socket the options of another one, which is of the same family and protocol. Whether it has them.
 pub fn copy(from: c_int, to: c_int, protocol: c_int) -> bool {
-    let more = match protocol {
-        IPPROTO_TCP => TCP.as_slice(),
-        _ => &UDP,
-    };
-    // IP_TOS sets SO_PRIORITY too.
-    copy_all(from, to, IPPROTO_IP, &IP)
-        && (domain(from) != Ok(AF_INET6) || copy_all(from, to, IPPROTO_IPV6, &IPV6))
-        && copy_all(from, to, protocol, more)
-        && copy_all(from, to, SOL_SOCKET, &SOCKET)
+    let mut options = of(domain(from).unwrap_or(0), protocol);
+    options.all(|(level, option)| copy_one(from, to, level, option))
         && copy_one(from, to, SOL_SOCKET, SO_NETNS_COOKIE)
-}
-
-#[inline(never)]
-fn copy_all(from: c_int, to: c_int, level: c_int, options: &[u8]) -> bool {
-    let mut options = options.iter().map(|option| c_int::from(*option));
-    options.all(|option| copy_one(from, to, level, option))
 }
 
 fn copy_one(from: c_int, to: c_int, level: c_int, option: c_int) -> bool {
