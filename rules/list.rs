@@ -9,6 +9,7 @@ pub mod parse;
 pub mod seen;
 
 use crate::device::DeviceName;
+use crate::socket::SOCKADDR_IN6;
 use libc::{
     AF_INET, AF_INET6, AF_UNSPEC, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_MPTCP, IPPROTO_SCTP,
     IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, SOCK_RAW, c_int,
@@ -226,10 +227,36 @@ impl Address {
         self.ip == 0 || self.ip == IPV4.network
     }
 
+    /// Its family, and it as a struct sockaddr of that, with port 0.
+    pub fn sockaddr(&self) -> (c_int, [u8; SOCKADDR_IN6]) {
+        match self.v4() {
+            Some(ip) => (AF_INET, sockaddr(AF_INET, 4, &ip.to_be_bytes())),
+            None => (AF_INET6, sockaddr(AF_INET6, 8, &self.ip.to_be_bytes())),
+        }
+    }
+
     /// It as IPv4.
     pub fn v4(&self) -> Option<u32> {
         IPV4.contain(self.ip).then_some(self.ip as u32)
     }
+}
+
+/// The wildcard of a family, with port 0.
+pub fn wildcard(family: c_int) -> [u8; SOCKADDR_IN6] {
+    sockaddr(family, 0, &[])
+}
+
+/// A struct sockaddr of a family that has the IP address at this place, with port 0.
+fn sockaddr(family: c_int, place: usize, ip: &[u8]) -> [u8; SOCKADDR_IN6] {
+    let mut address = [0; SOCKADDR_IN6];
+    let family = (family as u16).to_ne_bytes();
+    for (to, from) in address.iter_mut().zip(family) {
+        *to = from;
+    }
+    for (to, from) in address.iter_mut().skip(place).zip(ip) {
+        *to = *from;
+    }
+    address
 }
 
 fn v4(ip: &[u8]) -> Option<u128> {

@@ -5,9 +5,9 @@ use super::{SIGNALS, close, is_readable, number, socket};
 use crate::arch;
 use core::ffi::c_int;
 use core::ptr;
-use libc::{AF_INET, AF_INET6, SO_PROTOCOL, SO_REUSEPORT, socklen_t};
+use libc::{SO_PROTOCOL, SO_REUSEPORT, socklen_t};
 use rules::DeviceName;
-use rules::list::{Address, Call, Protocol};
+use rules::list::{Address, Call, Protocol, wildcard};
 use rules::moving::{Facts, State};
 use rules::socket::SOCKADDR_IN6;
 use syscalls::{Errno, Sysno, syscall};
@@ -167,7 +167,7 @@ fn judged(call: Sysno, fd: c_int, address: &[u8]) -> Result<usize, Errno> {
 pub fn holds_port(fd: c_int) -> Option<bool> {
     let other = Own::socket_like(fd).ok()?;
     super::bind_to_index(other.0, super::bound_index(fd).unwrap_or(0)).ok()?;
-    let wildcard = sockaddr(super::domain(fd).ok()?, 0, &[]);
+    let wildcard = wildcard(super::domain(fd).ok()?);
     bind(other.0, &wildcard).ok()?;
     match bind_as(fd, other.0) {
         Err(Errno::EINVAL) => Some(true),
@@ -188,10 +188,7 @@ pub fn bind_as(fd: c_int, other: c_int) -> Result<(), Errno> {
 
 /// Whether the VRF has this address itself: whether a fresh socket in it can be bound to it. Sends nothing.
 pub fn has_address(vrf: &DeviceName, address: &Address) -> Result<bool, Errno> {
-    let (family, address) = match address.v4() {
-        Some(ip) => (AF_INET, sockaddr(AF_INET, 4, &ip.to_be_bytes())),
-        None => (AF_INET6, sockaddr(AF_INET6, 8, &address.ip.to_be_bytes())),
-    };
+    let (family, address) = address.sockaddr();
     let fd = socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
     let result = super::bind_or_is_bound(fd, vrf).and_then(|()| bind(fd, &address));
     close(fd);
@@ -200,17 +197,4 @@ pub fn has_address(vrf: &DeviceName, address: &Address) -> Result<bool, Errno> {
         Err(Errno::EADDRNOTAVAIL) => Ok(false),
         Err(errno) => Err(errno),
     }
-}
-
-/// An address of a family that has the IP address at this place, with port 0.
-fn sockaddr(family: c_int, place: usize, ip: &[u8]) -> [u8; SOCKADDR_IN6] {
-    let mut address = [0; SOCKADDR_IN6];
-    let family = (family as u16).to_ne_bytes();
-    for (to, from) in address.iter_mut().zip(family) {
-        *to = from;
-    }
-    for (to, from) in address.iter_mut().skip(place).zip(ip) {
-        *to = *from;
-    }
-    address
 }

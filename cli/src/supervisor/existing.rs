@@ -41,7 +41,7 @@ use crate::sys::existing::{self, End};
 use crate::sys::{self, CallOfExisting};
 use nix::errno::Errno;
 use rules::filter::OfExisting;
-use rules::list::{Address, Call, List, Protocol, To};
+use rules::list::{Address, Call, List, Protocol, To, wildcard};
 use rules::moving::{Facts, State};
 use rules::settling::{self, Disconnection, LO, Place, Socket as _, Subject};
 use rules::socket::{self as rule, Rebinding, SOCKADDR_IN6};
@@ -296,7 +296,7 @@ impl Existing<'_> {
         let kind = number(libc::SO_TYPE)? | libc::SOCK_CLOEXEC;
         let other = sys::socket(domain, kind, number(libc::SO_PROTOCOL)?)?;
         existing::put_on_index(&other, index(&socket).unwrap_or(0))?;
-        existing::bind(&other, &sockaddr(domain, 0, &[]))?;
+        existing::bind(&other, &wildcard(domain))?;
         match existing::bind(&socket, &existing::name(&other, End::Own)?) {
             Err(Errno::EINVAL) => Ok(true),
             Err(Errno::EADDRINUSE) => Ok(false),
@@ -469,30 +469,11 @@ fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
 
 /// Whether the VRF has this address itself: whether a fresh socket in it can be bound to it.
 fn has_address(vrf: &DeviceName, address: &Address) -> Result<bool, Errno> {
-    let (family, sockaddr) = match address.v4() {
-        Some(ip) => (libc::AF_INET, sockaddr(libc::AF_INET, 4, &ip.to_be_bytes())),
-        None => {
-            let ip = address.ip.to_be_bytes();
-            (libc::AF_INET6, sockaddr(libc::AF_INET6, 8, &ip))
-        }
-    };
+    let (family, sockaddr) = address.sockaddr();
     let fresh = sys::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
     match put_on(&fresh, vrf).and_then(|()| existing::bind(&fresh, &sockaddr)) {
         Ok(()) => Ok(true),
         Err(Errno::EADDRNOTAVAIL) => Ok(false),
         Err(errno) => Err(errno),
     }
-}
-
-/// An address of a family that has the IP address at this place, with port 0.
-fn sockaddr(family: c_int, place: usize, ip: &[u8]) -> [u8; SOCKADDR_IN6] {
-    let mut address = [0; SOCKADDR_IN6];
-    let family = (family as u16).to_ne_bytes();
-    for (to, from) in address.iter_mut().zip(family) {
-        *to = from;
-    }
-    for (to, from) in address.iter_mut().skip(place).zip(ip) {
-        *to = *from;
-    }
-    address
 }
