@@ -81,22 +81,7 @@ for field in sys.argv[1:]:
         print(process[field])
 END
 
-# refused.py NUMBER COMMAND... - runs COMMAND under a filter that answers system call NUMBER with EPERM
-cat >"$scratch/refused.py" <<'END'
-import ctypes, os, struct, sys
-
-def instruction(code, jt, jf, k):
-    return struct.pack("HBBI", code, jt, jf, k)
-
-code = (instruction(0x20, 0, 0, 0) + instruction(0x15, 0, 1, int(sys.argv[1]))
-        + instruction(0x06, 0, 0, 0x50001) + instruction(0x06, 0, 0, 0x7fff0000))
-filter = ctypes.create_string_buffer(code, len(code))
-program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(filter))
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
-assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0, os.strerror(ctypes.get_errno())
-os.execv(sys.argv[2], sys.argv[2:])
-END
+write_refused_py
 readonly PIDFD_GETFD=438
 
 # hostile.py KIND DIRECTORY - maps a file DIRECTORY/libvrfbind.so, on a tmpfs, and puts something else there of the same
