@@ -174,7 +174,7 @@ impl<S: Socket> Subject<'_, S> {
     fn is_ours(&self, here: Place) -> bool {
         match here {
             Place::Nowhere | Place::Lo => true,
-            Place::Device(device) => device == self.vrf || self.list.names(To::Device(device)),
+            Place::Device(device) => self.list.can_have_put_on(&self.vrf, &device),
             Place::Gone => false,
         }
     }

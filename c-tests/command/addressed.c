@@ -30,6 +30,7 @@
  * Built as it is, and once more as a static program, addressed-static.
  */
 #include "bypass.h"
+#include "words.h"
 #include <arpa/inet.h>
 #include <grp.h>
 #include <net/if.h>
@@ -39,14 +40,6 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
-
-#define MUST(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "addressed: %s: %s\n", #condition, strerror(errno)); \
-			exit(99); \
-		} \
-	} while (0)
 
 enum { BINDTOIFINDEX = 62 };
 
@@ -268,20 +261,6 @@ static void new_network(void)
 	any = socket(AF_UNIX, SOCK_DGRAM, 0);
 	MUST(ioctl(any, SIOCSIFFLAGS, &lo) == 0);
 	close(any);
-}
-
-/* What the kernel has laid out in a row; `words` are kept elsewhere. */
-static void overwrite(char *first, char **words)
-{
-	char *end = first;
-
-	for (char **entry = environ; *entry; entry++)
-		end = *entry + strlen(*entry) + 1;
-	for (; *words; words++)
-		MUST((*words = strdup(*words)) != NULL);
-	MUST(clearenv() == 0 && end > first);
-	memset(first, 0, (size_t)(end - first));
-	stpcpy(first, "a title");
 }
 
 static char *first_argument;

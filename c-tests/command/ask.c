@@ -42,6 +42,7 @@
  */
 #include "seccomp_filters.h"
 #include "bypass.h"
+#include "words.h"
 #include <arpa/inet.h>
 #include <grp.h>
 #include <net/if.h>
@@ -49,15 +50,6 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/time.h>
-
-/* tap.h's NEED() is for scenarios. */
-#define MUST(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "ask: %s: %s\n", #condition, strerror(errno)); \
-			exit(99); \
-		} \
-	} while (0)
 
 static const struct { const char *name; int family, type, protocol; } KINDS[] = {
 	{ "tcp", AF_INET, SOCK_STREAM, 0 },	  { "tcp6", AF_INET6, SOCK_STREAM, 0 },
@@ -271,20 +263,6 @@ static void say_waited(void)
 		count++;
 	MUST(errno == ECHILD);
 	printf("waited %d\n", count);
-}
-
-/* What the kernel has laid out in a row; `words` are kept elsewhere. */
-static void overwrite(char *first, char **words)
-{
-	char *end = first;
-
-	for (char **entry = environ; *entry; entry++)
-		end = *entry + strlen(*entry) + 1;
-	for (; *words; words++)
-		MUST((*words = strdup(*words)) != NULL);
-	MUST(clearenv() == 0 && end > first);
-	memset(first, 0, (size_t)(end - first));
-	stpcpy(first, "a title");
 }
 
 /* Three times: what a supervisor remembers of who asks, it does by the third. */

@@ -8,6 +8,7 @@
  * glibc's own `connect` is also called by its address: there no symbol of ours is on the way.
  */
 #include "bypass.h"
+#include "cancelled.h"
 #include "library_info.h"
 #include "places.h"
 #include "raw_syscall.h"
@@ -16,7 +17,6 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <sys/un.h>
 
 /* -- The name server. */
 
@@ -180,11 +180,11 @@ static void resolves_by_tcp(void)
 }
 
 /* Past all symbols. */
-static int (*libc_connect)(int, const struct sockaddr *, socklen_t);
+static connect_function *libc_connect;
 
 static void find_connect(void)
 {
-	libc_connect = (int (*)(int, const struct sockaddr *, socklen_t))libc_own("connect");
+	libc_connect = (connect_function *)libc_own("connect");
 }
 
 static int libc_connect_at(int fd, const char *ip, int port)
@@ -232,66 +232,10 @@ static void connects(void)
 	FAILS(libc_connect(fd, NULL, 16), EFAULT);
 }
 
-/* -- A thread that waits in libc's connect() is cancelled. */
-
-static bool cleaned_up;
-
-static void clean_up(int *unused)
-{
-	(void)unused;
-	cleaned_up = true;
-}
-
-static struct sockaddr_un full;
-static socklen_t full_length = sizeof(full);
-static volatile pid_t waiter;
-
-static void *waits(void *unused)
-{
-	__attribute__((cleanup(clean_up))) int here = 0;
-	int fd;
-
-	waiter = (pid_t)syscall(SYS_gettid);
-	do
-		fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	while (libc_connect(fd, (struct sockaddr *)&full, full_length) == 0);
-	return unused + here;
-}
-
-/* Whether the thread sleeps: of all that it does, it can only in connect(). */
-static bool sleeps(pid_t thread)
-{
-	char path[60], line[400];
-	ssize_t length;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	NEED(fd >= 0);
-	length = read(fd, line, sizeof(line) - 1);
-	close(fd);
-	NEED(length > 0);
-	line[length] = '\0';
-	return strstr(line, ") S ") != NULL;
-}
-
 static void cancelled(void)
 {
-	int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	pthread_t thread;
-	void *result;
-
 	find_connect();
-	full.sun_family = AF_UNIX;
-	NEED(bind(listener, (struct sockaddr *)&full, sizeof(sa_family_t)) == 0);
-	NEED(getsockname(listener, (struct sockaddr *)&full, &full_length) == 0);
-	NEED(listen(listener, 0) == 0);
-	NEED(pthread_create(&thread, NULL, waits, NULL) == 0);
-	while (!waiter || !sleeps(waiter))
-		sched_yield();
-	NEED(pthread_cancel(thread) == 0 && pthread_join(thread, &result) == 0);
-	TRUE(result == PTHREAD_CANCELED);
-	TRUE(cleaned_up);
+	cancel_in(libc_connect);
 }
 
 /* -- libc's code is touched only where a rule can apply. */
