@@ -65,7 +65,7 @@ build() {
 }
 
 # file_of TEST - what it prints is in that file, with .out and .err behind
-file_of() { tr / - <<<"$built/said/$1"; }
+file_of() { echo "$built/said/${1//[:\/]/-}"; }
 
 # words_of TEST - the words of its command, in the guest
 words_of() {

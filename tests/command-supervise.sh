@@ -249,13 +249,15 @@ go_clients() {
 	trap - EXIT
 }
 
-# Nobody runs the library's constructor in a program of musl that begins elsewhere.
+# Nobody runs the library's constructor in a program of musl that begins elsewhere: by itself, the library does not seal it.
 own_entry() {
-	local libc
+	local libc raw
 	for libc in gnu musl; do
 		[ -x "$programs/../$libc/own_entry" ] || continue
 		cp "$programs/../$libc/own_entry" "$scratch/own_entry"
 		says $'libc unbound\nraw unbound' "$scratch/own_entry"
+		[ "$libc" = musl ] && raw=unbound || raw=none
+		says "libc $device"$'\n'"raw $raw" env VRFBIND_SEAL=1 VRFBIND_VRF="$device" LD_PRELOAD="$library" "$scratch/own_entry"
 		says "libc $device"$'\n'"raw $device" "${start[@]}" "$device" "$scratch/own_entry"
 		says $'libc unbound\nraw unbound' "${start[@]}" "$device" "$vrfbind" exec default "$scratch/own_entry"
 	done

@@ -231,10 +231,10 @@ static void interrupt_at(int instruction)
  * is linked with -z now, so that the instructions are those of the call, and not of ld.so. Each trial writes so many lines
  * on stderr.
  */
-static void interrupt_everywhere(void (*interrupted)(void), void (*handler)(int), int lines)
+static void interrupt_everywhere(void (*interrupted)(void), void (*handler)(int), int wanted, int lines)
 {
 	struct sigaction action = { .sa_handler = handler };
-	int wanted = trials(), number = 0, stride;
+	int number = 0, stride;
 
 	call = interrupted;
 	arrived = mmap(NULL, sizeof(*arrived), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
@@ -256,15 +256,18 @@ static void interrupt_everywhere(void (*interrupted)(void), void (*handler)(int)
 
 static void signal_handler(void)
 {
-	interrupt_everywhere(open_first, handler_opens, 0);
+	interrupt_everywhere(open_first, handler_opens, trials(), 0);
 }
 
-/* The first such refusal of a process is a line on stderr, which one of the two writes. */
+/*
+ * The first such refusal of a process is a line on stderr, which one of the two writes. A tenth of the trials: it has loops, and
+ * each turn is a stop.
+ */
 static void refused_in_signal_handler(void)
 {
 	own_netns();
 	add_devices("inside", "outside");
-	interrupt_everywhere(move_first, handler_moves, world == BASELINE ? 0 : 1);
+	interrupt_everywhere(move_first, handler_moves, trials() / 10 + 1, world == BASELINE ? 0 : 1);
 }
 
 /* -- Children. */
