@@ -58,6 +58,8 @@ refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 # loaded and relocated it (make compare), and the same file runs where musl is.
 all: $(if $(ARCH),cross,native)
 
+# `make test-arch ARCH=...` takes the native ones too.
+native: override ARCH :=
 native:
 	$(CARGO) build --release --locked --package vrfbind
 	$(CARGO) rustc --release --locked --package vrfbind-cli --bin vrfbind -- \

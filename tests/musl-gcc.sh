@@ -2,9 +2,9 @@
 # musl-gcc.sh SUITE ARCHITECTURE [ARGUMENT...] - a C compiler for the musl of that release of Debian, and of that architecture
 #
 # An empty SUITE is this machine's. # As Debian's own musl-gcc: gcc with the specs of package musl-dev. That package is unpacked into target/musl-dev
-# (debian.sh), and the paths in its specs are changed accordingly. For ARCHITECTURE arm64 it is Debian's cross compiler. What
-# is built for amd64 names the unpacked loader, so that it runs here beside this system's musl; what is built for another
-# architecture names /lib/ld-musl-*.so.1, where the package musl has it.
+# (debian.sh), with the package musl beside it, and the paths in its specs are changed accordingly. For ARCHITECTURE arm64 it
+# is Debian's cross compiler. Programs name the loader /lib/ld-musl-*.so.1 as all do. --libc for an ARGUMENT prints the path of
+# the unpacked libc.so, which is that loader.
 set -euo pipefail
 from=$PWD
 cd -- "$(dirname -- "$0")/.."
@@ -29,13 +29,12 @@ get() {
 }
 
 provide "$root" get
+if [ "${1-}" = --libc ]; then
+	find "$root" -name libc.so
+	exit
+fi
 # Debian's musl has no kernel headers of its own; the cross compiler's are beside its libc's.
 headers=(-idirafter "/usr/$machine-linux-gnu/include")
-loader=()
-if [ "$architecture" = amd64 ]; then
-	headers=(-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu)
-	# Debian 13 has it in /usr/lib.
-	loader=("-Wl,--dynamic-linker=$(find "$root" -name ld-musl-x86_64.so.1)")
-fi
+[ "$architecture" != amd64 ] || headers=(-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu)
 cd -- "$from"
-exec "$machine-linux-gnu-gcc" -specs "$root/usr/lib/$machine-linux-musl/musl-gcc.specs" "${headers[@]}" "$@" "${loader[@]}"
+exec "$machine-linux-gnu-gcc" -specs "$root/usr/lib/$machine-linux-musl/musl-gcc.specs" "${headers[@]}" "$@"

@@ -8,7 +8,7 @@
 # c-tests/daemons/two_dnsmasqs.c drives that dnsmasq instead of Debian's, and looks at its sockets, its answers and at what its
 # clients get.
 # newer: the C tests of `make test`'s lo tier with musl 1.2.5, which is Debian 13's (musl-gcc.sh), where Debian 12 has
-# 1.2.3. Speaks TAP, a point for each program. VRFBIND_TEST_LIB is the library, by default the one of `make`.
+# 1.2.3. Speaks TAP, a point for each program. In a mount namespace of its own, that musl is where the installed one is.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -64,12 +64,12 @@ all_ok_of() {
 	all_ok_in "$scratch/tap" "$status"
 }
 
-# The programs' loader is the one that they were built for. It says so, and that it is no program.
+# The loader says so, and that it is no program.
 version_is() {
-	local loader
-	loader=$(readelf --wide --program-headers "$newer/ask" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
-	{ "$loader" 2>&1 || true; } | grep -x "Version $1"
+	{ "$(loader)" 2>&1 || true; } | grep -x "Version $1"
 }
+
+loader() { readelf --wide --program-headers "$newer/ask" | sed -n 's/.*interpreter: \(.*\)\]/\1/p'; }
 
 case ${1-}${2+ $2} in
 'build arm64')
@@ -105,7 +105,12 @@ run)
 	PATH=$work/sbin:$PATH exec "${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}/two_dnsmasqs"
 	;;
 newer)
-	export VRFBIND_TEST_LIB=${VRFBIND_TEST_LIB:-$PWD/target/release/libvrfbind.so}
+	mapped=(--user --map-root-user)
+	[ "$(id -u)" -ne 0 ] || mapped=()
+	exec unshare "${mapped[@]}" --mount tests/musl.sh newer-here
+	;;
+newer-here)
+	export VRFBIND_TEST_LIB=${VRFBIND_TEST_LIB:-$PWD/target/release/libvrfbind.so} VRFBIND_TRIALS=${VRFBIND_TRIALS:-1000}
 	newer=$PWD/target/c-tests/musl-1.2.5
 	scratch=$(mktemp -d)
 	trap 'rm -rf "$scratch"' EXIT
@@ -113,6 +118,7 @@ newer)
 	# shellcheck source=tests/tap.sh
 	. tests/tap.sh
 	c-tests/build.sh make musl "$newer" "$PWD/tests/musl-gcc.sh" trixie amd64
+	mount --bind "$(tests/musl-gcc.sh trixie amd64 --libc)" "$(realpath "$(loader)")"
 	mapfile -t programs < <(c-tests/build.sh list musl lo)
 	echo "1..$((${#programs[@]} + 1))"
 	point 'their libc is musl 1.2.5' version_is 1.2.5
