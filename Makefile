@@ -1,4 +1,4 @@
-# make            builds target/release/libvrfbind.so, the commands vrfbind and vrfbind-trial there, and completions
+# make            builds target/release/libvrfbind.so, the commands vrfbind and vrfbind-probe there, and completions
 # make ARCH=...   builds the library for aarch64, i686 or riscv64, and the commands for aarch64, below target/
 # make test-arch ARCH=...   and runs what C tests can be run of it here
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
@@ -60,7 +60,7 @@ native:
 	$(CARGO) build --release --locked --package vrfbind
 	$(CARGO) rustc --release --locked --package vrfbind-cli --bin vrfbind -- \
 		-C target-feature=+crt-static -C relocation-model=static
-	$(CARGO) build --release --locked --package vrfbind-cli --bin vrfbind-trial
+	$(CARGO) build --release --locked --package vrfbind-cli --bin vrfbind-probe
 	mkdir -p $(completions)
 	$(command) completions bash >$(completions)/vrfbind
 	$(command) completions zsh >$(completions)/_vrfbind
@@ -82,7 +82,7 @@ cross:
 ifeq ($(ARCH),aarch64)
 	$(cross) rustc --release --locked --package vrfbind-cli --bin vrfbind --target $(triple) -- \
 		-C target-feature=+crt-static -C relocation-model=static
-	$(cross) build --release --locked --package vrfbind-cli --bin vrfbind-trial --target $(triple)
+	$(cross) build --release --locked --package vrfbind-cli --bin vrfbind-probe --target $(triple)
 endif
 
 # What runs a test of that machine here.
@@ -213,7 +213,7 @@ lint:
 install: all
 	$(INSTALL) -D -m 0644 $(library) $(DESTDIR)$(LIBDIR)/libvrfbind.so
 	$(INSTALL) -D -m 0755 $(command) $(DESTDIR)$(BINDIR)/vrfbind
-	$(INSTALL) -D -m 0755 $(command)-trial $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-trial
+	$(INSTALL) -D -m 0755 $(command)-probe $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-probe
 	$(INSTALL) -D -m 0644 man/libvrfbind.7 $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
 	$(INSTALL) -D -m 0644 man/vrfbind.1 $(DESTDIR)$(MANDIR)/man1/vrfbind.1
 	$(INSTALL) -D -m 0644 $(completions)/vrfbind $(DESTDIR)$(BASHDIR)/vrfbind
@@ -226,7 +226,7 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libvrfbind.so $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
 	rm -f $(DESTDIR)$(BINDIR)/vrfbind $(DESTDIR)$(MANDIR)/man1/vrfbind.1
-	rm -f $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-trial
+	rm -f $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-probe
 	-rmdir $(DESTDIR)$(LIBEXECDIR)/vrfbind
 	rm -f $(DESTDIR)$(BASHDIR)/vrfbind $(DESTDIR)$(ZSHDIR)/_vrfbind $(DESTDIR)$(FISHDIR)/vrfbind.fish
 	rm -f $(DESTDIR)$(DOCDIR)/LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-APACHE

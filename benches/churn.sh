@@ -49,12 +49,12 @@ serves() { grep -q 'started, version' "$dir/$1.log"; }
 # Counts the sockets of the daemons.
 outside=0
 seen=0
-stale=0
+deleted=0
 look() {
 	# Status 1, of a socket that is not ok, is what is counted here.
 	"$command" status --json "$@" >"$dir/status" || true
-	outside=$((outside + $(grep -cE '"verdict": "(default|other|unknown)"' "$dir/status" || true)))
-	stale=$((stale + $(grep -c '"verdict": "stale"' "$dir/status" || true)))
+	outside=$((outside + $(grep -cE '"verdict": "(unbound|no-vrf|wrong-vrf|unknown)"' "$dir/status" || true)))
+	deleted=$((deleted + $(grep -c '"verdict": "device-deleted"' "$dir/status" || true)))
 	seen=$((seen + $(grep -c '"verdict": "' "$dir/status" || true)))
 }
 
@@ -135,7 +135,7 @@ read -r born unborn stray more more_memory < <(awk '
 figure 'sockets that makers made' "$born" more
 figure 'sockets that were not born, as their VRF was not there (ENODEV)' "$unborn" more
 figure 'sockets of daemons looked at' "$seen" more
-figure 'of these in a VRF that was removed' "$stale" more
+figure 'of these in a VRF that was removed' "$deleted" more
 figure 'sockets of makers outside of their VRF' "$stray" 0
 figure 'sockets of daemons outside of their VRF' "$outside" 0
 figure 'descriptors that makers have more than at first' "$more" 0

@@ -50,13 +50,13 @@ pub struct Info {
 /// Begins [`Info`].
 pub const INFO_MAGIC: [u8; 8] = *b"vrfbind\0";
 
-/// `VRFBIND_VRF` has not been read yet.
-pub const STATE_UNREAD: u32 = 0;
+/// The constructor has not read `VRFBIND_VRF` yet.
+pub const STATE_NOT_STARTED: u32 = 0;
 /// Nothing is asked of the library.
 pub const STATE_INERT: u32 = 1;
 /// Sockets belong to the device.
 pub const STATE_DEVICE: u32 = 2;
-/// A setting is not understood: no IP socket may be had.
+/// A setting is invalid: socket() fails for IPv4 and IPv6.
 pub const STATE_INVALID: u32 = 3;
 /// No device, on purpose, in a sealed process.
 pub const STATE_DEFAULT: u32 = 4;

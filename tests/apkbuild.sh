@@ -36,7 +36,7 @@ holds() {
 	diff "$scratch/holds" - <<-'FILES'
 		./usr/bin/vrfbind
 		./usr/lib/libvrfbind.so
-		./usr/libexec/vrfbind/vrfbind-trial
+		./usr/libexec/vrfbind/vrfbind-probe
 		./usr/share/bash-completion/completions/vrfbind
 		./usr/share/doc/vrfbind/LICENSE-APACHE
 		./usr/share/doc/vrfbind/LICENSE-MIT
@@ -51,7 +51,7 @@ binds() {
 	ends 0 "$pkgdir/usr/bin/vrfbind" check --any-device lo
 	cat "$scratch/said"
 	grep -q "^ok    library: $pkgdir/usr/lib/libvrfbind.so, version" "$scratch/said"
-	grep -q '^ok    trial: a socket made here is bound to lo' "$scratch/said"
+	grep -q '^ok    probe: a socket made here is bound to lo' "$scratch/said"
 }
 
 echo 1..3

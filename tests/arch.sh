@@ -95,7 +95,7 @@ asked() {
 	diff "$scratch/said" <(printf '%s\n' "$text")
 }
 
-libc_is_led() {
+libc_is_patched() {
 	asked 'libc unbound' "$bin/ask" libc
 	asked 'libc lo' VRFBIND_VRF=lo LD_PRELOAD="$library" "$bin/ask" libc
 }
@@ -133,7 +133,7 @@ echo "1..$count"
 for program in "${programs[@]}"; do
 	point "$program, built for $arch" all_ok_of "$program"
 done
-point "libc's own socket() is led to the library" libc_is_led
+point "libc's own socket() is patched" libc_is_patched
 if [ "$arch" = i686 ]; then
 	point "a 32-bit child of a 64-bit program is bound where LD_PRELOAD says \$LIB, and a 64-bit child of that" of_both_classes
 	point 'a 32-bit child in a sealed tree gets no IP socket' sealed

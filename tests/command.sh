@@ -51,7 +51,7 @@ end_all() {
 # for_nobody PROGRAM... - copies command, library and these C programs, where there are, to where nobody may enter too
 for_nobody() {
 	local program
-	cp "$vrfbind" "${vrfbind%/*}/vrfbind-trial" "$library" "$scratch"
+	cp "$vrfbind" "${vrfbind%/*}/vrfbind-probe" "$library" "$scratch"
 	for program in "$@"; do
 		[ ! -e "$programs/$program" ] || cp "$programs/$program" "$scratch"
 	done

@@ -47,7 +47,7 @@ installs() {
 	# The command finds what belongs to it, and a socket is bound.
 	"$root/usr/bin/vrfbind" check --any-device lo | tee "$scratch/said"
 	grep -q "^ok    library: $library, version" "$scratch/said"
-	grep -q '^ok    trial: a socket made here is bound to lo' "$scratch/said"
+	grep -q '^ok    probe: a socket made here is bound to lo' "$scratch/said"
 }
 
 removes() {

@@ -8,7 +8,7 @@
 # The network namespace is the caller's. Everything else that the units can change is theirs: in the mount namespace /etc is an
 # overlay, /run, /tmp, /dev and /usr/local/lib are new, and so is /var; with --packages /usr and /var are overlays too, and the
 # packages of the archive (tests/set-aside.sh) are in all three. systemd knows the UNITs and nothing else: a path is copied,
-# a name is one of this machine's or of these packages. Its /usr/local/lib holds the library, and the command and its trial
+# a name is one of this machine's or of these packages. Its /usr/local/lib holds the library, and the command and its probe
 # besides. $T_DIR/etc is copied into /etc. At the end nothing is left: the kernel ends with PID 1 all that is in its
 # PID namespace.
 set -euo pipefail
@@ -136,7 +136,7 @@ mount -t tmpfs -o mode=755 rules /lib/udev/rules.d
 mount -t tmpfs -o mode=755 lib /usr/local/lib
 install -m 644 "$VRFBIND_TEST_LIB" /usr/local/lib/libvrfbind.so
 install -m 755 "$VRFBIND_TEST_COMMAND" /usr/local/lib/vrfbind
-install -m 755 "$VRFBIND_TEST_COMMAND-trial" /usr/local/lib/vrfbind-trial
+install -m 755 "$VRFBIND_TEST_COMMAND-probe" /usr/local/lib/vrfbind-probe
 
 mount --move "$layers/dev" /dev
 

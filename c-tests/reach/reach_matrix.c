@@ -934,7 +934,7 @@ static void look_by_status(int pid, int fd, const char *device)
 	STR(socket ? "it is shown" : json, "it is shown");
 	if (!socket)
 		return;
-	STR(member(socket, "verdict", value), is_bound ? "ok" : "default");
+	STR(member(socket, "verdict", value), is_bound ? "ok" : strcmp(device, "none") == 0 ? "unbound" : "no-vrf");
 	if (strcmp(device, "none") != 0)
 		STR(member(socket, "device", value), device);
 	else

@@ -24,7 +24,7 @@ static void sockets_are_bound_to(const char *device, const char *by_libc)
 	}
 }
 
-/* Exported symbols lead to the library whatever happens; libc's own functions if they can be led. */
+/* Exported symbols lead to the library whatever happens; libc's own functions if they can be patched. */
 static void sockets_are_bound(const char *by_libc)
 {
 	sockets_are_bound_to(expected_device(), by_libc);
@@ -186,8 +186,8 @@ static void both_barred(void)
 
 	if (phase) {
 		if (world == PRELOADED) {
-			EQ(info()->socket, REFUSED);
-			EQ(info()->execve, REFUSED);
+			EQ(info()->socket, NOT_WRITABLE);
+			EQ(info()->execve, NOT_WRITABLE);
 			EQ(info()->state, STATE_DEVICE);
 			STR(info()->device, expected_device());
 		}
@@ -201,8 +201,8 @@ static void both_barred(void)
 	EQ(reexec_without_proc("with both ways barred"), 0);
 	said = captured_stderr();
 	CONTEXT("%.150s", said);
-	EQ(strstr(said, "socket is not led") != NULL, world == PRELOADED);
-	EQ(strstr(said, "execve is not led") != NULL, world == PRELOADED);
+	EQ(strstr(said, "socket is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "execve is not patched") != NULL, world == PRELOADED);
 	EQ(strstr(said, "MemoryDenyWriteExecute") != NULL, world == PRELOADED);
 	EQ(strstr(said, "ProtectProc") != NULL, world == PRELOADED);
 }
@@ -278,9 +278,9 @@ static void unknown_code(void)
 	EQ(reexec("with another libc"), 0);
 	said = captured_stderr();
 	CONTEXT("%.150s", said);
-	EQ(strstr(said, "socket is not led") != NULL, world == PRELOADED);
-	EQ(strstr(said, "execve is not led") != NULL, world == PRELOADED);
-	EQ(strstr(said, "none that vrfbind knows") != NULL, world == PRELOADED);
+	EQ(strstr(said, "socket is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "execve is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "its code is unknown") != NULL, world == PRELOADED);
 }
 
 /* Under a seal it does not escape. */
