@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NO_PROMISES = {"folder | contents"}
+NO_PROMISES = {"directory | contents"}
 UNTESTED = {
     "libvrfbind(7): Without CAP_NET_RAW",
     "libvrfbind(7): Limits of rules",
