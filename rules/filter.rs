@@ -93,7 +93,7 @@ pub struct Instruction {
 
 // On other architectures no number is known, so there is no seal (IS_KNOWN).
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod machine {
+mod numbers {
     pub const ARCH: u32 = 0;
     pub const SOCKET: u32 = 0;
     pub const BIND: u32 = 0;
@@ -108,7 +108,7 @@ mod machine {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod machine {
+mod numbers {
     pub const ARCH: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
     pub const SOCKET: u32 = 41;
     pub const BIND: u32 = 49;
@@ -123,7 +123,7 @@ mod machine {
 }
 
 #[cfg(target_arch = "aarch64")]
-mod machine {
+mod numbers {
     pub const ARCH: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
     pub const SOCKET: u32 = 198;
     pub const BIND: u32 = 200;
@@ -138,7 +138,7 @@ mod machine {
     pub const OTHER_SETSOCKOPT: u32 = 294;
 }
 
-use machine::{
+use numbers::{
     ARCH, BIND, CONNECT, OTHER_ARCH, OTHER_BIND, OTHER_CONNECT, OTHER_SETSOCKOPT, OTHER_SOCKET,
     SETSOCKOPT, SOCKET, X32_SETSOCKOPT,
 };
@@ -274,7 +274,7 @@ const fn distance(source: &[Line], position: usize, label: Label) -> u8 {
 }
 
 /// Whether the numbers of this architecture are known. Where they are not, no filter may be installed.
-pub const IS_KNOWN: bool = machine::ARCH != 0 && !cfg!(unknown_machine);
+pub const IS_KNOWN: bool = ARCH != 0 && !cfg!(unknown_machine);
 
 /// How many instructions a filter has.
 pub const LENGTH: usize = length(&source(UnmarkedSocket::Deny, IoUring::Deny, None));
