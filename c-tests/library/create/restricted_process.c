@@ -201,8 +201,8 @@ static void both_barred(void)
 	EQ(reexec_without_proc("with both ways barred"), 0);
 	said = captured_stderr();
 	CONTEXT("%.150s", said);
-	EQ(strstr(said, "socket is not patched") != NULL, world == PRELOADED);
-	EQ(strstr(said, "execve is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "socket is not led") != NULL, world == PRELOADED);
+	EQ(strstr(said, "execve is not led") != NULL, world == PRELOADED);
 	EQ(strstr(said, "MemoryDenyWriteExecute") != NULL, world == PRELOADED);
 	EQ(strstr(said, "ProtectProc") != NULL, world == PRELOADED);
 }
@@ -278,8 +278,8 @@ static void unknown_code(void)
 	EQ(reexec("with another libc"), 0);
 	said = captured_stderr();
 	CONTEXT("%.150s", said);
-	EQ(strstr(said, "socket is not patched") != NULL, world == PRELOADED);
-	EQ(strstr(said, "execve is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "socket is not led") != NULL, world == PRELOADED);
+	EQ(strstr(said, "execve is not led") != NULL, world == PRELOADED);
 	EQ(strstr(said, "none that vrfbind knows") != NULL, world == PRELOADED);
 }
 
