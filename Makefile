@@ -125,6 +125,7 @@ test-more: test-packages programs fuzz
 	tests/packages.sh daemons-more daemons-rules
 	tests/with-vrf.sh tests/topology.sh tests/units-more.sh
 	tests/with-vrf.sh tests/topology.sh tests/rules-daemons-more.sh
+	tests/with-vrf.sh tests/topology.sh tests/resolvers.sh
 
 test-kernels: test-packages programs bench-programs
 	failed=; for kernel in $(KERNELS); do \
@@ -141,6 +142,7 @@ test-musl: test-packages programs
 	tests/packages.sh musl
 	tests/musl.sh build
 	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
+	tests/with-vrf.sh tests/topology.sh tests/rules-daemons.sh musl-dnsmasq musl-libc
 
 test-containers: test-packages programs
 	tests/packages.sh musl containers

@@ -97,6 +97,7 @@ daemons-rules | haproxy         | its statistics are in another VRF
 daemons-rules | rsyslog         | it sends to a server in each of two VRFs
 daemons-rules | pdns-recursor   | it asks servers in two VRFs
 daemons-rules | systemd-resolved | a resolver on 127.0.0.53
+daemons-rules | libnss-resolve  | and getent, over its UNIX socket
 daemons-rules | bind9-dnsutils  | dig asks that
 daemons-rules | default-jdk-headless | a program in Java, of one source file
 aarch64 | gcc-aarch64-linux-gnu   | the linker and the C test programs, for aarch64
