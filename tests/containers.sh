@@ -2,7 +2,7 @@
 # containers.sh build|[all [PART...]] - containers in VRFs, by Debian's engines: podman (crun, runc, without root), containerd, Docker, bundles
 #
 # build: makes the root directories of three images in target/containers, from Debian packages (debian.sh) and from what
-# is built here: `debian`, with dnsmasq and radvd; `musl`, with the dnsmasq and busybox of musl.sh; `go`, a static Go program and
+# is built here: `debian`, with the daemons of the examples; `musl`, with the dnsmasq and busybox of musl.sh; `go`, a static Go program and
 # nothing else. In the first two is `ask` (c-tests/command/ask.c), which says where its sockets are, by getsockopt().
 # `build musl go` makes these two.
 #
@@ -39,8 +39,10 @@ users() {
 	printf '%s\n' root:x:0: nogroup:x:65534: >"$1/etc/group"
 }
 
+debian_packages=(dash coreutils iproute2 busybox dnsmasq-base radvd charon-systemd libstrongswan-standard-plugins)
 debian_image() {
-	debian_lists '' && debian_unpack_all "$1" dash coreutils iproute2 dnsmasq-base radvd || return
+	debian_lists '' && debian_unpack_all "$1" "${debian_packages[@]}" || return
+	echo "${debian_packages[*]}" >"$1/packages"
 	mkdir -p "$1"/{dev,proc,sys,tmp,run,usr/local/bin}
 	[ -e "$1/bin/sh" ] || ln -s dash "$1/bin/sh"
 }
@@ -55,6 +57,8 @@ go_image() { mkdir "$1/x" && rmdir "$1/x"; }
 # The test programs as they were built last.
 build() {
 	local image
+	# One of other packages is made anew.
+	grep -qsxF "${debian_packages[*]}" "$images/debian/packages" || rm -rf "$images/debian"
 	for image; do
 		provide "$images/$image" "${image}_image"
 		case $image in
@@ -101,6 +105,8 @@ fi
 
 # shellcheck source=tests/tap.sh
 . tests/tap.sh
+# shellcheck source=examples/containerd/engine.sh
+. examples/containerd/engine.sh
 
 daemons=() peers=()
 end() {
@@ -112,6 +118,7 @@ end_daemons() {
 	daemons=()
 }
 undo() {
+	end_containerd
 	end "${daemons[@]}" "${peers[@]}"
 	umount --lazy "$scratch"
 	rmdir "$scratch"
@@ -575,22 +582,10 @@ bundles() {
 
 # -- containerd
 
-start_containerd() {
-	local here=$scratch/containerd
-	mkdir "$here"
-	cat >"$here/config.toml" <<-END
-		version = 2
-		root = "$here/root"
-		state = "$here/state"
-		disabled_plugins = ["io.containerd.grpc.v1.cri"]
-		[grpc]
-		address = "$here/socket"
-	END
-	containerd --config "$here/config.toml" >"$here/log" 2>&1 &
-	daemons+=($!)
-	await ctr_ version >"$here/said" 2>&1 || { cat "$here/log"; return 1; }
+run_containerd() {
+	start_containerd "$scratch/containerd" "${scratch##*/}"
+	await containerd_answers || { cat "$scratch/containerd/log"; return 1; }
 }
-ctr_() { ctr --address "$scratch/containerd/socket" "$@"; }
 
 # Its own capabilities, one by one; it knows no word for all, and --user not yet.
 drop_all=$(printf -- '--cap-drop CAP_%s ' CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE \
@@ -604,7 +599,7 @@ ctr_engine() {
 	shift 3
 	lay "$image"
 	[ "$how" = plain ] || set -- "$inside/vrfbind" exec "$vrf" "$@"
-	ctr_ run --rm "${network[@]}" "${options[@]}" "${mounts[@]}" --rootfs "$scratch/rootfs" "vrfbind-$how-$image" "$@"
+	ctr run --rm "${network[@]}" "${options[@]}" "${mounts[@]}" --rootfs "$scratch/rootfs" "vrfbind-$how-$image" "$@"
 }
 
 # By the environment alone, which judges nothing.
@@ -672,11 +667,11 @@ if [ $# -eq 0 ]; then
 	point "podman: with README's two commands an image is in the VRF, after make install" as_in_readme
 	point 'podman: by its device a container with musl is in the VRF' podman_by_device musl
 	point 'podman: what the library does not serve is not created, and is in the VRF by vrfbind exec' podman_go
-	start_containerd
+	run_containerd
 	engine=ctr_engine network=(--net-host) name='  vrfbind-*'
 	point 'containerd: by vrfbind exec a task with musl is in the VRF' containerd_musl
 	point 'containerd: so is a static Go program' supervised
-	end_daemons
+	end_containerd
 	echo "1..$number"
 	exit "$all_ok"
 fi
@@ -723,13 +718,13 @@ of_bundles() {
 
 of_containerd() {
 	title=containerd engine=ctr_engine network=(--net-host) name='  vrfbind-*'
-	start_containerd
+	run_containerd
 	point "$title: without vrfbind the decoy answers" without_vrfbind
 	point "$title: by vrfbind exec a task with musl is in the VRF" containerd_musl
 	point "$title: by the environment alone a static program is not" containerd_environment
 	each exec "${ctr_restrictions[@]}"
 	point "$title: in a VRF of its own network namespace" in_own_network ctr_network exec
-	end_daemons
+	end_containerd
 }
 
 of_docker() {
