@@ -49,7 +49,7 @@ completions := target/completions
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-containers test-package dist deb bench bench-programs \
-	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs
+	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs images
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -115,8 +115,14 @@ reach: test-packages programs
 evenet: test-packages all
 	$(if $(filter 1,$(KEEP)),examples/evenet/keep,tests/with-vrf.sh examples/evenet/run)
 
-test: test-packages all bench-programs
+test: test-packages all bench-programs images
 	$(CARGO) test --locked --workspace
+
+# What the tests of containers take on the vrf tier.
+images: build-packages programs
+	tests/packages.sh daemons-containers musl
+	tests/musl.sh build
+	tests/containers.sh build
 
 # All of them, though one fails.
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
@@ -127,7 +133,7 @@ test-more: test-packages programs fuzz
 	tests/with-vrf.sh tests/topology.sh tests/rules-daemons-more.sh
 	tests/with-vrf.sh tests/topology.sh tests/resolvers.sh
 
-test-kernels: test-packages programs bench-programs
+test-kernels: test-packages programs bench-programs images
 	failed=; for kernel in $(KERNELS); do \
 		echo "vrfbind-tests: the vrf tier on $$kernel"; \
 		VRFBIND_VM_KERNEL=$$kernel $(CARGO) test --locked --package vrfbind-tests -- vrf: || failed="$$failed $$kernel"; \
@@ -144,11 +150,9 @@ test-musl: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
 	tests/with-vrf.sh tests/topology.sh tests/rules-daemons.sh musl-dnsmasq musl-libc
 
-test-containers: test-packages programs
-	tests/packages.sh musl containers
-	tests/musl.sh build
-	tests/containers.sh build
-	failed=; for test in 'tests/containers.sh run' tests/container-unit.sh examples/containerd/run; do \
+test-containers: test-packages images
+	tests/packages.sh containers
+	failed=; for test in 'tests/containers.sh all' tests/container-unit.sh examples/containerd/run; do \
 		VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh $$test || failed="$$failed $$test"; \
 	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed:$$failed"; exit 1; }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Scripts that speak TAP as the C programs do, and the tiers they belong to. Those that take long come first.
-const SCRIPTS: [(&str, &[&str]); 17] = [
+const SCRIPTS: [(&str, &[&str]); 18] = [
     ("evenet.sh", &["vrf"]),
     ("command-rules-supervised.sh", &["lo", "vrf"]),
     ("command-supervise.sh", &["lo", "vrf"]),
@@ -17,6 +17,7 @@ const SCRIPTS: [(&str, &[&str]); 17] = [
     ("command-unit.sh", &["lo", "vrf"]),
     ("units.sh", &["vrf"]),
     ("rules-daemons.sh", &["vrf"]),
+    ("containers.sh", &["vrf"]),
     ("cpython.sh", &["lo", "vrf"]),
     ("command-check.sh", &["lo", "vrf"]),
     ("command-rules.sh", &["lo", "vrf"]),
@@ -28,7 +29,7 @@ const SCRIPTS: [(&str, &[&str]); 17] = [
     ("command-completions.sh", &["lo"]),
 ];
 
-const EXAMPLES: [&str; 4] = ["dnsmasq", "radvd", "systemd", "rules"];
+const EXAMPLES: [&str; 5] = ["dnsmasq", "radvd", "containerd", "systemd", "rules"];
 
 /// The C programs of a tier, built for a libc, in the order of c-tests/programs.txt; none where there is no compiler for it.
 pub fn compiled(place: &Place, tier: &str, libc: &str) -> Vec<PathBuf> {
