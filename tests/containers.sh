@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# containers.sh build|run - containers in VRFs, by Debian's engines: podman (crun, runc, rootless), containerd, Docker, and bundles
+# containers.sh build [debian]|run - containers in VRFs, by Debian's engines: podman (crun, runc, rootless), containerd, Docker, and bundles
 #
 # build: makes the root directories of three images in target/containers, from Debian packages (debian.sh) and from what
-# is built here: `debian`, with dnsmasq and radvd; `musl`, with the dnsmasq and busybox of musl.sh; `go`, a static Go program and
+# is built here: `debian`, with the daemons of the examples; `musl`, with the dnsmasq and busybox of musl.sh; `go`, a static Go program and
 # nothing else. In the first two is `ask` (c-tests/command/ask.c), which says where its sockets are, by getsockopt().
 #
 # run: is run by topology.sh (`make test-containers`). Speaks TAP (testanything.org). Each engine has its own default seccomp profile
@@ -28,8 +28,10 @@ users() {
 	printf '%s\n' root:x:0: nogroup:x:65534: >"$1/etc/group"
 }
 
+debian_packages=(dash coreutils iproute2 busybox dnsmasq-base radvd charon-systemd libstrongswan-standard-plugins)
 debian_image() {
-	debian_lists '' && debian_unpack_all "$1" dash coreutils iproute2 dnsmasq-base radvd || return
+	debian_lists '' && debian_unpack_all "$1" "${debian_packages[@]}" || return
+	echo "${debian_packages[*]}" >"$1/packages"
 	mkdir -p "$1"/{dev,proc,sys,tmp,run,usr/local/bin}
 	[ -e "$1/bin/sh" ] || ln -s dash "$1/bin/sh"
 }
@@ -42,25 +44,28 @@ musl_image() {
 go_image() { mkdir "$1/x" && rmdir "$1/x"; }
 
 build() {
+	# One of other packages is made anew.
+	grep -qsxF "${debian_packages[*]}" "$images/debian/packages" || rm -rf "$images/debian"
 	provide "$images/debian" debian_image
-	provide "$images/musl" musl_image
-	provide "$images/go" go_image
 	users "$images/debian"
-	users "$images/musl"
 	# As they were built last.
 	cp "$programs"/{ask,ask-static} "$images/debian/usr/local/bin"
+	[ "${1-}" != debian ] || return 0
+	provide "$images/musl" musl_image
+	provide "$images/go" go_image
+	users "$images/musl"
 	cp "${programs%/*}"/musl/{ask,ask-static} "$images/musl/bin"
 	cp "$programs/ask-go" "$images/go"
 }
 
 case ${1-} in
 build)
-	build
+	build "${2-}"
 	exit
 	;;
 run) ;;
 *)
-	say 'usage: tests/containers.sh build|run'
+	say 'usage: tests/containers.sh build [debian]|run'
 	exit 2
 	;;
 esac
@@ -83,8 +88,12 @@ mount -t overlay overlay -o "lowerdir=/etc,upperdir=$scratch/upper,workdir=$scra
 # shellcheck source=tests/tap.sh
 . tests/tap.sh
 
+# shellcheck source=examples/containerd/engine.sh
+. examples/containerd/engine.sh
+
 daemons=()
 end() {
+	end_containerd
 	[ ${#daemons[@]} -eq 0 ] || kill "${daemons[@]}" 2>/dev/null || true
 	wait "${daemons[@]}" 2>/dev/null || true
 	daemons=()
@@ -335,23 +344,6 @@ bundles() {
 
 # -- containerd
 
-start_containerd() {
-	local here=$scratch/containerd
-	mkdir "$here"
-	cat >"$here/config.toml" <<-END
-		version = 2
-		root = "$here/root"
-		state = "$here/state"
-		disabled_plugins = ["io.containerd.grpc.v1.cri"]
-		[grpc]
-		address = "$here/socket"
-	END
-	containerd --config "$here/config.toml" >"$here/log" 2>&1 &
-	daemons+=($!)
-	await ctr_ version >"$here/said" 2>&1 || { cat "$here/log"; return 1; }
-}
-ctr_() { ctr --address "$scratch/containerd/socket" "$@"; }
-
 mounts=(--mount "type=bind,src=$vrfbind,dst=$inside/vrfbind,options=rbind:ro"
 	--mount "type=bind,src=$library,dst=$inside/libvrfbind.so,options=rbind:ro")
 options=()
@@ -361,7 +353,7 @@ ctr_run() {
 	rm -rf "$scratch/rootfs"
 	cp -a "$images/$image" "$scratch/rootfs"
 	[ "$vrf" = none ] || set -- "$inside/vrfbind" exec "$vrf" "$@"
-	ctr_ run --rm --net-host "${options[@]}" "${mounts[@]}" --rootfs "$scratch/rootfs" "vrfbind-$vrf-$image" "$@"
+	ctr run --rm --net-host "${options[@]}" "${mounts[@]}" --rootfs "$scratch/rootfs" "vrfbind-$vrf-$image" "$@"
 }
 
 containerd_tasks() {
@@ -432,9 +424,10 @@ point 'podman: ip vrf exec has no cgroup to write to, but in a privileged contai
 point 'podman: two dnsmasq with one subnet serve their own clients, and status says which containers they are' podman_daemons
 point 'podman without root: by its device a container is in the VRF, and by vrfbind exec' podman_rootless
 point 'an OCI bundle for crun is in the VRF, and is again what it was' bundles
-start_containerd
+start_containerd "$scratch/containerd" "${scratch##*/}"
+await containerd_answers || cat "$scratch/containerd/log"
 point 'containerd: by vrfbind exec a task is in the VRF; by the environment alone a static program is not' containerd_tasks
-end
+end_containerd
 start_docker
 point 'Docker: by vrfbind exec a container is in the VRF, also when everything is restricted' docker_containers
 exit "$all_ok"

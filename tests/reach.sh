@@ -19,6 +19,11 @@ bin=${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}
 # The two libcs have one table in the manual: their verdicts must not differ, but musl lacks some of the functions.
 if [ "${1-}" = --man ]; then
 	LC_ALL=C awk -F '; ' '
+	/^= / {
+		if (NR != FNR)
+			heading[count + 1] = substr($0, 3)
+		next
+	}
 	{
 		verdict = $2
 		sub(/^[^:]*: /, "", verdict)
@@ -35,6 +40,8 @@ if [ "${1-}" = --man ]; then
 				print "reach.sh: the libcs differ: " way >"/dev/stderr"
 				exit 1
 			}
+			if (w in heading)
+				printf "T{\n%s\\fI%s\\fR\nT};;;;\n", (w > 1 ? ".sp\n" : ""), heading[w]
 			title = way (way in musl ? "" : " (glibc)")
 			gsub(/-/, "\\-", title)
 			printf "T{\n%s\nT}%s\n", title, glibc[way]

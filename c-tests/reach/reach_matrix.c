@@ -783,6 +783,8 @@ static const struct row ROWS[] = {
 	  { ESCAPES, BOUND, BOUND, BOUND, BOUND }, NULL, requires_glibc },
 	{ "a plug-in, dlmopen(LM_ID_NEWLM)", plugin_apart,
 	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, requires_glibc },
+	{ "socket(), where a filter of the program's own refuses setsockopt()", without_setsockopt,
+	  { ESCAPES, FAILS_EPERM, BOUND, FAILS_EPERM, BOUND }, NULL, requires_filters },
 	{ "a thread", with_thread,
 	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "a child of fork()", with_fork,
@@ -822,8 +824,6 @@ static const struct row ROWS[] = {
 	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND } },
 	{ "a static program that has given up its user", static_nobody,
 	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, requires_root },
-	{ "socket(), where a filter of the program's own refuses setsockopt()", without_setsockopt,
-	  { ESCAPES, FAILS_EPERM, BOUND, FAILS_EPERM, BOUND }, NULL, requires_filters },
 	{ "a program below another root, without the library", below_another_root,
 	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, root_outside, requires_root },
 	{ "inherited, then bind()", inherited_bound,
@@ -861,6 +861,18 @@ static const struct row ROWS[] = {
 };
 
 enum { HEIGHT = sizeof(ROWS) / sizeof(*ROWS) };
+
+/* The parts of the table in the manual, by their first rows. */
+static const struct {
+	const char *first, *heading;
+} PARTS[] = {
+	{ "socket()", "The program creates the socket" },
+	{ "execve() with an empty list", "A program that it starts, without the variables" },
+	{ "a system call instruction", "A system call without libc" },
+	{ "a static program", "Static, Go and privileged programs, and another root" },
+	{ "inherited, then bind()", "The socket was created outside" },
+	{ "socket(), then connect() to AF_UNSPEC", "The program changes a bound socket" },
+};
 
 /* -- A cell. */
 
@@ -987,13 +999,16 @@ static void cell(void)
 	STR(verdict, row->expected[column]);
 }
 
-/* Of the ways that this libc has. */
+/* The table: a line `= HEADING` before each part, and of the ways that this libc has a line for each column. */
 static void list(void)
 {
 	const char *(*const not_in_musl[])(void) = { requires_glibc, requires_execveat, requires_shell };
 	bool has;
 
 	for (row = ROWS; row < ROWS + HEIGHT; row++) {
+		for (size_t i = 0; i < sizeof(PARTS) / sizeof(*PARTS); i++)
+			if (strcmp(row->name, PARTS[i].first) == 0)
+				printf("= %s\n", PARTS[i].heading);
 		has = true;
 		for (int i = 0; i < 3; i++)
 			has &= row->elsewhere != not_in_musl[i] || !not_in_musl[i]();
