@@ -1,13 +1,13 @@
 //! Which test programs there are, and the tiers that they belong to.
 //!
-//! Those of C programs are in c-tests/programs.txt. The examples' `run` scripts belong to vrf. The scripts that try other people's
-//! programs are listed.
+//! C programs are listed in c-tests/programs.txt. The examples' `run` scripts belong to vrf. The scripts that test
+//! other people's programs are listed here.
 
 use crate::place::Place;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Scripts that speak TAP as the C programs do, and the tiers they belong to. Those that take long come first.
+/// Scripts that print TAP as the C programs do, and their tiers. Those that take long come first.
 const SCRIPTS: [(&str, &[&str]); 18] = [
     ("evenet.sh", &["vrf"]),
     ("command-rules-supervised.sh", &["lo", "vrf"]),
@@ -59,12 +59,12 @@ fn rows(place: &Place) -> impl Iterator<Item = [String; 3]> {
     rows.into_iter()
 }
 
-/// What is built lies side by side.
+/// All built programs are in one directory.
 fn file_of(row: &str) -> &str {
     row.rsplit('/').next().unwrap_or(row)
 }
 
-/// What a test's title calls it: a C program's row in programs.txt, another one's [`name`].
+/// Its name in a test's title: a C program's row in programs.txt, any other program's [`name`].
 pub fn title(place: &Place, program: &Path) -> String {
     let name = name(program);
     rows(place)
