@@ -33,7 +33,7 @@ checks() {
 	vrfbind check "$device" python3 | tee "$scratch/said"
 	not grep -q ^fail "$scratch/said"
 	grep -q "^ok    library: /usr/lib/$(uname -m)-linux-gnu/libvrfbind.so, version" "$scratch/said"
-	grep -q "^ok    trial: a socket made here is bound to $device\$" "$scratch/said"
+	grep -q "^ok    probe: a socket made here is bound to $device\$" "$scratch/said"
 }
 
 binds() {

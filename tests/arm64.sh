@@ -61,7 +61,7 @@ build() {
 		cp "$gnu/reporting_child-go" "$built/c-tests/musl"
 	fi
 	tests/musl.sh build arm64
-	install -D -t "$built/release" "$release"/{libvrfbind.so,vrfbind,vrfbind-trial}
+	install -D -t "$built/release" "$release"/{libvrfbind.so,vrfbind,vrfbind-probe}
 }
 
 # file_of TEST - what it prints is in that file, with .out and .err behind
