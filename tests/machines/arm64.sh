@@ -38,6 +38,7 @@ arm64_get_root() {
 	ln -sf dash "$into/bin/sh"
 	ln -s mawk "$into/usr/bin/awk"
 	printf '%s\n' root:x:0:0:root:/:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false radvd:x:998:65534::/:/bin/false >"$into/etc/passwd"
+	touch "$into/etc/resolv.conf"
 	printf 'root:x:0:\nnogroup:x:65534:\n' >"$into/etc/group"
 }
 
