@@ -36,8 +36,11 @@ if [ "${1-}" = --libc ]; then
 	echo "$root/$libc"
 	exit
 fi
-# Debian's musl has no kernel headers of its own; the cross compiler's are beside its libc's.
-headers=(-idirafter "/usr/$machine-linux-gnu/include")
-[ "$architecture" != amd64 ] || headers=(-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu)
+# Debian's musl has no kernel headers of its own.
+case $architecture in
+amd64) options=(-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu) ;;
+# Outline atomics ask glibc's __getauxval() which instructions there are.
+arm64) options=(-idirafter /usr/aarch64-linux-gnu/include -mno-outline-atomics) ;;
+esac
 cd -- "$from"
-exec "$machine-linux-gnu-gcc" -specs "$root/usr/lib/$machine-linux-musl/musl-gcc.specs" "${headers[@]}" "$@"
+exec "$machine-linux-gnu-gcc" -specs "$root/usr/lib/$machine-linux-musl/musl-gcc.specs" "${options[@]}" "$@"
