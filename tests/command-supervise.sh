@@ -409,21 +409,21 @@ supervisor_is_killed() {
 
 signals() {
 	# 20,000 calls take some minutes where the CPU is emulated and shared.
-	local limit=1800
-	says "signals 20000 on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" signals 20000
+	local limit=1800 calls=${VRFBIND_TRIALS:-20000}
+	says "signals $calls on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" signals "$calls"
 	# As on Linux 5.14 to 5.18, where a signal interrupts a call that is being answered: seccomp() with both flags is EINVAL.
-	says "signals 20000 on $device, 0 elsewhere, 0 failed" \
-		"$scratch/ask" refuse "$seccomp" 1 0x28 22 run "${start[@]}" "$device" "$ask" signals 20000
+	says "signals $calls on $device, 0 elsewhere, 0 failed" \
+		"$scratch/ask" refuse "$seccomp" 1 0x28 22 run "${start[@]}" "$device" "$ask" signals "$calls"
 }
 
 threads() {
 	# In a virtual machine so many threads take minutes, also without the command.
-	local many=2000
+	local many=2000 each=$((${VRFBIND_TRIALS:-20000} / 40))
 	[ "$tier" = lo ] || many=200
 	says "many $((many * 4)) on unbound, 0 elsewhere, 0 failed" "$ask" many "$many" 4
 	says "many $((many * 4)) on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" many "$many" 4
-	says 'many 32000 on unbound, 0 elsewhere, 0 failed' "$ask" many 64 500
-	says "many 32000 on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" many 64 500
+	says "many $((64 * each)) on unbound, 0 elsewhere, 0 failed" "$ask" many 64 "$each"
+	says "many $((64 * each)) on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" many 64 "$each"
 }
 
 limits() {
