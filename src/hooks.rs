@@ -540,8 +540,9 @@ unsafe fn prepare_inside(fd: c_int, address: *const sockaddr, length: socklen_t)
 }
 
 arch::sendto_stub! { before_libc_sendto, prefix::RESUME_SENDTO }
+arch::sendmsg_stub! { before_libc_sendto, prefix::RESUME_SENDMSG }
 
-/// Before libc's own `sendto`, where there are rules for connect(). Returns 1, or what it shall return.
+/// Before libc's own `sendto`, and a `sendmsg` that connects, where there are rules for connect(). Returns 1, or what it shall return.
 ///
 /// # Safety
 /// As for sendto(2): no other thread unmaps the address meanwhile.
@@ -558,8 +559,8 @@ unsafe extern "C" fn before_libc_sendto(
     unsafe { prepare_inside(fd, address, length) }
 }
 
-/// The stub behind the prefix of libc's own `sendto`.
-pub const SENDTO_STUB: fn(arch::Shape) -> usize = sendto_stub;
+/// The stubs behind the prefixes of libc's own `sendto` and `sendmsg`.
+pub const SEND_STUBS: [fn(arch::Shape) -> Stubs; 2] = [sendto_stub, sendmsg_stub];
 
 /// The stubs behind the prefix of libc's own `connect`.
 pub const CONNECT_STUBS: fn(arch::Shape) -> Stubs = connect_stubs;
