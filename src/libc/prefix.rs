@@ -1,16 +1,16 @@
-//! libc's own `connect` (glibc) and `sendto` (musl), prefixed: whoever calls it inside libc, as the resolver does, has its socket
-//! prepared by the rules first.
+//! Prefixes libc's own `connect` (glibc) and `sendto` (musl): before a call from inside libc, as by the resolver, the
+//! socket is prepared by the rules.
 //!
-//! Both are cancellation points, so the body cannot be replaced as that of `socket` is ([`patch`](super::patch)): the body
-//! itself has to make the system call. So a jump is written behind its first instruction, over instructions of a shape
-//! that [`arch::cut`] knows. It leads to a stub of ours, which calls the preparation, does what those instructions did, and
-//! goes back behind them, with the stack as it was: while the call waits, no frame of ours is there.
+//! Both are cancellation points, so the body cannot be replaced as that of `socket` is ([`patch`](super::patch)): the
+//! body itself has to make the system call. So a jump is written behind its first instruction, over instructions of a
+//! shape that [`arch::cut`] knows. The jump's target is a stub of ours, which calls the preparation, does what those
+//! instructions did, and goes on behind them, with the stack unchanged: while the call waits, no frame of ours is there.
 //!
-//! musl's resolver sends by a socket that it does not connect. Of all calls of its `sendto` only those from inside libc are
-//! prepared: what a program sends without connect() stays in the VRF.
+//! musl's resolver sends by a socket that it does not connect. Only calls of `sendto` from inside libc are prepared: what
+//! a program sends without connect() stays in the VRF.
 //!
-//! Where there are no rules for connect(), libc's code stays as it is. What cannot be prefixed is left alone and said in
-//! `vrfbind_info` and in the log: libc's own sockets then stay in the VRF.
+//! Without rules for connect(), libc's code stays as it is. A function that cannot be prefixed is left alone and reported
+//! in `vrfbind_info` and in the log: libc's own sockets then stay in the VRF.
 
 use crate::arch::{self, Cut, Shape};
 use crate::libc::objects::Function;
@@ -20,19 +20,19 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use rules::info::{NOT_FOUND, NOT_WRITABLE, PATCHED, PATCHED_BY_OTHER_COPY, UNKNOWN_CODE};
 
-/// Where `connect` goes on. Public for the code of the stubs.
+/// The address where `connect` goes on. Public for the code of the stubs.
 pub static RESUME: AtomicUsize = AtomicUsize::new(0);
-/// Where `sendto` does.
+/// The address where `sendto` goes on.
 pub static RESUME_SENDTO: AtomicUsize = AtomicUsize::new(0);
 
-/// Where libc's code begins, and ends.
+/// The beginning and the end of libc's code.
 static LIBC: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// The addresses of the stubs for a shape.
 pub struct Stubs {
-    /// Where the jump leads.
+    /// The target of the jump.
     pub prepared: usize,
-    /// What our own `connect` calls, which has made the preparation. None: where `connect` goes on.
+    /// The function that our own `connect` calls after the preparation. None: the place where `connect` goes on.
     pub past: Option<usize>,
 }
 
@@ -89,7 +89,7 @@ pub fn is_in_libc(address: usize) -> bool {
     (start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&address)
 }
 
-/// Returns where the function is, and how it was cut; or what else became of it.
+/// Returns the address of the function and the cut; or another outcome.
 ///
 /// # Safety
 /// `function` is libc's, and nobody is in it. The stub prepares the call and goes on where `resume` says.
