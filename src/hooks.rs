@@ -145,7 +145,7 @@ pub unsafe extern "C" fn bind(
     }
 }
 
-/// Where there are rules, the socket is put where its address belongs first, and back if the call fails.
+/// Under rules, the socket is put where its address belongs first, and moved back if the call fails.
 ///
 /// # Safety
 /// As for [`bind`].

@@ -50,8 +50,8 @@ pub fn prepare(list: &List, call: Call, fd: c_int, address: &Sockaddr) -> Result
     settle(list, &socket, |_| address).map(Prepared::Call)
 }
 
-/// Before listen(2). A socket that has a device and was bound is where its address belongs. One that was not bound will get
-/// the wildcard.
+/// Before listen(2). A socket that has a device and was bound is on its address's device already. One that was not bound
+/// will get the wildcard.
 pub fn prepare_listener(list: &List, fd: c_int) -> Result<Moved, Errno> {
     let socket = Socket {
         name: LISTEN,
