@@ -50,8 +50,8 @@ pub struct Info {
 /// Begins [`Info`].
 pub const INFO_MAGIC: [u8; 8] = *b"vrfbind\0";
 
-/// `VRFBIND_VRF` has not been read yet.
-pub const STATE_UNREAD: u32 = 0;
+/// The constructor has not read `VRFBIND_VRF` yet.
+pub const STATE_NOT_STARTED: u32 = 0;
 /// Nothing is asked of the library.
 pub const STATE_INERT: u32 = 1;
 /// Sockets belong to the device.

@@ -331,12 +331,12 @@ fn write_not_moved(mut line: Line) {
 pub fn not_patched(function: &str, reason: u32) {
     let why: &[u8] = match reason {
         rules::info::NOT_FOUND => b"libc has no such function",
-        rules::info::UNKNOWN_CODE => b"its code is none that vrfbind knows",
+        rules::info::UNKNOWN_CODE => b"its code is unknown",
         _ => b"its code cannot be written; allow /proc (ProtectProc=, ProcSubset=) or MemoryDenyWriteExecute=no",
     };
     let mut line = Line::new(b"libc's own ");
     line.text(function.as_bytes());
-    line.text(b" is not led to vrfbind, only the exported symbol is: ");
+    line.text(b" is not patched, only calls of the exported symbol reach vrfbind: ");
     line.text(why);
     line.text(b" (VRFBIND_LOG)\n");
     line.write_to_log();

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rules::DeviceName;
 use rules::info::{
     INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
-    STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD, VERSION,
+    STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_NOT_STARTED, VERSION,
 };
 use rules::list::List;
 use rules::settings::{self, Invalid, Options};
@@ -29,7 +29,7 @@ pub static INFO: Info = Info {
     socket: AtomicU32::new(NOT_TRIED),
     execve: AtomicU32::new(NOT_TRIED),
     seal: AtomicU32::new(SEAL_NONE),
-    state: AtomicU32::new(STATE_UNREAD),
+    state: AtomicU32::new(STATE_NOT_STARTED),
     device: [const { AtomicU64::new(0) }; 2],
     inherited: AtomicU32::new(0),
     rules_length: AtomicU32::new(0),
@@ -53,10 +53,10 @@ pub fn is_inert() -> bool {
     state() == STATE_INERT
 }
 
-/// One of the `STATE_` values, but not [`STATE_UNREAD`].
+/// One of the `STATE_` values, but not [`STATE_NOT_STARTED`].
 fn state() -> u32 {
     match INFO.state.load(Ordering::Acquire) {
-        STATE_UNREAD => early(),
+        STATE_NOT_STARTED => early(),
         state => state,
     }
 }
