@@ -9,7 +9,8 @@
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
 # make compare    `ip vrf exec` and the library side by side
 # make reach      every way to a socket and what becomes of it: library, vrfbind exec, ip vrf exec; glibc, musl
-# make evenet     an edge device with six networks, overlapping subnets and two VPNs; KEEP=1 leaves it up, with a shell
+# make evenet     an edge device with six networks, overlapping subnets and two VPNs; KEEP=1 leaves it up, with a shell;
+#                 TASKS=containerd runs it with its daemons as containerd tasks as well
 # make bench      writes BENCHMARKS.md: what a call, a start and a process cost, here and in a VRF
 # make bench-smoke  hardly any rounds of that: is the harness in order, and has BENCHMARKS.md its rows?
 # make races      100,000 trials of each race: threads, signal handlers, forks
@@ -49,7 +50,7 @@ completions := target/completions
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-containers test-package dist deb bench bench-programs \
-	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs
+	bench-smoke scale scale-tasks churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs container-image
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -112,8 +113,14 @@ compare: test-packages programs
 reach: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
 
-evenet: test-packages all
-	$(if $(filter 1,$(KEEP)),examples/evenet/keep,tests/with-vrf.sh examples/evenet/run)
+evenet: test-packages all $(if $(TASKS),container-image)
+	$(if $(filter-out containerd,$(TASKS)),$(error TASKS=$(TASKS) is not containerd))
+	$(if $(filter 1,$(KEEP)),examples/evenet/keep $(TASKS),$(if $(TASKS),VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G}) \
+		tests/with-vrf.sh examples/evenet/run $(if $(TASKS),library ip-vrf netns $(TASKS)))
+
+container-image: programs
+	tests/packages.sh containers
+	tests/containers.sh build debian
 
 test: test-packages all bench-programs
 	$(CARGO) test --locked --workspace
@@ -142,11 +149,12 @@ test-musl: test-packages programs
 	tests/musl.sh build
 	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
 
-test-containers: test-packages programs
+test-containers: test-packages programs bench-programs
 	tests/packages.sh musl containers
 	tests/musl.sh build
 	tests/containers.sh build
-	failed=; for test in 'tests/containers.sh run' tests/container-unit.sh examples/containerd/run; do \
+	failed=; for test in 'tests/containers.sh run' tests/container-unit.sh examples/containerd/run 'tests/bench.sh tasks' \
+		'tests/evenet.sh containerd'; do \
 		VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh $$test || failed="$$failed $$test"; \
 	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed:$$failed"; exit 1; }
 
@@ -159,9 +167,15 @@ bench: bench-programs
 	tests/with-vrf.sh --stock tests/topology.sh benches/bench.sh vrf target/bench/vrf
 	benches/report.py write BENCHMARKS.md target/bench vrf
 
-scale: bench-programs
+scale: bench-programs scale-tasks
 	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh --stock benches/scale.sh target/bench/scale
 	benches/report.py write BENCHMARKS.md target/bench scale
+
+# On an emulated processor, the tasks alone would take days.
+scale-tasks: bench-programs container-image
+	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-8G} tests/with-vrf.sh \
+		benches/scale.sh target/bench/tasks library tasks-together:16 tasks-paired:16 tasks
+	benches/report.py write BENCHMARKS.md target/bench tasks
 
 churn: bench-programs
 	tests/with-vrf.sh --stock benches/churn.sh target/bench/churn
