@@ -5,7 +5,8 @@
 # make test       every test on every tier; VRFBIND_MUST_RUN=1 forbids skips
 # make test-more  what takes longer: the rest of 16 packaged services in a VRF, the rest of 15 daemons in several; make fuzz
 # make test-kernels  what takes a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
-# make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
+# make scale      256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md; make scale-tasks is
+#                 its part where these are 512 containerd tasks
 # make churn      1,000 VRFs made and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
 # make compare    `ip vrf exec` and the library side by side
 # make reach      every way to a socket and what becomes of it: library, vrfbind exec, ip vrf exec; glibc, musl

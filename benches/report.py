@@ -385,8 +385,8 @@ class Section:
             for what in ["shims", "processes of runc"]:
                 row(f"{what}, when all run", lambda one, _: str(one), f"{what}, up to 100 %")
             for what in [
-                "private memory of shims, kB",
-                "private memory of containerd, kB",
+                "private dirty memory of shims, kB",
+                "private dirty memory of containerd, kB",
                 "memory of the tasks' cgroups, kB",
                 "fall of MemAvailable, kB",
             ]:

@@ -169,7 +169,7 @@ fail() {
 	grep -vE 'started|using|exiting|DHCP' "$dir/log" | tail -n 20 >&2 || true
 }
 
-private() { cat "${@/%//smaps_rollup}" | awk '$1 ~ /^Private_/ { sum += $2 } END { print sum + 0 }'; }
+private_dirty() { cat "${@/%//smaps_rollup}" | awk '$1 == "Private_Dirty:" { sum += $2 } END { print sum + 0 }'; }
 
 # growth PERCENT - what there is of everything when so many of the networks have daemons
 growth() {
@@ -178,8 +178,8 @@ growth() {
 	[[ $world == tasks* ]] || return 0
 	mapfile -t shims < <(task_shims)
 	figure "shims, $part" ${#shims[@]}
-	figure "private memory of shims, kB, $part" "$(private "${shims[@]/#//proc/}")"
-	figure "private memory of containerd, kB, $part" "$(private "/proc/$containerd")"
+	figure "private dirty memory of shims, kB, $part" "$(private_dirty "${shims[@]/#//proc/}")"
+	figure "private dirty memory of containerd, kB, $part" "$(private_dirty "/proc/$containerd")"
 	figure "memory of the tasks' cgroups, kB, $part" \
 		"$(cat "$(task_cgroup .)"/*/memory.current | awk '{ sum += $1 } END { print int(sum / 1024) }')"
 	figure "processes of runc, $part" "$(pgrep --count --exact runc || true)"
