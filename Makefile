@@ -10,7 +10,8 @@
 # make clean        removes target/
 #
 # make demo         two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
-# make evenet       an edge device with six networks, overlapping subnets and two VPNs; KEEP=1 leaves it up, with a shell
+# make evenet       an edge device with six networks, overlapping subnets and two VPNs; KEEP=1 leaves it up, with a shell;
+#                   TASKS=containerd runs its daemons as containerd tasks as well
 # make compare      `ip vrf exec` and the library side by side
 # make reach        every way to a socket, and what becomes of it: library, vrfbind exec, ip vrf exec; glibc, musl
 #
@@ -29,6 +30,7 @@
 # make bench        writes BENCHMARKS.md: what a call, a start and a process cost, here and in a VRF
 # make bench-smoke  hardly any rounds of it: is the harness in order, and has BENCHMARKS.md its rows?
 # make scale        256 networks with the same subnet, a dnsmasq and a radvd in each, into BENCHMARKS.md
+# make scale-tasks  its part with 512 containerd tasks
 # make churn        1,000 VRFs created and removed under daemons: nothing leaves, nothing leaks; into BENCHMARKS.md
 #
 # Needs Rust 1.88 or later. What starts daemons installs the Debian packages that it needs (tests/packages.sh),
@@ -57,12 +59,13 @@ completions := target/completions
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all help man native cross test-arch demo test test-kernels test-musl test-arch-vm test-containers test-package dist deb bench bench-programs \
-	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs images
+	bench-smoke scale scale-tasks churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs \
+	images container-image
 
 .DEFAULT_GOAL := all
 
 help:
-	@sed -n '/^# make /s/^# //p; /^$$/q' Makefile
+	@sed -n '/^# make /s/^# //p; /^#   /s/^# //p; /^$$/q' Makefile
 
 man:
 	VRFBIND_WRITE_MANUAL=1 $(CARGO) test --locked --package vrfbind-cli --bin vrfbind manual::
@@ -119,17 +122,23 @@ test-packages:
 programs: native
 	$(CARGO) build --locked --package vrfbind-tests --tests
 
-demo: test-packages programs images
+demo: test-packages programs
 	tests/with-vrf.sh tests/topology.sh examples/demo.sh
 
-compare: test-packages programs images
+compare: test-packages programs
 	tests/with-vrf.sh --stock tests/topology.sh benches/compare.sh
 
-reach: test-packages programs images
+reach: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
 
-evenet: test-packages all
-	$(if $(filter 1,$(KEEP)),examples/evenet/keep,tests/with-vrf.sh examples/evenet/run)
+evenet: test-packages all $(if $(TASKS),container-image)
+	$(if $(filter-out containerd,$(TASKS)),$(error TASKS=$(TASKS) is not containerd))
+	$(if $(filter 1,$(KEEP)),examples/evenet/keep $(TASKS),$(if $(TASKS),VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G}) \
+		tests/with-vrf.sh examples/evenet/run $(if $(TASKS),library ip-vrf netns $(TASKS)))
+
+container-image: programs
+	tests/packages.sh containers
+	tests/containers.sh build debian
 
 test: test-packages all bench-programs images
 	$(CARGO) test --locked --workspace
@@ -160,15 +169,16 @@ test-arch-vm: build-packages
 	$(MAKE) cross ARCH=aarch64
 	tests/arm64.sh target/$(triple_aarch64)/release/libvrfbind.so
 
-test-musl: test-packages programs images
+test-musl: test-packages programs
 	tests/packages.sh musl
 	tests/musl.sh build
 	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
 	tests/with-vrf.sh tests/topology.sh tests/rules-daemons.sh musl-dnsmasq musl-libc
 
-test-containers: test-packages images
+test-containers: test-packages bench-programs images
 	tests/packages.sh containers
-	failed=; for test in 'tests/containers.sh all' tests/container-unit.sh examples/containerd/run; do \
+	failed=; for test in 'tests/containers.sh all' tests/container-unit.sh examples/containerd/run 'tests/bench.sh tasks' \
+		'tests/evenet.sh containerd'; do \
 		VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh $$test || failed="$$failed $$test"; \
 	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed:$$failed"; exit 1; }
 
@@ -181,9 +191,15 @@ bench: bench-programs
 	tests/with-vrf.sh --stock tests/topology.sh benches/bench.sh vrf target/bench/vrf
 	benches/report.py write BENCHMARKS.md target/bench vrf
 
-scale: bench-programs
+scale: bench-programs scale-tasks
 	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh --stock benches/scale.sh target/bench/scale
 	benches/report.py write BENCHMARKS.md target/bench scale
+
+# On an emulated processor, the tasks alone would take days.
+scale-tasks: bench-programs container-image
+	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-8G} tests/with-vrf.sh \
+		benches/scale.sh target/bench/tasks library tasks-together:16 tasks-paired:16 tasks
+	benches/report.py write BENCHMARKS.md target/bench tasks
 
 churn: bench-programs
 	tests/with-vrf.sh --stock benches/churn.sh target/bench/churn
