@@ -5,7 +5,7 @@
 # make install      library, command, manual pages, completions, licences below $(DESTDIR)$(PREFIX)
 # make uninstall    removes them
 # make dist         a tarball of what is committed, into target/dist
-# make deb          the Debian package of that tarball, into target/dist
+# make deb          the Debian package of that tarball, into target/dist; ARCH=aarch64 for arm64
 # make man          the options in man/vrfbind.1, from the definition of the command line
 # make clean        removes target/
 #
@@ -19,8 +19,8 @@
 # make test-more    what takes longer: the rest of 16 packaged services in a VRF, the rest of 15 daemons in several; make fuzz
 # make test-kernels the tests that require a VRF, on the kernels of Debian 11, 12 and 13, each in a VM
 # make test-arch ARCH=...  the C tests for another architecture, as far as they run here
-# make test-arch-vm the C tests on aarch64 with its own kernel, in a VM: seals and VRFs
-# make test-musl    a dnsmasq and a busybox that are built with musl, in VRFs
+# make test-arch-vm C tests (glibc, musl), the command, daemons and the package on aarch64 with its own kernel, in a VM
+# make test-musl    the C tests with the musl of Debian 13; a dnsmasq and a busybox that are built with musl, in VRFs
 # make test-containers  podman, containerd, Docker and OCI bundles, with containers in VRFs
 # make test-package builds the Debian package twice, installs and removes it; and what apk/APKBUILD builds
 # make races        100,000 trials of each race: threads, signal handlers, forks
@@ -51,9 +51,10 @@ INSTALL ?= install
 
 # The scripts look for everything there.
 override export CARGO_TARGET_DIR := $(CURDIR)/target
-library := target/release/libvrfbind.so
-command := target/release/vrfbind
-completions := target/completions
+built = target/$(if $(ARCH),$(triple)/)release
+library = $(built)/libvrfbind.so
+command = $(built)/vrfbind
+completions = target/$(if $(ARCH),$(triple)/)completions
 
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
@@ -75,15 +76,21 @@ man:
 # loaded and relocated it (make compare), and the same file runs where musl is.
 all: $(if $(ARCH),cross,native)
 
+# `make test-arch ARCH=...` takes the native ones too.
+native: override ARCH :=
 native:
 	$(CARGO) build --release --locked --package vrfbind
 	$(CARGO) rustc --release --locked --package vrfbind-cli --bin vrfbind -- \
 		-C target-feature=+crt-static -C relocation-model=static
 	$(CARGO) build --release --locked --package vrfbind-cli --bin vrfbind-probe
-	mkdir -p $(completions)
-	$(command) completions bash >$(completions)/vrfbind
-	$(command) completions zsh >$(completions)/_vrfbind
-	$(command) completions fish >$(completions)/vrfbind.fish
+	$(make_completions)
+
+define make_completions
+mkdir -p $(completions)
+$(runs) $(command) completions bash >$(completions)/vrfbind
+$(runs) $(command) completions zsh >$(completions)/_vrfbind
+$(runs) $(command) completions fish >$(completions)/vrfbind.fish
+endef
 
 ARCH ?=
 triple_aarch64 := aarch64-unknown-linux-gnu
@@ -102,9 +109,11 @@ ifeq ($(ARCH),aarch64)
 	$(cross) rustc --release --locked --package vrfbind-cli --bin vrfbind --target $(triple) -- \
 		-C target-feature=+crt-static -C relocation-model=static
 	$(cross) build --release --locked --package vrfbind-cli --bin vrfbind-probe --target $(triple)
+	$(make_completions)
 endif
 
-# What runs a test of that machine here.
+# What runs a program of that machine here.
+runs = $(if $(ARCH),$(runner))
 runner_i686 := /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib
 runner = $(or $(runner_$(ARCH)),qemu-$(ARCH)-static -L /usr/$(ARCH)-linux-gnu)
 
@@ -165,13 +174,15 @@ test-kernels: test-packages programs bench-programs images
 	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed on:$$failed"; exit 1; }
 
 test-arch-vm: build-packages
-	tests/packages.sh arch-vm
+	tests/packages.sh arch-vm musl package
 	$(MAKE) cross ARCH=aarch64
-	tests/arm64.sh target/$(triple_aarch64)/release/libvrfbind.so
+	$(MAKE) deb ARCH=aarch64
+	tests/arm64.sh
 
 test-musl: test-packages programs
 	tests/packages.sh musl
 	tests/musl.sh build
+	tests/musl.sh newer
 	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
 	tests/with-vrf.sh tests/topology.sh tests/rules-daemons.sh musl-dnsmasq musl-libc
 
@@ -224,14 +235,17 @@ dist:
 	mkdir -p $(DIST)
 	git archive --prefix=vrfbind-$(version)/ HEAD | gzip -9n >$(tarball)
 
+debian_aarch64 := arm64
+debian_arch = $(or $(debian_$(ARCH)),$(error there is no package for ARCH=$(ARCH)))
+
 # Without make's own flags, and the settings that this Makefile exports. Debian's Rust may be older than what the build
 # needs, so its packages are not asked for; debhelper's HOME is another one, where no toolchain is.
 deb: dist
 	rm -rf $(DIST)/vrfbind-$(version)
 	tar -C $(DIST) -xzf $(tarball)
-	cd $(DIST)/vrfbind-$(version) && env -u MAKEFLAGS -u MAKELEVEL -u CARGO_TARGET_DIR \
+	cd $(DIST)/vrfbind-$(version) && env -u MAKEFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u ARCH -u CARGO_TARGET_DIR \
 		CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" RUSTUP_HOME="$${RUSTUP_HOME:-$$HOME/.rustup}" \
-		dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
+		dpkg-buildpackage --build=binary --no-sign --no-check-builddeps $(if $(ARCH),--host-arch $(debian_arch))
 	rm -rf $(DIST)/vrfbind-$(version)
 
 test-package:
