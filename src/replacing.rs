@@ -12,7 +12,17 @@
 //!    replaced likewise. Copies in other processes, and those on their way in a message, are left, and stay where they are.
 //!
 //! Until step 3 nothing has changed, and what fails leaves all as it was. At every moment the descriptor has the one socket or
-//! the other. Linux has no call that replaces a descriptor only if it is still the same file: another thread that closes it
+//! the other.
+//!
+//! It takes a millisecond for 10,000 descriptors, and some milliseconds more if the socket is in an epoll with 5,000 others.
+//! Nothing tells from the socket that it is in one, or in which: a program may have made and filled it by system calls that
+//! nobody saw. So each descriptor is asked whether it is one, which takes one system call (0.1 us; /proc takes longer, to list
+//! as to ask). kcmp(2) then says whether the socket is in there, but only /proc/self/fdinfo what the program wants to hear;
+//! for that the kernel writes all registrations (0.4 us each) before the first byte can be read, and
+//! begins again each time that its buffer, which grows from a page to twice the size, is full (ep_show_fdinfo, seq_read_iter):
+//! twice the work. Only a table of what epoll_ctl(2) did could save that, and would be wrong where somebody else called it.
+//!
+//! Linux has no call that replaces a descriptor only if it is still the same file: another thread that closes it
 //! and opens something else just before dup3(2), after the inode was compared, loses that.
 
 use crate::sys::descriptors::{self, Own, Table};
