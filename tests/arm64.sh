@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # arm64.sh LIBRARY [PROGRAM...] - the C tests on aarch64 with its own kernel: seccomp, seals and VRFs
 #
-# Speaks TAP (testanything.org): a point for each PROGRAM, by default each that c-tests/programs.txt lists for `aarch64`
+# Prints TAP (testanything.org): a point for each PROGRAM, by default each that c-tests/programs.txt lists for `aarch64`
 # and the netns tier. `make test-arch-vm` builds LIBRARY and calls this.
 #
 # How it works, in order: compile the C tests with Debian's cross compiler into target/; boot the machine arm64

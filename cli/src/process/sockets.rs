@@ -10,14 +10,6 @@
 //!    Linux 2.6.37): their device is not known.
 //! 4. The VRF of a device is looked up in the network namespace of the socket, which may differ from that of the process,
 //!    and from ours.
-//! 2. pidfd_getfd(2) duplicates each, and the duplicate, which is the same socket, is asked: family, type,
-//!    protocol, addresses, SO_BINDTODEVICE. That takes the right to attach (PTRACE_MODE_ATTACH), which
-//!    Yama's ptrace_scope refuses to users to whom reading is allowed.
-//! 3. Where that is refused, sock_diag(7) is asked in the process's network namespace; it shows the same by
-//!    inode, but only of sockets that are in use. The others are shown by their protocol
-//!    (`system.sockprotoname`, since Linux 2.6.37) and nothing else: their device is not known.
-//! 4. The VRF of a device is looked up in the network namespace of the socket, which need not be that of
-//!    the process, nor ours.
 //!
 //! A descriptor that is closed meanwhile is left out. Nothing else is: what cannot be known is shown as unknown.
 
