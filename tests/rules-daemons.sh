@@ -10,7 +10,7 @@
 #   sockets     PROTOCOL LOCAL DEVICE, a pattern for LOCAL: those that must be there. All others must be in blue
 #   requests    what must be answered: in blue, and on 127.0.0.1 or in red
 #   strayed     a request from a VRF where the daemon must not be reached
-#   by_nobody   the command line of an ordinary user, if it is another one
+#   by_nobody   the command line of an ordinary user, if it is another one; rights: what the daemon does not do without
 #
 # Of each: as it is, under `ip vrf exec` and under `vrfbind exec` without rules some requests fail. By rules all are answered, the
 # sockets say that they are on their devices (c-tests/command/sockets.c), and no packet leaves by a link that is in none of the VRFs
@@ -239,7 +239,8 @@ systemd_resolved() {
 		DNSSEC=no
 	END
 	daemon=(/lib/systemd/systemd-resolved)
-	# Its directory root makes for it.
+	# Its unit gives it these too. Without CAP_NET_RAW it cannot put its listeners on lo. Root makes its directory.
+	rights=("--inh-caps=-all,+setpcap,+net_raw,+net_bind_service" "--ambient-caps=+setpcap,+net_raw,+net_bind_service")
 	by_nobody=(sh -c 'cd /run/systemd && { mv resolve $$ 2>/dev/null; mkdir resolve; } && exec "$0"' "${daemon[@]}")
 	rules=('loopback lo')
 	sockets=('udp 127.0.0.5[34]:53 lo' 'tcp 127.0.0.5[34]:53 lo')
@@ -513,7 +514,7 @@ start() {
 	rm -rf "$own"
 	mkdir "$own"
 	if [ -n "${2-}" ]; then
-		user=("${nobody[@]}") command=("${by_nobody[@]}")
+		user=("${nobody[@]::4}" "${rights[@]}") command=("${by_nobody[@]}")
 		chown 65534:65534 "$own"
 	fi
 	for rule in "${rules[@]}"; do
@@ -630,7 +631,7 @@ for daemon; do
 	title=$daemon
 	# The decoy counts nothing for them.
 	point_end=:
-	resolver=() supervised='' by_nobody=()
+	resolver=() supervised='' by_nobody=() rights=(--inh-caps=-all)
 	"${title//-/_}"
 	[ ${#by_nobody[@]} -gt 0 ] || by_nobody=("${daemon[@]}")
 	point_end=stop

@@ -19,6 +19,8 @@ mod file;
 #[cfg(test)]
 mod fuzz;
 mod library;
+#[cfg(test)]
+mod manual;
 mod output;
 mod proc_status;
 mod process;
@@ -34,7 +36,9 @@ use failure::Failure;
 use std::ffi::OsString;
 use std::process::{ExitCode, exit};
 
-/// Binds programs to a Linux VRF, and shows what is bound
+/// Start programs in a Linux VRF, and show which sockets are in a VRF
+///
+/// `vrfbind check` says what works on this machine. vrfbind(1) is the manual.
 #[derive(Parser)]
 #[command(name = "vrfbind", version, propagate_version = false)]
 struct Arguments {

@@ -36,43 +36,46 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Start a program whose IPv4 and IPv6 sockets are in a VRF
+///
+/// A seccomp filter, the seal, makes sure of it for the whole process tree: a socket is created in the VRF, or its creation
+/// fails. Exit status 125: vrfbind has failed, and the program was not started.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The VRF; "default" leaves the one that we are in
+    /// The VRF. "default" stands for none: the program runs outside of any VRF
     vrf: OsString,
 
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
     #[command(flatten)]
     rules: RuleOptions,
 
-    /// Fail where the tree cannot be supervised, instead of only sealing it
+    /// Fail where no supervisor can be started. Without this option the process tree is then only sealed
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
     supervise: bool,
 
-    /// Only seal: what the library does not bind gets no IPv4 and IPv6 socket
+    /// Start no supervisor, only seal the process tree. Programs that the library does not serve then create no IPv4 and IPv6 sockets
     #[arg(long)]
     no_supervise: bool,
 
-    /// Install no seal: what passes the library by is not bound
+    /// Do not install the seal. Sockets that bypass the library are then not bound
     #[arg(long)]
     no_seal: bool,
 
-    /// Leave io_uring in, whose sockets are not bound
+    /// Allow io_uring. Sockets that are created by io_uring are not bound
     #[arg(long)]
     allow_io_uring: bool,
 
-    /// Put inherited sockets that have no device into the VRF: those of these descriptors, or all
+    /// Put inherited sockets that have no device into the VRF: those with these descriptors (FD,FD,...), or all
     #[arg(long, value_name = "FD", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     bind_inherited: Option<Vec<RawFd>>,
 
-    /// Take a device that is not a VRF
+    /// Accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
 
-    /// The path of libvrfbind.so
+    /// The path of libvrfbind.so. By default it is searched for: see VRFBIND_LIBRARY
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }

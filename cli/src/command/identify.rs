@@ -23,11 +23,11 @@ use std::process::ExitCode;
 
 /// Print the VRFs that a process is in, one a line
 ///
-/// They are those of its IP sockets, and of the library that binds the next ones. A socket in no VRF counts
-/// as "default". Nothing is printed for a process with neither. Behind a VRF stands the process's container, if it is in one.
+/// These are the VRFs of its IPv4 and IPv6 sockets, and the VRF that its library binds new sockets to. "default" stands for
+/// sockets in no VRF. The container of the process, if it is in one, follows the VRF.
 #[derive(clap::Args)]
 pub struct Identify {
-    /// The process; by default the one that has started this command, such as a shell
+    /// The process. By default the parent process, such as a shell
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
 }

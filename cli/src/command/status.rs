@@ -23,20 +23,19 @@ use std::process::ExitCode;
 
 /// Show the IP sockets of processes, and whether each is in its VRF
 ///
-/// Without PID: all processes that have the library or were started to be in a VRF. Exit status 1 if a
-/// socket is not ok.
+/// Without PID: all processes that have the library, or were started with VRFBIND_VRF. Exit status 1: a socket is not ok.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Processes to look at
+    /// The processes to show
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pids: Vec<u32>,
-    /// Judge by this VRF instead of each process's own; without PID, only processes that belong to it
+    /// Expect all sockets in this VRF, instead of the one that each process asks for. Without PID, show only processes that belong to this VRF
     #[arg(long, value_name = "NAME")]
     vrf: Option<OsString>,
-    /// All processes that have an IP socket
+    /// Show all processes that have an IPv4 or IPv6 socket
     #[arg(long, conflicts_with = "pids")]
     all: bool,
-    /// Print JSON, as vrfbind(1) documents it
+    /// Print JSON: see OUTPUT in vrfbind(1)
     #[arg(long)]
     json: bool,
 }

@@ -30,27 +30,27 @@ const NAME: &str = "vrfbind.json";
 
 /// Offer VRFs to containers, as CDI devices
 ///
-/// Prints the specification, with a device vrfbind.dev/vrf=NAME for each VRF that is named, or that there is.
+/// Prints a specification of the Container Device Interface (CDI 0.5.0) with a device vrfbind.dev/vrf=NAME for each VRF.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The VRFs, which need not be there yet; by default those that are
+    /// The VRFs. They need not exist yet. By default all VRFs of this network namespace
     #[arg(value_name = "VRF")]
     vrfs: Vec<OsString>,
-    /// Write it to /etc/cdi/vrfbind.json, in place of what is there
+    /// Write the specification to /etc/cdi/vrfbind.json, replacing that file. Engines read it when a container is created
     #[arg(long)]
     write: bool,
-    /// Remove that file
+    /// Remove /etc/cdi/vrfbind.json
     #[arg(long, conflicts_with_all = ["write", "vrfs", "no_seal", "any_device", "library", "rules", "loopback"])]
     remove: bool,
     #[command(flatten)]
     rules: RuleOptions,
-    /// Let containers be without a seal: what passes the library by is not bound
+    /// Do not seal containers (VRFBIND_SEAL=0). Sockets that bypass the library are then not bound
     #[arg(long)]
     no_seal: bool,
-    /// Let the hook take devices that are not VRFs
+    /// Make the hook accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// The path of libvrfbind.so on this machine
+    /// The path of libvrfbind.so on the host
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }

@@ -21,28 +21,27 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Put an OCI bundle into a VRF: its process is started by vrfbind exec
+/// Put an OCI bundle into a VRF, by its config.json
 ///
-/// The bundle's config.json mounts the library and the command, and runs the command before the process. A VRF that it was
-/// put into before is replaced.
+/// The process of the bundle is then started by vrfbind exec. A bundle that is in a VRF already is moved to VRF.
 #[derive(clap::Args)]
 #[command(allow_missing_positional = true)]
 pub struct Args {
-    /// The VRF, which need not be there yet
+    /// The VRF. It need not exist yet
     #[arg(required_unless_present = "remove", conflicts_with = "remove")]
     vrf: Option<OsString>,
-    /// The directory that config.json is in
+    /// The directory of config.json
     bundle: PathBuf,
-    /// Print config.json as it would be, and write nothing
+    /// Print the new config.json, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take the bundle out of its VRF
+    /// Take the bundle out of its VRF: config.json is again what it was
     #[arg(long, conflicts_with_all = ["any_device", "library"])]
     remove: bool,
-    /// Let vrfbind exec take a device that is not a VRF
+    /// Make vrfbind exec accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// The path of libvrfbind.so on this machine
+    /// The path of libvrfbind.so on the host
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }

@@ -49,41 +49,41 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use syntax::words;
 
-/// Put a systemd unit into a VRF, by a drop-in
+/// Put a systemd unit into a VRF, with a drop-in
 ///
-/// A service gets the library and a check that fails it rather than running it unbound; a socket unit gets
-/// BindToDevice=. It takes effect with systemctl daemon-reload and a restart of the unit.
+/// A service gets the library, and checks that make it fail rather than run unbound. A socket unit gets BindToDevice=.
+/// Then run systemctl daemon-reload, and restart the unit.
 #[derive(clap::Args)]
 pub struct Enable {
-    /// The unit; .service is added to a name without a suffix
+    /// The unit. A name without a suffix is that of a service
     unit: String,
-    /// The VRF, which need not be there yet
+    /// The VRF. It need not exist yet
     vrf: OsString,
-    /// Print the drop-in and write nothing
+    /// Print the drop-in, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Look for the unit, the library and vrfbind below DIR, and write there
+    /// Read the unit, the library and vrfbind below DIR, and write the drop-in there. Links in DIR are followed as if DIR were the root directory (Linux 5.6)
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     #[command(flatten)]
     rules: RuleOptions,
-    /// Let the check at start take a device that is not a VRF
+    /// Make the check at start accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// The path of libvrfbind.so, as the unit sees it
+    /// The path of libvrfbind.so, as the service sees it
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }
 
-/// Take a systemd unit out of its VRF: remove the drop-in that enable made
+/// Take a systemd unit out of its VRF: remove the drop-in of enable
 #[derive(clap::Args)]
 pub struct Disable {
-    /// The unit; .service is added to a name without a suffix
+    /// The unit. A name without a suffix is that of a service
     unit: String,
-    /// Say what would be removed, and remove nothing
+    /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Look below DIR
+    /// Remove the drop-in below DIR
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 }
