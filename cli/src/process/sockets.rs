@@ -51,9 +51,9 @@ pub enum Device {
     /// To no device.
     None,
     /// To a device, which is in this VRF.
-    Of(String, Vrf),
+    Bound(String, Vrf),
     /// To a deleted device: ENODEV.
-    Gone,
+    Deleted,
     /// The device cannot be read.
     Unknown,
 }
@@ -215,9 +215,9 @@ impl Reader {
             Ok(name) => {
                 let name = text(name.as_bytes());
                 let vrf = vrf_of(&links, &name);
-                Device::Of(name, vrf)
+                Device::Bound(name, vrf)
             }
-            Err(Errno::ENODEV) => Device::Gone,
+            Err(Errno::ENODEV) => Device::Deleted,
             Err(_) => Device::Unknown,
         };
         // The type is used for its functions, which work for any IP socket.
@@ -396,8 +396,8 @@ fn device_of(one: &DiagSocket, links: &Result<Links, Errno>) -> Device {
         (0, _) => Device::None,
         (_, Err(_)) => Device::Unknown,
         (index, Ok(known)) => match known.name(index) {
-            Some(name) => Device::Of(name.to_owned(), vrf_of(links, name)),
-            None => Device::Gone,
+            Some(name) => Device::Bound(name.to_owned(), vrf_of(links, name)),
+            None => Device::Deleted,
         },
     }
 }
