@@ -57,7 +57,7 @@ command = $(built)/vrfbind
 completions = target/$(if $(ARCH),$(triple)/)completions
 
 # So that ld.so finds it by its bare name. glibc looks /usr/local/lib up in its cache; musl has none.
-refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
+ldconfig = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all help man native cross test-arch demo test test-kernels test-musl test-arch-vm test-containers test-package dist deb bench bench-programs \
 	bench-smoke scale scale-tasks churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs \
@@ -97,9 +97,9 @@ triple_aarch64 := aarch64-unknown-linux-gnu
 triple_i686 := i686-unknown-linux-gnu
 triple_riscv64 := riscv64gc-unknown-linux-gnu
 triple = $(or $(triple_$(ARCH)),$(error ARCH=$(ARCH) is none of aarch64, i686, riscv64))
-shout = $(shell echo $(triple) | tr a-z- A-Z_)
-# Debian's compiler links, since only it knows that machine's libc.
-cross = CARGO_TARGET_$(shout)_LINKER=$(ARCH)-linux-gnu-gcc $(CARGO)
+triple_env = $(shell echo $(triple) | tr a-z- A-Z_)
+# Debian's compiler links, since only it knows the libc of that architecture.
+cross = CARGO_TARGET_$(triple_env)_LINKER=$(ARCH)-linux-gnu-gcc $(CARGO)
 
 cross:
 	tests/packages.sh build $(ARCH)
@@ -112,13 +112,13 @@ ifeq ($(ARCH),aarch64)
 	$(make_completions)
 endif
 
-# What runs a program of that machine here.
+# The command that runs a program of that architecture here.
 runs = $(if $(ARCH),$(runner))
 runner_i686 := /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib
 runner = $(or $(runner_$(ARCH)),qemu-$(ARCH)-static -L /usr/$(ARCH)-linux-gnu)
 
 test-arch: cross programs
-	CARGO_TARGET_$(shout)_RUNNER='$(runner)' $(cross) test --locked --package vrfbind --package vrfbind-rules --target $(triple)
+	CARGO_TARGET_$(triple_env)_RUNNER='$(runner)' $(cross) test --locked --package vrfbind --package vrfbind-rules --target $(triple)
 	tests/arch.sh $(ARCH) target/$(triple)/release/libvrfbind.so
 
 build-packages:
@@ -273,7 +273,7 @@ install: all
 	$(INSTALL) -D -m 0644 $(completions)/vrfbind.fish $(DESTDIR)$(FISHDIR)/vrfbind.fish
 	$(INSTALL) -D -m 0644 LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-MIT
 	$(INSTALL) -D -m 0644 LICENSE-APACHE $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
-	$(refresh)
+	$(ldconfig)
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libvrfbind.so $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
@@ -283,7 +283,7 @@ uninstall:
 	rm -f $(DESTDIR)$(BASHDIR)/vrfbind $(DESTDIR)$(ZSHDIR)/_vrfbind $(DESTDIR)$(FISHDIR)/vrfbind.fish
 	rm -f $(DESTDIR)$(DOCDIR)/LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-APACHE
 	-rmdir $(DESTDIR)$(DOCDIR)
-	$(refresh)
+	$(ldconfig)
 
 clean:
 	$(CARGO) clean

@@ -13,7 +13,7 @@ export VRFBIND_LIBRARY=$library
 command=$vrfbind
 bin=$programs
 
-# has_line PATTERN - a line of what was said
+# has_line PATTERN - the output has such a line
 has_line() {
 	grep -qE "$1" "$scratch/said" || {
 		echo "no line is like: $1"
@@ -59,7 +59,7 @@ loaded() {
 	[ "$(device_of A=1)" = '' ]
 	ends 1 "$command" check --quiet --loaded "${any[@]}" "$device"
 	grep -q "^vrfbind: probe: a socket made here is not bound to $device: the library is not" "$scratch/said.stderr"
-	# The loader's own way: it says a word and goes on.
+	# The loader's own way: it prints a line and goes on.
 	[ "$(device_of LD_PRELOAD=/no/such/libvrfbind.so VRFBIND_VRF="$device" 2>/dev/null)" = '' ]
 	ends 1 env LD_PRELOAD=/no/such/libvrfbind.so VRFBIND_VRF="$device" "$command" check --loaded "${any[@]}" "$device"
 	[ "$(device_of LD_PRELOAD="$library")" = '' ]
@@ -245,7 +245,7 @@ no_sys=(unshare --mount bash -ec 'mount -t proc -o subset=pid proc /proc && exec
 # shellcheck disable=SC2016
 no_proc=(unshare --mount bash -ec 'mount -t tmpfs none /proc && exec "$@"' bash)
 
-# What exec does there is what check says.
+# exec does there what check predicts.
 hidden_proc() {
 	before 5.14 && return
 	local static=$bin/ask-static start=("$command" exec "${any[@]}" "$device")
@@ -274,7 +274,7 @@ in_a_sealed_tree() {
 	has_line "^ok    probe: a socket made here is bound to $device\$"
 	ends 0 "$command" check "${any[@]}" "$device"
 	not grep -q 'sealed already' "$scratch/said"
-	# It says what exec would do.
+	# It predicts what exec would do.
 	local static=$bin/ask-static here=("$command" exec "${any[@]}")
 	ends 1 "${here[@]}" --no-supervise "$device" "$command" check "${any[@]}" "$device" "$static"
 	has_line '^fail  program: .* is statically linked: .*, and it cannot be supervised here'

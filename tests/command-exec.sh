@@ -132,7 +132,7 @@ irregular_files() {
 	VRFBIND_LIBRARY=/dev/null refused 125 '/dev/null: it is no regular file' "${start[@]}" "$device" true
 }
 
-# A program whose ld.so is not there is as one that is not there itself: so the kernel says.
+# To the kernel, a program whose ld.so does not exist does not exist either.
 no_loader() {
 	cp "$scratch/ask" "$scratch/no-loader"
 	sed -i 's,/ld-linux,/no-linux,' "$scratch/no-loader"
@@ -160,7 +160,7 @@ ctypes.CDLL(None).execve(command[0], array(command), array(entries))'
 	diff <(echo "${plain/VRFBIND_VRF=x|/}") <(echo "${under#VRFBIND_SEAL=1|LD_PRELOAD="$library"|}")
 }
 
-# Where descriptors run out, that is what is said; or there are enough.
+# If descriptors run out, that is reported; or there are enough.
 few_descriptors() {
 	local number
 	for number in 3 4 5 6 7 8 9 10 11 12; do
@@ -278,14 +278,14 @@ line_in_a_shell() {
 		refused 125 'takes Linux 5.14' "${start[@]}" --supervise "$device" bash "$scratch/typed"
 		return
 	fi
-	# A supervisor helps, and then there is nothing to say.
+	# A supervisor helps, and then there is no line.
 	timeout "$limit" "${start[@]}" "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
 	cat "$scratch/said.stderr"
 	diff "$scratch/said" <(echo "tcp $device")
 	[ ! -s "$scratch/said.stderr" ]
 }
 
-# The command is static itself, and needs no socket: the library says nothing of it, as it does of others.
+# The command is static itself, and needs no socket: the library prints no line about it, as it does about others.
 itself() {
 	local shell=("${sealed[@]}" "$device" sh -c)
 	readelf -lW "$vrfbind" | not grep -q INTERP
@@ -426,7 +426,7 @@ go_program() {
 		"${start[@]}" --no-seal "$device" "$scratch/ask-go-dynamic" tcp
 	refused 125 'ask-go-dynamic is a Go program: .*within this tree' \
 		"${sealed[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-go-dynamic" tcp
-	# Where it is not asked, the library says so.
+	# If the check is skipped, the library reports it.
 	ends 1 "${sealed[@]}" "$device" sh -c '"$0" tcp' "$scratch/ask-go-dynamic"
 	grep -q "^vrfbind: $scratch/ask-go-dynamic is a Go program: .*EPERM.*a supervisor would serve it" "$scratch/said.stderr"
 }

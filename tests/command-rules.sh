@@ -260,7 +260,7 @@ of_listeners() {
 	are 0 'lo ok 1' 'lo ok 2' 'lo ok 1' 'lo ok 4' 'lo ok 2' 'lo ok 4' 'lo ok 1' 'lo ok 4'
 }
 
-# Which call has put it there, its addresses do not say.
+# Its addresses do not tell which call has put it there.
 without_peer() {
 	ruled 'connect 127.0.0.1:5392 lo; bind 127.0.0.1:5392 lo; connect 10.99.1.77 mgmt' \
 		'tcp connect 10.99.1.77 53' 'tcp connect 10.99.1.77 53 on lo' 'reset 127.0.0.1 5392'
@@ -487,7 +487,7 @@ said_aloud() {
 }
 
 without_capability() {
-	# What the kernel says to who lacks it.
+	# The kernel's answer without it.
 	same EPERM "$("${nobody[@]}" "$python" -c 'import errno, socket
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 one.setsockopt(1, 25, b"prod")

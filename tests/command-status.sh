@@ -143,7 +143,7 @@ for line in sys.stdin:
 END
 
 # locked.py - keeps a socket locked for good: the kernel copies from memory of its own that never comes (userfaultfd(2)).
-# With an argument it only says by its status whether it could.
+# With an argument only its status tells whether it could.
 cat >"$scratch/locked.py" <<'END'
 import ctypes, fcntl, os, platform, socket, struct, sys, threading, time
 
@@ -187,7 +187,7 @@ start() {
 	[ "$line" = ready ] || { echo "the program says: $line"; kill -KILL "$pid"; cat <&"$from"; return 1; }
 }
 
-# truth - what the program says of its sockets
+# truth - the program's own report about its sockets
 truth() {
 	local line
 	echo >&"$to"
@@ -289,7 +289,7 @@ static_program() {
 	gcc -static -o "$static" "$scratch/static.c"
 }
 
-# The library says so, and of a static program the supervisor's listener does.
+# The library reports it, and for a static program the supervisor's listener proves it.
 supervised() {
 	local under=(env VRFBIND_LIBRARY="$library" "$command" exec --any-device --supervise "$device")
 	static_program
@@ -309,7 +309,7 @@ supervised() {
 	no_supervisor
 }
 
-# Another process is no supervisor, whatever a program's environment says.
+# Another process is no supervisor, whatever a program's environment names.
 no_supervisor() {
 	VRFBIND_SEAL=1 bound VRFBIND_SUPERVISOR=$$ sh -c "exec '$static' 2>/dev/null"
 	same None "$(found 0 seal)"

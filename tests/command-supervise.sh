@@ -532,7 +532,7 @@ nested() {
 	done
 }
 
-# Each program of the tree is where its own environment says, whoever made its sockets.
+# Each program of the tree is in the VRF of its own environment, whoever has created its sockets.
 nested_other() {
 	local outer=("${start[@]}" "$device") way inner
 	for inner in "$ask" "$scratch/ask"; do
@@ -597,7 +597,7 @@ same_number() {
 		(echo 1000 >"$1"; "$0" pid many 1 3; echo 1000 >"$1"; VRFBIND_VRF=$2 "$0" pid many 1 3; exit)' "$ask" "$last" "$other"
 }
 
-# What an environment does not say, or not any more.
+# Environments that name no VRF, or no longer do.
 unnamed() {
 	local outer=("${start[@]}" "$device")
 	says 'tcp unbound' "$ask" title tcp
@@ -612,7 +612,7 @@ unnamed() {
 	says 'tcp EPERM' "${outer[@]}" "$vrfbind" exec default "$ask" title tcp
 	says "tcp $device"$'\ntcp unbound\ntcp EPERM\n'"tcp $device" "${outer[@]}" sh -c '
 		"$0" title tcp; VRFBIND_VRF=default "$0" tcp; "$0" title tcp; "$0" scrub run "$0" tcp' "$ask"
-	# The library says what it starts.
+	# The library reports what it starts.
 	says 'tcp EPERM' "${outer[@]}" sh -c 'VRFBIND_VRF=default "$0" title tcp' "$ask"
 	# It knows itself what it has read.
 	says "tcp $device" "${outer[@]}" "$scratch/ask" title tcp

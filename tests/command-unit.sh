@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # command-unit.sh - vrfbind enable puts a unit into a VRF, or the unit fails; disable takes it out again
 #
-# Speaks TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_TIER,
+# Prints TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_TIER,
 # VRFBIND_TEST_BIN and VRFBIND_TEST_COMMAND.
 #
 # On the tier lo the files are checked, by the rules of systemd.unit(5) and systemctl(1), below a root directory; on the
@@ -135,7 +135,7 @@ with_rules() {
 	has_line "$scratch/said" 'Environment="VRFBIND_RULES=bind * blue"'
 	not grep -q Wants= "$scratch/said"
 	has_not radvd.service VRFBIND_RULES
-	# What is invalid, or what somebody else would say instead.
+	# Invalid values, or values that another file would set instead.
 	rm -r "$root/etc/systemd/system/radvd.service.d"
 	refuses 'rule 2, "bind \* a/b", at "a/b": ' --rule 'bind * a' --rule 'bind * a/b' radvd blue
 	refuses 'web.socket is a socket unit, whose sockets have one device' --loopback web.socket blue
@@ -149,7 +149,7 @@ with_rules() {
 	enables radvd blue
 }
 
-# capable NUMBER LINE... - what is said of a unit of these lines, so often
+# capable NUMBER LINE... - the message about a unit of these lines occurs this many times
 capable() {
 	unit able.service '[Service]' ExecStart=/bin/cat "${@:2}"
 	enables --loopback able blue
@@ -605,7 +605,7 @@ real_service() {
 	vrfbind enable --any-device radvd br-blue
 	restart radvd.service
 	await in_vrf blue radvd.service
-	# And what the command says of it.
+	# And the command's report about it.
 	ends 0 "$command" status "$(main_pid radvd.service)"
 	grep -q 'VRF br-blue, library .*, libc patched' "$scratch/said"
 }
@@ -676,7 +676,7 @@ rules_service() {
 	listens - blue ''
 	has_rules 'bind tcp *:5380 default'
 	ip link delete "$odd"
-	# With rights and without, as systemd says.
+	# With rights and without, by systemd's properties.
 	put_unit ruled.service '[Service]' Type=notify 'ExecStart=/usr/bin/python3 /usr/local/lib/ruled.py' DynamicUser=yes
 	manage daemon-reload
 	vrfbind enable ruled blue --rule 'bind tcp *:5380 red' --loopback 2>"$scratch/said"

@@ -3,7 +3,7 @@
 #
 # build: makes the root directories of three images in target/containers, from Debian packages (debian.sh) and from what
 # is built here: `debian`, with the daemons of the examples; `musl`, with the dnsmasq and busybox of musl.sh; `go`, a static Go program and
-# nothing else. In the first two is `ask` (c-tests/command/ask.c), which says where its sockets are, by getsockopt().
+# nothing else. In the first two is `ask` (c-tests/command/ask.c), which reports the device of its sockets, by getsockopt().
 # `build musl go` makes these two.
 #
 # Otherwise it speaks TAP (testanything.org) and is run by topology.sh. Without an argument: what `make test` runs, a container of
@@ -128,7 +128,7 @@ trap undo EXIT
 inside=/opt/vrfbind
 bound() { printf 'tcp %s\nudp6 %s\nlibc %s' "$1" "$1" "$1"; }
 
-# shows TEXT COMMAND... - standard output is TEXT and the status 0, whatever an engine says on standard error
+# shows TEXT COMMAND... - standard output is TEXT and the status 0, whatever an engine prints on standard error
 shows() {
 	local text=$1
 	shift

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # rules-daemons.sh [DAEMON...] - one daemon of Debian in several VRFs, and reached on 127.0.0.1, by rules
 #
-# Speaks TAP (testanything.org) and is run on the tier vrf, with the variables of tests/topology.sh. The daemons are not installed
+# Prints TAP (testanything.org) and is run on the tier vrf, with the variables of tests/topology.sh. The daemons are not installed
 # on this machine: tests/packages.sh has set them aside in target/daemons.
 #
 # The daemon's VRF is blue; who asks it, and whom it asks, is in tests/peers.sh. A daemon has of its own
@@ -277,7 +277,7 @@ musl_libc() {
 	done
 }
 
-# A program that listens in three VRFs, and says to each client who has answered it in all of them and on 127.0.0.1.
+# A program that listens in three VRFs, and tells each client which servers have answered it in all of them and on 127.0.0.1.
 in_three_vrfs() {
 	rules=('bind tcp *:7002 red' 'bind tcp *:7003 green' 'connect 192.0.2.54 red' 'connect 192.0.2.55 green' 'loopback lo')
 	requests=(
@@ -406,7 +406,7 @@ syslog_arrives() {
 	logger --server 127.0.0.1 --port 514 --udp --tag vrfbind "$1"
 	has_heard blue tcp "$1" && has_heard red tcp "$1" && has_heard red udp "$1"
 }
-# UDP is sent by sockets that are not connected, so that only their own address says where they belong.
+# UDP is sent by sockets that are not connected, so that only their own address tells where they belong.
 rsyslogd() {
 	cat >"$scratch/rsyslog.conf" <<-'END'
 		module(load="imudp")
@@ -546,7 +546,7 @@ stop() {
 # shellcheck disable=SC2034  # of tap.sh
 point_end=stop
 
-# Each that is not answered is said.
+# Each request without an answer is reported.
 all_answered() {
 	local request
 	for request in "${requests[@]}"; do eval "$request" >"$scratch/answer" 2>&1 || { cat "$scratch/answer"; return 1; }; done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # units.sh [SERVICE...] - services of Debian's packages are in the VRF that vrfbind enable has put them into
 #
-# Speaks TAP (testanything.org) and is run on the tier vrf, with VRFBIND_TEST_LIB, VRFBIND_TEST_BIN, VRFBIND_TEST_COMMAND and the
+# Prints TAP (testanything.org) and is run on the tier vrf, with VRFBIND_TEST_LIB, VRFBIND_TEST_BIN, VRFBIND_TEST_COMMAND and the
 # variables of tests/topology.sh. The services run under a second systemd (tests/second-systemd.sh), with the units and the
 # settings of their packages, but for the few lines below that give them something to listen to. The packages are not installed
 # on this machine: tests/packages.sh has set them aside in target/daemons.
@@ -78,15 +78,15 @@ settings() {
 
 # --- What is asked of each ---
 
-# What systemd says of a unit, but for what the drop-in is there for, and what is another one at each start: of other units, the
-# order.
+# systemd's properties of a unit, without those that the drop-in sets, and those that differ at each start: of other
+# units, the order.
 as_systemd_says() {
 	manage show "$1" | grep -vE '^(Exec(Start|Stop|Condition|Reload)|ExecMain|ExecPaths|Environment|DropInPaths|NeedDaemonReload'`
 		`'|BindsTo|Requires|Wants|Conflicts|After|Before|[A-Za-z]*Timestamp|[A-Za-z]*PID|ControlGroupId|InvocationID|StatusText'`
 		`'|CPUUsageNSec|MemoryCurrent|MemoryAvailable|TasksCurrent|NRestarts|Result)' | sort
 }
 
-# What the kernel says of the main process. A supervisor requires no_new_privs, and is a filter.
+# The kernel's properties of the main process. A supervisor requires no_new_privs, and is a filter.
 as_the_kernel_says() {
 	local pid
 	pid=$(main_pid "$1")
@@ -113,7 +113,7 @@ service_is_in_vrf() {
 	await in_vrf blue "$unit" || { in_vrf blue "$unit" || true; journal "$unit"; return 1; }
 	as_systemd_says "$unit" | diff "$scratch/before" -
 	as_the_kernel_says "$unit" | diff "$scratch/before.kernel" -
-	# Where systemd says of the unit what it is by the drop-in, the drop-in is the same.
+	# If systemd reports what the drop-in has set, the drop-in is the same.
 	inside cp "/etc/systemd/system/$unit.d/50-vrfbind.conf" /run/once
 	vrfbind enable "$unit" blue
 	inside diff /run/once "/etc/systemd/system/$unit.d/50-vrfbind.conf"

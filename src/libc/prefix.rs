@@ -60,8 +60,8 @@ pub unsafe fn connect(
     }
 }
 
-/// Prefixes musl's `sendto` and `sendmsg`, of the libc whose code is there. Returns what became of the first. The other is left
-/// alone where its code is not known, as in 1.2.3, whose resolver does not call it.
+/// Prefixes musl's `sendto` and `sendmsg`, of the libc whose code is there. Returns the outcome of the first. The other is left
+/// alone if its code is not known, as in 1.2.3, whose resolver does not call it.
 ///
 /// # Safety
 /// The functions are libc's, and nobody is in them. The stubs go on at [`RESUME_SENDTO`] and [`RESUME_SENDMSG`].

@@ -1,8 +1,8 @@
 /*
- * moves.c - a socket is where the rule for its address puts it, by VRFBIND_RULES
+ * moves.c - a socket is on the device of its address's rule, by VRFBIND_RULES
  *
- * The VRF is prod; rules name mgmt and lo (support/places.h). The verdict is the socket's device, before and after the call;
- * for a moment's look, that which a second thread sees.
+ * The VRF is prod; rules name mgmt and lo (support/places.h). The verdict is the socket's device, before and after the
+ * call; for a moment in between, the device that a second thread sees.
  */
 #include "places.h"
 #include "raw_syscall.h"

@@ -83,14 +83,14 @@ pub struct Args {
 /// Returns only with a failure.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let never = if args.vrf == DEFAULT {
-        leave(&args)?
+        exec_in_default_vrf(&args)?
     } else {
-        enter(&args)?
+        exec_in_vrf(&args)?
     };
     match never {}
 }
 
-fn enter(args: &Args) -> Result<Infallible, Failure> {
+fn exec_in_vrf(args: &Args) -> Result<Infallible, Failure> {
     let device = find_device(&args.vrf, args.any_device)?;
     let rules = args.rules.value()?;
     let program = find(args)?;
@@ -147,7 +147,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
 }
 
 /// Leaves the VRF. In a sealed tree only the library and a supervisor can create sockets, so they are still needed.
-fn leave(args: &Args) -> Result<Infallible, Failure> {
+fn exec_in_default_vrf(args: &Args) -> Result<Infallible, Failure> {
     if args.rules.value()?.is_some() {
         return Err(refuse(
             "--rule and --loopback are for a program in a VRF, and this one leaves its own",

@@ -337,8 +337,8 @@ fn seal(seal: SealState) -> Seal {
 impl Row {
     fn new(socket: Socket, verdict: Verdict, rule: Option<Rule>) -> Self {
         let (device, vrf) = match socket.device {
-            Device::Of(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
-            Device::Of(name, _) => (Some(name), None),
+            Device::Bound(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
+            Device::Bound(name, _) => (Some(name), None),
             _ => (None, None),
         };
         Self {

@@ -9,13 +9,6 @@
 //! 4. `vrfbind_info` also has the address of the rules that the library has read ([`rule_list`]).
 //! 5. /proc/PID/environ has the environment with which the process was started: for programs without the library, or
 //!    whose library cannot be read.
-//! 2. The file's symbol table says where in it `vrfbind_info` is. It is read only if it is the file that is
-//!    mapped ([`Mapping::file`]): a library that was replaced since has its symbols elsewhere.
-//! 3. /proc/PID/mem gives `vrfbind_info` as it is in there. That takes the right to attach. Where it is
-//!    refused, the version is the file's, and the rest is not known.
-//! 4. It also says where the library keeps the rules that it has read ([`rule_list`]).
-//! 5. /proc/PID/environ says what the process was started with: for programs without the library, or whose
-//!    library cannot be asked.
 //!
 //! Nothing is guessed: what cannot be read is None, and [`Process::notes`] has the reason.
 //!

@@ -77,12 +77,12 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
         let address = address.map(ToString::to_string).unwrap_or_default();
         let place = match &socket.device {
             Device::None => "no VRF".to_owned(),
-            Device::Gone => "no VRF any more: its device is gone".to_owned(),
+            Device::Deleted => "no VRF any more: its device is gone".to_owned(),
             Device::Unknown => "an unknown VRF".to_owned(),
-            Device::Of(device, Vrf::Name(other)) => {
+            Device::Bound(device, Vrf::Name(other)) => {
                 format!("the VRF {}, by its device {}", word(other), word(device))
             }
-            Device::Of(device, _) => format!("no VRF, by its device {}", word(device)),
+            Device::Bound(device, _) => format!("no VRF, by its device {}", word(device)),
         };
         let belongs = match process.rules.as_ref().zip(rule) {
             None => format!("in {vrf}"),
