@@ -273,7 +273,10 @@ musl_libc() {
 	cp target/musl/bin/busybox "$scratch/busybox-musl"
 	requests=()
 	for user in root nobody; do
-		requests+=("resolves $user '^Address.* 10[.]0[.]0[.]1( |$)' '$scratch/busybox-musl' nslookup NAME")
+		requests+=(
+			"resolves $user '^Address.* 10[.]0[.]0[.]1( |$)' '$scratch/busybox-musl' nslookup NAME"
+			"resolves $user '^SSH-2.0-peer' '$scratch/busybox-musl' nc NAME 22"
+		)
 	done
 }
 
