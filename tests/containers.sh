@@ -335,7 +335,7 @@ docker_network() { container_network docker_; }
 
 # The engine's own restrictions, and none.
 all_together='--read-only --cap-drop ALL --security-opt no-new-privileges --user 1234'
-restrictions=('' --read-only '--cap-drop ALL' '--security-opt no-new-privileges' '--user 1234' '--userns=auto' "$all_together")
+restrictions=(--read-only '--cap-drop ALL' '--security-opt no-new-privileges' '--user 1234' '--userns=auto' "$all_together")
 
 runtime=crun
 podman_() {
@@ -682,10 +682,11 @@ of_podman() {
 	point "podman: with README's two commands an image is in the VRF, after make install" as_in_readme
 	for runtime in crun runc; do
 		title="podman, $runtime"
+		[ "$runtime" = crun ] || restrictions=(--userns=auto "$all_together")
 		point "$title: without vrfbind the decoy answers" without_vrfbind
 		point "$title: by its device a container is in the VRF, with glibc and musl" podman_by_device debian musl
 		point "$title: what the library does not serve, or where there is no such VRF, is not created" podman_refuses
-		each 'device exec' "${restrictions[@]}"
+		each 'device exec' '' "${restrictions[@]}"
 		point "$title: in a VRF of its own network namespace" in_own_network podman_network device exec
 	done
 	runtime=crun

@@ -6,9 +6,9 @@
 # settings of their packages, but for the few lines below that give them something to listen to. The packages are not installed
 # on this machine: tests/packages.sh has set them aside in target/daemons.
 #
-# Of each service: as the package has it, it has a socket outside of the VRF. After `enable` all IP sockets of all its processes
-# are in it (c-tests/command/sockets.c), and what confines it is what it was: what systemd says of the unit, and the kernel of
-# its main process.
+# Each service first has, without the drop-in, a socket outside of the VRF. After `enable` all IP sockets of all its
+# processes are in it (c-tests/command/sockets.c), and its sandbox is unchanged: systemd's properties of the unit, and the
+# kernel's of its main process.
 #
 # The VRF has the loopback addresses, where most of them listen, as `vrfbind check` advises, and its table is asked before the
 # local one, as the kernel's vrf.rst advises: otherwise a connection to 127.0.0.1 in the VRF (rndc stop) is not answered.
