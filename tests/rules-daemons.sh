@@ -578,7 +578,7 @@ has_socket() {
 }
 begins() { has_ended || has_socket || one_answered; }
 # by_rule DEVICE - whether one puts sockets there
-by_rule() { printf '%s\n' "${rules[@]}" | grep -q " $1\$"; }
+by_rule() { [[ "${rules[*]/%/;}" == *" $1;"* ]]; }
 # That have left by the default VRF, to the customers, and by a VRF that no rule names.
 packets() {
 	sh -c "$T_UPLINK_COUNT"
@@ -620,7 +620,7 @@ works() {
 	start "$@"
 	await all_answered >"$scratch/answers" 2>&1 || { tail -n 3 "$scratch/answers"; return 1; }
 	await on_their_devices >"$scratch/missing" || { tail -n 20 "$scratch/missing"; return 1; }
-	[ "$(packets)" = "$before" ]
+	diff <(echo "$before") <(packets)
 	not strayed
 	not has_ended
 }
