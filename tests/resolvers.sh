@@ -37,7 +37,7 @@ serve() {
 	pid=$!
 	await listens "$1"
 }
-listens() { ss -Hlun "sport = :53" | grep -q " $1\(%[a-z0-9]*\)\?:53 "; }
+listens() { ss -Hlun "sport = :53" | grep " $1\(%[a-z0-9]*\)\?:53 " >/dev/null; }
 switch() { echo "$2" >"/proc/sys/net/ipv4/$1_l3mdev_accept"; }
 # answers ADDRESS RESOLVER [COMMAND...] - the resolver, asked by UDP
 answers() { is "$1" "${@:3}" "${asks[@]}" dns "$2" "n$RANDOM$RANDOM.example"; }

@@ -165,27 +165,31 @@ ssh_is_in_vrf() {
 
 # Its own commands for reload and stop are rndc, which speaks to it on 127.0.0.1. Red has no such address.
 named_is_commanded_by_rndc() {
-	local unit=named.service said="received control channel command '"
+	local unit=named.service stops reloads
 	printf '[Service]\nTimeoutStopSec=10\n' | write "/etc/systemd/system/$unit.d/10-once.conf"
 	vrfbind enable named red
 	restart "$unit"
 	await in_vrf red "$unit"
+	stops=$(heard stop)
 	manage stop "$unit"
-	not in_journal "$unit" "${said}stop"
+	not heard_more stop "$stops"
 	vrfbind enable named red --loopback
 	restart "$unit" || { journal "$unit"; return 1; }
 	await on_devices
+	reloads=$(heard reload)
 	manage reload "$unit"
-	await in_journal "$unit" "${said}reload"
+	await heard_more reload "$reloads"
 	on_devices
 	manage stop "$unit"
-	in_journal "$unit" "${said}stop" || { journal "$unit"; return 1; }
+	await heard_more stop "$stops" || { journal "$unit"; return 1; }
 	is "$unit" Result success
 	inside rm "/etc/systemd/system/$unit.d/10-once.conf"
 	vrfbind disable named
 	manage daemon-reload
 }
-in_journal() { journal "$1" | grep -F -- "$2" >/dev/null; }
+# How often it has heard a command.
+heard() { journal named.service | grep -cF "received control channel command '$1" || true; }
+heard_more() { [ "$(heard "$1")" -gt "$2" ]; }
 # All in red, but those of loopback addresses, which are on lo.
 on_devices() {
 	local line
