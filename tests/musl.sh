@@ -26,7 +26,8 @@ fetch() {
 }
 
 is_musl() {
-	readelf --wide --program-headers "$1" | grep -q 'interpreter: /lib/ld-musl-'
+	readelf --wide --program-headers "$1" | grep -q 'interpreter: /lib/ld-musl-' &&
+		readelf --wide --dynamic "$1" | grep -q '(NEEDED).*\[libc\.so\]'
 }
 
 # listens_on ADDRESS [NAME=VALUE...] - where busybox listens, by ss(8), with these variables

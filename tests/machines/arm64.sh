@@ -12,7 +12,7 @@ qemu_console=ttyAMA0
 qemu_architecture=arm64
 # What the guest and the tests run. Those of another list are unpacked into another directory.
 arm64_packages=(bash dash coreutils mount util-linux kmod grep sed findutils diffutils mawk procps iproute2 libcap2-bin libc-bin dpkg
-	binutils gcc libc6-dev tar python3 busybox-static dnsmasq-base radvd isc-dhcp-client curl git musl)
+	binutils gcc libc6-dev tar systemd python3 busybox-static dnsmasq-base radvd isc-dhcp-client curl git musl)
 qemu_root=$cache/arm64-$(cksum <<<"${arm64_packages[*]}" | cut -d' ' -f1)
 qemu_more=(-fsdev "local,id=project,path=$project,security_model=none,readonly=on,multidevs=remap"
 	-device virtio-9p-pci,fsdev=project,mount_tag=project)
