@@ -49,7 +49,8 @@ completions := target/completions
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-containers test-package dist deb bench bench-programs \
-	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs images
+	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs images \
+	$(addprefix test-containers-,podman rootless bundles containerd docker unit example)
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -150,9 +151,14 @@ test-musl: test-packages programs
 
 test-containers: test-packages images
 	tests/packages.sh containers
-	failed=; for test in 'tests/containers.sh all' tests/container-unit.sh examples/containerd/run; do \
-		VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh $$test || failed="$$failed $$test"; \
-	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed:$$failed"; exit 1; }
+	$(MAKE) --jobs=2 --keep-going $(addprefix test-containers-,$(container_parts) unit example)
+
+# As the harness does, on two machines side by side.
+container_parts := podman rootless bundles containerd docker
+with_vrf = VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh
+$(addprefix test-containers-,$(container_parts)): test-containers-%: ; $(with_vrf) tests/containers.sh all $*
+test-containers-unit: ; $(with_vrf) tests/container-unit.sh
+test-containers-example: ; $(with_vrf) examples/containerd/run
 
 bench-programs: test-packages all
 	benches/bench.sh build
