@@ -143,7 +143,7 @@ put_in_and_taken_out() {
 		"$vrfbind" oci --remove "$bundle"
 		cmp "$config" "$scratch/before"
 		[ "$(ls "$bundle")" = $'config.json\nrootfs' ]
-		refused 125 'is in no VRF by vrfbind' "$vrfbind" oci --remove "$bundle"
+		refused 125 'was not put into a VRF by vrfbind' "$vrfbind" oci --remove "$bundle"
 	done
 }
 

@@ -106,8 +106,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
         && !sys::has_supervisor_with_rules()
     {
         return Err(refuse(format!(
-            "{} is {}, and the supervisor around this tree was started without rules ({RULES_VARIABLE}): start the tree with \
-             rules, or the program outside of this tree",
+            "{} is {}, and the supervisor of this process tree was started without rules ({RULES_VARIABLE}); start the tree with rules, or start the program outside of it",
             program.runs.display(),
             program.verdict.sentence()
         )));
@@ -119,8 +118,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
         return Err(refuse(
-            "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
-             the tree with `vrfbind exec --allow-io-uring`",
+            "--allow-io-uring: the seal of this process tree refuses io_uring, or the kernel does not support it; start the tree with `vrfbind exec --allow-io-uring`",
         ));
     }
     if let Some(named) = &args.bind_inherited {
@@ -150,12 +148,12 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
 fn leave(args: &Args) -> Result<Infallible, Failure> {
     if args.rules.value()?.is_some() {
         return Err(refuse(
-            "--rule and --loopback are for a program in a VRF, and this one leaves its own",
+            "--rule and --loopback require a VRF; \"default\" is none",
         ));
     }
     if args.bind_inherited.is_some() {
         return Err(refuse(
-            "--bind-inherited: \"default\" is no VRF that sockets could be put into",
+            "--bind-inherited requires a VRF; \"default\" is none",
         ));
     }
     let program = find(args)?;
@@ -194,17 +192,17 @@ pub fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
     let device = device::name(name)?;
     match sys::driver(&device) {
         Err(Errno::ENODEV) => Err(refuse(format!(
-            "there is no device {shown} in this network namespace; `ip vrf` lists the VRFs"
+            "there is no device {shown} in this network namespace; `ip vrf show` lists the VRFs"
         ))),
         // Its own name is what sockets say that they are on, and what the tree is told.
         driver if any || driver.as_ref().is_ok_and(|driver| driver == b"vrf") => {
             Ok(sys::real_name(&device).unwrap_or(device))
         }
         Ok(_) | Err(Errno::EOPNOTSUPP) => Err(refuse(format!(
-            "{shown} is not a VRF; `ip vrf` lists the VRFs, and --any-device takes other devices"
+            "{shown} is not a VRF; `ip vrf show` lists the VRFs, --any-device accepts other devices"
         ))),
         Err(errno) => Err(refuse(format!(
-            "cannot ask for the driver of {shown}: ioctl(SIOCETHTOOL): {}",
+            "cannot query the driver of {shown}: ioctl(SIOCETHTOOL): {}",
             errno.desc()
         ))),
     }
@@ -233,12 +231,12 @@ fn plan(
     let needs_supervisor = program::needs_supervisor(program);
     if needs_supervisor && args.no_supervise {
         return Err(refuse(format!(
-            "{what}; without --no-supervise a supervisor serves it"
+            "{what}; it requires a supervisor: omit --no-supervise"
         )));
     }
     if needs_supervisor && args.no_seal {
         return Err(refuse(format!(
-            "{what}; without the seal it cannot be supervised: leave --no-seal out"
+            "{what}; it requires a supervisor, which requires the seal: omit --no-seal"
         )));
     }
     match around {
@@ -246,12 +244,10 @@ fn plan(
         Around::Nothing if args.no_supervise => Ok(Plan::Seal),
         Around::Nothing => Ok(Plan::Supervise),
         Around::Seal if needs_supervisor => Err(refuse(format!(
-            "{what}; it gets no IP socket within this tree, which is sealed and cannot be supervised any more: start \
-             the tree with `vrfbind exec`, without --no-supervise"
+            "{what}; it requires a supervisor, and this process tree is sealed without one: start the tree with `vrfbind exec`, without --no-supervise"
         ))),
         Around::Seal if args.supervise => Err(refuse(
-            "--supervise: this tree is sealed and cannot be supervised any more; start the tree with `vrfbind exec \
-             --supervise`",
+            "--supervise: this process tree is sealed without a supervisor, and none can be added; start the tree with `vrfbind exec --supervise`",
         )),
         Around::Supervisor if needs_supervisor || args.supervise => served().map(|()| Plan::Exec),
         Around::Supervisor => {
@@ -276,18 +272,17 @@ fn supervise(
     };
     if program::needs_supervisor(program) {
         return Err(refuse(format!(
-            "{} is {}, so that it has to be supervised, and it cannot be: {obstacle}",
+            "{} is {}, and it requires a supervisor, which cannot be started: {obstacle}",
             program.runs.display(),
             program.verdict.sentence()
         )));
     }
     if args.supervise {
-        return Err(refuse(format!("cannot supervise: {obstacle}")));
+        return Err(refuse(format!("cannot start a supervisor: {obstacle}")));
     }
     seal_or_refuse(args)?;
     output::say(&format!(
-        "cannot supervise: {obstacle}. The tree is only sealed: programs that libvrfbind.so cannot be preloaded into get no \
-         IPv4 and IPv6 sockets"
+        "cannot start a supervisor: {obstacle}. The process tree is only sealed: programs that libvrfbind.so does not serve get no IPv4 and IPv6 sockets"
     ));
     Ok(None)
 }
@@ -308,14 +303,14 @@ pub fn seal(io_uring: IoUring) -> Result<(), Obstacle> {
     if sys::around() == Around::Seal {
         Ok(())
     } else {
-        Err("prctl(PR_SET_SECCOMP) succeeds and has no effect".to_owned())
+        Err("prctl(PR_SET_SECCOMP) succeeds without effect".to_owned())
     }
 }
 
 fn seal_or_refuse(args: &Args) -> Result<(), Failure> {
     seal(io_uring(args)).map_err(|obstacle| {
         refuse(format!(
-            "cannot seal: {obstacle}; --no-seal does without, and what passes the library by is not bound"
+            "cannot install the seal: {obstacle}; with --no-seal, sockets that bypass the library are not bound"
         ))
     })
 }

@@ -46,7 +46,7 @@ fn is_own_name(rule: &Rule) -> Result<(), Failure> {
     };
     match sys::real_name(&device) {
         Ok(own) if own != device => Err(refuse(format!(
-            "{device} is an alternative name of {own}; in a rule say {own}"
+            "{device} is an alternative name of {own}; write {own} in the rule"
         ))),
         // A device can come later.
         _ => Ok(()),

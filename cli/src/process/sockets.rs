@@ -293,13 +293,12 @@ impl Reader {
         let all = self.shown_of_process(process)?;
 
         let mut notes = vec![
-            "pidfd_getfd(2) is refused (by Yama, or for want of CAP_SYS_PTRACE): sockets as \
-             sock_diag(7) shows them"
+            "pidfd_getfd(2) is refused (by Yama, or without CAP_SYS_PTRACE): the sockets are those that sock_diag(7) shows"
                 .to_owned(),
         ];
         if let Err(errno) = &*all {
             notes.push(format!(
-                "sock_diag(7) is not to be had in its network namespace: {errno}"
+                "sock_diag(7) fails in its network namespace: {errno}"
             ));
         }
         let mut sockets = Vec::new();

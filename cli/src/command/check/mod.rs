@@ -122,7 +122,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let rules = args.rules.value()?;
     if rules.is_some() && (device.is_none() || args.running) {
         return Err(refuse(
-            "--rule and --loopback are judged for a VRF and before a program is started: vrfbind check VRF --rule RULE",
+            "--rule and --loopback require a VRF, and cannot be used with --running: vrfbind check VRF --rule RULE",
         ));
     }
     let rules = rules.or_else(|| env::var_os(RULES_VARIABLE).filter(|rules| !rules.is_empty()));
@@ -184,7 +184,10 @@ fn the_unit(
     });
     let outside = running::outside(&device.to_string(), main.transpose()?)?;
     if outside.is_empty() {
-        findings.ok(Subject::Unit, format!("its processes are in {device}"));
+        findings.ok(
+            Subject::Unit,
+            format!("all of its processes are in {device}"),
+        );
     }
     for sentence in outside {
         findings.fail(Subject::Unit, sentence);
@@ -205,7 +208,7 @@ fn everything(
         findings.warn(
             Subject::Netlink,
             format!(
-                "RTM_GETLINK fails ({}): devices are not looked at",
+                "RTM_GETLINK fails ({}): devices are not checked",
                 errno.desc()
             ),
         );

@@ -34,7 +34,7 @@ pub(super) fn probe(findings: &mut Findings, device: &DeviceName, variables: &[(
     let Some(program) = probe_program() else {
         return findings.fail(
             Subject::Probe,
-            format!("{PROBE} is neither beside this command nor in ../libexec/vrfbind: nothing can be tried"),
+            format!("{PROBE} was found neither beside this command nor in ../libexec/vrfbind; install vrfbind completely"),
         );
     };
     let tried = std::process::Command::new(&program)
@@ -62,7 +62,7 @@ pub(super) fn probe(findings: &mut Findings, device: &DeviceName, variables: &[(
         let said = said.trim();
         findings.fail(
             Subject::Probe,
-            format!("{PROBE} does not come up, {}: {said}", output.status),
+            format!("{PROBE} failed to start, {}: {said}", output.status),
         );
     }
 }

@@ -30,9 +30,9 @@ pub(super) fn the_program_under_preload(findings: &mut Findings, command: &[OsSt
         Verdict::Preloaded | Verdict::Exempt => {
             return findings.ok(Subject::Program, format!("{runs} is {sentence}"));
         }
-        Verdict::SetId => "; start it as the user that it becomes (User=)",
+        Verdict::SetId => "; start it as the user that it changes to (User=)",
         _ if program::needs_supervisor(&program) => {
-            "; start it by `vrfbind exec VRF` in the unit's ExecStart="
+            "; put `vrfbind exec VRF` in front of it in the unit's ExecStart="
         }
         _ => "",
     };
@@ -67,8 +67,7 @@ pub(super) fn the_program(
             Ok(()) => findings.warn(
                 Subject::Program,
                 format!(
-                    "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
-                     ExecStart="
+                    "{runs} is {sentence}; `vrfbind exec` serves it with a supervisor; in a unit, put `vrfbind exec VRF` in front of it in ExecStart="
                 ),
             ),
             Err(obstacle) => findings.fail(
@@ -123,7 +122,7 @@ pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, 
             findings.warn(
                 Subject::AppArmor,
                 format!(
-                    "{} may deny it the library, and ld.so would only warn; add \"{} mr,\" to \
+                    "{} may deny it the library, and ld.so would then only warn; add \"{} mr,\" to \
                      /etc/apparmor.d/local/{name}",
                     profile.display(),
                     library.display()

@@ -77,7 +77,7 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
         let address = address.map(ToString::to_string).unwrap_or_default();
         let place = match &socket.device {
             Device::None => "no VRF".to_owned(),
-            Device::Gone => "no VRF any more: its device is gone".to_owned(),
+            Device::Gone => "no VRF any more: its device was deleted".to_owned(),
             Device::Unknown => "an unknown VRF".to_owned(),
             Device::Of(device, Vrf::Name(other)) => {
                 format!("the VRF {}, by its device {}", word(other), word(device))
@@ -201,7 +201,7 @@ fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
     let verdict = verdict.map_or(Verdict::Unreadable, |program| program.verdict);
     Ok(match (&process.library, verdict) {
         (_, Verdict::Go | Verdict::Static) => Stage::Out(format!(
-            "{program} is {}, and no supervisor is there; start it by vrfbind exec",
+            "{program} is {}, and has no supervisor; start it with `vrfbind exec`",
             verdict.sentence()
         )),
         (Some(_), _) => match process.wants() {
@@ -211,16 +211,15 @@ fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
                 word(wanted)
             )),
             None => Stage::Out(format!(
-                "{program} has the library, which does nothing in it"
+                "{program} has the library, but the library does nothing in it"
             )),
         },
         (None, _) if is_secure(&process.directory)? => Stage::Out(format!(
             "{program} has AT_SECURE set, on which ld.so ignores LD_PRELOAD: by a security module's transition \
-             (AppArmor, SELinux), a set-user-ID bit or capabilities; start it by vrfbind exec"
+             (AppArmor, SELinux), a set-user-ID bit or capabilities; start it with `vrfbind exec`"
         )),
         (None, _) if is_loaded => Stage::Out(format!(
-            "{program} was started without the library: LD_PRELOAD was taken away, or ld.so could not load it (does an \
-             AppArmor profile forbid that?)"
+            "{program} was started without the library: LD_PRELOAD was removed, or ld.so could not load the library (an AppArmor profile may forbid it)"
         )),
         (None, _) => Stage::Early,
     })

@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let shown = path.display();
     if args.remove {
         return match fs::remove_file(&path) {
-            Ok(()) => print_line(&format!("{shown} is removed")),
+            Ok(()) => print_line(&format!("removed {shown}")),
             Err(error) => Err(refuse(format!("cannot remove {shown}: {error}"))),
         };
     }
@@ -69,8 +69,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         named => named.iter().map(name).collect::<Result<_, _>>()?,
     };
     let rules = args.rules.value()?.map(OsString::into_string).transpose();
-    let rules =
-        rules.map_err(|_| refuse("a rule is not UTF-8, which is all that JSON can have"))?;
+    let rules = rules.map_err(|_| refuse("a rule is not UTF-8, which JSON requires"))?;
     let files = Files::find(args.library.as_deref())?;
     let specification = Specification::new(&args, names, rules.as_deref(), &files);
     let json = serde_json::to_string_pretty(&specification)
