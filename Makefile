@@ -57,7 +57,7 @@ completions := target/completions
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all help man native cross test-arch demo test test-kernels test-musl test-arch-vm test-containers test-package dist deb bench bench-programs \
-	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs
+	bench-smoke scale churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs images
 
 .DEFAULT_GOAL := all
 
@@ -119,20 +119,26 @@ test-packages:
 programs: native
 	$(CARGO) build --locked --package vrfbind-tests --tests
 
-demo: test-packages programs
+demo: test-packages programs images
 	tests/with-vrf.sh tests/topology.sh examples/demo.sh
 
-compare: test-packages programs
+compare: test-packages programs images
 	tests/with-vrf.sh --stock tests/topology.sh benches/compare.sh
 
-reach: test-packages programs
+reach: test-packages programs images
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
 
 evenet: test-packages all
 	$(if $(filter 1,$(KEEP)),examples/evenet/keep,tests/with-vrf.sh examples/evenet/run)
 
-test: test-packages all bench-programs
+test: test-packages all bench-programs images
 	$(CARGO) test --locked --workspace
+
+# What the tests of containers take on the vrf tier.
+images: build-packages programs
+	tests/packages.sh daemons-containers musl
+	tests/musl.sh build
+	tests/containers.sh build
 
 # All of them, though one fails.
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
@@ -141,8 +147,9 @@ test-more: test-packages programs fuzz
 	tests/packages.sh daemons-more daemons-rules
 	tests/with-vrf.sh tests/topology.sh tests/units-more.sh
 	tests/with-vrf.sh tests/topology.sh tests/rules-daemons-more.sh
+	tests/with-vrf.sh tests/topology.sh tests/resolvers.sh
 
-test-kernels: test-packages programs bench-programs
+test-kernels: test-packages programs bench-programs images
 	failed=; for kernel in $(KERNELS); do \
 		echo "vrfbind-tests: the vrf tier on $$kernel"; \
 		VRFBIND_VM_KERNEL=$$kernel $(CARGO) test --locked --package vrfbind-tests -- vrf: || failed="$$failed $$kernel"; \
@@ -153,16 +160,15 @@ test-arch-vm: build-packages
 	$(MAKE) cross ARCH=aarch64
 	tests/arm64.sh target/$(triple_aarch64)/release/libvrfbind.so
 
-test-musl: test-packages programs
+test-musl: test-packages programs images
 	tests/packages.sh musl
 	tests/musl.sh build
 	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
+	tests/with-vrf.sh tests/topology.sh tests/rules-daemons.sh musl-dnsmasq musl-libc
 
-test-containers: test-packages programs
-	tests/packages.sh musl containers
-	tests/musl.sh build
-	tests/containers.sh build
-	failed=; for test in 'tests/containers.sh run' tests/container-unit.sh examples/containerd/run; do \
+test-containers: test-packages images
+	tests/packages.sh containers
+	failed=; for test in 'tests/containers.sh all' tests/container-unit.sh examples/containerd/run; do \
 		VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh $$test || failed="$$failed $$test"; \
 	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed:$$failed"; exit 1; }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # apkbuild.sh - what apk/APKBUILD builds of the tarball, and puts into the package
 #
-# Speaks TAP (testanything.org). `make test-package` runs it. Its functions are run by busybox's sh, which is Alpine's, with
-# the variables and in the folder that abuild gives them; what they build is of this machine's libc. Not run here: abuild
-# itself, its split into subpackages, and a build on Alpine.
+# Prints TAP (testanything.org). `make test-package` runs it. The functions of the APKBUILD are run by busybox's sh,
+# which is Alpine's, with the variables and in the directory that abuild gives them; the built files use this machine's
+# libc. Not run here: abuild itself, its split into subpackages, and a build on Alpine.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# command-check.sh - vrfbind check says what is in the way, and only what is
+# command-check.sh - vrfbind check reports obstacles, and nothing else
 #
-# Each point shows that the obstacle is one, by what a program meets, or by
-# the kernel's own word, then that the command names it, and that it does not where there is none.
+# Each point first shows that the obstacle is real, by the result of a program or by the kernel, then that the command
+# names it, and that it does not without the obstacle.
 #
-# Switches and ports are those of network namespaces that are made here, files those of mount namespaces.
+# Sysctls and ports are those of network namespaces that are created here, files those of mount namespaces.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -409,9 +409,9 @@ can_namespace=''
 root_only() {
 	if [ -n "$can_namespace" ]; then point "$@"; else skip_point "$1" 'namespaces and other users take root'; fi
 }
-point 'where nothing is in the way no line says fail, and the probe is bound' nothing_in_the_way
+point 'without an obstacle no line has fail, and the probe is bound' nothing_in_the_way
 root_only '--loaded fails unless the library is in the process and binds its sockets' loaded
-point 'a VRF that is missing, or none, or no name, is named with the remedy' no_vrf
+point 'a VRF that is missing, no VRF, or an invalid name is reported with the remedy' no_vrf
 point 'a static program is a warning, and a failure where there is only the preload' static_program
 point_with "$bin/ask-go-dynamic" 'so is a Go program that is linked dynamically' go_program
 point 'a file that ld.so cannot load is a failure' unreadable_library
@@ -420,12 +420,12 @@ root_only 'a UDP port that a socket without a device holds is named' udp_port
 root_only 'names that another process looks up are a warning, and so is a server on the loopback' resolvers
 root_only 'seccomp without notifications is a warning, without filters a failure' notifications
 root_only 'where /proc hides something, check says what exec does' hidden_proc
-point 'in a sealed tree it works too, and says so' in_a_sealed_tree
+point 'in a sealed tree it works too, and reports it' in_a_sealed_tree
 root_only 'an unprivileged user has the same, and is told what ip vrf exec would lack' unprivileged
 if [ "$tier" = vrf ]; then
 	point "the VRF's table, devices and addresses are those that ip shows; one that is down is a failure" the_vrf
 	point '127.0.0.1 is a warning for a configuration that will want it, in a VRF without it' loopback
-	point 'what answers on the loopback is told from what does not' reached_loopback
+	point 'a server that answers on the loopback is distinguished from one that does not' reached_loopback
 	point 'ip vrf exec lacks nothing for root, and does for others' rival
 	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
 		point 'an AppArmor profile that does not let the library be mapped is a warning' apparmor
@@ -433,5 +433,5 @@ if [ "$tier" = vrf ]; then
 		skip_point 'an AppArmor profile that does not let the library be mapped is a warning' 'AppArmor is not active'
 	fi
 fi
-point '--quiet says nothing where nothing fails' ends 0 "$command" check --quiet "${any[@]}" "$device"
+point '--quiet prints nothing if nothing fails' ends 0 "$command" check --quiet "${any[@]}" "$device"
 exit "$all_ok"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# command-exec.sh - `vrfbind exec`: what it starts, what it refuses, and in which words
+# command-exec.sh - `vrfbind exec`: the programs that it starts, those that it refuses, and its messages
 #
-# What sockets there are is said by `ask` (c-tests/command/ask.c), by getsockopt. Each point first shows the program without the
-# command. Nothing here is left running.
+# `ask` (c-tests/command/ask.c) reports sockets, by getsockopt(). Each point first shows the program without the command.
+# Nothing is left running.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 # shellcheck disable=SC2016  # scripts are text
 
@@ -576,7 +576,7 @@ no_filters() {
 
 echo 1..40
 point 'its program makes its sockets in the VRF' binds
-root_point 'also as nobody, who has no privilege at all' binds_nobody
+root_point 'also as nobody, without any privilege' binds_nobody
 point "options end where CMD begins" arguments
 point 'the exit status is the program'\''s, 127 if there is none, 126 if it cannot be executed' statuses
 point 'the program has the process: number, parent, signals, descriptors' same_process
@@ -584,28 +584,28 @@ point 'closed standard descriptors stay closed' closed_stdio
 point 'scripts are followed to their interpreter' scripts
 point 'and no further than the kernel does' scripts_of_scripts
 point 'a program or an interpreter that is no regular file is refused as by the kernel' irregular_files
-point 'a loader that is not there is named' no_loader
+point 'a loader that does not exist is named' no_loader
 point 'the environment is handed on byte for byte' environment
-point 'an LD_PRELOAD that is there is kept' keeps_preloads
+point 'a present LD_PRELOAD is kept' keeps_preloads
 point '--bind-inherited puts inherited sockets into the VRF' binds_inherited
 point 'a program with AddressSanitizer runs, which has to come first' address_sanitizer
-point 'what passes the library by gets no socket' seals
+point 'a program that bypasses the library gets no socket' seals
 root_point 'nor does a program that ld.so finds no library for' loses_the_library
 point '--no-seal leaves the seal off' no_seal
-point 'a static program typed into a shell is told why it gets no socket' line_in_a_shell
-point 'the command itself is not said to get no sockets' itself
-point 'io_uring is not there, but with --allow-io-uring' io_uring
+point 'a static program started from a shell causes a line that tells why it gets no socket' line_in_a_shell
+point 'there is no such line about the command itself' itself
+point 'io_uring is not available without --allow-io-uring' io_uring
 if before 5.14; then
-	skip_point 'for want of descriptors, that is what is said' 'no supervisor before Linux 5.14'
+	skip_point 'a lack of descriptors is reported as such' 'no supervisor before Linux 5.14'
 else
-	root_point 'for want of descriptors, that is what is said' few_descriptors
+	root_point 'a lack of descriptors is reported as such' few_descriptors
 fi
 point 'a VRF that is missing, or no name, is refused' no_vrf
 point 'a device that is not a VRF is refused, but with --any-device' not_a_vrf
 root_point 'also one that has a driver' another_driver
 point 'misuse ends with 125' misuse
 point 'the library is found below the prefix, by VRFBIND_LIBRARY and by --library' finds_library
-point 'a library that is missing, none, or not to be named is refused' library_that_is_none
+point 'a library that is missing, invalid, or has a path that cannot be named is refused' library_that_is_none
 point 'a library of another version is refused' library_of_another_version
 root_point 'a library that cannot be read is refused' library_that_is_unreadable
 root_point 'a library on a noexec mount is refused' library_on_noexec
@@ -618,5 +618,5 @@ root_point 'a set-user-ID or set-group-ID program is refused where it would lose
 root_point 'a program with file capabilities is supervised, or refused' file_capabilities
 point 'within a sealed tree nothing is stacked' nested_sealed
 point '"default" leaves the VRF, also within a sealed tree' leaves
-point 'where there are no filters it says so' no_filters
+point 'a kernel without filters is reported' no_filters
 exit "$all_ok"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# command-rules-supervised.sh - rules (VRFBIND_RULES) for programs that the library is not in: their supervisor is asked at bind(),
-# connect() and setsockopt(), and moves or replaces the socket
+# command-rules-supervised.sh - rules (VRFBIND_RULES) for programs without the library: their supervisor is notified of
+# bind(), connect() and setsockopt(), and moves or replaces the socket
 #
-# Where sockets are is said by themselves (c-tests/command/addressed.c, by getsockopt), by ss(8), or by peers. What leaves by a
-# device that nobody has named is counted at the decoy: the link of the default route. Each point first shows the program
-# without the command.
+# The devices of sockets are reported by the sockets themselves (c-tests/command/addressed.c, by getsockopt), by ss(8), or
+# by peers. Packets by a device that nobody has named are counted at the decoy: the link of the default route. Each point
+# first shows the program without the command.
 #
 # On the lo tier it moves to a network namespace of its own, with veth devices: vrfbind0 in the part of the VRF, vrfbind1 in that
 # of another one, and the decoy. On the vrf tier these are blue, red and the uplink of tests/topology.sh.

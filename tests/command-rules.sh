@@ -4,9 +4,9 @@
 # It moves to a network namespace of its own, with two places for sockets besides lo: prod, which is the VRF, and mgmt; on the
 # tier vrf these are VRFs, on the tier lo ends of veth pairs.
 #
-# Of status: a program makes sockets under the library, and can put them elsewhere past the library; it says of each, by
-# getsockopt(), on which device it is, and only then status is asked. Of check: what it foresees is compared with
-# what that program then gets.
+# For status: a program creates sockets under the library, and can put them elsewhere by bypassing it. It reports the
+# device of each, by getsockopt(), and only then status is asked. For check: its prediction is compared with what this
+# program then gets.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -543,15 +543,15 @@ root_point '"loopback auto" is ok in the VRF and on lo' automatic
 [ "$tier" = lo ] || root_point 'a device of its VRF that the program has chosen, and no rule names, is ok' own_device
 root_point 'lo is the loopback device, whatever it is called' renamed_lo
 root_point 'where pidfd_getfd is refused, sock_diag shows the same' by_sock_diag
-root_point 'a rules file that has changed since, and an environment that says otherwise, are said' changed_file
-root_point 'invalid rules are said, with the place' invalid
+root_point 'a rules file that has changed since, and an environment that differs, are reported' changed_file
+root_point 'invalid rules are reported, with the place' invalid
 root_point 'without the library the rules are those of the environment' by_environment
 root_point 'check foresees that rules are followed' followed
 root_point 'check names a device that is missing' missing_device
 root_point 'check names an address that is missing' missing_address
-root_point 'check says where "loopback auto" leads' foreseen_automatic
-root_point 'check says which rule never decides, and which leaves sockets without a device' said_aloud
-root_point 'check says what cannot be moved without CAP_NET_RAW, and what cannot be replaced' without_capability
+root_point 'check tells the device of "loopback auto"' foreseen_automatic
+root_point 'check tells which rule never decides, and which leaves sockets without a device' said_aloud
+root_point 'check tells what cannot be moved without CAP_NET_RAW, and what cannot be replaced' without_capability
 root_point 'check names invalid rules, with the place' foreseen_invalid
 root_point 'check --loaded judges the rules of its unit' foreseen_in_unit
 exit "$all_ok"

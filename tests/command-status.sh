@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# command-status.sh - vrfbind status, identify and pids say of each socket what the kernel says
+# command-status.sh - vrfbind status, identify and pids report each socket as the kernel does
 #
-# A program makes sockets on devices that are named to it, itself or by the
-# library, and waits. Each point first takes the truth from the program, which asks its own sockets by getsockopt(), or
-# from ss(8), and then compares what the command says. So a point without a socket that is bound, or one that is not,
-# fails before the command is asked. Hostile programs stand for other users' processes: there the truth is that the
-# command ends, what it has opened, and which bytes it has printed. Devices are made in network namespaces of their own.
+# A program creates sockets on devices that are named to it, itself or by the library, and waits. Each point first takes
+# the truth from the program, which queries its own sockets by getsockopt(), or from ss(8), and then compares the
+# command's output. So a point without a socket that is bound, or without one that is not, fails before the command is
+# asked. Hostile programs stand for other users' processes: there the truth is that the command ends, which files it has
+# opened, and which bytes it has printed. Devices are created in network namespaces of the script.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -313,7 +313,7 @@ supervised() {
 no_supervisor() {
 	VRFBIND_SEAL=1 bound VRFBIND_SUPERVISOR=$$ sh -c "exec '$static' 2>/dev/null"
 	same None "$(found 0 seal)"
-	found 0 notes | grep -q "its supervisor, process $$, is not there"
+	found 0 notes | grep -q "its supervisor, process $$, has ended"
 }
 
 # The number of the supervisor is one of the container's.
@@ -928,23 +928,23 @@ else
 fi
 echo "1..$plan"
 point 'without the library, every socket is "unbound", and the exit status 1' unbound
-point 'under the library, every socket is ok on the device that it says itself' bound_by_library
+point 'under the library, every socket is ok on the device that getsockopt() returns' bound_by_library
 point 'inherited sockets without a device are counted' inherited
 point 'the addresses and devices are those that ss prints' agrees_with_ss
-point 'a sealed process is told from one that is not' sealed
-point 'supervised is told from sealed, of a static program too' supervised
+point 'a sealed process is distinguished from one that is not' sealed
+point 'supervised is distinguished from sealed, for a static program too' supervised
 if [ "$tier" = lo ]; then
 	root_only 'of a program in another PID namespace it is said not to be known' supervised_elsewhere
 fi
 point 'a filter in a process without the library is not called the seal, nor no seal' seal_unknown
 if [ "$(uname -m)" = x86_64 ]; then
-	point 'a libc that is not patched is told from one that is' not_patched
+	point 'a libc that is not patched is distinguished from one that is' not_patched
 else
-	skip_point 'a libc that is not patched is told from one that is' 'its other instructions are written for x86_64'
+	skip_point 'a libc that is not patched is distinguished from one that is' 'its other instructions are written for x86_64'
 fi
 # Not in user-mode Linux, which has neither.
 if [ "$tier" = lo ] && [ "$(uname -m)" = x86_64 ]; then
-	point 'a 32-bit program is said to be one' of_32_bits
+	point 'a 32-bit program is shown as such' of_32_bits
 fi
 root_only 'a device of another network namespace is looked up in that namespace' elsewhere
 root_only 'a socket whose device was deleted is "device-deleted", also when there is another device of its name' deleted
@@ -965,7 +965,7 @@ root_only 'the library of a process in a chroot is asked' in_chroot
 # Slow where the CPUs are emulated, and no VRF has to do with it.
 if [ "$tier" = lo ]; then
 	point 'the library is found behind 8 MiB of mappings, in 16 MiB of memory' many_mappings
-	point 'of an environment 1 MiB is read, and where that is too little a note says so' large_environment
+	point '1 MiB of an environment is read, and if it is longer a note reports it' large_environment
 	silent='a process that keeps the kernel waiting is named, and the others are shown'
 	if "$python" "$scratch/locked.py" probe; then
 		point "$silent" without_answer
@@ -975,16 +975,16 @@ if [ "$tier" = lo ]; then
 fi
 point 'names, values and paths of others steer no terminal and forge no line' forging
 root_only 'names of devices do not either' forging_device
-point 'one process that is not there does not silence the others' one_of_several
+point 'one process that does not exist does not hide the others' one_of_several
 point 'where nothing can be written to, the exit status is the usual one, and nothing panics' no_space
 root_only 'without /proc it is said that nothing can be seen' without_proc
-point 'a process that is not there is exit status 125, and no number is misuse' no_process
+point 'a process that does not exist is exit status 125, and a PID that is no number is misuse' no_process
 point 'the JSON is what the man page says, and the table fits 80 columns' documented
 point 'a table on a terminal has colours, but with NO_COLOR' colours
 if [ "$tier" = vrf ] && [ -e /proc/sys/kernel/yama/ptrace_scope ]; then
-	point 'under Yama an unprivileged user sees the sockets by sock_diag, and is told so' yama
+	point 'under Yama an unprivileged user sees the sockets by sock_diag, and a note reports it' yama
 elif [ "$tier" = vrf ]; then
-	skip_point 'under Yama an unprivileged user sees the sockets by sock_diag, and is told so' 'this kernel has no Yama'
+	skip_point 'under Yama an unprivileged user sees the sockets by sock_diag, and a note reports it' 'this kernel has no Yama'
 else
 	point 'a table of nothing is empty, and ok' ends 0 "$command" status --vrf no-such-device
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# command-supervise.sh - the supervisor of `vrfbind exec`: sockets of programs that the library is not in
+# command-supervise.sh - the supervisor of `vrfbind exec`: sockets of programs without the library
 #
-# What sockets there are is said by `ask` (c-tests/command/ask.c), by getsockopt, or by ss(8). Each point first shows the program
+# `ask` (c-tests/command/ask.c) reports sockets, by getsockopt(), or ss(8) does. Each point first shows the program
 # without the command.
 #
 # On the lo tier as root it moves to a network namespace of its own, with a veth device, vrfbind0, which can be
@@ -816,8 +816,8 @@ fi
 root_point 'privileged types take the privilege of the caller' privileged_types
 root_point 'ICMP datagram sockets take its groups' ping_groups
 root_point 'and its capabilities count where they were given' user_namespaces
-root_point 'a socket belongs to the user who asked' owners
-root_point 'it is made in the network namespace of who asked, or not at all' other_network_namespace
+root_point 'a socket belongs to the caller'\''s user' owners
+root_point 'it is created in the caller'\''s network namespace, or not at all' other_network_namespace
 if [ "$(uname -m)" = x86_64 ]; then
 	point 'i386'\''s socket() is answered, its socketcall() refused' other_abis
 else
@@ -831,7 +831,7 @@ if [ "$tier" = vrf ]; then
 		skip_point 'so is one that AppArmor confines at its start' 'AppArmor is not active'
 	fi
 fi
-root_point 'a program that gains privileges is served, and takes no other VRF from who does not own the tree' privileged_programs
+root_point 'a program that gains privileges is served, and gets another VRF only from the owner of the tree' privileged_programs
 root_point 'without CAP_SYS_PTRACE processes of other users are served, and those that gave up their user' without_ptrace
 root_point 'programs that may not be read are served, in the tree'\''s own VRF and network namespace alone' unreadable
 root_point 'the name of a thread may be any bytes' names
@@ -850,18 +850,18 @@ point 'within a supervised tree nothing is stacked, and "default" is obeyed' nes
 if [ -n "$other" ]; then
 	point 'another VRF in its environment puts a static program there as it does a dynamic one' nested_other
 	point 'a process that executes a program for another VRF is there, whatever it has asked before' executes_another
-	root_point 'so is one that has the number of another' same_number
+	root_point 'so is one that has the PID of another' same_number
 else
 	skip_point 'another VRF in its environment puts a static program there as it does a dynamic one' 'there is one device here'
 	skip_point 'a process that executes a program for another VRF is there, whatever it has asked before' 'there is one device here'
-	skip_point 'so is one that has the number of another' 'there is one device here'
+	skip_point 'so is one that has the PID of another' 'there is one device here'
 fi
-point 'an environment that names none leaves a program in the tree'\''s VRF, one that names nonsense without sockets' unnamed
+point 'an environment that names none leaves a program in the tree'\''s VRF, one with an invalid name without sockets' unnamed
 point 'a filter that hides the seal'\''s answer makes no other seal' hidden_answer
 root_point 'a filter of the program'\''s own that refuses setsockopt() leaves it its sockets' own_filter
 root_point 'rules put a program'\''s sockets on other devices, --loopback on lo' rules
 point 'a rule that is invalid is refused, with its place' invalid_rules
-point 'what is in the way of a supervisor is said: the tree is only sealed, or refused' obstacles
+point 'an obstacle to a supervisor is reported: the tree is only sealed, or refused' obstacles
 root_point 'so is a /proc that is missing, or of another PID namespace' no_proc
 point 'two have at most 200 kB of anonymous memory each' memory
 exit "$all_ok"

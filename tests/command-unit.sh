@@ -4,10 +4,10 @@
 # Speaks TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_TIER,
 # VRFBIND_TEST_BIN and VRFBIND_TEST_COMMAND.
 #
-# On the tier lo the files are looked at, as systemd.unit(5) and systemctl(1) have it, below a root directory; on the tier
-# vrf units run under a real systemd (tests/second-systemd.sh). What a unit does is read from its sockets, by
-# c-tests/command/sockets.c; each point shows first what the unit does without its drop-in, or without a line of it.
-# Services as Debian's packages have them are in tests/units.sh.
+# On the tier lo the files are checked, by the rules of systemd.unit(5) and systemctl(1), below a root directory; on the
+# tier vrf units run under a real systemd (tests/second-systemd.sh). The verdict on a unit comes from its sockets, by
+# c-tests/command/sockets.c; each point first shows the unit without its drop-in, or without a line of it. Services of
+# Debian's packages are in tests/units.sh.
 # shellcheck disable=SC2016,SC2317  # $ is systemd's; the functions are called by point() and await(), which take their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -957,20 +957,20 @@ if [ "$tier" = lo ]; then
 	echo 1..20
 	point 'a service gets the environment, the device and the checks, and loses them again' of_service
 	point 'rules are written, replaced and taken away; invalid ones are refused, with the place' with_rules
-	point 'what lacks CAP_NET_RAW is told so, where there are rules' without_capability
+	point 'under rules, a lack of CAP_NET_RAW is reported' without_capability
 	point 'an instance of a template gets them alone' of_instance
 	point 'a socket unit gets BindToDevice= and nothing else' of_socket
 	point '--dry-run prints what would be written, and writes nothing' only_says
 	point 'other drop-ins stay, and their preloads count' keeps_other_drop_ins
 	point 'drop-ins count in the order of their names, and mask one another' in_order
-	point 'aliases, linked and generated units are what systemd takes them for' other_names
+	point 'aliases, linked and generated units are treated as by systemd' other_names
 	point 'a masked unit is refused' masked
 	point 'quotes, escapes and continued lines are read and written as systemd has them' reads_and_quotes
 	point_with "$bin/ask-static" 'commands of a static program are started by vrfbind exec, or refused' supervised
 	root_point 'so are those of a program with file capabilities, if it is not for root' with_capabilities
 	point 'what NoExecPaths= forbids is allowed, if the drop-in needs it' executable
 	point_with "$bin/ask-static" 'what would undo the drop-in is refused' would_undo_it
-	point_with "$bin/ask-static" 'what confines the unit too much is refused or said' confined
+	point_with "$bin/ask-static" 'a sandbox that confines the unit too much is refused or reported' confined
 	point 'of a service and its socket each names the other' service_and_socket
 	point 'nothing is read or written outside of the root' stays_below_the_root
 	point "somebody else's file is neither overwritten nor removed" others_files

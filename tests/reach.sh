@@ -2,7 +2,7 @@
 # reach.sh       - prints how far the library reaches: every way to a socket, and what becomes of it
 # reach.sh --man - prints what is expected of each, as libvrfbind(7) has it, and runs nothing
 #
-# Runs reach_matrix (c-tests/reach/reach_matrix.c says what is in the table), built for glibc and for musl, and lays out as a
+# Runs reach_matrix (c-tests/reach/reach_matrix.c explains the table), built for glibc and for musl, and lays out as a
 # table what it found. `make reach` calls it on the VRF tier (with-vrf.sh, topology.sh); called alone it runs on lo,
 # where there is no column for `ip vrf exec`. A cell that is not as expected is WRONG, and shown in full first.
 #

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # second-systemd.sh - a second systemd of this machine, PID 1 of namespaces of its own, for tests of units
 #
-# Sourced, it has functions: start_systemd, and what it takes to speak to that systemd. Called, it becomes it:
+# Sourced, it defines functions: start_systemd, and those by which tests control that systemd. Called, it becomes that
+# systemd:
 #
 # second-systemd.sh [--packages ARCHIVE] UNIT...
 #
@@ -17,7 +18,7 @@ set -euo pipefail
 
 unshare='' cgroup='' pid1=''
 
-# start_systemd ARGUMENT... - until basic.target is reached, and its udevd knows the devices. Needs tests/tap.sh.
+# start_systemd ARGUMENT... - returns when basic.target is reached and its udevd knows the devices. Needs tests/tap.sh.
 start_systemd() {
 	local group
 	group=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET)
@@ -56,7 +57,7 @@ inside() { nsenter --target "$pid1" --mount --uts --ipc --pid --cgroup -- "$@"; 
 manage() { inside systemctl --no-pager "$@"; }
 vrfbind() { inside /usr/local/lib/vrfbind "$@"; }
 is() { [ "$(manage show --property "$2" --value "$1")" = "$3" ]; }
-# What the processes of a unit, and systemd about it, have written; lines of before it was restarted may be among them.
+# The messages of a unit's processes, and of systemd about the unit; some may be older than its last restart.
 journal() { inside journalctl --unit "$1" --output cat; }
 # write PATH - a file for the units, of standard input
 write() { inside install -D -m 644 /dev/stdin "$1"; }
@@ -67,7 +68,7 @@ restart() {
 	manage restart "$1"
 }
 
-# The processes of a unit, the eldest first, as they are numbered here.
+# The PIDs of a unit's processes in this PID namespace, the oldest first.
 pids_of() {
 	local group
 	group=$(manage show --property ControlGroup --value "$1")
@@ -75,7 +76,7 @@ pids_of() {
 }
 main_pid() { pids_of "$1" | sed -n 1p; }
 
-# in_vrf VRF UNIT - all IP sockets of all its processes are, and there is one
+# in_vrf VRF UNIT - all IP sockets of the unit's processes are in the VRF, and there is at least one
 in_vrf() {
 	local pids
 	# shellcheck disable=SC2086  # process ids
@@ -140,7 +141,7 @@ install -m 755 "$VRFBIND_TEST_COMMAND-probe" /usr/local/lib/vrfbind-probe
 
 mount --move "$layers/dev" /dev
 
-# From here on, files of the project and of T_DIR may be out of sight.
+# From here on, the files of the project and of T_DIR may be out of reach.
 units=/run/units
 mount -t tmpfs -o mode=755 run /run
 [ -n "$packages" ] || mount -t tmpfs -o mode=755 var /var
@@ -154,7 +155,7 @@ for unit in {basic,sysinit,sockets,shutdown,umount}.target \
 	*) ln -s "/lib/systemd/system/$unit" "$units/$unit" ;;
 	esac
 done
-# systemd asks for no news of devices unless this file says that there will be a udevd.
+# systemd does not listen for events of devices unless this file announces a udevd.
 mkdir /run/udev
 touch /run/udev/control
 

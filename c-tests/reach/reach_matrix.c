@@ -83,7 +83,7 @@ static int by_32_bit_gate(int domain, int type, int protocol)
 
 static const char *requires_32_bit_gate(void)
 {
-	/* Where the kernel has no such gate, the instruction is a fault. */
+	/* If the kernel has no such gate, the instruction faults. */
 	pid_t pid = fork();
 
 	if (pid == 0)
@@ -107,7 +107,10 @@ static const char *requires_32_bit_gate(void)
 
 static void with_32_bit_gate(void) { report_sockets(by_32_bit_gate); }
 
-/* As who takes the function from libc itself: Python's CDLL("libc.so.6"), a plug-in with RTLD_DEEPBIND. */
+/*
+ * As code does that takes the function from libc itself: Python's CDLL("libc.so.6"), a plug-in with
+ * RTLD_DEEPBIND.
+ */
 static int by_syscall_of_libc(int domain, int type, int protocol)
 {
 	return (int)((long (*)(long, ...))libc_own("syscall"))(SYS_socket, domain, type, protocol);
@@ -157,7 +160,7 @@ static void disconnects_past_us(void)
 	report_socket(fd);
 }
 
-/* A device that leads elsewhere; the tiers have one, but for lo. */
+/* A device of another network; all tiers but lo have one. */
 static const char *elsewhere_device(void)
 {
 	const char *uplink = getenv("T_UPLINK");
@@ -181,7 +184,7 @@ static struct sockaddr_in6 elsewhere_address(void)
 	return address;
 }
 
-/* Being on that device is being in no VRF. */
+/* A socket on this device is in no VRF. */
 static void report_unless_elsewhere(int fd)
 {
 	if (strcmp(device_of(fd), elsewhere_device()) == 0)
@@ -208,7 +211,7 @@ static void binds_elsewhere_past_us(void)
 	report_unless_elsewhere(fd);
 }
 
-/* The socket has its device, and yet a datagram leaves by the one that is named along with it. */
+/* The socket has its device, but a datagram leaves by the device that is named with it. */
 static void sends_elsewhere(void)
 {
 	static const char MARK[] = "a datagram of reach_matrix";
@@ -540,7 +543,7 @@ static void by_execve_instruction(void)
 	syscall(SYS_execve, child_path, child_argv, NOTHING);
 }
 
-/* Privileged programs, in a mount namespace of our own, where everybody finds the library too. */
+/* Privileged programs, in a mount namespace of the process, where every user can reach the library too. */
 static void stage_outside(void)
 {
 	const char *child = beside("reporting_child"), *const names[] = { "LD_PRELOAD", "VRFBIND_LIBRARY" };
@@ -562,7 +565,7 @@ static void stage_outside(void)
 			setenv(names[i], SANDBOX "/libvrfbind.so", 1);
 }
 
-/* A seal that root makes leaves no_new_privs alone. */
+/* A seal that root installs does not set no_new_privs. */
 static void nobody_runs(const char *program)
 {
 	NEED(become_nobody());

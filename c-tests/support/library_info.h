@@ -1,6 +1,4 @@
-/*
- * library_info.h - what the library says of itself: its exported object vrfbind_info (rules/info.rs)
- */
+/* library_info.h - what the library reports: its exported object vrfbind_info (rules/info.rs) */
 #ifndef LIBRARY_INFO_H
 #define LIBRARY_INFO_H
 

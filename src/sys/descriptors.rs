@@ -17,6 +17,12 @@ impl Drop for Own {
 }
 
 impl Own {
+    /// A new UDP socket of this family, to ask the kernel by.
+    #[inline(never)]
+    pub fn scratch(domain: c_int) -> Result<Self, Errno> {
+        socket(domain, libc::SOCK_DGRAM | SOCK_CLOEXEC, 0).map(Self)
+    }
+
     /// A new socket of the same family, type and protocol.
     #[inline(never)]
     pub fn socket_like(fd: c_int) -> Result<Self, Errno> {

@@ -6,6 +6,7 @@
  */
 #include "places.h"
 #include "raw_syscall.h"
+#include "seccomp_filters.h"
 #include <netinet/ip_icmp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -398,10 +399,31 @@ static void others(void)
 	FAILS(connect(fd, NULL, address.length), EFAULT);
 	FAILS(bind(fd, (struct sockaddr *)&address.storage, 4), EINVAL);
 	STR(device_of(fd), if_ruled("prod"));
+	FAILS(bind(socket_for("::1", SOCK_DGRAM), (struct sockaddr *)(end + page - 4), sizeof(struct sockaddr_in6)), EFAULT);
 	/* At the very end of what can be read. */
 	memcpy(last, &address.storage, address.length);
 	WORKS(bind(fd, last, address.length));
 	STR(device_of(fd), if_ruled("lo"));
+}
+
+/* By which the library asks whether an address can be read. */
+static void probe_refused(void)
+{
+	/* Static: what is on the stack is not asked for. */
+	static struct place_address inside, outside;
+	int fd;
+
+	own_places();
+	inside = at("127.0.0.1", 0);
+	outside = at("10.99.1.2", 53);
+	filter_out(SYS_rt_sigprocmask, 0, ~0U, ~0U, fails_with(EPERM));
+	FAILS(raw_call(SYS_rt_sigprocmask, -1, (long)&inside, 0, 8, 0, 0), EPERM);
+	fd = socket_for("127.0.0.1", SOCK_DGRAM);
+	WORKS(bind(fd, (struct sockaddr *)&inside.storage, inside.length));
+	STR(device_of(fd), if_ruled("lo"));
+	fd = socket_for("10.99.1.2", SOCK_DGRAM);
+	WORKS(connect(fd, (struct sockaddr *)&outside.storage, outside.length));
+	STR(device_of(fd), if_ruled("mgmt"));
 }
 
 #define RULED .vrf = "prod", .also = RULES
@@ -426,6 +448,7 @@ static const struct scenario SCENARIOS[] = {
 	  .also = "VRFBIND_RULES=bind [fe80::]/10 mgmt" },
 	{ "lo is the loopback device, whatever it is called", renamed, RULED },
 	{ "other families, other files and bad addresses are the kernel's", others, RULED },
+	{ "an address is looked at although a filter refuses rt_sigprocmask", probe_refused, RULED },
 	{ NULL }
 };
 

@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
     let device = env::args_os().nth(1).unwrap_or_default();
     let shown = device.display();
     let library = library();
-    let mut said = match bound() {
+    let mut answer = match bound() {
         Ok(name) if name == device => format!("ok\ta socket made here is bound to {shown}\n"),
         Ok(_) if library.is_none() => format!(
             "fail\ta socket made here is not bound to {shown}: the library is not loaded; check LD_PRELOAD, and whether the file can be read and executed from here\n"
@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
             errno.desc()
         ),
     };
-    said += match library.map(|library| library.socket.load(Relaxed)) {
+    answer += match library.map(|library| library.socket.load(Relaxed)) {
         None => "",
         Some(rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY) => {
             "ok\tsockets that libc itself creates (getaddrinfo) reach the library: libc is patched\n"
@@ -43,7 +43,7 @@ fn main() -> io::Result<()> {
             "warn\tsockets that libc itself creates (getaddrinfo) do not reach the library: libc is not patched; VRFBIND_LOG=stderr says why\n"
         }
     };
-    io::stdout().write_all(said.as_bytes())
+    io::stdout().write_all(answer.as_bytes())
 }
 
 /// The device of a socket as anybody makes it, of the family that a unit's RestrictAddressFamilies= leaves.

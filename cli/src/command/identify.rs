@@ -67,7 +67,7 @@ pub struct Pids {
 }
 
 pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
-    let links = Netns::Ours
+    let links = Netns::Current
         .links()
         .map_err(|errno| refuse(format!("RTM_GETLINK: {}", errno.desc())))?;
     let named = text(args.vrf.as_bytes());
@@ -88,7 +88,7 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
                 let (process, container) = (&vrfs.process, vrfs.behind());
                 line(&mut lines, &format!("{pid:>5}  {process}{container}"));
             }
-            // Processes that end meanwhile, or are somebody else's, are in no list.
+            // Processes that end meanwhile, or belong to other users, are left out.
             Some(_) => {}
             None => output::say(&Unread::without_answer(pid).sentence()),
         }
@@ -108,13 +108,13 @@ struct Vrfs {
 }
 
 impl Vrfs {
-    /// The container, as it is put behind something in a line.
+    /// The container, as text to append to a line.
     fn behind(&self) -> String {
         let container = self.container.as_deref().map(container::short);
         container.map_or_else(String::new, |container| format!("  {}", word(container)))
     }
 
-    /// `only_here`: without those of other network namespaces, which may have the names of ours.
+    /// `only_here`: without VRFs of other network namespaces, which may have the same names.
     fn of(pid: u32, reader: &mut Reader, only_here: bool) -> io::Result<Self> {
         let process = Process::read(pid)?;
         let entry = Entry::new(&process, None, reader)?;
@@ -131,7 +131,7 @@ impl Vrfs {
         {
             match (&row.vrf, row.verdict) {
                 (Some(vrf), _) => drop(vrfs.names.insert(vrf.clone())),
-                // It is in no VRF any more, and in no other.
+                // A deleted device is in no VRF.
                 (None, Verdict::DeviceDeleted) => {}
                 (None, Verdict::Unknown) => vrfs.is_unknown = true,
                 (None, _) => drop(vrfs.names.insert(DEFAULT.to_owned())),
@@ -145,7 +145,7 @@ impl Vrfs {
                 Some(Vrf::Name(vrf)) => drop(vrfs.names.insert(vrf)),
                 Some(Vrf::None) => drop(vrfs.names.insert(DEFAULT.to_owned())),
                 Some(Vrf::Unknown) => vrfs.is_unknown = true,
-                // Without the device it gets no socket at all.
+                // Without the device the process gets no socket at all.
                 None => {}
             }
         }

@@ -1,4 +1,4 @@
-//! The rules that options give to a program (VRFBIND_RULES, libvrfbind(7)).
+//! Rules for a program from options (VRFBIND_RULES, libvrfbind(7)).
 
 use crate::failure::{Failure, refuse};
 use crate::sys;
@@ -19,8 +19,8 @@ pub struct RuleOptions {
 }
 
 impl RuleOptions {
-    /// What VRFBIND_RULES shall be, if the options say so. In a frame of its own: a list is 4 KiB, and the supervisor keeps
-    /// the stack of `exec`.
+    /// The value of VRFBIND_RULES, if the options set it. In a frame of its own: a list has 4 KiB, and the supervisor
+    /// keeps the stack of `exec`.
     #[inline(never)]
     pub fn value(&self) -> Result<Option<OsString>, Failure> {
         let mut rules = self.rules.clone();
@@ -39,7 +39,7 @@ impl RuleOptions {
     }
 }
 
-/// Rules are compared with the names that the kernel gives, which are the devices' own.
+/// Rules are compared with the names that the kernel returns, which are the devices' own.
 fn is_own_name(rule: &Rule) -> Result<(), Failure> {
     let To::Device(device) = rule.to() else {
         return Ok(());
@@ -48,7 +48,7 @@ fn is_own_name(rule: &Rule) -> Result<(), Failure> {
         Ok(own) if own != device => Err(refuse(format!(
             "{device} is an alternative name of {own}; write {own} in the rule"
         ))),
-        // A device can come later.
+        // The device may be created later.
         _ => Ok(()),
     }
 }

@@ -5,13 +5,13 @@
 //! documented in vrfbind(1).
 
 use crate::command::verdict::Judge;
-use crate::failure::{Failure, OURS, refuse};
+use crate::failure::{EXIT_SELF, Failure, refuse};
 use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
 use crate::process::container;
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::process::{self, Process, Rules};
-use crate::sys::Around;
+use crate::sys::SealState;
 use crate::values::{Coverage, Method, Patch, RulesSource, Seal, State, Verdict, VrfSource};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -152,7 +152,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         output::say(&unread.reason);
     }
     if !args.pids.is_empty() && !report.unread.is_empty() {
-        return Ok(ExitCode::from(OURS));
+        return Ok(ExitCode::from(EXIT_SELF));
     }
     Ok(ExitCode::from(u8::from(!report.ok)))
 }
@@ -272,10 +272,10 @@ impl Entry {
                 "it is in another network namespace, which has other devices and VRFs".to_owned(),
             );
         }
-        let says = process
+        let info = process
             .library
             .as_ref()
-            .and_then(|library| library.says.as_ref());
+            .and_then(|library| library.info.as_ref());
         Ok(Self {
             ok: sockets.iter().all(|row| row.verdict == Verdict::Ok),
             pid: process.directory.pid,
@@ -284,7 +284,7 @@ impl Entry {
             vrf: judge.vrf,
             rules: rules.map(RuleList::of),
             vrf_from: wants.map(|(_, from)| from),
-            coverage: says.map(|says| coverage(Patch::of(says.socket))),
+            coverage: info.map(|info| coverage(Patch::of(info.socket))),
             seal: process.seal.map(seal),
             method: found.method,
             notes,
@@ -292,11 +292,11 @@ impl Entry {
             library: process.library.as_ref().map(|library| Library {
                 path: library.path.clone(),
                 version: library.version.clone(),
-                state: says.map(|says| State::of(says.state)),
-                device: says.and_then(|says| says.device.clone()),
-                socket: says.map(|says| Patch::of(says.socket)),
-                execve: says.map(|says| Patch::of(says.execve)),
-                inherited: says.map(|says| says.inherited),
+                state: info.map(|info| State::of(info.state)),
+                device: info.and_then(|info| info.device.clone()),
+                socket: info.map(|info| Patch::of(info.socket)),
+                execve: info.map(|info| Patch::of(info.execve)),
+                inherited: info.map(|info| info.inherited),
             }),
         })
     }
@@ -324,11 +324,11 @@ fn coverage(socket: Patch) -> Coverage {
     }
 }
 
-fn seal(around: Around) -> Seal {
-    match around {
-        Around::Nothing => Seal::None,
-        Around::Seal => Seal::Sealed,
-        Around::Supervisor => Seal::Supervised,
+fn seal(seal: SealState) -> Seal {
+    match seal {
+        SealState::None => Seal::None,
+        SealState::Sealed => Seal::Sealed,
+        SealState::Supervised => Seal::Supervised,
     }
 }
 
@@ -364,41 +364,43 @@ fn table(report: &Report, is_coloured: bool) -> String {
     let mut text = String::new();
     for entry in &report.processes {
         let (pid, name) = (entry.pid, escape(&entry.name));
-        let mut said = vec![match &entry.vrf {
+        let mut facts = vec![match &entry.vrf {
             Some(vrf) => format!("{pid} {name}: VRF {}", word(vrf)),
             None => format!("{pid} {name}: no VRF requested"),
         }];
         match &entry.library {
-            None => said.push("no library".to_owned()),
-            Some(library) => said.push(format!(
+            None => facts.push("no library".to_owned()),
+            Some(library) => facts.push(format!(
                 "library {}",
                 library.version.as_deref().unwrap_or("of unknown version")
             )),
         }
         match entry.rules.as_ref().map_or(0, |rules| rules.list.len()) {
             0 => {}
-            1 => said.push("1 rule".to_owned()),
-            count => said.push(format!("{count} rules")),
+            1 => facts.push("1 rule".to_owned()),
+            count => facts.push(format!("{count} rules")),
         }
         if let Some(count @ 1..) = entry.library.as_ref().and_then(|of| of.inherited) {
-            said.push(format!("{count} inherited without a device"));
+            facts.push(format!("{count} inherited without a device"));
         }
         let state = entry.library.as_ref().and_then(|of| of.state);
         match entry.coverage {
-            Some(Coverage::Libc) => said.push("libc patched".to_owned()),
-            Some(Coverage::Exports) if state == Some(State::Inert) => said.push("inert".to_owned()),
-            Some(Coverage::Exports) => said.push("exported symbols only".to_owned()),
+            Some(Coverage::Libc) => facts.push("libc patched".to_owned()),
+            Some(Coverage::Exports) if state == Some(State::Inert) => {
+                facts.push("inert".to_owned())
+            }
+            Some(Coverage::Exports) => facts.push("exported symbols only".to_owned()),
             None => {}
         }
-        said.push(match entry.seal {
+        facts.push(match entry.seal {
             Some(Seal::None) => "not sealed".to_owned(),
             Some(seal) => seal.word().to_owned(),
             None => "seal unknown".to_owned(),
         });
         if let Some(container) = &entry.container {
-            said.push(format!("container {}", word(container::short(container))));
+            facts.push(format!("container {}", word(container::short(container))));
         }
-        wrap(&mut text, "", &said.join(", "));
+        wrap(&mut text, "", &facts.join(", "));
         for note in &entry.notes {
             wrap(&mut text, "  note: ", note);
         }

@@ -27,12 +27,12 @@ impl Verdict {
         }
     }
 
-    /// `loopback`: the name of that device.
+    /// `loopback`: the name of the loopback device.
     fn by_rule(device: &Device, to: To, vrf: &str, loopback: &str) -> Self {
         match to {
             To::Device(name) => Self::on(device, Some(&text(name.as_bytes()))),
             To::Lo => Self::on(device, Some(loopback)),
-            // Which of the two it was when the socket was moved, nobody knows.
+            // Nobody knows which of the two it was when the socket was moved.
             To::LoUnlessInVrf => match Self::on(device, Some(vrf)) {
                 Self::Ok => Self::Ok,
                 _ => Self::on(device, Some(loopback)),
@@ -45,7 +45,7 @@ impl Verdict {
     }
 }
 
-/// What the sockets of a process are judged by.
+/// By what the sockets of a process are judged.
 pub struct Judge<'a> {
     process: &'a Process,
     /// The VRF, by its own name.
@@ -55,7 +55,7 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// `vrf`: the one that the process asks for, or another one.
+    /// `vrf`: the VRF that the process asks for, or another one.
     pub fn of(process: &'a Process, vrf: Option<&str>, reader: &mut Reader) -> Self {
         Self {
             process,
@@ -65,7 +65,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The verdict on each of its sockets, and the rule that it comes under.
+    /// The verdict on each of its sockets, and the socket's rule.
     pub fn verdicts(
         &self,
         sockets: &mut [Socket],
@@ -115,14 +115,14 @@ impl<'a> Judge<'a> {
         (verdict, under.rule)
     }
 
-    /// Of a device that a rule names by an alternative name.
+    /// The own name of a device that a rule names by an alternative name.
     fn own_name(&self, name: DeviceName, reader: &mut Reader) -> DeviceName {
         let own = reader.name_of(&self.process.directory, &text(name.as_bytes()));
         DeviceName::new(own.as_bytes()).unwrap_or(name)
     }
 }
 
-/// Whether the program has put a socket there, on a device of its VRF that is no rule's: there it stays.
+/// Whether the program itself has put a socket on this device of its VRF, which is no rule's: there it stays.
 fn is_own_choice(rules: &Rules, device: &Device, vrf: &str) -> bool {
     let name = |name: &str| DeviceName::new(name.as_bytes()).ok();
     let Device::Of(device, _) = device else {

@@ -25,7 +25,7 @@ impl Kernel {
     }
 }
 
-/// c427bfec18f2: the first SO_BINDTODEVICE of a socket takes no capability since Linux 5.7.
+/// c427bfec18f2: the first SO_BINDTODEVICE of a socket requires no capability since Linux 5.7.
 pub(super) fn kernel_rule(findings: &mut Findings, kernel: &Kernel) {
     let release = &kernel.release;
     if kernel.version >= (5, 7) {

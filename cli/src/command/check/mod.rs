@@ -1,5 +1,4 @@
-//! `vrfbind check`: can it work here? One line per question: `ok`, `warn` or `fail`, what was found, and
-//! the remedy.
+//! `vrfbind check`: whether it can work here. One line per question: `ok`, `warn` or `fail`, the finding, and the remedy.
 //!
 //! What can be tried is tried and not inferred: a dynamic program, `vrfbind-probe`, is started with the library and the
 //! VRF in its environment, makes a socket by libc's function and reads its device back. A unit's ExecStartPre= does the
@@ -203,7 +202,7 @@ fn everything(
 ) {
     let kernel = Kernel::running();
     kernel_rule(findings, &kernel);
-    let links = Netns::Ours.links();
+    let links = Netns::Current.links();
     if let Err(errno) = &links {
         findings.warn(
             Subject::Netlink,

@@ -1,4 +1,4 @@
-//! The program: what becomes of the library in it, and AppArmor profiles.
+//! The program: the verdict on it, and AppArmor profiles.
 
 use super::Findings;
 use super::probe::probe_program;
@@ -20,7 +20,7 @@ pub(super) fn find(findings: &mut Findings, command: &OsStr) -> Option<Program> 
     }
 }
 
-/// With a preload and nothing else, as in a unit.
+/// With a preload only, as in a unit.
 pub(super) fn the_program_under_preload(findings: &mut Findings, command: &[OsString]) {
     let Some(program) = command.first().and_then(|command| find(findings, command)) else {
         return;
@@ -49,7 +49,7 @@ pub(super) fn the_program(
         return;
     };
     let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
-    if let Err(failure) = program::refuse_hopeless(&program, sys::around()) {
+    if let Err(failure) = program::reject_unsupported(&program, sys::seal_state()) {
         return findings.fail(Subject::Program, failure.sentence);
     }
     match program.verdict {
@@ -86,7 +86,7 @@ pub(super) fn the_program(
     }
 }
 
-/// Profiles below /etc/apparmor.d that are for the program and do not let it map the library.
+/// Reports profiles below /etc/apparmor.d that apply to the program and do not let it map the library.
 pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, root: &Path) {
     let is_on = file::read(&root.join("sys/module/apparmor/parameters/enabled"));
     if !is_on.is_ok_and(|is_on| is_on.trim() == "Y") {

@@ -1,11 +1,11 @@
-//! The seal and its supervisor. Both are tried, each in a child that ends with them: the kernel, a filter around us, the
-//! limits of this process and what is seen of /proc have a say in it, and no file tells it all.
+//! The seal and its supervisor. Both are tried, each in a child that ends with them: the result depends on the kernel, an
+//! inherited filter, the limits of this process and the visible part of /proc, and no file tells all of it.
 
 use super::Findings;
 use super::kernel::Kernel;
 use crate::command::exec;
 use crate::supervisor::{self, Obstacle, TreeRules};
-use crate::sys::{self, Around};
+use crate::sys::{self, SealState};
 use crate::values::Subject;
 use nix::sys::wait::{WaitStatus, waitpid};
 use rules::filter::IoUring;
@@ -15,18 +15,18 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process;
 
-/// Whether what needs a supervisor would have one, or what is in the way.
+/// Whether a program that needs a supervisor would have one; otherwise the obstacle.
 pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Obstacle> {
-    match sys::around() {
-        Around::Nothing => {}
-        Around::Seal => {
+    match sys::seal_state() {
+        SealState::None => {}
+        SealState::Sealed => {
             findings.ok(
                 Subject::Seccomp,
                 "this process tree is sealed already: programs run under the same seal, and static programs create no IPv4 and IPv6 sockets",
             );
             return Err("the process tree is sealed".to_owned());
         }
-        Around::Supervisor => {
+        SealState::Supervised => {
             findings.ok(
                 Subject::Seccomp,
                 "this process tree has a supervisor already, which also serves new programs",
@@ -72,8 +72,8 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
     supervised
 }
 
-/// What rules ask of a supervisor, besides what all trees do: to read an address in the memory of a program that it has not
-/// started. As without, the supervisor is a child of the program.
+/// What rules require of a supervisor in addition: to read an address in the memory of a program that it has not started.
+/// As without rules, the supervisor is a child of the program.
 pub(super) fn rules(findings: &mut Findings) {
     const SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
     const CAP_SETUID: u32 = 7;
@@ -97,7 +97,7 @@ pub(super) fn rules(findings: &mut Findings) {
     );
 }
 
-/// What becomes of an attempt in a child.
+/// The result of an attempt in a child.
 #[allow(unsafe_code)]
 fn in_a_child(attempt: impl FnOnce() -> Result<(), Obstacle>) -> Result<(), Obstacle> {
     const SUCCESS: &str = "success";
@@ -108,17 +108,17 @@ fn in_a_child(attempt: impl FnOnce() -> Result<(), Obstacle>) -> Result<(), Obst
     let Some(child) = child else {
         drop(ours);
         let result = attempt();
-        let said = result.as_ref().map_or_else(String::as_str, |()| SUCCESS);
-        let _ = theirs.write_all(said.as_bytes());
+        let answer = result.as_ref().map_or_else(String::as_str, |()| SUCCESS);
+        let _ = theirs.write_all(answer.as_bytes());
         process::exit(0)
     };
     drop(theirs);
-    let mut said = String::new();
-    let heard = ours.read_to_string(&mut said);
+    let mut answer = String::new();
+    let heard = ours.read_to_string(&mut answer);
     match waitpid(child, None) {
         Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("{signal} ended the attempt")),
-        _ if said == SUCCESS => Ok(()),
-        _ if said.is_empty() => Err("the attempt ended without a result".to_owned()),
-        _ => Err(heard.map_or_else(|error| cannot(&error), |_| said)),
+        _ if answer == SUCCESS => Ok(()),
+        _ if answer.is_empty() => Err("the attempt ended without a result".to_owned()),
+        _ => Err(heard.map_or_else(|error| cannot(&error), |_| answer)),
     }
 }

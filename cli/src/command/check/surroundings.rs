@@ -1,4 +1,4 @@
-//! What is around: resolvers, UDP ports, and what `ip vrf exec` would lack.
+//! The surroundings: resolvers, UDP ports, and what `ip vrf exec` would lack.
 
 use super::Findings;
 use super::rule_list::first_rule;
@@ -12,8 +12,8 @@ use rules::list::{Call, List, Protocol, To};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Names that another process looks up, in the VRF of that process, and a server that is not where it seems to be.
-/// `reached` are the device's own addresses; rules may lead to others.
+/// Resolvers: names that another process looks up, in the VRF of that process, and a server at another place than it
+/// seems. `reached` are the device's own addresses; rules may name others.
 pub(super) fn resolvers(
     findings: &mut Findings,
     device: Option<&DeviceName>,
@@ -92,10 +92,9 @@ fn loopback_server(resolv: &str) -> Option<&str> {
     })
 }
 
-/// inet_rcv_saddr_equal and its callers take a socket without a device to be in conflict with one on any
-/// device.
+/// A UDP port without a device conflicts with the same port on any device (udp_lib_lport_inuse, net/ipv4/udp.c).
 pub(super) fn udp_ports(findings: &mut Findings, device: Option<&DeviceName>) {
-    let Ok(sockets) = Netns::Ours.sockets() else {
+    let Ok(sockets) = Netns::Current.sockets() else {
         return;
     };
     let mut ports: Vec<u16> = sockets
@@ -123,7 +122,7 @@ const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_BPF: u32 = 39;
 
-/// For comparison only: what the kernel's own way would take.
+/// For comparison only: what the kernel's own way requires.
 pub(super) fn ip_vrf_exec(findings: &mut Findings) {
     let mut lacks = Vec::new();
     let may_load = sys::has_capability(CAP_SYS_ADMIN)
@@ -146,7 +145,7 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
     let cgroup2 = cgroups.find(|mount| mount.get(2) == Some(&"cgroup2"));
     match cgroup2.as_deref() {
         None => lacks.push("a mounted cgroup2"),
-        // Its mode is 0555: what counts is CAP_DAC_OVERRIDE, and that it is not mounted read-only.
+        // Its mode is 0555: CAP_DAC_OVERRIDE is required, and a mount that is not read-only.
         Some([_, folder, ..]) if access(*folder, AccessFlags::W_OK).is_err() => {
             lacks.push("a writable cgroup2");
         }

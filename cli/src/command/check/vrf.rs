@@ -1,4 +1,4 @@
-//! The VRF: its device, what is enslaved to it, addresses, and who wants 127.0.0.1.
+//! The VRF: its device, the devices enslaved to it, addresses, and uses of 127.0.0.1.
 
 use super::Findings;
 use super::rule_list::first_rule;
@@ -28,14 +28,14 @@ pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool
         Ok(_) | Err(Errno::EOPNOTSUPP) => findings.fail(Subject::Vrf, format!(
             "{shown} is not a VRF; `ip vrf show` lists the VRFs, --any-device accepts other devices"
         )),
-        // Where a unit's sandbox refuses the question, the probe still says whether sockets are bound.
+        // If a unit's sandbox refuses the query, the probe still shows whether sockets are bound.
         Err(errno) => findings.warn(Subject::Vrf, format!(
             "cannot query whether {shown} is a VRF: ioctl(SIOCETHTOOL): {}", errno.desc()
         )),
     }
 }
 
-/// Returns the addresses that sockets on the device reach, of its own.
+/// Returns the device's own addresses that its sockets reach.
 pub(super) fn devices_and_addresses(
     findings: &mut Findings,
     links: &Links,
@@ -105,8 +105,8 @@ pub(super) fn devices_and_addresses(
     ] {
         let loopback = subject.word();
         let has_it = addresses.iter().any(|address| address == loopback);
-        // What is not known is said as for a machine where nobody has moved the rule.
-        let is_local_first = is_vrf && Netns::Ours.is_local_first(family).unwrap_or(true);
+        // If it is not known, the default order of the rules is assumed.
+        let is_local_first = is_vrf && Netns::Current.is_local_first(family).unwrap_or(true);
         let but = if is_local_first {
             let ip = if family == AddressFamily::Inet {
                 "ip"
@@ -130,7 +130,7 @@ pub(super) fn devices_and_addresses(
         }
         match &wants_loopback(command, loopback)[..] {
             _ if has_it => findings.ok(subject, format!("is an address of {name}{but}")),
-            // It is looked up in the main table, where it is lo's.
+            // It is looked up in the main table, where it belongs to lo.
             _ if !is_vrf => findings.ok(
                 subject,
                 format!("can be bound, because {name} is not a VRF, but nothing reaches it there"),
@@ -145,13 +145,13 @@ pub(super) fn devices_and_addresses(
     reached
 }
 
-/// The number of the rule by which a loopback address is not to be one of the VRF.
+/// The number of the rule that puts a loopback address outside the VRF.
 fn rule_of(rules: Option<&List>, loopback: &str, has_it: bool) -> Option<usize> {
     let found = first_rule(rules?, Call::Bind, loopback.parse().ok()?, 0, None)?;
     (!has_it || found.to != To::LoUnlessInVrf).then_some(found.number)
 }
 
-/// Which arguments, or files that they name, speak of this loopback address; and dnsmasq's `bind-interfaces`, which adds
+/// Which arguments, or files that they name, mention this loopback address; and dnsmasq's `bind-interfaces`, which adds
 /// lo to every list of interfaces unless `except-interface=lo` is there.
 fn wants_loopback(command: &[OsString], loopback: &str) -> Vec<String> {
     let arguments = command
@@ -186,7 +186,7 @@ fn speaks_of(text: &str, loopback: &str) -> bool {
         || has("bind-interfaces") && !has("except-interface=lo")
 }
 
-/// Whether the address is there, and not as a part of another one, as of fe80::1 or ::1234.
+/// Whether the line has this address, and not only as a part of another one, such as fe80::1 or ::1234.
 fn has_address(line: &str, address: &str) -> bool {
     let is_part = |one: char| one.is_ascii_hexdigit() || matches!(one, ':' | '.');
     line.match_indices(address).any(|(at, _)| {

@@ -1,12 +1,12 @@
 //! `vrfbind cdi`: a specification of the Container Device Interface (CDI 0.5.0, github.com/cncf-tags/container-device-interface)
 //! with a device for each VRF, `vrfbind.dev/vrf=NAME`.
 //!
-//! What every device does is said once, beside the devices: the mounts, LD_PRELOAD, the seal, rules. A device says which VRF, and
-//! which hook judges the container ([`super::hook`]); the hook's arguments say what the variables have to be, whatever the engine
-//! makes of them. createContainer is the one stage that does: it is called by runc and
-//! crun in the container's namespaces, when all mounts are there, and before pivot_root, so that it sees the container's root
-//! *and* the bundle. prestart and createRuntime are called in the runtime's namespaces, and startContainer's program is one of
-//! the container, from where there is no bundle.
+//! What all devices do is written once, beside the devices: the mounts, LD_PRELOAD, the seal, rules. A device names the
+//! VRF, and the hook that judges the container ([`super::hook`]). The hook's arguments are the values that the variables
+//! must have, whatever the engine makes of them. It runs at createContainer: runc and crun call this stage in the
+//! container's namespaces, when all mounts are done, and before pivot_root, so that the hook sees the container's root
+//! *and* the bundle. prestart and createRuntime are called in the runtime's namespaces, and startContainer's program is
+//! one of the container, from where the bundle cannot be reached.
 
 use super::{COMMAND, Files, LIBRARY, OPTIONS};
 use crate::command::device;
@@ -96,9 +96,9 @@ fn print_line(sentence: &str) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The VRFs of this network namespace. Those that CDI has no name for are said, and left out.
+/// The VRFs of this network namespace. Those whose names CDI does not accept are reported and left out.
 fn all() -> Result<Vec<String>, Failure> {
-    let links = Netns::Ours
+    let links = Netns::Current
         .links()
         .map_err(|errno| refuse(format!("RTM_GETLINK: {}", errno.desc())))?;
     let names: Vec<_> = links.vrfs().map(|link| link.name.clone()).collect();
@@ -123,7 +123,7 @@ fn name(argument: &OsString) -> Result<String, Failure> {
             "\"default\" is where a container is without vrfbind; run it without the device",
         ));
     }
-    // An alternative name is not what sockets say that they are on.
+    // getsockopt(2) does not return an alternative name.
     let device = sys::real_name(&device).unwrap_or(device);
     let name = text(device.as_bytes());
     if is_name(&name) {
@@ -140,7 +140,7 @@ fn no_name(name: &str) -> String {
     )
 }
 
-/// What CDI takes for a device's name (ValidateDeviceName of its pkg/parser).
+/// What CDI accepts as a device's name (ValidateDeviceName of its pkg/parser).
 fn is_name(name: &str) -> bool {
     let is_plain = |one: char| one.is_ascii_alphanumeric();
     name.starts_with(is_plain)

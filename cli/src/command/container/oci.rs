@@ -1,9 +1,9 @@
 //! `vrfbind oci VRF BUNDLE`: a bundle whose process is started by `vrfbind exec`, for runtimes and engines without CDI.
 //!
-//! Two places of the bundle's config.json become others: our mounts are added behind the others, and our words before the
+//! Two places of the bundle's config.json are changed: our mounts are added after the others, and our words before the
 //! process's arguments. All other bytes stay: the text is cut at the values that the parser found in it, and not
-//! written anew. Ours are known by their paths. They are always taken out first, so that nothing is there twice, and what
-//! `--remove` leaves is what was there.
+//! serialised again. Ours are recognised by their paths. They are always removed first, so that nothing occurs twice, and
+//! `--remove` leaves the original text.
 
 use super::{COMMAND, Files, LIBRARY, OPTIONS};
 use crate::command::device;
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let path = args.bundle.join("config.json");
     let shown = path.display();
     let fails = |what: &str, error: &dyn Display| refuse(format!("cannot {what} {shown}: {error}"));
-    // What is replaced is the file, and not a link to it.
+    // The file is replaced, and not a link to it.
     let path = fs::canonicalize(&path).map_err(|error| fails("read", &error))?;
     let old = file::open(&path).map_err(|error| fails("read", &error))?;
     let owner = old.metadata().map_err(|error| fails("read", &error))?;
@@ -114,7 +114,7 @@ impl Ours {
     }
 }
 
-/// Of config.json the places that become others.
+/// The places of config.json that are changed.
 #[derive(Deserialize)]
 struct Config<'a> {
     #[serde(borrow)]
@@ -161,7 +161,7 @@ fn edited(text: &str, ours: Option<&Ours>) -> Result<String, String> {
         edits.push((mounts.end..mounts.end, separator.to_owned() + &mounts_text));
     }
 
-    // From the last one on, so that the places of the others stay.
+    // From the last edit to the first, so that the positions of the others stay valid.
     edits.sort_by_key(|(range, _)| (range.start, range.end));
     let mut text = text.to_owned();
     for (range, new) in edits.into_iter().rev() {
@@ -189,11 +189,11 @@ fn count_ours(arguments: &[&RawValue]) -> usize {
     }
 }
 
-/// An array, and where in the text its values are.
+/// An array, and the positions of its values in the text.
 struct Array<'a> {
     text: &'a str,
     values: Vec<&'a RawValue>,
-    /// Where the first value begins, and the last one ends: behind the bracket, if there is none.
+    /// The beginning of the first value and the end of the last; both behind the bracket, if there is none.
     start: usize,
     end: usize,
 }
@@ -213,7 +213,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// The edits by which the values go that are named, each with one comma.
+    /// The edits that remove the values for which `goes` is true, each with one comma.
     fn without(&self, goes: impl Fn(usize, &RawValue) -> bool) -> Vec<(Range<usize>, String)> {
         let goes: Vec<_> = self
             .values
@@ -247,7 +247,7 @@ impl<'a> Array<'a> {
     }
 }
 
-/// Where in the text a value is that was parsed of it: a raw value is a part of the text itself.
+/// The position in the text of a value that was parsed from it: a raw value is a part of the text itself.
 fn range(text: &str, value: &RawValue) -> Range<usize> {
     let start = value.get().as_ptr().addr() - text.as_ptr().addr();
     start..start + value.get().len()

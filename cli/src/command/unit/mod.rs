@@ -1,27 +1,29 @@
 //! `vrfbind enable` and `vrfbind disable`: a drop-in that puts a systemd unit into a VRF, and takes it out
 //! again.
 //!
-//! The unit's own files are read ([`read`], [`syntax`]), and never written; all that is read or written lies below a [`root`].
-//! The drop-in ([`drop_in`]), `etc/systemd/system/UNIT.d/50-vrfbind.conf`, says of a service:
+//! The unit's own files are read ([`read`], [`syntax`]), and never written; everything that is read or written is below a
+//! [`root`]. The drop-in ([`drop_in`]), `etc/systemd/system/UNIT.d/50-vrfbind.conf`, sets for a service:
 //!
 //! 1. BindsTo= and After= let it start when the VRF is there, and stop when the VRF goes.
 //! 2. Environment= names the library, before the preloads that the unit has already, the VRF, and the rules if there are any.
 //!    The devices of rules are waited for (Wants=, After=), but do not stop the service when they go.
 //! 3. ExecStart= puts `vrfbind exec` before its commands, if the library cannot be preloaded into a program of theirs
 //!    ([`commands`]). Likewise the other Exec…= settings. Each is reset and repeated, prefixes and all.
-//! 4. ExecStartPre= runs `vrfbind check --loaded` as the service's user and inside whatever confines the
-//!    service. It has the service's environment, so that it is what it checks: a process with the library,
-//!    whose socket is bound. If ld.so could not load the library there, or something took the variables
-//!    away, the service fails and does not run unbound.
+//! 4. ExecStartPre= runs `vrfbind check --loaded` as the service's user and inside its sandbox, with the service's
+//!    environment. It fails unless it has the library itself and its socket is bound. So if ld.so could not load the
+//!    library there, or something removed the variables, the service fails and does not run unbound.
 //! 5. ExecStartPost= runs `vrfbind check --running`, which looks at the processes that the service now has
-//!    (check/running.rs): what could not be seen before, such as AT_SECURE set by a security module, fails it then.
+//!    (check/running.rs): it fails the service for what could not be seen before, such as AT_SECURE set by a security
+//!    module.
 //!
-//! All confinement stays as it is, but for ExecPaths= where NoExecPaths= forbids to execute what 3 to 5 need. Of a socket
-//! unit it says BindToDevice=, which is systemd's own way; systemd adds the dependency on the device.
+//! The sandbox stays as it is, except that ExecPaths= is extended if NoExecPaths= forbids to execute what 3 to 5 need.
+//! For a socket unit the drop-in sets BindToDevice=, which is systemd's own way; systemd adds the dependency on the
+//! device.
 //!
-//! What would keep the unit out of its VRF all the same ([`obstacles`]) is refused, or said where the unit fails.
+//! Settings that would keep the unit out of its VRF all the same ([`obstacles`]) are refused, or reported if they make
+//! the unit fail.
 //!
-//! systemd is asked, where it runs, and told nothing: a drop-in can be made in an image, below `--root`.
+//! systemd, if it runs, is only queried; a drop-in can be made in an image, below `--root`.
 
 mod commands;
 mod drop_in;
@@ -106,7 +108,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
             )));
         }
     };
-    let (text, said) = if !name.ends_with(".socket") {
+    let (text, notes) = if !name.ends_with(".socket") {
         service(&unit, &root, &args, vrf, rules.as_deref())?
     } else if rules.is_some() {
         return Err(refuse(format!(
@@ -129,7 +131,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
             unit.id
         ))?;
     }
-    for sentence in said {
+    for sentence in notes {
         output::say(&sentence);
     }
     Ok(ExitCode::SUCCESS)
@@ -138,7 +140,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
 pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     let name = unit_name(&args.unit)?;
     let root = Root::open(&args.root)?;
-    // Also of a unit that is there no more.
+    // Also for a unit that does not exist any more.
     let mut drop_in = DropIn::of(&name);
     if !drop_in.exists(&root)
         && let Found::Unit(unit) = Unit::find(&root, &name)?
@@ -160,7 +162,7 @@ pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     print_line(&format!(
         "removed {shown}; run `systemctl daemon-reload` and `systemctl restart {name}` to put this into effect"
     ))?;
-    // A device belongs to the socket, which systemd has too.
+    // The device belongs to the socket, and systemd has the same socket.
     if let Found::Unit(unit) = Unit::find(&root, &name)?
         && name.ends_with(".service")
     {
@@ -197,7 +199,7 @@ fn unit_name(unit: &str) -> Result<String, Failure> {
     }
 }
 
-/// The VRF, as text that systemd takes in its files. If it is here, by its own name: an alternative one has no device unit.
+/// The VRF, as text for systemd's files. If the device exists, by its own name: an alternative name has no device unit.
 fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     let shown = args.vrf.display();
     let device = device::name(&args.vrf)?;
@@ -226,7 +228,7 @@ fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     }
 }
 
-/// The rules, as text that systemd takes in its files.
+/// The rules, as text for systemd's files.
 fn rules(args: &Enable) -> Result<Option<String>, Failure> {
     let Some(rules) = args.rules.value()? else {
         return Ok(None);
@@ -242,7 +244,7 @@ fn rules(args: &Enable) -> Result<Option<String>, Failure> {
 
 // ---- A service ----
 
-/// The drop-in, and what is to be said besides.
+/// The drop-in, and messages for the user.
 fn service(
     unit: &Unit,
     root: &Root,
@@ -260,12 +262,12 @@ fn service(
     if is_main_supervised {
         obstacles::refuse_ambiguous_main_process(unit)?;
     }
-    let mut said = obstacles::refuse_sandbox(unit, is_main_supervised)?;
-    said.extend(obstacles::of_its_sockets(unit, root, vrf)?);
+    let mut notes = obstacles::refuse_sandbox(unit, is_main_supervised)?;
+    notes.extend(obstacles::of_its_sockets(unit, root, vrf)?);
     if rules.is_some() {
-        said.extend(obstacles::to_moving_sockets(unit, root));
+        notes.extend(obstacles::to_moving_sockets(unit, root));
     }
-    // And where `vrfbind check` looks for what it tries.
+    // And the directory in which `vrfbind check` looks for its helper.
     let places = check::probe_places(Path::new(&command)).into_iter();
     let places = places.filter(|place| root.exists(place));
     let places = places.filter_map(|place| place.into_os_string().into_string().ok());
@@ -283,10 +285,10 @@ fn service(
         executable: &executable,
         any_device: args.any_device,
     };
-    Ok((text.text(), said))
+    Ok((text.text(), notes))
 }
 
-/// LD_PRELOAD as the unit's Environment= has it.
+/// The LD_PRELOAD of the unit's Environment=.
 fn preload(unit: &Unit) -> Option<String> {
     let environment = unit.values("Service", "Environment");
     let mut variables = environment.into_iter().flat_map(words).rev();
@@ -294,7 +296,7 @@ fn preload(unit: &Unit) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
 
-/// The library and this command, as the unit will see them.
+/// The paths of the library and this command for the unit.
 fn programs(args: &Enable, root: &Root) -> Result<(String, String), Failure> {
     let (library, command) = if root.is_host {
         let command =
@@ -314,7 +316,7 @@ fn programs(args: &Enable, root: &Root) -> Result<(String, String), Failure> {
     Ok((text(library)?, text(command)?))
 }
 
-/// What an image has.
+/// The paths in an image.
 fn installed(args: &Enable, root: &Root) -> Result<(PathBuf, PathBuf), Failure> {
     let multiarch = format!("/usr/lib/{}-linux-gnu/libvrfbind.so", env::consts::ARCH);
     let first = |paths: &[&str]| {
@@ -365,8 +367,8 @@ fn socket(unit: &Unit, root: &Root, vrf: &str) -> Result<(String, Vec<String>), 
             unit.id
         )));
     }
-    let said = obstacles::of_its_service(unit, root, vrf)?;
-    Ok((drop_in::of_socket(vrf), said))
+    let notes = obstacles::of_its_service(unit, root, vrf)?;
+    Ok((drop_in::of_socket(vrf), notes))
 }
 
 #[cfg(test)]
