@@ -87,9 +87,9 @@ devices_by_default() {
 names_that_are_refused() {
 	refused 125 'not a device name' "$vrfbind" cdi too-long-for-a-name
 	refused 125 'no device of CDI' "$vrfbind" cdi blue _
-	refused 125 'without vrfbind' "$vrfbind" cdi default
+	refused 125 '"default" is no VRF' "$vrfbind" cdi default
 	refused 125 'not a device name' "$vrfbind" oci too-long-for-a-name "$bundle"
-	refused 125 'without vrfbind' "$vrfbind" oci default "$bundle"
+	refused 125 '"default" is no VRF' "$vrfbind" oci default "$bundle"
 }
 
 # In a mount namespace, so that this machine's /etc stays as it is.

@@ -37,7 +37,8 @@ use std::process::ExitCode;
 
 /// Start a program whose IPv4 and IPv6 sockets are in a VRF
 ///
-/// A seccomp filter, the seal, makes sure of it for the whole process tree: a socket is created in the VRF, or its creation
+/// A seccomp filter, the seal, makes sure of it for the whole process tree: a socket is created in the VRF, or its
+/// creation
 /// fails. Exit status 125: vrfbind has failed, and the program was not started.
 #[derive(clap::Args)]
 pub struct Args {
@@ -55,7 +56,8 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
     supervise: bool,
 
-    /// Start no supervisor, only seal the process tree. Programs that the library does not serve then create no IPv4 and IPv6 sockets
+    /// Start no supervisor, only seal the process tree. Programs that the library does not serve then create no IPv4
+    /// and IPv6 sockets
     #[arg(long)]
     no_supervise: bool,
 
@@ -106,7 +108,8 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
         && !sys::has_supervisor_with_rules()
     {
         return Err(refuse(format!(
-            "{} is {}, and the supervisor of this process tree was started without rules ({RULES_VARIABLE}); start the tree with rules, or start the program outside of it",
+            "{} is {}, and the supervisor of this process tree was started without rules ({RULES_VARIABLE}); start the \
+             tree with rules, or start the program outside of it",
             program.runs.display(),
             program.verdict.sentence()
         )));
@@ -118,7 +121,8 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && seal != SealState::None && !sys::has_io_uring() {
         return Err(refuse(
-            "--allow-io-uring: the seal of this process tree refuses io_uring, or the kernel does not support it; start the tree with `vrfbind exec --allow-io-uring`",
+            "--allow-io-uring: the seal of this process tree refuses io_uring, or the kernel does not support it; start \
+             the tree with `vrfbind exec --allow-io-uring`",
         ));
     }
     if let Some(named) = &args.bind_inherited {
@@ -244,10 +248,12 @@ fn plan(
         SealState::None if args.no_supervise => Ok(Plan::Seal),
         SealState::None => Ok(Plan::Supervise),
         SealState::Sealed if needs_supervisor => Err(refuse(format!(
-            "{what}; it requires a supervisor, and this process tree is sealed without one: start the tree with `vrfbind exec`, without --no-supervise"
+            "{what}; it requires a supervisor, and this process tree is sealed without one: start the tree with \
+             `vrfbind exec`, without --no-supervise"
         ))),
         SealState::Sealed if args.supervise => Err(refuse(
-            "--supervise: this process tree is sealed without a supervisor, and none can be added; start the tree with `vrfbind exec --supervise`",
+            "--supervise: this process tree is sealed without a supervisor, and none can be added; start the tree with \
+             `vrfbind exec --supervise`",
         )),
         SealState::Supervised if needs_supervisor || args.supervise => {
             served().map(|()| Plan::Exec)
@@ -284,7 +290,8 @@ fn supervise(
     }
     seal_or_refuse(args)?;
     output::say(&format!(
-        "cannot start a supervisor: {obstacle}. The process tree is only sealed: programs that libvrfbind.so does not serve get no IPv4 and IPv6 sockets"
+        "cannot start a supervisor: {obstacle}. The process tree is only sealed: programs that libvrfbind.so does not \
+         serve get no IPv4 and IPv6 sockets"
     ));
     Ok(None)
 }

@@ -29,7 +29,8 @@ pub struct Args {
     /// The processes to show
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pids: Vec<u32>,
-    /// Expect all sockets in this VRF, instead of the one that each process asks for. Without PID, show only processes that belong to this VRF
+    /// Expect all sockets in this VRF, instead of the one that each process asks for. Without PID, show only processes
+    /// that belong to this VRF
     #[arg(long, value_name = "NAME")]
     vrf: Option<OsString>,
     /// Show all processes that have an IPv4 or IPv6 socket
@@ -220,7 +221,8 @@ impl Unread {
                 "process {pid} has no memory: it has ended, or is a kernel thread"
             )),
             io::ErrorKind::PermissionDenied => Self::Denied(format!(
-                "cannot inspect process {pid}: read /proc/{pid}: {error}; run vrfbind as the owner of the process, or with CAP_SYS_PTRACE"
+                "cannot inspect process {pid}: read /proc/{pid}: {error}; run vrfbind as the owner of the process, or \
+                 with CAP_SYS_PTRACE"
             )),
             _ => Self::Failed(format!(
                 "cannot inspect process {pid}: read /proc/{pid}: {error}"
@@ -230,7 +232,8 @@ impl Unread {
 
     pub fn without_answer(pid: u32) -> Self {
         Self::Failed(format!(
-            "process {pid} does not answer: the kernel has waited for {} s for its memory, a file system or a socket that a process blocks",
+            "process {pid} does not answer: the kernel has waited for {} s for its memory, a file system or a socket \
+             that a process blocks",
             LIMIT.as_secs()
         ))
     }

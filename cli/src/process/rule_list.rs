@@ -77,7 +77,8 @@ impl Rules {
                 Some(_),
             ) => Some(match text {
                 Ok(_) => format!(
-                    "its rules file {} has changed since: its sockets are judged by the rules that its library has read at the start",
+                    "its rules file {} has changed since: its sockets are judged by the rules that its library has read \
+                     at the start",
                     word(file)
                 ),
                 Err(why) => format!(
@@ -86,7 +87,8 @@ impl Rules {
                 ),
             }),
             _ => Some(format!(
-                "its library has other rules than {RULES_VARIABLE} in its environment; its sockets are judged by the library's rules"
+                "its library has other rules than {RULES_VARIABLE} in its environment; its sockets are judged by the \
+                 library's rules"
             )),
         };
         notes.extend(difference);
@@ -142,8 +144,13 @@ impl Named {
             Err(why) => why.clone(),
         };
         notes.push(match file {
-            Some(file) => format!("its {RULES_VARIABLE}, the file {file}, {invalid}: it cannot create IPv4 and IPv6 sockets"),
-            None => format!("its {RULES_VARIABLE} {invalid}: it cannot create IPv4 and IPv6 sockets"),
+            Some(file) => format!(
+                "its {RULES_VARIABLE}, the file {file}, {invalid}: it cannot create IPv4 and IPv6 \
+                                   sockets"
+            ),
+            None => {
+                format!("its {RULES_VARIABLE} {invalid}: it cannot create IPv4 and IPv6 sockets")
+            }
         });
         None
     }

@@ -140,7 +140,8 @@ impl Reader {
         matches!(netns_of_process(process), Ok((HERE, _)))
     }
 
-    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address and port, on
+    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address
+    /// and port, on
     /// the same device or on none: of the process itself, or of another one in its network namespace, as a parent.
     pub fn listener(
         &mut self,
@@ -304,7 +305,8 @@ impl Reader {
         let all = self.diag_of_process(process)?;
 
         let mut notes = vec![
-            "pidfd_getfd(2) is refused (by Yama, or without CAP_SYS_PTRACE): the sockets are those that sock_diag(7) shows"
+            "pidfd_getfd(2) is refused (by Yama, or without CAP_SYS_PTRACE): the sockets are those that sock_diag(7) \
+             shows"
                 .to_owned(),
         ];
         if let Err(errno) = &*all {

@@ -37,12 +37,14 @@ pub(super) fn kernel_rule(findings: &mut Findings, kernel: &Kernel) {
         findings.warn(
             Subject::Kernel,
             format!(
-                "Linux {release}: binding a socket requires CAP_NET_RAW before 5.7; this process has it, but programs that drop it cannot create sockets"
+                "Linux {release}: binding a socket requires CAP_NET_RAW before 5.7; this process has it, but programs \
+                 that drop it cannot create sockets"
             ),
         );
     } else {
         findings.fail(Subject::Kernel, format!(
-            "Linux {release}: binding a socket requires CAP_NET_RAW before 5.7, which this process lacks; give the program this capability, or use a newer kernel"
+            "Linux {release}: binding a socket requires CAP_NET_RAW before 5.7, which this process lacks; give the \
+             program this capability, or use a newer kernel"
         ));
     }
 }
@@ -109,7 +111,8 @@ pub(super) fn sysctls(findings: &mut Findings) {
             _ => findings.warn(
                 Subject::Sysctl,
                 format!(
-                    "{name}=1: sockets without a device, in the default VRF, also receive from every VRF; to separate them, run `sysctl {name}=0`"
+                    "{name}=1: sockets without a device, in the default VRF, also receive from every VRF; to separate \
+                     them, run `sysctl {name}=0`"
                 ),
             ),
         }

@@ -63,10 +63,12 @@ pub struct Args {
     /// Accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// Check only that VRF exists, that COMMAND can be preloaded, and that a program started from here has the library and creates a bound socket. For ExecStartPre= of a unit
+    /// Check only that VRF exists, that COMMAND can be preloaded, and that a program started from here has the library
+    /// and creates a bound socket. For ExecStartPre= of a unit
     #[arg(long, requires = "vrf")]
     loaded: bool,
-    /// Check only that the processes of the unit that runs this command are in VRF. COMMAND is the PID of the main process. For ExecStartPost= of a unit, with the prefix +
+    /// Check only that the processes of the unit that runs this command are in VRF. COMMAND is the PID of the main
+    /// process. For ExecStartPost= of a unit, with the prefix +
     #[arg(long, requires = "vrf", conflicts_with = "loaded")]
     running: bool,
     /// The path of libvrfbind.so. By default it is searched for: see VRFBIND_LIBRARY

@@ -67,7 +67,8 @@ pub(super) fn the_program(
             Ok(()) => findings.warn(
                 Subject::Program,
                 format!(
-                    "{runs} is {sentence}; `vrfbind exec` serves it with a supervisor; in a unit, put `vrfbind exec VRF` in front of it in ExecStart="
+                    "{runs} is {sentence}; `vrfbind exec` serves it with a supervisor; in a unit, put `vrfbind exec \
+                     VRF` in front of it in ExecStart="
                 ),
             ),
             Err(obstacle) => findings.fail(
@@ -167,7 +168,8 @@ mod tests {
 
     #[test]
     fn knows_the_profile_of_a_program() {
-        let profile = "profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include <abstractions/base>\n}\n";
+        let profile = "profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include \
+                       <abstractions/base>\n}\n";
         assert!(is_profile_of(profile, Path::new("/usr/sbin/dnsmasq")));
         assert!(!is_profile_of(profile, Path::new("/usr/sbin/radvd")));
         assert!(is_profile_of(
@@ -184,7 +186,9 @@ mod tests {
 
     #[test]
     fn mutated_profiles() {
-        let valid = b"profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include <abstractions/base>\n}\n";
+        let valid =
+            b"profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include \
+                      <abstractions/base>\n}\n";
         crate::fuzz::each_input(&[valid], |text| {
             let text = String::from_utf8_lossy(text);
             is_profile_of(&text, Path::new("/usr/sbin/dnsmasq"));

@@ -83,7 +83,8 @@ pub(super) fn the_rules(
         findings.warn(
             Subject::Rules,
             format!(
-                "rule {number}, \"{}\": never decides, because rule {by}, \"{}\", comes first and matches everything that it matches",
+                "rule {number}, \"{}\": never decides, because rule {by}, \"{}\", comes first and matches everything \
+                 that it matches",
                 text(number),
                 text(by)
             ),
@@ -139,7 +140,8 @@ fn the_device(findings: &mut Findings, subject: &str, device: &DeviceName) {
         Err(Errno::ENODEV) => findings.fail(
             Subject::Rules,
             format!(
-                "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail with ENODEV; `ip link show` lists the devices"
+                "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail \
+                 with ENODEV; `ip link show` lists the devices"
             ),
         ),
         Err(errno) => findings.warn(
@@ -183,7 +185,8 @@ fn the_address(findings: &mut Findings, subject: &str, vrf: &DeviceName, rule: &
         Ok(false) => findings.warn(
             Subject::Rules,
             format!(
-                "{subject}: {ip} is not an address of {shown}, and bind() fails with EADDRNOTAVAIL; to add it, run `ip addr add {ip}/LENGTH dev DEVICE`"
+                "{subject}: {ip} is not an address of {shown}, and bind() fails with EADDRNOTAVAIL; to add it, run `ip \
+                 addr add {ip}/LENGTH dev DEVICE`"
             ),
         ),
         // This was reported for the device already.
@@ -252,7 +255,8 @@ fn moving(findings: &mut Findings) {
     if sys::has_capability(CAP_NET_RAW) {
         return findings.ok(
             Subject::Rules,
-            "a socket is moved to a rule's device in one step, with CAP_NET_RAW; if a program gives up this capability, its sockets are replaced instead (RULES in libvrfbind(7))",
+            "a socket is moved to a rule's device in one step, with CAP_NET_RAW; if a program gives up this capability, \
+             its sockets are replaced instead (RULES in libvrfbind(7))",
         );
     }
     let lacks = match lacks_for_replacing() {
@@ -262,7 +266,8 @@ fn moving(findings: &mut Findings) {
     findings.warn(
         Subject::Rules,
         format!(
-            "without CAP_NET_RAW a socket cannot be moved to a rule's device. It is replaced by another socket where this is safe; otherwise bind() or connect() fails with EPERM (RULES in libvrfbind(7)){lacks}"
+            "without CAP_NET_RAW a socket cannot be moved to a rule's device. It is replaced by another socket where \
+             this is safe; otherwise bind() or connect() fails with EPERM (RULES in libvrfbind(7)){lacks}"
         ),
     );
 }

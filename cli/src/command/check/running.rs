@@ -167,7 +167,8 @@ enum Stage {
     Out(String),
 }
 
-/// Waits until it is known whether its sockets will be in the VRF, and returns why not. A process that ends meanwhile has none.
+/// Waits until it is known whether its sockets will be in the VRF, and returns why not. A process that ends meanwhile
+/// has none.
 fn wait_for(unit: &Unit, main: u32, vrf: &str) -> Result<Option<String>, Failure> {
     loop {
         let look = |pid| stage(unit, pid, vrf).map_err(|error| Unread::new(pid, &error));
@@ -220,7 +221,8 @@ fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
              (AppArmor, SELinux), a set-user-ID bit or capabilities; start it with `vrfbind exec`"
         )),
         (None, _) if is_loaded => Stage::Out(format!(
-            "{program} was started without the library: LD_PRELOAD was removed, or ld.so could not load the library (an AppArmor profile may forbid it)"
+            "{program} was started without the library: LD_PRELOAD was removed, or ld.so could not load the library (an \
+             AppArmor profile may forbid it)"
         )),
         (None, _) => Stage::Early,
     })

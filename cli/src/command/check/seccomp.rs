@@ -22,7 +22,8 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         SealState::Sealed => {
             findings.ok(
                 Subject::Seccomp,
-                "this process tree is sealed already: programs run under the same seal, and static programs create no IPv4 and IPv6 sockets",
+                "this process tree is sealed already: programs run under the same seal, and static programs create no \
+                 IPv4 and IPv6 sockets",
             );
             return Err("the process tree is sealed".to_owned());
         }
@@ -62,7 +63,8 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         ),
         Ok(()) if kernel.version < (5, 19) => findings.warn(
             Subject::Seccomp,
-            "static programs can be supervised; before Linux 5.19, signals interrupt their calls of socket(), and Go programs send themselves many signals",
+            "static programs can be supervised; before Linux 5.19, signals interrupt their calls of socket(), and Go \
+             programs send themselves many signals",
         ),
         Ok(()) => findings.ok(
             Subject::Seccomp,

@@ -70,7 +70,8 @@ pub(super) fn resolvers(
         findings.warn(
             Subject::Names,
             format!(
-                "/etc/resolv.conf names the server {server}, on the host's loopback, which sockets in {vrf} do not reach: lookups fail; name another server"
+                "/etc/resolv.conf names the server {server}, on the host's loopback, which sockets in {vrf} do not \
+                 reach: lookups fail; name another server"
             ),
         );
     }
@@ -112,7 +113,8 @@ pub(super) fn udp_ports(findings: &mut Findings, device: Option<&DeviceName>) {
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
     let vrf = device.map_or("a VRF".to_owned(), |device| text(device.as_bytes()));
     findings.warn(Subject::UdpPorts, format!(
-        "unbound wildcard sockets hold {}, and bind() of these ports in {vrf} fails with EADDRINUSE; bind these sockets to a device or an address (`ss -ulnp` shows them)",
+        "unbound wildcard sockets hold {}, and bind() of these ports in {vrf} fails with EADDRINUSE; bind these sockets \
+         to a device or an address (`ss -ulnp` shows them)",
         ports.join(", ")
     ));
 }

@@ -19,7 +19,8 @@ pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool
     match sys::driver(device) {
         Ok(driver) if driver == b"vrf" => findings.ok(Subject::Vrf, format!("{shown} is a VRF")),
         Err(Errno::ENODEV) => findings.fail(Subject::Vrf, format!(
-            "there is no device {shown} in this network namespace; to create a VRF, run `ip link add {shown} type vrf table NUMBER`"
+            "there is no device {shown} in this network namespace; to create a VRF, run `ip link add {shown} type vrf \
+             table NUMBER`"
         )),
         Ok(_) | Err(Errno::EOPNOTSUPP) if any => findings.ok(
             Subject::Vrf,
@@ -114,7 +115,8 @@ pub(super) fn devices_and_addresses(
                 "ip -6"
             };
             format!(
-                "; sockets in {name} reach it there only if the rule of the table local comes after that of the VRFs: run `{ip} rule add pref 32765 table local; {ip} rule del pref 0`"
+                "; sockets in {name} reach it there only if the rule of the table local comes after that of the VRFs: \
+                 run `{ip} rule add pref 32765 table local; {ip} rule del pref 0`"
             )
         } else {
             let of_family = |address: &&String| address.contains(':') == loopback.contains(':');
@@ -122,7 +124,8 @@ pub(super) fn devices_and_addresses(
             String::new()
         };
         let fails = format!(
-            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; to add it, run `ip addr add {loopback}/{length} dev {name}`{but}"
+            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; to add it, run `ip addr add \
+             {loopback}/{length} dev {name}`{but}"
         );
         if let Some(number) = rule_of(rules, loopback, has_it) {
             findings.ok(subject, format!("is where rule {number} puts it"));

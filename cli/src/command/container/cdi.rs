@@ -104,7 +104,7 @@ fn all() -> Result<Vec<String>, Failure> {
     let names: Vec<_> = links.vrfs().map(|link| link.name.clone()).collect();
     if names.is_empty() {
         return Err(refuse(
-            "there is no VRF in this network namespace (`ip vrf`); name those that there will be",
+            "there is no VRF in this network namespace (`ip vrf show`); name the VRFs that will exist",
         ));
     }
     let (known, unknown) = names
@@ -120,7 +120,7 @@ fn name(argument: &OsString) -> Result<String, Failure> {
     let device = device::name(argument)?;
     if device.as_bytes() == DEFAULT.as_bytes() {
         return Err(refuse(
-            "\"default\" is where a container is without vrfbind; run it without the device",
+            "\"default\" is no VRF; run the container without the device",
         ));
     }
     // getsockopt(2) does not return an alternative name.

@@ -44,7 +44,8 @@ impl Files {
             env::current_exe().map_err(|error| refuse(format!("read /proc/self/exe: {error}")))?;
         if let Some(loader) = program::loader(&command) {
             return Err(refuse(format!(
-                "{} is linked dynamically, and most containers do not have its {}; use the static command that `make` builds and the packages contain",
+                "{} is linked dynamically, and most containers do not have its {}; use the static command that `make` \
+                 builds and the packages contain",
                 command.display(),
                 loader.display()
             )));

@@ -265,7 +265,8 @@ mod tests {
     }
 
     const CONFIGS: [&str; 4] = [
-        "{\n\t\"process\": {\n\t\t\"args\": [\n\t\t\t\"sh\"\n\t\t],\n\t\t\"n\": 1.0\n\t},\n\t\"mounts\": [\n\t\t{\"destination\": \"/proc\"}\n\t]\n}\n",
+        "{\n\t\"process\": {\n\t\t\"args\": [\n\t\t\t\"sh\"\n\t\t],\n\t\t\"n\": 1.0\n\t},\n\t\"mounts\": \
+         [\n\t\t{\"destination\": \"/proc\"}\n\t]\n}\n",
         r#"{"mounts":[],"process":{"args":["a","\u003c\u0022","é"],"x":18446744073709551615}}"#,
         r#"{"mounts":[ ],"process":{"args":[ "exec" , "--" ]}}"#,
         r#"{"process":{"args":["a"]},"mounts":[{"destination":"/a"} , {"destination":"/b"}],"mountsx":null}"#,

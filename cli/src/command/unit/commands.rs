@@ -41,7 +41,8 @@ const DIRECTORIES: [&str; 6] = [
 
 /// How a unit's commands are started.
 pub struct Commands {
-    /// Programs of ExecStart= that the library is preloaded into, and the prefixes of their commands that decide about their
+    /// Programs of ExecStart= that the library is preloaded into, and the prefixes of their commands that decide about
+    /// their
     /// rights.
     pub preloaded: Vec<(String, String)>,
     /// Settings whose commands `vrfbind exec` starts, with these.

@@ -62,7 +62,8 @@ pub struct Enable {
     /// Print the drop-in, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Read the unit, the library and vrfbind below DIR, and write the drop-in there. Links in DIR are followed as if DIR were the root directory (Linux 5.6)
+    /// Read the unit, the library and vrfbind below DIR, and write the drop-in there. Links in DIR are followed as if
+    /// DIR were the root directory (Linux 5.6)
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     #[command(flatten)]

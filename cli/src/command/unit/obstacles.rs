@@ -121,7 +121,8 @@ pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, F
     for setting in ["RootDirectory", "RootImage"] {
         if !unit.value(setting).is_empty() {
             notes.push(format!(
-                "{setting}={} is the root directory of {id}: install the library and vrfbind there too, or it will not start",
+                "{setting}={} is the root directory of {id}: install the library and vrfbind there too, or it will not \
+                 start",
                 unit.value(setting)
             ));
         }
