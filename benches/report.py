@@ -21,7 +21,7 @@ import random
 import re
 import sys
 
-SECTIONS = ["lo", "vrf", "scale", "churn"]
+SECTIONS = ["lo", "vrf", "scale", "tasks", "churn"]
 
 HEAD = """# Benchmarks
 
@@ -340,29 +340,37 @@ class Section:
 
     # -- of scale.sh and churn.sh --
 
-    def scale(self, number):
+    def scale(self, worlds):
+        """The rows of what scale.sh has measured, a column for each of `worlds`; and the goals."""
         figures = {}
         with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
             for line in file.read().splitlines():
                 world, what, one = line.split("\t")
                 # Three lots each say how many answers were somebody else's.
                 figures[world, what] = figures.get((world, what), 0) + int(one)
-        worlds, rows = ["library", "ip", "netns"], []
-        lots = {"the first quarter": (25, 4), "the second quarter": (50, 4), "the second half": (100, 2)}
+        rows, numbers = [], {world: figures[world, "networks"] for world in worlds}
+        lots = {"the first quarter": (0, 25), "the second quarter": (25, 50), "the second half": (50, 100)}
 
         def row(text, show, what):
             """`what` of each world by show(figure, world), where there is such a figure."""
             known = [world for world in worlds if (world, what) in figures]
             rows.append([text, *(show(figures[world, what], world) if world in known else "–" for world in worlds)])
 
-        for what, text in [
-            ("networks", "making a network"),
-            ("daemons", "starting its daemons, until its client is served"),
-        ]:
-            for lot, (percent, part) in lots.items():
-                size = number // part
-                row(f"{text}: ms, {lot}", lambda one, _, size=size: f"{one / size:.0f}", f"{what}, up to {percent} %")
-        row("clients served by their own daemons", lambda one, _: f"{one} of {number}", "clients served by their own daemons")
+        def per_network(text, what, cumulative):
+            """Of each lot, which begins where the one before has ended: so is a figure that is `cumulative`."""
+            for lot, (start, end) in lots.items():
+
+                def share(one, world, start=start, end=end):
+                    before = figures.get((world, f"{what}, up to {start} %"), 0) if cumulative else 0
+                    return f"{(one - before) / (numbers[world] * (end - start) / 100):.0f}"
+
+                row(f"{text}, {lot}", share, f"{what}, up to {end} %")
+
+        if "tasks" in worlds:
+            row("networks", lambda one, _: str(one), "networks")
+        per_network("making a network: ms", "networks", False)
+        per_network("starting its daemons, until its client is served: ms", "daemons", False)
+        row("clients served by their own daemons", lambda one, world: f"{one} of {numbers[world]}", "clients served by their own daemons")
         inside = "IP sockets in their VRF"
         row(inside, lambda one, world: f"{one} of {figures[world, 'IP sockets']}", inside)
         for what in [
@@ -376,22 +384,40 @@ class Section:
         ]:
             row(what, lambda one, _: str(one), what)
 
+        if "tasks" in worlds:
+            for what in ["shims", "processes of runc"]:
+                row(f"{what}, when all run", lambda one, _: str(one), f"{what}, up to 100 %")
+            for what in [
+                "private dirty memory of shims, kB",
+                "private dirty memory of containerd, kB",
+                "memory of the tasks' cgroups, kB",
+                "fall of MemAvailable, kB",
+            ]:
+                per_network(f"{what} a network", what, True)
+
         def verdict(is_met):
             return "**met**" if is_met else "**missed**"
 
-        added = [figures["library", what] - figures["ip", what] for what in ("private, kB", "PSS, kB")]
-        in_vrf = all(figures[world, inside] == figures[world, "IP sockets"] > 0 for world in ("library", "ip"))
-        served = all(figures[world, "clients served by their own daemons"] == number for world in worlds)
+        if "ip" in worlds:
+            added = [figures["library", what] - figures["ip", what] for what in ("private, kB", "PSS, kB")]
+            self.goals.append(
+                [
+                    "the library adds at most 10 MB of private memory to 512 daemons",
+                    f"{added[0]:+d} kB to {2 * numbers['ip']}; PSS {added[1]:+d} kB",
+                    verdict(max(added) <= 10 * 1024 * numbers["ip"] / 256),
+                ]
+            )
+        in_vrf = all(figures[world, inside] == figures[world, "IP sockets"] > 0 for world in worlds if world != "netns")
+        served = all(figures[world, "clients served by their own daemons"] == numbers[world] for world in worlds)
         nobody_else = not any(figures[world, "answers that were not their own"] for world in worlds)
         self.goals += [
-            [
-                "the library adds at most 10 MB of private memory to 512 daemons",
-                f"{added[0]:+d} kB to {2 * number}; PSS {added[1]:+d} kB",
-                verdict(max(added) <= 10 * 1024 * number / 256),
-            ],
             ["every socket is in its VRF", "", verdict(in_vrf)],
             ["every client is served by its own daemons, and nobody else's", "", verdict(served and nobody_else)],
         ]
+        return rows
+
+    def scale_of_ways(self):
+        rows = self.scale(["library", "ip", "netns"])
         self.title(
             "Networks with the same subnet",
             "Each network has a dnsmasq, a radvd and a client (benches/scale.sh). They are started by `LD_PRELOAD=libvrfbind.so",
@@ -402,6 +428,21 @@ class Section:
             "falls, so it includes the kernel's.",
         )
         self.lines += [*markdown(["", "libvrfbind", "`ip vrf exec`", "a network namespace for each"], rows)]
+
+    def scale_of_tasks(self):
+        rows = self.scale(["library", "tasks", "tasks-paired", "tasks-together"])
+        self.title(
+            "Networks whose daemons are containerd tasks",
+            "The networks, the daemons and the clients of `make scale`, in VRFs, and each daemon a task of containerd and runc",
+            "(examples/containerd/task), by `ctr run … vrfbind exec vN dnsmasq …`. A task has a shim, which is a process of",
+            "containerd's that stays; by the annotation `io.containerd.runc.v2.group` tasks share one. Tasks are started one after",
+            "the other; the first column is the same daemons without containers, all started at once. Each once, with whatever",
+            "else the machine did. What a network takes is the difference between two lots, by /proc/PID/smaps_rollup, by",
+            "memory.current of the tasks' cgroups (with the files that a task was the first to read), and by the fall of",
+            "MemAvailable, which has all of it and what the kernel keeps for it.",
+        )
+        header = ["", "libvrfbind, no containers", "a shim for each task", "a shim for each network", "one shim"]
+        self.lines += [*markdown(header, rows)]
 
     def churn(self):
         with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
@@ -439,7 +480,10 @@ class Section:
             self.goals.append(["size of libvrfbind.so: at most 49152 bytes", size, verdict])
         elif name == "scale":
             heading = "Scale (`make scale`)"
-            self.scale(int(facts["networks"]))
+            self.scale_of_ways()
+        elif name == "tasks":
+            heading = "Containers at scale (`make scale`)"
+            self.scale_of_tasks()
         elif name == "churn":
             heading = "Churn (`make churn`)"
             self.churn()

@@ -25,9 +25,9 @@ at_end() {
 	trap 'exit 129' HUP
 }
 
-# in_netns SCRIPT OUT - begins the script again in a network namespace of its own, where VRFs can be made
+# in_netns SCRIPT OUT [ARGUMENT...] - begins the script again in a network namespace of its own, where VRFs can be made
 in_netns() {
-	[ $# -eq 2 ] || { say "usage: $1 OUT"; exit 2; }
+	[ $# -ge 2 ] || { say "usage: $1 OUT"; exit 2; }
 	[ "$(id -u)" -eq 0 ] || { say 'VRFs can only be made by root'; exit 77; }
 	[ -n "${VRFBIND_BENCH_INSIDE-}" ] || VRFBIND_BENCH_INSIDE=1 exec unshare --net -- "$@"
 }

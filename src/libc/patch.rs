@@ -126,8 +126,10 @@ mod tests {
             let Function { address, size, .. } = function.expect("libc has it");
             // SAFETY: as above.
             let stub = recognise_stub(unsafe { sys::code(address, size) }, number as u32);
+            // i386's socket() begins with a call, which cannot stay.
+            let stays = !(cfg!(target_arch = "x86") && number == libc::SYS_socket);
             assert!(
-                matches!(stub, Stub::Known(place) if place.offset > 0),
+                matches!(stub, Stub::Known(place) if (place.offset > 0) == stays),
                 "{stub:?}"
             );
         }
