@@ -333,7 +333,7 @@ invalid() {
 
 # A tree that was started without rules asks nobody about addresses.
 started_without() {
-	refused 125 'supervisor around this tree was started without rules' \
+	refused 125 'supervisor of this process tree was started without rules' \
 		"${start[@]}" "$device" "$vrfbind" exec "${any[@]}" --loopback "$device" "$1" udp
 	says 'udp EPERM' "${start[@]}" "$device" env VRFBIND_RULES='loopback lo' "$1" udp
 	says "$(lines "udp $device" "connect $device" "device $other")" \

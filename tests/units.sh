@@ -105,7 +105,7 @@ service_is_in_vrf() {
 	as_the_kernel_says "$unit" >"$scratch/before.kernel"
 	if is_supervised "$unit" && before 5.14; then
 		not restart "$unit"
-		journal "$unit" | grep 'that takes Linux 5.14'
+		journal "$unit" | grep 'this requires Linux 5.14'
 		manage stop "$unit"
 		return
 	fi

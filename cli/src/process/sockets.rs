@@ -132,7 +132,8 @@ impl Reader {
         matches!(netns_of_process(process), Ok((HERE, _)))
     }
 
-    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address and port, on
+    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address
+    /// and port, on
     /// the same device or on none: of the process itself, or of another one in its network namespace, as a parent.
     pub fn listener(
         &mut self,
@@ -296,13 +297,13 @@ impl Reader {
         let all = self.diag_of_process(process)?;
 
         let mut notes = vec![
-            "pidfd_getfd(2) is refused (by Yama, or for want of CAP_SYS_PTRACE): sockets as \
-             sock_diag(7) shows them"
+            "pidfd_getfd(2) is refused (by Yama, or without CAP_SYS_PTRACE): the sockets are those that sock_diag(7) \
+             shows"
                 .to_owned(),
         ];
         if let Err(errno) = &*all {
             notes.push(format!(
-                "sock_diag(7) is not to be had in its network namespace: {errno}"
+                "sock_diag(7) fails in its network namespace: {errno}"
             ));
         }
         let mut sockets = Vec::new();

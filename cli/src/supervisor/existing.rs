@@ -367,7 +367,7 @@ impl settling::Socket for Existing<'_> {
     fn put(&self, place: Place, rule: Option<usize>) -> Result<(), c_int> {
         let result = self.move_to(place);
         if let Err(errno) = result {
-            let why = "cannot be moved; one that has a device takes CAP_NET_RAW";
+            let why = "cannot be moved: for a socket that has a device this requires CAP_NET_RAW";
             self.is_refused(place, rule, errno as c_int, why);
         }
         result.map_err(|errno| errno as c_int)

@@ -89,9 +89,7 @@ impl Supervisor {
     ) -> Result<Self, Obstacle> {
         let myself = process::id();
         if nix::fcntl::readlinkat(&proc, "self") != Ok(myself.to_string().into()) {
-            return Err(
-                "/proc is not mounted, or shows another process namespace than ours".to_owned(),
-            );
+            return Err("/proc is not mounted, or shows another PID namespace".to_owned());
         }
         let owner = Owner::ours();
         let ours = Caller {
