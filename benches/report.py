@@ -5,7 +5,7 @@ report.py medians TABLE.tsv          - for compare.sh: each way, what it adds to
 
 DIR/SECTION/ is what bench.sh, scale.sh or churn.sh have left. A section of FILE lies between two comments and is
 replaced as a whole; the others stay as they are, so that each command writes its own. No figure and no verdict comes
-from anywhere but these folders.
+from anywhere but these directories.
 
 Statistics: every round of a table did everything once. A median has its 95 % confidence interval from order
 statistics, which asks nothing of the distribution. What is added, and a percentage, is the median of the differences
@@ -21,26 +21,29 @@ import random
 import re
 import sys
 
-SECTIONS = ["lo", "vrf", "scale", "churn"]
+SECTIONS = ["lo", "vrf", "scale", "tasks", "churn"]
 
 HEAD = """# Benchmarks
 
-Written by `make bench`, `make scale` and `make churn`, each its own sections; nothing here is typed in. To judge a
-change on a machine that does other things, look at the instruction counts.
+`make bench`, `make scale` and `make churn` write this file, each its own sections; no figure is typed in. To judge a
+change on a machine that is busy, look at the instruction counts.
 
-**Method.** A table is one program in several ways: with nothing; with the library (`libvrfbind`); with what it is
-measured against. Each round does all of them once, in a shuffled order. Medians are of all rounds, and in parentheses
-is their 95 % confidence interval (order statistics). What is *added* is the median of the differences to the first
-row within the rounds. A *null control* is a row once more, under another name: where it differs from zero, so may the
-others. A goal is *met* if the whole interval of what it bounds is within, *missed* if the whole is beyond, and else
-*open*. Programs that make calls look at a socket's device first: a row whose sockets are not bound as they should be
-is an error, and no row.
+**Method.** A table shows one program in several ways: alone; with the library (`libvrfbind`); with what the library is
+compared with. Each round runs all ways once, in a random order.
 
-**Commands** are given without folders. `calls` is [benches/calls.c](benches/calls.c), which is started anew every 10
-rounds and asked in between; `exports/libvrfbind.so` is the library built with `--cfg unknown_machine`, which leads
-nothing of libc's to itself; `libredhook_baseline.so` is [benches/redhook-baseline](benches/redhook-baseline),
-`plain.so` [benches/plain.c](benches/plain.c). All of them are compiled, and run, by
-[benches/bench.sh](benches/bench.sh).
+- A cell is the median of all rounds, and in parentheses its 95 % confidence interval (order statistics).
+- *Added* is the median of the differences to the first row, each within one round.
+- A *null control* is a row that is measured twice, under another name. Where it differs from zero, the other rows may
+  differ by as much without a cause.
+- A goal is *met* if the whole interval is within the bound, *missed* if the whole interval is beyond it, and otherwise
+  *open*.
+- Programs that make calls look at the device of a socket first. If the sockets of a row are not bound as they should
+  be, this is an error, and there is no row.
+
+**Commands** are shown without directories. `calls` is [benches/calls.c](benches/calls.c): it is started again every 10
+rounds, and makes its calls in between. `exports/libvrfbind.so` is the library built with `--cfg unknown_machine`: it
+patches nothing in libc. `libredhook_baseline.so` is [benches/redhook-baseline](benches/redhook-baseline), and `plain.so`
+is [benches/plain.c](benches/plain.c). [benches/bench.sh](benches/bench.sh) compiles and runs all of them.
 """
 
 NOTHING = "nothing"
@@ -157,11 +160,11 @@ KINDS = [
 
 
 class Section:
-    def __init__(self, folder):
-        self.folder, self.lines, self.goals = folder, [], []
+    def __init__(self, directory):
+        self.directory, self.lines, self.goals = directory, [], []
 
     def table(self, name):
-        return Table(os.path.join(self.folder, f"{name}.tsv"))
+        return Table(os.path.join(self.directory, f"{name}.tsv"))
 
     def title(self, text, *notes):
         self.lines += ["", f"### {text}", "", *notes, *([""] if notes else [])]
@@ -212,14 +215,14 @@ class Section:
             notes = []
             if kind != "socket":
                 notes += [
-                    "The library asks for the socket's device before it goes on (getsockopt), which the program itself knows."
+                    "The library first asks for the device of the socket (getsockopt); the program itself knows it."
                 ]
             if kind == "connect":
                 notes += [
-                    "The listener is the program's own. A connection is closed by a reset, which is one more system call.",
+                    "The program connects to a listener of its own, and closes the connection by a reset: one more system call.",
                 ]
-                if self.folder.endswith("vrf"):
-                    notes += ["What is not bound reaches nothing in the VRF: “nothing” connects on lo, in the default VRF."]
+                if self.directory.endswith("vrf"):
+                    notes += ["An unbound socket reaches nothing in the VRF: “nothing” connects on lo, in the default VRF."]
             self.title(f"A call of {what}, {where}", *notes)
             table = self.times(f"calls-{kind}", OWN)
             self.own_goal(table, what, 7 if kind == "bind" else 3)
@@ -243,8 +246,8 @@ class Section:
     def bystanders(self):
         self.title(
             "What has nothing to do with the VRF",
-            "getppid(2), the cheapest system call; socket(AF_UNIX) with close(); and setsockopt(SO_KEEPALIVE), whose hook compares",
-            "the option.",
+            "getppid(2) is the cheapest system call. The others are socket(AF_UNIX) with close(), and setsockopt(SO_KEEPALIVE): the",
+            "library compares its option.",
         )
         self.times("calls-getppid")
         for kind in ["unix", "option"]:
@@ -254,7 +257,8 @@ class Section:
     def rules(self):
         self.title(
             "Rules that do not match",
-            "A call of socket() of UDP, bind() and close(), and of socket() of TCP, connect() and close(), bound to lo, with rules for other addresses.",
+            "The first table is socket() of UDP, bind() and close(); the second is socket() of TCP, connect() and close(). Both are",
+            "bound to lo, with rules for other addresses.",
         )
         for kind in ["bind", "connect"]:
             table = self.times(f"rules-{kind}")
@@ -264,9 +268,9 @@ class Section:
             self.lines.append("")
         self.title(
             "Rules that match",
-            "socket() of TCP in a VRF (a veth device), connect() to a listener on 127.0.0.1 by `loopback lo`, and close(). With",
-            "CAP_NET_RAW the socket is moved, without it replaced. Then the same in a process of 10,000 descriptors, of which 5,000",
-            "are in one epoll, as is the socket that is connected.",
+            "socket() of TCP in a VRF (a veth device), connect() to a listener on 127.0.0.1 by the rule `loopback lo`, and close().",
+            "With CAP_NET_RAW the socket is moved, without it the socket is replaced. The second table is the same in a process with",
+            "10,000 fds; 5,000 of them, and the socket, are registered in one epoll instance.",
         )
         self.times("rules-moved-0")
         self.lines.append("")
@@ -278,8 +282,8 @@ class Section:
     def supervised(self):
         self.title(
             "Supervised sockets",
-            "socket() and close() of a static program: on one processor, so that nobody has to be woken; and from 64 threads,",
-            "per socket.",
+            "socket() and close() of a static program. The first table is on one processor, where no other processor has to be",
+            "woken; the second is from 64 threads, per socket.",
         )
         for name, what in [("supervised-one", "on one processor"), ("supervised-64", "from 64 threads")]:
             table = self.times(name)
@@ -290,10 +294,9 @@ class Section:
     def memory(self):
         self.title(
             "Memory",
-            "Of a daemon that serves, its children, and its supervisor where there is one (/proc/PID/smaps_rollup), bound to a veth device.",
-            "A page that both processes",
-            "of radvd still share after its fork is private to none. PSS has the library's file pages in full while one process",
-            "uses them; the next shares them.",
+            "The memory of a running daemon with its children, and with its supervisor if there is one (/proc/PID/smaps_rollup). It is",
+            "bound to a veth device. A page that both processes of radvd share after the fork counts as private to neither. PSS",
+            "counts the pages of the library's file in full while one process uses them, and in part when several do.",
         )
         for program in ["sleep", "dnsmasq", "radvd", "charon-cmd"]:
             table = self.table(f"memory-{program}")
@@ -319,8 +322,8 @@ class Section:
     def counts(self):
         self.title(
             "Instructions and system calls",
-            "Of one call, in user space, by `valgrind --tool=callgrind` and `strace -c`: four batches of 1000 calls less two. No",
-            "time, and no noise.",
+            "For one call: instructions in user space by `valgrind --tool=callgrind`, system calls by `strace -c`; the difference of",
+            "four and two batches of 1000 calls. These are counts and not times, so there is no noise.",
         )
         for kind, what in KINDS:
             instructions, calls = self.table(f"instructions-{kind}"), self.table(f"system-calls-{kind}")
@@ -337,29 +340,37 @@ class Section:
 
     # -- of scale.sh and churn.sh --
 
-    def scale(self, number):
+    def scale(self, worlds):
+        """The rows of what scale.sh has measured, a column for each of `worlds`; and the goals."""
         figures = {}
-        with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
+        with open(os.path.join(self.directory, "figures.tsv"), encoding="utf-8") as file:
             for line in file.read().splitlines():
                 world, what, one = line.split("\t")
                 # Three lots each say how many answers were somebody else's.
                 figures[world, what] = figures.get((world, what), 0) + int(one)
-        worlds, rows = ["library", "ip", "netns"], []
-        lots = {"the first quarter": (25, 4), "the second quarter": (50, 4), "the second half": (100, 2)}
+        rows, numbers = [], {world: figures[world, "networks"] for world in worlds}
+        lots = {"the first quarter": (0, 25), "the second quarter": (25, 50), "the second half": (50, 100)}
 
         def row(text, show, what):
             """`what` of each world by show(figure, world), where there is such a figure."""
             known = [world for world in worlds if (world, what) in figures]
             rows.append([text, *(show(figures[world, what], world) if world in known else "–" for world in worlds)])
 
-        for what, text in [
-            ("networks", "making a network"),
-            ("daemons", "starting its daemons, until its client is served"),
-        ]:
-            for lot, (percent, part) in lots.items():
-                size = number // part
-                row(f"{text}: ms, {lot}", lambda one, _, size=size: f"{one / size:.0f}", f"{what}, up to {percent} %")
-        row("clients served by their own daemons", lambda one, _: f"{one} of {number}", "clients served by their own daemons")
+        def per_network(text, what, cumulative):
+            """Of each lot, which begins where the one before has ended: so is a figure that is `cumulative`."""
+            for lot, (start, end) in lots.items():
+
+                def share(one, world, start=start, end=end):
+                    before = figures.get((world, f"{what}, up to {start} %"), 0) if cumulative else 0
+                    return f"{(one - before) / (numbers[world] * (end - start) / 100):.0f}"
+
+                row(f"{text}, {lot}", share, f"{what}, up to {end} %")
+
+        if "tasks" in worlds:
+            row("networks", lambda one, _: str(one), "networks")
+        per_network("making a network: ms", "networks", False)
+        per_network("starting its daemons, until its client is served: ms", "daemons", False)
+        row("clients served by their own daemons", lambda one, world: f"{one} of {numbers[world]}", "clients served by their own daemons")
         inside = "IP sockets in their VRF"
         row(inside, lambda one, world: f"{one} of {figures[world, 'IP sockets']}", inside)
         for what in [
@@ -373,39 +384,72 @@ class Section:
         ]:
             row(what, lambda one, _: str(one), what)
 
+        if "tasks" in worlds:
+            for what in ["shims", "processes of runc"]:
+                row(f"{what}, when all run", lambda one, _: str(one), f"{what}, up to 100 %")
+            for what in [
+                "private dirty memory of shims, kB",
+                "private dirty memory of containerd, kB",
+                "memory of the tasks' cgroups, kB",
+                "fall of MemAvailable, kB",
+            ]:
+                per_network(f"{what} a network", what, True)
+
         def verdict(is_met):
             return "**met**" if is_met else "**missed**"
 
-        added = [figures["library", what] - figures["ip", what] for what in ("private, kB", "PSS, kB")]
-        in_vrf = all(figures[world, inside] == figures[world, "IP sockets"] > 0 for world in ("library", "ip"))
-        served = all(figures[world, "clients served by their own daemons"] == number for world in worlds)
+        if "ip" in worlds:
+            added = [figures["library", what] - figures["ip", what] for what in ("private, kB", "PSS, kB")]
+            self.goals.append(
+                [
+                    "the library adds at most 10 MB of private memory to 512 daemons",
+                    f"{added[0]:+d} kB to {2 * numbers['ip']}; PSS {added[1]:+d} kB",
+                    verdict(max(added) <= 10 * 1024 * numbers["ip"] / 256),
+                ]
+            )
+        in_vrf = all(figures[world, inside] == figures[world, "IP sockets"] > 0 for world in worlds if world != "netns")
+        served = all(figures[world, "clients served by their own daemons"] == numbers[world] for world in worlds)
         nobody_else = not any(figures[world, "answers that were not their own"] for world in worlds)
         self.goals += [
-            [
-                "the library adds at most 10 MB of private memory to 512 daemons",
-                f"{added[0]:+d} kB to {2 * number}; PSS {added[1]:+d} kB",
-                verdict(max(added) <= 10 * 1024 * number / 256),
-            ],
             ["every socket is in its VRF", "", verdict(in_vrf)],
             ["every client is served by its own daemons, and nobody else's", "", verdict(served and nobody_else)],
         ]
+        return rows
+
+    def scale_of_ways(self):
+        rows = self.scale(["library", "ip", "netns"])
         self.title(
             "Networks with the same subnet",
-            "A dnsmasq and a radvd in each, and a client (benches/scale.sh), by `LD_PRELOAD=libvrfbind.so VRFBIND_VRF=vN",
-            "dnsmasq …`, by `ip vrf exec vN dnsmasq …`, and by `nsenter --net=/run/netns/nN dnsmasq …`. Each once, with whatever",
-            "else the machine did. The networks of the second are those of the first. A client is served when dnsmasq has told it",
-            "the address of a name that is another one in each network, and when its kernel has an address of the prefix that radvd",
-            "advertises there and nowhere else. What the networks and the daemons take is the fall of MemAvailable: with what the",
-            "kernel keeps for them.",
+            "Each network has a dnsmasq, a radvd and a client (benches/scale.sh). They are started by `LD_PRELOAD=libvrfbind.so",
+            "VRFBIND_VRF=vN dnsmasq …`, by `ip vrf exec vN dnsmasq …`, and by `nsenter --net=/run/netns/nN dnsmasq …`. Each way ran",
+            "once, on a machine that was not idle. The second way uses the networks of the first. A client is served when dnsmasq has",
+            "told it the address of a name, which is another address in each network, and when its kernel has an address of the",
+            "prefix that only this network's radvd advertises. The memory that networks and daemons take is how much MemAvailable",
+            "falls, so it includes the kernel's.",
         )
         self.lines += [*markdown(["", "libvrfbind", "`ip vrf exec`", "a network namespace for each"], rows)]
 
+    def scale_of_tasks(self):
+        rows = self.scale(["library", "tasks", "tasks-paired", "tasks-together"])
+        self.title(
+            "Networks whose daemons are containerd tasks",
+            "The networks, the daemons and the clients of `make scale`, in VRFs, and each daemon a task of containerd and runc",
+            "(examples/containerd/task), by `ctr run … vrfbind exec vN dnsmasq …`. A task has a shim, which is a process of",
+            "containerd's that stays; by the annotation `io.containerd.runc.v2.group` tasks share one. Tasks are started one after",
+            "the other; the first column is the same daemons without containers, all started at once. Each once, with whatever",
+            "else the machine did. What a network takes is the difference between two lots, by /proc/PID/smaps_rollup, by",
+            "memory.current of the tasks' cgroups (with the files that a task was the first to read), and by the fall of",
+            "MemAvailable, which has all of it and what the kernel keeps for it.",
+        )
+        header = ["", "libvrfbind, no containers", "a shim for each task", "a shim for each network", "one shim"]
+        self.lines += [*markdown(header, rows)]
+
     def churn(self):
-        with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
+        with open(os.path.join(self.directory, "figures.tsv"), encoding="utf-8") as file:
             rows = [line.split("\t") for line in file.read().splitlines()]
         self.title(
             "VRFs that come and go",
-            "Twenty at a time, with daemons in them when they are removed, and four programs that make sockets all the while",
+            "Twenty VRFs at a time are created, and removed with daemons in them, while four programs create sockets all the time",
             "(benches/churn.sh).",
         )
         self.lines += [*markdown(["", "", ""], rows)]
@@ -414,13 +458,13 @@ class Section:
 
     def environment(self):
         try:
-            with open(os.path.join(self.folder, "environment"), encoding="utf-8") as file:
+            with open(os.path.join(self.directory, "environment"), encoding="utf-8") as file:
                 return dict(line.split("\t") for line in file.read().splitlines())
         except FileNotFoundError:
-            raise SystemExit(f"report.py: {self.folder} was not measured to the end") from None
+            raise SystemExit(f"report.py: {self.directory} was not measured to the end") from None
 
     def render(self):
-        name, facts = os.path.basename(self.folder), self.environment()
+        name, facts = os.path.basename(self.directory), self.environment()
         if name == "lo":
             heading = "Bound to lo, on this machine (`make bench`)"
             self.per_call("bound to lo")
@@ -436,7 +480,10 @@ class Section:
             self.goals.append(["size of libvrfbind.so: at most 49152 bytes", size, verdict])
         elif name == "scale":
             heading = "Scale (`make scale`)"
-            self.scale(int(facts["networks"]))
+            self.scale_of_ways()
+        elif name == "tasks":
+            heading = "Containers at scale (`make scale`)"
+            self.scale_of_tasks()
         elif name == "churn":
             heading = "Churn (`make churn`)"
             self.churn()
@@ -473,15 +520,15 @@ def read_sections(path):
     return found
 
 
-def rendered(folder, section):
-    text = "\n".join(Section(os.path.join(folder, section)).render())
+def rendered(directory, section):
+    text = "\n".join(Section(os.path.join(directory, section)).render())
     return re.sub("\n{3,}", "\n\n", text).strip()
 
 
-def write(path, folder, *sections):
+def write(path, directory, *sections):
     bodies = read_sections(path)
     for section in sections:
-        bodies[section] = rendered(folder, section)
+        bodies[section] = rendered(directory, section)
     with open(f"{path}.partial", "w", encoding="utf-8") as file:
         file.write(HEAD)
         for section in SECTIONS:
@@ -496,11 +543,11 @@ def outline(text):
     return [line.split("|")[1].strip() if line.startswith("|") else line for line in lines if not line.startswith("|  |")]
 
 
-def check(path, folder, *sections):
+def check(path, directory, *sections):
     bodies = read_sections(path)
     status = 0
     for section in sections:
-        text = rendered(folder, section)
+        text = rendered(directory, section)
         expected, found = outline(text), outline(bodies.get(section, ""))
         if "- not measured: supervised" in text:
             found = [row for row in found if "upervised" not in row]

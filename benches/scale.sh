@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
-# scale.sh OUT - 256 networks, all 10.10.1.0/24, with a dnsmasq and a radvd each: in VRFs by the library, in VRFs by
-#                `ip vrf exec`, and in a network namespace for each
+# scale.sh OUT [WORLD[:NETWORKS]...] - 256 networks, all 10.10.1.0/24, with a dnsmasq and a radvd each
 #
-# `make scale` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order, for each of the three
-# worlds: make the networks; start the daemons, all at once, in three lots: up to a quarter, up to a half, all; after
-# each lot let every client of it ask (clients.c), who is there from the start; ask every socket for its device
-# (`vrfbind status`); add up what memory the daemons have; end them. Both worlds of VRFs use the same networks.
+#   WORLD
+#   library          in VRFs by the library
+#   ip               in VRFs by `ip vrf exec`
+#   netns            in a network namespace for each; this and those above if none is given
+#   tasks            in VRFs by the library, each daemon a containerd task (examples/containerd) with a shim of its own
+#   tasks-paired     likewise, with a shim for each network
+#   tasks-together   likewise, with one shim
+#
+# `make scale` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order, for each of the
+# worlds: make the networks; start the daemons, all at once (tasks one after the other), in three lots: up to a quarter, up to a half,
+# all; after each lot let every client of it ask (clients.c), who is there from the start; ask every socket for its device
+# (`vrfbind status`); add up what memory the daemons have; end them. All worlds of VRFs use the same networks.
 #
 # OUT/figures.tsv gets "WORLD WHAT FIGURE" lines, and OUT/environment says where that was. Times are asserted nowhere.
 # Exit status: 1 if a socket is not in its VRF, or a client was not served by its own daemons.
 #
-# VRFBIND_SCALE=N   so many networks, a multiple of 4 (default 256)
+# VRFBIND_SCALE=N   so many networks, a multiple of 4, where a world does not say it (default 256)
 #
 # shellcheck disable=SC2317  # functions are called by name
 set -euo pipefail
@@ -19,9 +26,14 @@ cd "$(dirname "$0")/.."
 # shellcheck source=benches/setup.sh
 . benches/setup.sh
 in_netns benches/scale.sh "$@"
-count=${VRFBIND_SCALE:-256}
-lots=($((count / 4)) $((count / 2)) "$count")
+# shellcheck source=examples/containerd/engine.sh
+. examples/containerd/engine.sh
+most=${VRFBIND_SCALE:-256}
 out=$1
+shift
+worlds=("$@")
+[ $# -gt 0 ] || worlds=(library ip netns)
+export ROOTFS=${ROOTFS:-$PWD/target/containers/debian}
 bin=$PWD/target/bench/bin
 library=${VRFBIND_TEST_LIB:?is not set: the library}
 command=${VRFBIND_TEST_COMMAND:?is not set: the command}
@@ -31,7 +43,7 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/vrfbind.XXXXXX")
 id=vrfbind-${dir##*.}
 pids=()
 namespaces=()
-# Each dnsmasq has an inotify instance, and a user may have 128.
+# Each dnsmasq has an inotify instance, and its shim one for each task; a user may have 128.
 inotify=/proc/sys/fs/inotify/max_user_instances
 instances=$(cat "$inotify")
 
@@ -43,9 +55,10 @@ undo() {
 	rm -rf "$dir"
 }
 at_end undo
-[ "$instances" -gt $((count + 64)) ] || echo $((count + 64)) >"$inotify"
+[ "$instances" -gt $((4 * most + 64)) ] || echo $((4 * most + 64)) >"$inotify"
 
 end_daemons() {
+	[ -z "$containerd" ] || { end_containerd; pids=(); }
 	[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
 	wait
 	pids=()
@@ -117,8 +130,19 @@ launch() {
 	library) LD_PRELOAD=$library VRFBIND_VRF=v$number "$@" & ;;
 	ip) VRFBIND_VRF=v$number ip vrf exec "v$number" "$@" & ;;
 	netns) nsenter --net="/run/netns/$id-n$number" "$@" & ;;
+	tasks*) start_task "$number" "$@" ;;
 	esac >>"$dir/log" 2>&1
-	pids+=($!)
+	[[ $world == tasks* ]] || pids+=($!)
+}
+
+start_task() {
+	local number=$1 options=("--mount=type=bind,src=$dir,dst=$dir,options=rbind:rw")
+	shift
+	case $world in
+	tasks-paired) options+=("--annotation=io.containerd.runc.v2.group=$number") ;;
+	tasks-together) options+=(--annotation=io.containerd.runc.v2.group=all) ;;
+	esac
+	LOGS=$dir examples/containerd/task "${options[@]}" "v$number" "$1-$number" "$@"
 }
 
 serve() {
@@ -137,11 +161,28 @@ serve() {
 	read -r have wrong <"$dir/served"
 	served=$((served + have))
 	figure 'answers that were not their own' "$wrong"
+	[[ $world != tasks* ]] || mapfile -t pids < <(ctr task ls | awk 'NR > 1 { print $2 }')
 }
 fail() {
 	failed=1
 	say "$world: $*"
 	grep -vE 'started|using|exiting|DHCP' "$dir/log" | tail -n 20 >&2 || true
+}
+
+private_dirty() { cat "${@/%//smaps_rollup}" | awk '$1 == "Private_Dirty:" { sum += $2 } END { print sum + 0 }'; }
+
+# growth PERCENT - what there is of everything when so many of the networks have daemons
+growth() {
+	local shims=() part="up to $1 %"
+	figure "fall of MemAvailable, kB, $part" $((with_networks - $(available)))
+	[[ $world == tasks* ]] || return 0
+	mapfile -t shims < <(task_shims)
+	figure "shims, $part" ${#shims[@]}
+	figure "private dirty memory of shims, kB, $part" "$(private_dirty "${shims[@]/#//proc/}")"
+	figure "private dirty memory of containerd, kB, $part" "$(private_dirty "/proc/$containerd")"
+	figure "memory of the tasks' cgroups, kB, $part" \
+		"$(cat "$(task_cgroup .)"/*/memory.current | awk '{ sum += $1 } END { print int(sum / 1024) }')"
+	figure "processes of runc, $part" "$(pgrep --count --exact runc || true)"
 }
 
 memory() {
@@ -185,46 +226,67 @@ look_at_sockets() {
 
 # --- all of it ---
 
+# A module of user-mode Linux.
+modprobe --quiet ipv6 || true
 no_waiting
-for ((i = 1; i <= count; i++)); do namespaces+=("$id-c$i"); done
+for ((i = 1; i <= most; i++)); do namespaces+=("$id-c$i"); done
 printf 'netns add %s\n' "${namespaces[@]}" | ip -batch -
 rm -rf "$out"
 mkdir -p "$out"
 
 lot() {
-	local what=$1 first=1 last
+	local what=$1 first=1 last lots=($((count / 4)) $((count / 2)) "$count")
 	shift
 	for last in "${lots[@]}"; do
 		timed "$what, up to $((100 * last / count)) %" "$@" "$first" "$last"
+		[ "$what" = networks ] || growth $((100 * last / count))
 		first=$((last + 1))
 	done
 }
 
-for world in library ip netns; do
+have_vrfs=''
+for world in "${worlds[@]}"; do
+	count=$most
+	[[ $world != *:* ]] || count=${world#*:} world=${world%:*}
+	end_daemons
 	before=$(available)
 	served=0
+	figure networks "$count"
 	case $world in
-	library) lot networks vrf_networks ;;
-	ip) "$bin/clients" up "$id-c" 1 "$count" ;;
 	netns)
-		for ((i = 1; i <= count; i++)); do printf 'link delete %s\n' "v$i" "b$i" "e$i"; done | ip -batch -
+		[ -z "$have_vrfs" ] ||
+			for ((i = 1; i <= most; i++)); do printf 'link delete %s\n' "v$i" "b$i" "e$i"; done | ip -batch -
 		for ((i = 1; i <= count; i++)); do namespaces+=("$id-n$i"); done
 		before=$(available)
 		lot networks netns_networks
+		figure 'memory that the networks take, kB' $((before - $(available)))
+		have_vrfs=''
+		;;
+	*)
+		if [ -n "$have_vrfs" ]; then
+			"$bin/clients" up "$id-c" 1 "$count"
+		else
+			lot networks vrf_networks
+			figure 'memory that the networks take, kB' $((before - $(available)))
+			[ "$count" -eq "$most" ] || vrf_networks $((count + 1)) "$most"
+			have_vrfs=1
+		fi
 		;;
 	esac
+	if [[ $world == tasks* ]]; then
+		start_containerd "$dir/$world" "$id-$world"
+		await containerd_answers || { cat "$dir/$world/log" >&2; exit 1; }
+	fi
 	with_networks=$(available)
-	[ "$world" = ip ] || figure 'memory that the networks take, kB' $((before - with_networks))
 	lot daemons serve
 	figure 'clients served by their own daemons' "$served"
 	figure 'memory that the daemons take, kB' $((with_networks - $(available)))
 	memory
 	[ "$world" = netns ] || look_at_sockets
-	end_daemons
 done
 
 cat >"$out/environment" <<-TEXT
-	networks	$count
+	networks	$most
 	system	$(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r)
 	processor	$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed -n 1p), $(nproc) of them
 	load	$(cut -d ' ' -f 1-3 /proc/loadavg)

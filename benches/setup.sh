@@ -3,10 +3,11 @@
 
 say() { printf 'vrfbind-bench: %s\n' "$*" >&2; }
 
-# How long a condition is waited for, in seconds: a hang, on the slowest machine. The VM says what that is on it.
+# The limit for waiting for a condition, in seconds: a hang, even on the slowest machine. In a VM the limit comes from
+# the VM.
 limit=${VRFBIND_TEST_LIMIT:-600}
 
-# await COMMAND... - until it succeeds; at the limit, what was awaited is said
+# await COMMAND... - waits until it succeeds; at the limit, reports what was awaited
 await() {
 	local end=$((SECONDS + limit))
 	until "$@"; do
@@ -24,9 +25,9 @@ at_end() {
 	trap 'exit 129' HUP
 }
 
-# in_netns SCRIPT OUT - begins the script again in a network namespace of its own, where VRFs can be made
+# in_netns SCRIPT OUT [ARGUMENT...] - begins the script again in a network namespace of its own, where VRFs can be made
 in_netns() {
-	[ $# -eq 2 ] || { say "usage: $1 OUT"; exit 2; }
+	[ $# -ge 2 ] || { say "usage: $1 OUT"; exit 2; }
 	[ "$(id -u)" -eq 0 ] || { say 'VRFs can only be made by root'; exit 77; }
 	[ -n "${VRFBIND_BENCH_INSIDE-}" ] || VRFBIND_BENCH_INSIDE=1 exec unshare --net -- "$@"
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # command-devices.sh - a device is the same by each of its names, and none of them hides another device
 #
-# What sockets there are is said by `ask` (c-tests/command/ask.c), by getsockopt(). On the lo tier it moves to a network namespace
-# of its own, with a veth device. The device gets an alternative name (ip-link(8), property), which the kernel takes for its
-# name, and says nowhere that a socket is on.
+# `ask` (c-tests/command/ask.c) reports sockets, by getsockopt(). On the lo tier the script moves to a network namespace
+# of its own, with a veth device. The device gets an alternative name (ip-link(8), property), which the kernel accepts as
+# its name, but never returns for a socket.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -24,7 +24,7 @@ if [ -n "${VRFBIND_TEST_MOVED-}" ]; then
 fi
 start=("$vrfbind" exec "${any[@]}")
 
-# pause COMMAND... - starts it, and waits until it says "paused". Its process is $pid; what it has said is in $scratch/paused
+# pause COMMAND... - starts it, and waits until it prints "paused". Its process is $pid; its output is in $scratch/paused
 pause() {
 	coproc PROGRAM { exec "$@"; }
 	pid=$PROGRAM_PID
@@ -89,7 +89,7 @@ alternative_in_status() {
 
 alternative_in_check() {
 	ends 0 "$vrfbind" check "${any[@]}" "$alias"
-	grep -q "^ok    trial: a socket made here is bound to $device\$" "$scratch/said"
+	grep -q "^ok    probe: a socket made here is bound to $device\$" "$scratch/said"
 	grep -qE "^ok    VRF: $device is " "$scratch/said"
 	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$alias" "$vrfbind" check --quiet --loaded "${any[@]}" "$alias"
 	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$vrfbind" check --quiet --loaded "${any[@]}" "$alias"
@@ -154,7 +154,7 @@ if [ "$tier" = vrf ]; then echo 1..7; else echo 1..6; fi
 alias_point 'exec takes an alternative name, also within a tree of the same device' alternative_in_exec
 alias_point 'the library does too, unprivileged and with another preload of socket()' alternative_in_library
 alias_point 'status, identify and pids take it for the device' alternative_in_status
-alias_point 'check finds the trial bound to it' alternative_in_check
+alias_point 'check finds the probe bound to it' alternative_in_check
 root_point 'a device whose name is not UTF-8 hides no other device' strange_neighbour
 root_point 'it is one as others are' strange_device
 [ "$tier" = lo ] || point 'and so is a VRF' strange_vrf

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# command-status.sh - vrfbind status, identify and pids say of each socket what the kernel says
+# command-status.sh - vrfbind status, identify and pids report each socket as the kernel does
 #
-# A program makes sockets on devices that are named to it, itself or by the
-# library, and waits. Each point first takes the truth from the program, which asks its own sockets by getsockopt(), or
-# from ss(8), and then compares what the command says. So a point without a socket that is bound, or one that is not,
-# fails before the command is asked. Hostile programs stand for other users' processes: there the truth is that the
-# command ends, what it has opened, and which bytes it has printed. Devices are made in network namespaces of their own.
+# A program creates sockets on devices that are named to it, itself or by the library, and waits. Each point first takes
+# the truth from the program, which queries its own sockets by getsockopt(), or from ss(8), and then compares the
+# command's output. So a point without a socket that is bound, or without one that is not, fails before the command is
+# asked. Hostile programs stand for other users' processes: there the truth is that the command ends, which files it has
+# opened, and which bytes it has printed. Devices are created in network namespaces of the script.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -143,7 +143,7 @@ for line in sys.stdin:
 END
 
 # locked.py - keeps a socket locked for good: the kernel copies from memory of its own that never comes (userfaultfd(2)).
-# With an argument it only says by its status whether it could.
+# With an argument only its status tells whether it could.
 cat >"$scratch/locked.py" <<'END'
 import ctypes, fcntl, os, platform, socket, struct, sys, threading, time
 
@@ -187,7 +187,7 @@ start() {
 	[ "$line" = ready ] || { echo "the program says: $line"; kill -KILL "$pid"; cat <&"$from"; return 1; }
 }
 
-# truth - what the program says of its sockets
+# truth - the program's own report about its sockets
 truth() {
 	local line
 	echo >&"$to"
@@ -231,7 +231,7 @@ vrf=-
 unbound() {
 	start "${program[@]}" - raw idle
 	truth | not grep -v -- ' -$'
-	agrees 1 "$(lines '- default' '- default' '- default')"
+	agrees 1 "$(lines '- unbound' '- unbound' '- unbound')"
 	found 1 vrf library seal >"$scratch/fields"
 	same "$(lines None None none)" "$(<"$scratch/fields")"
 }
@@ -257,7 +257,7 @@ bound_by_library() {
 	bound "${program[@]}" "${kinds[@]}"
 	[ "$(truth | grep -c " $device\$")" -ge 3 ]
 	agrees 0 "$(found 0 sockets | sed "s/.*/$vrf ok/")"
-	same "$(lines "$device" library libc)" "$(found 0 vrf vrf_from tier)"
+	same "$(lines "$device" library libc)" "$(found 0 vrf vrf_from coverage)"
 }
 
 # As ss(8) prints them: ADDRESS%DEVICE:PORT.
@@ -289,18 +289,18 @@ static_program() {
 	gcc -static -o "$static" "$scratch/static.c"
 }
 
-# The library says so, and of a static program the supervisor's listener does.
+# The library reports it, and for a static program the supervisor's listener proves it.
 supervised() {
 	local under=(env VRFBIND_LIBRARY="$library" "$command" exec --any-device --supervise "$device")
 	static_program
 	if before 5.14; then
-		refused 125 'takes Linux 5.14' "${under[@]}" "$static"
+		refused 125 'requires Linux 5.14' "${under[@]}" "$static"
 		no_supervisor
 		return
 	fi
 	start "${under[@]}" "${program[@]}" -
 	truth | grep -q " $device\$"
-	same "$(lines supervised libc)" "$(found 0 seal tier)"
+	same "$(lines supervised libc)" "$(found 0 seal coverage)"
 	"$command" status "$pid" | grep -q ', supervised'
 	start "${under[@]}" "$static"
 	not grep -q libvrfbind "/proc/$pid/maps"
@@ -309,11 +309,11 @@ supervised() {
 	no_supervisor
 }
 
-# Another process is no supervisor, whatever a program's environment says.
+# Another process is no supervisor, whatever a program's environment names.
 no_supervisor() {
 	VRFBIND_SEAL=1 bound VRFBIND_SUPERVISOR=$$ sh -c "exec '$static' 2>/dev/null"
 	same None "$(found 0 seal)"
-	found 0 notes | grep -q "its supervisor, process $$, is not there"
+	found 0 notes | grep -q "its supervisor, process $$, has ended"
 }
 
 # The number of the supervisor is one of the container's.
@@ -326,7 +326,7 @@ supervised_elsewhere() {
 	not grep -q libvrfbind "/proc/$pid/maps"
 	same "$device ok" "$(found 0 sockets | cut -d' ' -f2,4)"
 	same None "$(found 0 seal)"
-	found 0 notes | grep -q 'it is in another PID namespace, and whether process [0-9]* there is its supervisor'
+	found 0 notes | grep -q 'it is in another PID namespace; it is unknown whether process [0-9]* there is its supervisor'
 }
 
 # Its sockets are as others are, and our library is not one for it.
@@ -338,9 +338,9 @@ of_32_bits() {
 		'	call(359, 2, 2, 0);' '	call(4, 1, (long)"ready\n", 6);' '	call(3, 0, (long)&byte, 1);' '	call(1, 0, 0, 0);' '}' |
 		gcc -m32 -nostdlib -static -fno-pie -no-pie -o "$scratch/i386" -x c - -Wl,--build-id=none
 	start env VRFBIND_VRF="$device" LD_PRELOAD="$library" "$scratch/i386"
-	same "$(lines '- default')" "$(found 1 sockets | cut -d' ' -f3-)"
+	same "$(lines '- unbound')" "$(found 1 sockets | cut -d' ' -f3-)"
 	same "$(lines None "$device" environment)" "$(found 1 library vrf vrf_from)"
-	found 1 notes | grep -qx 'it is a 32-bit program, which only a 32-bit library can be in'
+	found 1 notes | grep -qx 'it is a 32-bit program, into which only a 32-bit library can be loaded'
 	bound "${program[@]}" -
 	same '' "$(found 0 notes)"
 }
@@ -356,7 +356,7 @@ seal_unknown() {
 }
 
 # A libc whose socket() does the same by other instructions, which the library does not know.
-not_led() {
+not_patched() {
 	mkdir -p "$scratch/libc"
 	cat >"$scratch/other.py" <<-'END'
 		import sys
@@ -372,22 +372,22 @@ not_led() {
 	bound LD_LIBRARY_PATH="$scratch/libc" "${program[@]}" -
 	grep -q "$scratch/libc/libc.so.6" "/proc/$pid/maps"
 	agrees 0 "$vrf ok"
-	same exports "$(found 0 tier)"
+	same exports "$(found 0 coverage)"
 	"$command" status "$pid" | grep -q 'exported symbols only'
 }
 
 # The devices are where the program is, and not where the command is.
 elsewhere() {
-	local far='' of_far='- default'
+	local far='' of_far='- no-vrf'
 	# On the tier vrf there is a VRF, which no other namespace has.
 	[ "$tier" != vrf ] || far='&& ip link add far type vrf table 7 && ip link set gone0 master far'
 	[ "$tier" != vrf ] || of_far='far ok'
 	start unshare --net bash -c "ip link add gone0 type veth peer name kept0 $far && exec \"\$@\"" bash \
 		"${program[@]}" gone0 kept0 -
 	same "$(lines gone0 kept0 -)" "$(truth | cut -d' ' -f2)"
-	agrees 1 "$(lines "$of_far" '- default' '- default')"
+	agrees 1 "$(lines "$of_far" '- no-vrf' '- unbound')"
 	ends 1 "$command" status --vrf gone0 --json "$pid"
-	same 'ok default default' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4 | paste -sd' ')"
+	same 'ok no-vrf unbound' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4 | paste -sd' ')"
 	found 1 notes | grep -q 'it is in another network namespace'
 	# Its VRFs may have the names of ours.
 	"$command" status --vrf gone0 >"$scratch/said" || true
@@ -396,16 +396,16 @@ elsewhere() {
 	same '' "$(found 1 notes)"
 }
 
-stale() {
+deleted() {
 	start unshare --net bash -c 'ip link add gone0 type veth peer name kept0 && exec "$@"' bash \
 		"${program[@]}" gone0 -
 	nsenter --target "$pid" --net ip link delete gone0
 	same "$(lines ENODEV -)" "$(truth | cut -d' ' -f2)"
-	agrees 1 "$(lines '- stale' '- default')"
+	agrees 1 "$(lines '- device-deleted' '- unbound')"
 	# Another device of that name is another device.
 	nsenter --target "$pid" --net ip link add gone0 type veth peer name kept0
 	same "$(lines ENODEV -)" "$(truth | cut -d' ' -f2)"
-	agrees 1 "$(lines '- stale' '- default')"
+	agrees 1 "$(lines '- device-deleted' '- unbound')"
 }
 
 unprivileged() {
@@ -416,7 +416,7 @@ unprivileged() {
 	# Without SO_NETNS_COOKIE a socket's namespace is known by entering it.
 	if before 5.14; then of=-; fi
 	agrees 0 "$(lines "$of ok" "$of ok")"
-	same "$(lines "$device" libc none pidfd_getfd)" "$(found 0 vrf tier seal via)"
+	same "$(lines "$device" libc none pidfd_getfd)" "$(found 0 vrf coverage seal method)"
 }
 
 # From here on in this point, the command runs as somebody else.
@@ -438,10 +438,10 @@ of_others() {
 	found 0 sockets >/dev/null
 	command_as nobody
 	ends 125 "$command" status "$pid"
-	grep -q "^vrfbind: process $pid cannot be looked at: .*CAP_SYS_PTRACE" "$scratch/said.stderr"
+	grep -q "^vrfbind: cannot inspect process $pid: .*CAP_SYS_PTRACE" "$scratch/said.stderr"
 	# Whatever else of this user's runs here.
 	"$command" status 2>"$scratch/said.stderr" || true
-	grep -q '^vrfbind: not shown' "$scratch/said.stderr"
+	grep -q 'processes of other users are not shown' "$scratch/said.stderr"
 }
 
 # What sock_diag shows, and no more.
@@ -453,18 +453,18 @@ by_sock_diag() {
 	sockets=$(found 1 sockets)
 	same "$(lines "$device $vrf ok" '- - unknown')" "$(cut -d' ' -f2- <<<"$sockets")"
 	same "$(truth | cut -d' ' -f1)" "$(cut -d' ' -f1 <<<"$sockets")"
-	same sock_diag "$(found 1 via)"
+	same sock_diag "$(found 1 method)"
 	found 1 notes | grep -q 'pidfd_getfd(2) is refused'
 	found 1 notes | grep -q 'their device is unknown'
 }
 
-stale_by_sock_diag() {
+deleted_by_sock_diag() {
 	start unshare --net bash -c 'ip link add gone0 type veth peer name kept0 && exec "$@"' bash \
 		"${program[@]}" gone0 -
 	nsenter --target "$pid" --net ip link delete gone0
 	command_without_getfd
-	agrees 1 "$(lines '- stale' '- default')"
-	same sock_diag "$(found 1 via)"
+	agrees 1 "$(lines '- device-deleted' '- unbound')"
+	same sock_diag "$(found 1 method)"
 }
 
 # Yama: only an ancestor may attach (1), only CAP_SYS_PTRACE may (2). The guest's own switch, put back at the end.
@@ -472,14 +472,14 @@ yama() {
 	local switch=/proc/sys/kernel/yama/ptrace_scope was
 	start "${nobody[@]}" env LD_PRELOAD="$library" VRFBIND_VRF="$device" "${program[@]}" -
 	command_as nobody
-	same "$(lines pidfd_getfd libc)" "$(found 0 via tier)"
+	same "$(lines pidfd_getfd libc)" "$(found 0 method coverage)"
 	was=$(<"$switch")
 	# shellcheck disable=SC2064  # now
 	trap "echo $was >$switch; end_all" EXIT
 	for scope in 1 2; do
 		echo "$scope" >"$switch"
 		agrees 0 "$vrf ok"
-		same "$(lines sock_diag None "$device" environment)" "$(found 0 via tier vrf vrf_from)"
+		same "$(lines sock_diag None "$device" environment)" "$(found 0 method coverage vrf vrf_from)"
 		found 0 notes | grep -q 'its memory cannot be read'
 	done
 }
@@ -490,17 +490,17 @@ in_vrfs() {
 	agrees 0 "$(lines 'blue ok' 'blue ok')"
 	start "${program[@]}" blue br-blue red up-red uplink0 -
 	same "$(lines blue br-blue red up-red uplink0 -)" "$(truth | cut -d' ' -f2)"
-	agrees 1 "$(lines 'blue ok' 'blue ok' 'red ok' 'red ok' '- default' '- default')"
+	agrees 1 "$(lines 'blue ok' 'blue ok' 'red ok' 'red ok' '- no-vrf' '- unbound')"
 	# Judged by one of them.
 	ends 1 "$command" status --vrf blue --json "$pid"
-	same "$(lines ok ok other other default default)" \
+	same "$(lines ok ok wrong-vrf wrong-vrf no-vrf unbound)" \
 		"$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4)"
 	ends 0 "$command" identify "$pid"
 	same "$(lines blue default red)" "$(<"$scratch/said")"
 	# In the bridge's port the kernel does not see the bridge's VRF, nor do we.
 	start "${program[@]}" ve-blue
 	same ve-blue "$(truth | cut -d' ' -f2)"
-	agrees 1 '- default'
+	agrees 1 '- no-vrf'
 }
 
 deleted_vrf() {
@@ -508,7 +508,7 @@ deleted_vrf() {
 	start env LD_PRELOAD="$library" VRFBIND_VRF=lost "${program[@]}" -
 	agrees 0 'lost ok'
 	ip link delete lost
-	agrees 1 '- stale'
+	agrees 1 '- device-deleted'
 }
 
 # `ip vrf identify` reads the name of a cgroup.
@@ -594,7 +594,7 @@ replaced() {
 	cp "$library" "$scratch/new.so"
 	mv "$scratch/new.so" "$scratch/libvrfbind.so"
 	agrees 0 "$vrf ok"
-	same "$(lines environment None)" "$(found 0 vrf_from tier)"
+	same "$(lines environment None)" "$(found 0 vrf_from coverage)"
 	found 0 notes | grep -q 'is gone or was replaced'
 }
 
@@ -616,13 +616,13 @@ readonly MEBIBYTE=1024
 not_opened() {
 	hostile "$1"
 	command_within $((64 * MEBIBYTE))
-	same 'its library'\''s file is gone or was replaced: what the library says is out of reach' "$(found 0 notes)"
+	same 'its library'\''s file is gone or was replaced: the library'\''s state is unknown' "$(found 0 notes)"
 	same "$(lines 'not opened' 'not read')" "$(truth)"
 }
 
 not_read() {
 	hostile file
-	same 'its library'\''s file is gone or was replaced: what the library says is out of reach' "$(found 0 notes)"
+	same 'its library'\''s file is gone or was replaced: the library'\''s state is unknown' "$(found 0 notes)"
 	truth | grep -qx 'not read'
 }
 
@@ -631,7 +631,7 @@ large() {
 	start "$python" "$scratch/hostile.py" large "$scratch/hostile"
 	grep -q '/hostile/libvrfbind.so' "/proc/$pid/maps"
 	command_within $((64 * MEBIBYTE))
-	found 0 notes | grep -q 'has more than 1 MiB and is not read'
+	found 0 notes | grep -q 'is larger than 1 MiB and is not read'
 }
 
 # The library is behind 8 MiB of other mappings.
@@ -654,7 +654,7 @@ many_mappings() {
 	not grep -q libvrfbind <(head -c $((1 << 20)) "/proc/$pid/maps")
 	command_within $((16 * MEBIBYTE))
 	agrees 0 "$vrf ok"
-	same "$(lines library libc)" "$(found 0 vrf_from tier)"
+	same "$(lines library libc)" "$(found 0 vrf_from coverage)"
 }
 
 # with_environment BEFORE AFTER - starts a program with VRFBIND_VRF and so many KiB before and after it
@@ -669,10 +669,10 @@ os.execve(program[0], program, {**fill("A", sizes[0]), "VRFBIND_VRF": "'"$device
 
 large_environment() {
 	with_environment 0 1100
-	agrees 1 '- default'
+	agrees 1 '- unbound'
 	same "$(lines "$device" environment '')" "$(found 1 vrf vrf_from notes)"
 	with_environment 1100 0
-	same "$(lines None None 'its environment has more than 1 MiB; VRFBIND_VRF is not in the first one')" \
+	same "$(lines None None 'its environment is larger than 1 MiB; VRFBIND_VRF is not in the first MiB')" \
 		"$(found 1 vrf vrf_from notes)"
 }
 
@@ -694,14 +694,14 @@ on_overlay() {
 		VRFBIND_VRF="$device" "${program[@]}" -
 	grep -q '/merged/libvrfbind.so' "/proc/$pid/maps"
 	agrees 0 "$vrf ok"
-	same "$(lines library libc '')" "$(found 0 vrf_from tier notes)"
+	same "$(lines library libc '')" "$(found 0 vrf_from coverage notes)"
 }
 
 in_chroot() {
 	bound "${program[@]}" - chroot
 	same "$scratch" "$(readlink "/proc/$pid/root")"
 	agrees 0 "$vrf ok"
-	same "$(lines library libc '')" "$(found 0 vrf_from tier notes)"
+	same "$(lines library libc '')" "$(found 0 vrf_from coverage notes)"
 }
 
 # The socket's lock is waited for by who asks for its address, and SIGKILL does not end that.
@@ -756,7 +756,7 @@ forging() {
 	fi
 	printable 0 status --json "$pid"
 	same "$(lines "$directory/libvrfbind.so" library libc)" \
-		"$("$python" "$scratch/report.py" path vrf_from tier <"$scratch/said")"
+		"$("$python" "$scratch/report.py" path vrf_from coverage <"$scratch/said")"
 	# Notes and sentences too.
 	rm "$directory/libvrfbind.so"
 	printable 0 status "$pid"
@@ -790,7 +790,7 @@ forging_device() {
 	printable 1 status "$pid"
 	grep -qF ' \x1b[2J\x7f ' "$scratch/said"
 	printable 1 status --json "$pid"
-	same $'\e[2J\x7f - default' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f2-)"
+	same $'\e[2J\x7f - no-vrf' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f2-)"
 }
 
 # No PID is so great (PID_MAX_LIMIT, linux/threads.h).
@@ -857,11 +857,11 @@ without_proc() {
 	local none=(unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' bash "$command")
 	local other=(unshare --pid --fork bash -c 'exec "$@"' bash "$command")
 	bound "${program[@]}" -
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" status
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" status "$pid"
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" identify "$pid"
-	refused 125 'other processes cannot be seen: ' "${other[@]}" identify "$pid"
-	refused 125 'other processes cannot be seen: ' "${other[@]}" status
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" status
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" status "$pid"
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" identify "$pid"
+	refused 125 'cannot see other processes: ' "${other[@]}" identify "$pid"
+	refused 125 'cannot see other processes: ' "${other[@]}" status
 }
 
 no_process() {
@@ -927,31 +927,31 @@ else
 	[ "$(uname -m)" != x86_64 ] || plan=$((plan + 1))
 fi
 echo "1..$plan"
-point 'without the library, every socket is "default", and the exit status 1' unbound
-point 'under the library, every socket is ok on the device that it says itself' bound_by_library
+point 'without the library, every socket is "unbound", and the exit status 1' unbound
+point 'under the library, every socket is ok on the device that getsockopt() returns' bound_by_library
 point 'inherited sockets without a device are counted' inherited
 point 'the addresses and devices are those that ss prints' agrees_with_ss
-point 'a sealed process is told from one that is not' sealed
-point 'supervised is told from sealed, of a static program too' supervised
+point 'a sealed process is distinguished from one that is not' sealed
+point 'supervised is distinguished from sealed, for a static program too' supervised
 if [ "$tier" = lo ]; then
 	root_only 'of a program in another PID namespace it is said not to be known' supervised_elsewhere
 fi
 point 'a filter in a process without the library is not called the seal, nor no seal' seal_unknown
 if [ "$(uname -m)" = x86_64 ]; then
-	point 'a libc that is not led is told from one that is' not_led
+	point 'a libc that is not patched is distinguished from one that is' not_patched
 else
-	skip_point 'a libc that is not led is told from one that is' 'its other instructions are written for x86_64'
+	skip_point 'a libc that is not patched is distinguished from one that is' 'its other instructions are written for x86_64'
 fi
 # Not in user-mode Linux, which has neither.
 if [ "$tier" = lo ] && [ "$(uname -m)" = x86_64 ]; then
-	point 'a 32-bit program is said to be one' of_32_bits
+	point 'a 32-bit program is shown as such' of_32_bits
 fi
 root_only 'a device of another network namespace is looked up in that namespace' elsewhere
-root_only 'a socket whose device is gone is "stale", also when there is another device of its name' stale
+root_only 'a socket whose device was deleted is "device-deleted", also when there is another device of its name' deleted
 root_only 'an unprivileged user sees the same of his processes' unprivileged
 root_only 'the processes of others are said not to be shown' of_others
 point 'where pidfd_getfd is refused, sock_diag shows the sockets in use, and the others are "unknown"' by_sock_diag
-root_only 'sock_diag shows a stale socket too' stale_by_sock_diag
+root_only 'sock_diag shows a socket whose device was deleted too' deleted_by_sock_diag
 point 'identify goes by the sockets and by the library' identifies
 point 'without PID those with the library are shown, with --all all, with --vrf those of that VRF' which_processes
 point 'a library that was replaced since is not asked' replaced
@@ -965,7 +965,7 @@ root_only 'the library of a process in a chroot is asked' in_chroot
 # Slow where the CPUs are emulated, and no VRF has to do with it.
 if [ "$tier" = lo ]; then
 	point 'the library is found behind 8 MiB of mappings, in 16 MiB of memory' many_mappings
-	point 'of an environment 1 MiB is read, and where that is too little a note says so' large_environment
+	point '1 MiB of an environment is read, and if it is longer a note reports it' large_environment
 	silent='a process that keeps the kernel waiting is named, and the others are shown'
 	if "$python" "$scratch/locked.py" probe; then
 		point "$silent" without_answer
@@ -975,21 +975,21 @@ if [ "$tier" = lo ]; then
 fi
 point 'names, values and paths of others steer no terminal and forge no line' forging
 root_only 'names of devices do not either' forging_device
-point 'one process that is not there does not silence the others' one_of_several
+point 'one process that does not exist does not hide the others' one_of_several
 point 'where nothing can be written to, the exit status is the usual one, and nothing panics' no_space
 root_only 'without /proc it is said that nothing can be seen' without_proc
-point 'a process that is not there is exit status 125, and no number is misuse' no_process
+point 'a process that does not exist is exit status 125, and a PID that is no number is misuse' no_process
 point 'the JSON is what the man page says, and the table fits 80 columns' documented
 point 'a table on a terminal has colours, but with NO_COLOR' colours
 if [ "$tier" = vrf ] && [ -e /proc/sys/kernel/yama/ptrace_scope ]; then
-	point 'under Yama an unprivileged user sees the sockets by sock_diag, and is told so' yama
+	point 'under Yama an unprivileged user sees the sockets by sock_diag, and a note reports it' yama
 elif [ "$tier" = vrf ]; then
-	skip_point 'under Yama an unprivileged user sees the sockets by sock_diag, and is told so' 'this kernel has no Yama'
+	skip_point 'under Yama an unprivileged user sees the sockets by sock_diag, and a note reports it' 'this kernel has no Yama'
 else
 	point 'a table of nothing is empty, and ok' ends 0 "$command" status --vrf no-such-device
 fi
-vrf_only 'a device enslaved to the VRF is in the VRF, another VRF is "other", a port of a bridge is in none' in_vrfs
-vrf_only 'a deleted VRF leaves stale sockets' deleted_vrf
+vrf_only 'a device enslaved to the VRF is in the VRF, another VRF is "wrong-vrf", a port of a bridge is in none' in_vrfs
+vrf_only 'a deleted VRF leaves sockets whose device was deleted' deleted_vrf
 vrf_only 'a cgroup with the name of a VRF puts nothing into it' not_by_cgroup
 vrf_only 'pids lists who has a socket in the VRF, or the library set to it' pids_of_vrf
 exit "$all_ok"

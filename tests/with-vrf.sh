@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # with-vrf.sh [--stock] COMMAND [ARGUMENT...] - runs COMMAND as root on a kernel that has VRFs
 # with-vrf.sh --prepare                       - installs and downloads what that needs here
-# with-vrf.sh --machines PROGRAM...           - says for each test program which machine that is, a line each
+# with-vrf.sh --machines PROGRAM...           - prints the machine of each test program, a line each
 #
 # The kernel that runs is used if we are root and a VRF can be made, tried in a network namespace of its own; nothing is left of
 # it. Else a machine of tests/machine.sh: user-mode Linux, where it suffices. A stock Debian kernel with --stock; for the
@@ -11,7 +11,7 @@
 # COMMAND finds the library, the command and the C programs by VRFBIND_TEST_LIB, VRFBIND_TEST_COMMAND and VRFBIND_TEST_BIN, and
 # starts in the project's root directory.
 #
-# Exit status: COMMAND's; 77 when there is neither VRF nor machine (machine.sh has said why).
+# Exit status: COMMAND's; 77 when there is neither VRF nor machine (machine.sh has printed why).
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
@@ -23,7 +23,7 @@ export VRFBIND_TEST_BIN=${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}
 
 has_vrf() { [ -z "${VRFBIND_VM_KERNEL-}" ] && unshare --net -- ip link add vrf-probe type vrf table 1 2>/dev/null; }
 
-# What a program is called in tests/machines/uml-lacks, and by the harness (tests/harness/programs.rs).
+# The name of a program in tests/machines/uml-lacks, and in the harness (tests/harness/programs.rs).
 name() {
 	local name=${1##*/}
 	[ "$name" != run ] || name=example-$(basename "$(dirname "$1")")
@@ -66,7 +66,7 @@ case ${1-} in
 	status=125
 	[ -n "$stock" ] || ! suffices "$@" || { status=0; tests/machine.sh uml "$@" || status=$?; }
 	[ "$status" -ne 125 ] || { status=0; tests/machine.sh qemu "$@" || status=$?; }
-	# No machine came up.
+	# No machine has started.
 	[ "$status" -ne 125 ] || status=77
 	exit "$status"
 	;;

@@ -251,6 +251,33 @@ check_sockets() {
 	done
 }
 
+# A daemon of network $1 that is not in the cgroup of its task, with all of its processes.
+outside_of_tasks() {
+	local name pid process
+	while read -r _ name pid; do
+		for process in $(family "$pid"); do
+			in_its_cgroup "ni$1.$name" "$process" || echo "$name: $(sed -n 's/^0:://p' "/proc/$process/cgroup")"
+		done
+	done < <(grep "^$1 " "$dir/daemons")
+}
+
+# Whose memory is none, or not within its own limit.
+beyond_limits() {
+	local name memory limit
+	while read -r _ name _; do
+		read -r memory limit _ < <(task_uses "ni$1.$name")
+		{ [ "$memory" -gt 0 ] && [ "$memory" -le "$limit" ] && [ "$limit" -eq $((32 << 10)) ]; } || echo "$name: $memory of $limit"
+	done < <(grep "^$1 " "$dir/daemons")
+}
+
+check_tasks() {
+	local n
+	for n in "$@"; do
+		expect "every daemon of NI$n is in the cgroup that containerd gave it" '' "$(outside_of_tasks "$n")"
+		expect "  and has memory, within 32 MiB of its own" '' "$(beyond_limits "$n")"
+	done
+}
+
 check_flows() {
 	end_flows
 	expect 'the dropped flow is recorded, with its packets' '[1-9]* 0 dropped' \

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# compare.sh - the three ways side by side, over the daemons of the local networks, which every way has
+# compare.sh - the ways side by side, over the daemons of the local networks, which every way has
 #
 # measure is called once in each way, when those daemons are ready, and leaves lines "KEY VALUE..." in a file that is
 # named after the way; show_comparison makes the table of these files. The reduced form leaves out the capabilities,
@@ -18,8 +18,38 @@ measure() {
 			$1 == "Pss:" { pss += $2 }
 			$1 == "Private_Dirty:" { dirty += $2 }
 			END { print "pss", pss, "kB"; print "dirty", dirty, "kB" }'
-		[ -n "${EVENET_REDUCED-}" ] || echo "privileges $(privileges)"
+		if [ "$way" = containerd ]; then
+			echo 'privileges root, by containerd'
+			shims
+		elif [ -z "${EVENET_REDUCED-}" ]; then
+			echo "privileges $(privileges)"
+		fi
 	} >>"$EVENET_RESULTS/$way"
+}
+
+# What the daemons would not have without containers: containerd, and a shim for each task. runc has ended when a task runs.
+shims() {
+	local pids
+	mapfile -t pids < <(task_shims)
+	cat $(printf '/proc/%s/smaps_rollup ' "$containerd" "${pids[@]}") | awk -v count=${#pids[@]} '
+		$1 == "Pss:" { pss += $2 }
+		$1 == "Private_Dirty:" { dirty += $2 }
+		END { print "shims", count; print "engine-pss", pss, "kB"; print "engine-dirty", dirty, "kB" }'
+}
+
+# What each task's own cgroup says, and what that is for each network.
+show_tasks() {
+	local n name memory limit cpu
+	while read -r n name _; do
+		read -r memory limit cpu < <(task_uses "ni$n.$name")
+		echo "ni$n $name $memory $limit $cpu"
+	done <"$dir/daemons" | sort --stable --key=1,1 | awk '
+		BEGIN { format = "%-3s  %-8s  %9s  %9s  %8s\n"
+			printf format, "NET", "TASK", "MEMORY kB", "LIMIT kB", "CPU ms" }
+		function network() { if (name != "") printf format, name, "all", memory, limit, cpu; memory = limit = cpu = 0 }
+		$1 != name { network(); name = $1 }
+		{ printf format, $1, $2, $3, $4, $5; memory += $3; limit += $4; cpu += $5 }
+		END { network() }'
 }
 
 # as_nobody CAPABILITY... - whether a program starts in network 1 as nobody with these, and binds a socket there. That
@@ -56,6 +86,7 @@ show_comparison() {
 		case $way in
 		ip-vrf) way='ip vrf exec' ;;
 		netns) way='a namespace for each' ;;
+		containerd) way='library, containerd tasks' ;;
 		esac
 		printf '%-28s' "$way"
 	done
@@ -73,6 +104,9 @@ show_comparison() {
 		processes daemons of NI1 to NI3: processes
 		pss   PSS
 		dirty   private dirty
+		shims         shims of containerd
+		engine-pss    containerd and its shims: PSS
+		engine-dirty    private dirty
 		privileges   capabilities to start one
 		daemons   until they were ready
 		devices devices and rules: time

@@ -1,11 +1,13 @@
 # shellcheck shell=bash
-# daemons.sh - dnsmasq, radvd and the metadata web server of each network, in one of the three ways
+# daemons.sh - dnsmasq, radvd and the metadata web server of each network, in one of the ways
 #
 # None of them knows VRFs. Each is started in the foreground by under(), which is all that differs between the ways; its
-# output goes to a log in the scratch folder. What a user would type for network 1:
+# output goes to a log in the scratch directory. What a user would type for network 1:
 #   VRFBIND_VRF=ni1 LD_PRELOAD=libvrfbind.so dnsmasq -k -C ni1.dnsmasq
 #   ip vrf exec ni1 dnsmasq -k -C ni1.dnsmasq
 #   ip netns exec ni1 dnsmasq -k -C ni1.dnsmasq
+# In the way `containerd` each is a task (../containerd), whose program is `vrfbind exec ni1`; start() starts it, and under() is for
+# what the device itself asks in the VRF.
 
 daemons=()
 
@@ -16,6 +18,7 @@ under() {
 	case $way in
 	library) become env "VRFBIND_VRF=ni$n" "LD_PRELOAD=$VRFBIND_TEST_LIB" "$@" ;;
 	ip-vrf) become ip vrf exec "ni$n" "$@" ;;
+	containerd) become "$VRFBIND_TEST_COMMAND" exec "ni$n" "$@" ;;
 	netns) become nsenter --net="/run/netns/$id-ni$n" -- "$@" ;;
 	esac
 }
@@ -23,11 +26,18 @@ become() { exec "$@"; }
 
 # start NETWORK NAME COMMAND... - a daemon of that network
 start() {
-	local n=$1 name=$2
+	local n=$1 name=$2 pid
 	shift 2
-	under "$n" "$@" >"$dir/ni$n.$name.log" 2>&1 &
-	daemons+=($!)
-	echo "$n $name $!" >>"$dir/daemons"
+	if [ "$way" = containerd ]; then
+		LOGS=$dir "$here/../containerd/task" "--mount=type=bind,src=$dir,dst=$dir,options=rbind:rw" \
+			"--env=STRONGSWAN_CONF=${STRONGSWAN_CONF-}" "ni$n" "ni$n.$name" "$@"
+		pid=$(task_pid "ni$n.$name")
+	else
+		under "$n" "$@" >"$dir/ni$n.$name.log" 2>&1 &
+		pid=$!
+		daemons+=("$pid")
+	fi
+	echo "$n $name $pid" >>"$dir/daemons"
 }
 
 dnsmasq_conf() {
@@ -46,7 +56,8 @@ dnsmasq_conf() {
 		dhcp-range=$subnet.0,static,1h
 		dhcp-leasefile=$dir/ni$n.leases
 		pid-file=
-		log-facility=-
+		# It closes its standard output, and then containerd 1.6 no longer writes down what comes from the other one.
+		log-facility=$dir/ni$n.dnsmasq.log
 		log-dhcp
 		log-queries
 	CONF
@@ -88,7 +99,7 @@ start_daemons() {
 	done
 }
 
-# dnsmasq says when it has opened everything; radvd has two processes then; the web server listens.
+# dnsmasq logs when it has opened everything; radvd has two processes then; the web server listens.
 ready() {
 	local name pid
 	while read -r _ name pid; do
@@ -100,7 +111,7 @@ ready() {
 	done < <(grep "^$1 " "$dir/daemons")
 }
 
-# The machines around the edge: a web page that says whose it is, names, and for the switch DHCP.
+# The machines around the edge: a web page with its owner's name, names, and for the switch DHCP.
 start_outside() {
 	local app n _ gateway
 	for app in gw $(cloud_names) $(app_names); do

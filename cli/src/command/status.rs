@@ -4,14 +4,15 @@
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
-use crate::command::verdict::{Judge, Verdict};
-use crate::failure::{Failure, OURS, refuse};
+use crate::command::verdict::Judge;
+use crate::failure::{EXIT_SELF, Failure, refuse};
 use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
 use crate::process::container;
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::process::{self, Process, Rules};
-use crate::sys::Around;
+use crate::sys::SealState;
+use crate::values::{Coverage, Method, Patch, RulesSource, Seal, State, Verdict, VrfSource};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -22,20 +23,20 @@ use std::process::ExitCode;
 
 /// Show the IP sockets of processes, and whether each is in its VRF
 ///
-/// Without PID: all processes that have the library or were started to be in a VRF. Exit status 1 if a
-/// socket is not ok.
+/// Without PID: all processes that have the library, or were started with VRFBIND_VRF. Exit status 1: a socket is not ok.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Processes to look at
+    /// The processes to show
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pids: Vec<u32>,
-    /// Judge by this VRF instead of each process's own; without PID, only processes that belong to it
+    /// Expect all sockets in this VRF, instead of the one that each process asks for. Without PID, show only processes
+    /// that belong to this VRF
     #[arg(long, value_name = "NAME")]
     vrf: Option<OsString>,
-    /// All processes that have an IP socket
+    /// Show all processes that have an IPv4 or IPv6 socket
     #[arg(long, conflicts_with = "pids")]
     all: bool,
-    /// Print JSON, as vrfbind(1) documents it
+    /// Print JSON: see OUTPUT in vrfbind(1)
     #[arg(long)]
     json: bool,
 }
@@ -56,7 +57,7 @@ struct Report {
 #[derive(Serialize)]
 struct NoEntry {
     pid: u32,
-    why: String,
+    reason: String,
 }
 
 /// A process.
@@ -69,14 +70,12 @@ pub struct Entry {
     pub container: Option<String>,
     /// What its sockets are judged by, and who says so.
     pub vrf: Option<String>,
-    vrf_from: Option<String>,
+    vrf_from: Option<VrfSource>,
     rules: Option<RuleList>,
     library: Option<Library>,
-    /// "libc" or "exports".
-    tier: Option<String>,
-    /// "none", "sealed" or "supervised".
-    seal: Option<String>,
-    via: String,
+    coverage: Option<Coverage>,
+    seal: Option<Seal>,
+    method: Method,
     notes: Vec<String>,
     pub sockets: Vec<Row>,
 }
@@ -85,18 +84,17 @@ pub struct Entry {
 struct Library {
     path: String,
     version: Option<String>,
-    state: Option<String>,
+    state: Option<State>,
     device: Option<String>,
-    socket: Option<String>,
-    execve: Option<String>,
+    socket: Option<Patch>,
+    execve: Option<Patch>,
     inherited: Option<u32>,
 }
 
 /// The rules that its sockets come under.
 #[derive(Serialize, Deserialize)]
 struct RuleList {
-    /// "library" or "environment".
-    from: String,
+    from: RulesSource,
     file: Option<String>,
     list: Vec<String>,
 }
@@ -104,7 +102,7 @@ struct RuleList {
 impl RuleList {
     fn of(rules: &Rules) -> Self {
         Self {
-            from: rules.from.to_owned(),
+            from: rules.from,
             file: rules.file.clone(),
             list: rules.texts.clone(),
         }
@@ -129,8 +127,8 @@ pub struct Row {
     pub vrf: Option<String>,
     /// The rule that it comes under.
     rule: Option<Rule>,
-    /// Whether they are in another network namespace than this command.
-    pub elsewhere: bool,
+    /// Whether device and VRF are in another network namespace than this command.
+    pub other_netns: bool,
     pub verdict: Verdict,
 }
 
@@ -146,16 +144,16 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         output::print(&table(&report, is_coloured))?;
         if report.hidden > 0 {
             output::say(&format!(
-                "not shown, because reading /proc/PID takes CAP_SYS_PTRACE: processes of others, {}",
+                "{} processes of other users are not shown: this requires CAP_SYS_PTRACE",
                 report.hidden
             ));
         }
     }
     for unread in &report.unread {
-        output::say(&unread.why);
+        output::say(&unread.reason);
     }
     if !args.pids.is_empty() && !report.unread.is_empty() {
-        return Ok(ExitCode::from(OURS));
+        return Ok(ExitCode::from(EXIT_SELF));
     }
     Ok(ExitCode::from(u8::from(!report.ok)))
 }
@@ -178,7 +176,7 @@ fn look(args: &Args) -> Result<Report, Failure> {
             Err(Unread::Ended(_)) if !named => {}
             Err(why) => unread.push(NoEntry {
                 pid,
-                why: why.sentence(),
+                reason: why.sentence(),
             }),
         }
     }
@@ -220,21 +218,22 @@ impl Unread {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Ended(format!("there is no process {pid}")),
             _ if error.raw_os_error() == Some(libc::ESRCH) => Self::Ended(format!(
-                "process {pid} has no memory to look at: it has ended, or is a kernel thread"
+                "process {pid} has no memory: it has ended, or is a kernel thread"
             )),
             io::ErrorKind::PermissionDenied => Self::Denied(format!(
-                "process {pid} cannot be looked at: read /proc/{pid}: {error}; it takes its owner or CAP_SYS_PTRACE"
+                "cannot inspect process {pid}: read /proc/{pid}: {error}; run vrfbind as the owner of the process, or \
+                 with CAP_SYS_PTRACE"
             )),
             _ => Self::Failed(format!(
-                "process {pid} cannot be looked at: read /proc/{pid}: {error}"
+                "cannot inspect process {pid}: read /proc/{pid}: {error}"
             )),
         }
     }
 
     pub fn without_answer(pid: u32) -> Self {
         Self::Failed(format!(
-            "process {pid} does not answer: a question to the kernel about it has waited for {} s, for memory, a file system \
-             or a socket that a process keeps it from",
+            "process {pid} does not answer: the kernel has waited for {} s for its memory, a file system or a socket \
+             that a process blocks",
             LIMIT.as_secs()
         ))
     }
@@ -252,7 +251,9 @@ impl Entry {
         reader: &mut Reader,
     ) -> Result<Self, Errno> {
         let mut found = reader.read(&process.directory)?;
-        let wants = option.map(|vrf| (vrf, "option")).or(process.wants());
+        let wants = option
+            .map(|vrf| (vrf, VrfSource::Option))
+            .or(process.wants());
         let judge = Judge::of(process, wants.map(|(vrf, _)| vrf), reader);
         let verdicts = judge.verdicts(&mut found.sockets, reader).into_iter();
         let rules = process.rules.as_ref();
@@ -271,14 +272,13 @@ impl Entry {
         notes.extend(found.notes);
         if !reader.is_here(&process.directory) {
             notes.push(
-                "it is in another network namespace, whose devices and VRFs are not those of this one"
-                    .to_owned(),
+                "it is in another network namespace, which has other devices and VRFs".to_owned(),
             );
         }
-        let says = process
+        let info = process
             .library
             .as_ref()
-            .and_then(|library| library.says.as_ref());
+            .and_then(|library| library.info.as_ref());
         Ok(Self {
             ok: sockets.iter().all(|row| row.verdict == Verdict::Ok),
             pid: process.directory.pid,
@@ -286,20 +286,20 @@ impl Entry {
             container: process.container.clone(),
             vrf: judge.vrf,
             rules: rules.map(RuleList::of),
-            vrf_from: wants.map(|(_, from)| from.to_owned()),
-            tier: says.map(|says| tier(says.socket)),
+            vrf_from: wants.map(|(_, from)| from),
+            coverage: info.map(|info| coverage(Patch::of(info.socket))),
             seal: process.seal.map(seal),
-            via: found.via.to_owned(),
+            method: found.method,
             notes,
             sockets,
             library: process.library.as_ref().map(|library| Library {
                 path: library.path.clone(),
                 version: library.version.clone(),
-                state: says.map(|says| state(says.state)),
-                device: says.and_then(|says| says.device.clone()),
-                socket: says.map(|says| led(says.socket)),
-                execve: says.map(|says| led(says.execve)),
-                inherited: says.map(|says| says.inherited),
+                state: info.map(|info| State::of(info.state)),
+                device: info.and_then(|info| info.device.clone()),
+                socket: info.map(|info| Patch::of(info.socket)),
+                execve: info.map(|info| Patch::of(info.execve)),
+                inherited: info.map(|info| info.inherited),
             }),
         })
     }
@@ -315,56 +315,31 @@ impl Entry {
             || self
                 .sockets
                 .iter()
-                .filter(|row| !row.elsewhere)
+                .filter(|row| !row.other_netns)
                 .any(|row| row.vrf == self.vrf || row.device == self.vrf)
     }
 }
 
-fn tier(word: u32) -> String {
-    match word {
-        rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY => "libc",
-        _ => "exports",
+fn coverage(socket: Patch) -> Coverage {
+    match socket {
+        Patch::Patched | Patch::PatchedByOtherCopy => Coverage::Libc,
+        _ => Coverage::Exports,
     }
-    .to_owned()
 }
 
-fn seal(around: Around) -> String {
-    match around {
-        Around::Nothing => "none",
-        Around::Seal => "sealed",
-        Around::Supervisor => "supervised",
+fn seal(seal: SealState) -> Seal {
+    match seal {
+        SealState::None => Seal::None,
+        SealState::Sealed => Seal::Sealed,
+        SealState::Supervised => Seal::Supervised,
     }
-    .to_owned()
-}
-
-fn led(word: u32) -> String {
-    match word {
-        rules::info::NOT_TRIED => "not-tried",
-        rules::info::PATCHED => "led",
-        rules::info::PATCHED_BY_OTHER_COPY => "led-by-another",
-        rules::info::NOT_FOUND => "not-found",
-        rules::info::UNKNOWN_CODE => "unknown-code",
-        _ => "refused",
-    }
-    .to_owned()
-}
-
-fn state(word: u32) -> String {
-    match word {
-        rules::info::STATE_UNREAD => "unread",
-        rules::info::STATE_INERT => "inert",
-        rules::info::STATE_DEVICE => "device",
-        rules::info::STATE_DEFAULT => "default",
-        _ => "invalid",
-    }
-    .to_owned()
 }
 
 impl Row {
     fn new(socket: Socket, verdict: Verdict, rule: Option<Rule>) -> Self {
         let (device, vrf) = match socket.device {
-            Device::Of(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
-            Device::Of(name, _) => (Some(name), None),
+            Device::Bound(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
+            Device::Bound(name, _) => (Some(name), None),
             _ => (None, None),
         };
         Self {
@@ -375,7 +350,7 @@ impl Row {
             device,
             vrf,
             rule,
-            elsewhere: socket.elsewhere,
+            other_netns: socket.is_in_other_netns,
             verdict,
         }
     }
@@ -392,40 +367,43 @@ fn table(report: &Report, is_coloured: bool) -> String {
     let mut text = String::new();
     for entry in &report.processes {
         let (pid, name) = (entry.pid, escape(&entry.name));
-        let mut said = vec![match &entry.vrf {
+        let mut facts = vec![match &entry.vrf {
             Some(vrf) => format!("{pid} {name}: VRF {}", word(vrf)),
-            None => format!("{pid} {name}: no VRF asked for"),
+            None => format!("{pid} {name}: no VRF requested"),
         }];
         match &entry.library {
-            None => said.push("no library".to_owned()),
-            Some(library) => said.push(format!(
+            None => facts.push("no library".to_owned()),
+            Some(library) => facts.push(format!(
                 "library {}",
                 library.version.as_deref().unwrap_or("of unknown version")
             )),
         }
         match entry.rules.as_ref().map_or(0, |rules| rules.list.len()) {
             0 => {}
-            1 => said.push("1 rule".to_owned()),
-            count => said.push(format!("{count} rules")),
+            1 => facts.push("1 rule".to_owned()),
+            count => facts.push(format!("{count} rules")),
         }
         if let Some(count @ 1..) = entry.library.as_ref().and_then(|of| of.inherited) {
-            said.push(format!("{count} inherited without a device"));
+            facts.push(format!("{count} inherited without a device"));
         }
-        let state = entry.library.as_ref().and_then(|of| of.state.as_deref());
-        match entry.tier.as_deref() {
-            Some("libc") => said.push("libc led".to_owned()),
-            Some(_) if state == Some("inert") => said.push("inert".to_owned()),
-            Some(_) => said.push("exported symbols only".to_owned()),
+        let state = entry.library.as_ref().and_then(|of| of.state);
+        match entry.coverage {
+            Some(Coverage::Libc) => facts.push("libc patched".to_owned()),
+            Some(Coverage::Exports) if state == Some(State::Inert) => {
+                facts.push("inert".to_owned())
+            }
+            Some(Coverage::Exports) => facts.push("exported symbols only".to_owned()),
             None => {}
         }
-        said.push(match entry.seal.as_deref() {
-            Some("none") => "not sealed".to_owned(),
-            seal => seal.unwrap_or("seal unknown").to_owned(),
+        facts.push(match entry.seal {
+            Some(Seal::None) => "not sealed".to_owned(),
+            Some(seal) => seal.word().to_owned(),
+            None => "seal unknown".to_owned(),
         });
         if let Some(container) = &entry.container {
-            said.push(format!("container {}", word(container::short(container))));
+            facts.push(format!("container {}", word(container::short(container))));
         }
-        wrap(&mut text, "", &said.join(", "));
+        wrap(&mut text, "", &facts.join(", "));
         for note in &entry.notes {
             wrap(&mut text, "  note: ", note);
         }
@@ -464,7 +442,8 @@ fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
     let device = width("DEVICE", |row| &row.device);
     let vrf = width("VRF", |row| &row.vrf);
     // Escaped names may leave nothing.
-    let behind = 1 + device + 1 + vrf + 1 + "unknown".len();
+    let verdict = Verdict::ALL.iter().map(|one| one.word().len()).max();
+    let behind = 1 + device + 1 + vrf + 1 + verdict.unwrap_or(0);
     let local = WIDTH.saturating_sub(BEFORE + behind);
     output::line(
         text,
@@ -536,8 +515,8 @@ mod tests {
                 number: 64,
                 text: "connect sctp [2001:db8:1111:2222:3333:4444:5555:6666]/128:10000-65535 ABCDEFGHIJKLMNO".to_owned(),
             }),
-            elsewhere: false,
-            verdict: Verdict::Unknown,
+            other_netns: false,
+            verdict: Verdict::DeviceDeleted,
         }];
         let mut text = String::new();
         rows(&mut text, &sockets, false);
@@ -561,9 +540,9 @@ mod tests {
             vrf_from: None,
             rules: None,
             library: None,
-            tier: None,
+            coverage: None,
             seal: None,
-            via: String::new(),
+            method: Method::PidfdGetfd,
             notes: vec![format!("of {}", word(&name))],
             sockets: vec![Row {
                 fd: 3,
@@ -573,7 +552,7 @@ mod tests {
                 device: Some(name.clone()),
                 vrf: Some(name.clone()),
                 rule: None,
-                elsewhere: false,
+                other_netns: false,
                 verdict: Verdict::Ok,
             }],
         };

@@ -1,7 +1,6 @@
-//! `vrfbind check`: can it work here? One line per question: `ok`, `warn` or `fail`, what was found, and
-//! the remedy.
+//! `vrfbind check`: whether it can work here. One line per question: `ok`, `warn` or `fail`, the finding, and the remedy.
 //!
-//! What can be tried is tried and not inferred: a dynamic program, `vrfbind-trial`, is started with the library and the
+//! What can be tried is tried and not inferred: a dynamic program, `vrfbind-probe`, is started with the library and the
 //! VRF in its environment, makes a socket by libc's function and reads its device back. A unit's ExecStartPre= does the
 //! same with the environment that the unit has (command/unit/, `--loaded`), inside all that confines the unit: it therefore does
 //! without netlink, which RestrictAddressFamilies= may refuse, and without /proc, which may not be there.
@@ -12,12 +11,12 @@
 //! Nothing is changed, and no packet is sent.
 
 mod kernel;
+mod probe;
 mod program;
 mod rule_list;
 mod running;
 mod seccomp;
 mod surroundings;
-mod trial;
 mod vrf;
 
 use crate::command::device;
@@ -27,7 +26,10 @@ use crate::library;
 use crate::output;
 use crate::process::netns::Netns;
 use crate::sys;
+use crate::values::{Level, Subject};
 use kernel::{Kernel, kernel_rule, sysctls, vrf_support};
+pub use probe::probe_places;
+use probe::{probe, try_it};
 use program::{the_program, the_program_under_preload};
 use rule_list::the_rules;
 use rules::{DeviceName, RULES_VARIABLE};
@@ -38,48 +40,40 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::{ip_vrf_exec, resolvers, udp_ports};
-pub use trial::trial_places;
-use trial::{trial, try_it};
 use vrf::{devices_and_addresses, the_device};
 
-/// Say whether programs can be put into a VRF here, what is in the way, and the remedy
+/// Check whether programs can run in a VRF on this machine, and print what to change
 ///
-/// A line per question: ok, warn or fail. Exit status 1 if one is fail.
+/// Prints a line for each finding: ok, warn or fail. Nothing is changed. Exit status 1: a line says fail.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The VRF
+    /// The VRF to check
     vrf: Option<OsString>,
-    /// A program, and arguments that may name its configuration
-    #[arg(value_name = "CMD", trailing_var_arg = true)]
+    /// The program to check, and its arguments. Files that the arguments name are searched for 127.0.0.1 and ::1
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     command: Vec<OsString>,
     #[command(flatten)]
     rules: RuleOptions,
-    /// Only say what fails, on standard error
+    /// Print only failures, on standard error
     #[arg(short, long)]
     quiet: bool,
-    /// Print JSON, as vrfbind(1) documents it
+    /// Print JSON: see OUTPUT in vrfbind(1)
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
-    /// Take a device that is not a VRF
+    /// Accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// Only ask whether a program started from here has the library and its sockets are bound: for ExecStartPre=
+    /// Check only that VRF exists, that COMMAND can be preloaded, and that a program started from here has the library
+    /// and creates a bound socket. For ExecStartPre= of a unit
     #[arg(long, requires = "vrf")]
     loaded: bool,
-    /// Only ask whether the processes of this unit are in the VRF; CMD is the main one's PID: for ExecStartPost=
+    /// Check only that the processes of the unit that runs this command are in VRF. COMMAND is the PID of the main
+    /// process. For ExecStartPost= of a unit, with the prefix +
     #[arg(long, requires = "vrf", conflicts_with = "loaded")]
     running: bool,
-    /// The path of libvrfbind.so
+    /// The path of libvrfbind.so. By default it is searched for: see VRFBIND_LIBRARY
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    Ok,
-    Warn,
-    Fail,
 }
 
 /// What was found, a line each.
@@ -89,24 +83,24 @@ struct Findings(Vec<Finding>);
 #[derive(Serialize)]
 struct Finding {
     level: Level,
-    subject: &'static str,
+    subject: Subject,
     found: String,
 }
 
 impl Findings {
-    fn ok(&mut self, subject: &'static str, found: impl Into<String>) {
+    fn ok(&mut self, subject: Subject, found: impl Into<String>) {
         self.add(Level::Ok, subject, found.into());
     }
 
-    fn warn(&mut self, subject: &'static str, found: impl Into<String>) {
+    fn warn(&mut self, subject: Subject, found: impl Into<String>) {
         self.add(Level::Warn, subject, found.into());
     }
 
-    fn fail(&mut self, subject: &'static str, found: impl Into<String>) {
+    fn fail(&mut self, subject: Subject, found: impl Into<String>) {
         self.add(Level::Fail, subject, found.into());
     }
 
-    fn add(&mut self, level: Level, subject: &'static str, found: String) {
+    fn add(&mut self, level: Level, subject: Subject, found: String) {
         self.0.push(Finding {
             level,
             subject,
@@ -129,7 +123,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let rules = args.rules.value()?;
     if rules.is_some() && (device.is_none() || args.running) {
         return Err(refuse(
-            "--rule and --loopback are judged for a VRF and before a program is started: vrfbind check VRF --rule RULE",
+            "--rule and --loopback require a VRF, and cannot be used with --running: vrfbind check VRF --rule RULE",
         ));
     }
     let rules = rules.or_else(|| env::var_os(RULES_VARIABLE).filter(|rules| !rules.is_empty()));
@@ -142,7 +136,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         let own = rules
             .iter()
             .map(|rules| (RULES_VARIABLE, rules.as_os_str()));
-        trial(&mut findings, device, &own.collect::<Vec<_>>());
+        probe(&mut findings, device, &own.collect::<Vec<_>>());
         the_program_under_preload(&mut findings, &args.command);
     } else if let (true, Some(device)) = (args.running, &device) {
         the_unit(&mut findings, device, args.command.first())?;
@@ -169,12 +163,11 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         found,
     } in &findings.0
     {
+        let (level, finding) = (*level, format!("{}: {found}", subject.word()));
         match level {
-            Level::Fail if args.quiet => output::say(&format!("{subject}: {found}")),
+            Level::Fail if args.quiet => output::say(&finding),
             _ if args.quiet => {}
-            Level::Ok => output::line(&mut text, &format!("ok    {subject}: {found}")),
-            Level::Warn => output::line(&mut text, &format!("warn  {subject}: {found}")),
-            Level::Fail => output::line(&mut text, &format!("fail  {subject}: {found}")),
+            _ => output::line(&mut text, &format!("{:<5} {finding}", level.word())),
         }
     }
     output::print(&text)?;
@@ -192,10 +185,13 @@ fn the_unit(
     });
     let outside = running::outside(&device.to_string(), main.transpose()?)?;
     if outside.is_empty() {
-        findings.ok("unit", format!("its processes are in {device}"));
+        findings.ok(
+            Subject::Unit,
+            format!("all of its processes are in {device}"),
+        );
     }
     for sentence in outside {
-        findings.fail("unit", sentence);
+        findings.fail(Subject::Unit, sentence);
     }
     Ok(())
 }
@@ -208,12 +204,12 @@ fn everything(
 ) {
     let kernel = Kernel::running();
     kernel_rule(findings, &kernel);
-    let links = Netns::Ours.links();
+    let links = Netns::Current.links();
     if let Err(errno) = &links {
         findings.warn(
-            "netlink",
+            Subject::Netlink,
             format!(
-                "RTM_GETLINK fails ({}): devices are not looked at",
+                "RTM_GETLINK fails ({}): devices are not checked",
                 errno.desc()
             ),
         );
@@ -236,7 +232,7 @@ fn everything(
     let library = match library::find(args.library.as_deref()) {
         Ok(library) => {
             findings.ok(
-                "library",
+                Subject::Library,
                 format!(
                     "{}, version {}",
                     library.display(),
@@ -249,7 +245,7 @@ fn everything(
             Some(library)
         }
         Err(failure) => {
-            findings.fail("library", failure.sentence);
+            findings.fail(Subject::Library, failure.sentence);
             None
         }
     };

@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# engine.sh - a containerd for the time of a script, and what its tasks use; the scripts that start tasks source it
+#
+# It is in the network namespace of the script, and so are its tasks (task). It keeps its files in a directory of the script's, and
+# its tasks in a containerd namespace of their own, which is their cgroup's name as well: a containerd that this machine has is
+# not disturbed. ctr(1) and `task` find it by the two variables that are exported here.
+
+containerd=''
+cgroups=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET || true)
+
+# start_containerd DIRECTORY NAMESPACE - it can be used when containerd_answers
+start_containerd() {
+	export CONTAINERD_ADDRESS=$1/socket CONTAINERD_NAMESPACE=$2
+	mkdir "$1"
+	cat >"$1/config.toml" <<-END
+		version = 2
+		root = "$1/root"
+		state = "$1/state"
+		disabled_plugins = ["io.containerd.grpc.v1.cri"]
+		[grpc]
+		address = "$1/socket"
+	END
+	containerd --config "$1/config.toml" >"$1/log" 2>&1 &
+	containerd=$!
+}
+containerd_answers() { ctr version >/dev/null 2>&1; }
+
+# end_tasks - and their cgroups are gone
+end_tasks() {
+	local names
+	mapfile -t names < <(ctr task ls --quiet)
+	[ ${#names[@]} -eq 0 ] || ctr task rm --force "${names[@]}" >/dev/null 2>&1 || true
+	mapfile -t names < <(ctr container ls --quiet)
+	[ ${#names[@]} -eq 0 ] || ctr container rm "${names[@]}" >/dev/null 2>&1 || true
+}
+
+end_containerd() {
+	[ -n "$containerd" ] || return 0
+	end_tasks
+	{ kill "$containerd" && wait "$containerd"; } 2>/dev/null || true
+	containerd=''
+	rmdir "$cgroups/$CONTAINERD_NAMESPACE" 2>/dev/null || true
+}
+
+task_pid() { ctr task ls | awk -v name="$1" '$1 == name { print $2 }'; }
+task_status() { ctr task ls | awk -v name="$1" '$1 == name { print $3 }'; }
+
+# task_cgroup NAME - the directory; it is there until the task is removed
+task_cgroup() { echo "$cgroups/$CONTAINERD_NAMESPACE/$1"; }
+
+# task_uses NAME - memory and its limit in kB, and CPU time in ms, as the task's cgroup counts them
+task_uses() {
+	local cgroup memory limit
+	cgroup=$(task_cgroup "$1")
+	memory=$(<"$cgroup/memory.current") limit=$(<"$cgroup/memory.max")
+	echo $((memory / 1024)) $((limit / 1024)) "$(awk '$1 == "usage_usec" { print int($2 / 1000) }' "$cgroup/cpu.stat")"
+}
+
+# task_shims - the processes that hold the tasks, one for each but where an annotation groups them
+task_shims() { pgrep --full "^[^ ]*containerd-shim.* -address $CONTAINERD_ADDRESS( |\$)" || true; }
+
+# in_its_cgroup NAME PID - whether that process is where containerd has put the task
+in_its_cgroup() { grep -qx "0::/$CONTAINERD_NAMESPACE/$1" "/proc/$2/cgroup"; }
