@@ -471,7 +471,7 @@ pub unsafe extern "C" fn execve(path: *const c_char, argv: Strings, envp: String
     }
     // SAFETY: as callers promise.
     match unsafe { exec::repair(Program::At(libc::AT_FDCWD, path), envp) } {
-        // SAFETY: the caller's own arguments, but for the environment, which lasts until the call returns.
+        // SAFETY: the caller's own arguments, except the environment, which lasts until the call returns.
         Ok(repaired) => unsafe { original::execve(path, argv, repaired.envp()) },
         Err(errno) => fail_with(errno),
     }
@@ -605,7 +605,7 @@ pub unsafe extern "C" fn execveat(
     };
     // SAFETY: as callers promise.
     match unsafe { exec::repair(program, envp) } {
-        // SAFETY: the caller's own arguments, but for the environment, which lasts until the call returns.
+        // SAFETY: the caller's own arguments, except the environment, which lasts until the call returns.
         Ok(repaired) => unsafe {
             original::execveat(directory, path, argv, repaired.envp(), flags)
         },
@@ -621,7 +621,7 @@ pub unsafe extern "C" fn execveat(
 pub unsafe extern "C" fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int {
     // SAFETY: as callers promise.
     match unsafe { exec::repair(Program::Fd(fd), envp) } {
-        // SAFETY: the caller's own arguments, but for the environment, which lasts until the call returns.
+        // SAFETY: the caller's own arguments, except the environment, which lasts until the call returns.
         Ok(repaired) => unsafe { original::fexecve(fd, argv, repaired.envp()) },
         Err(errno) => fail_with(errno),
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # arm64.sh [TEST...] - aarch64 with its own kernel: the C tests with glibc and musl, the command, daemons, and the package
 #
-# Speaks TAP (testanything.org): a point for each TEST, by default each of all_tests. `make test-arch-vm` builds library, command
+# Prints TAP (testanything.org): a point for each TEST, by default each of all_tests. `make test-arch-vm` builds library, command
 # and package for aarch64, and calls this.
 #
 # How it works, in order: build with the cross compiler, into target/arm64/: the C tests, once with glibc and once with Debian's

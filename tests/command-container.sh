@@ -87,9 +87,9 @@ devices_by_default() {
 names_that_are_refused() {
 	refused 125 'not a device name' "$vrfbind" cdi too-long-for-a-name
 	refused 125 'no device of CDI' "$vrfbind" cdi blue _
-	refused 125 'without vrfbind' "$vrfbind" cdi default
+	refused 125 '"default" is no VRF' "$vrfbind" cdi default
 	refused 125 'not a device name' "$vrfbind" oci too-long-for-a-name "$bundle"
-	refused 125 'without vrfbind' "$vrfbind" oci default "$bundle"
+	refused 125 '"default" is no VRF' "$vrfbind" oci default "$bundle"
 }
 
 # In a mount namespace, so that this machine's /etc stays as it is.
@@ -105,7 +105,7 @@ written_and_removed() {
 		"$2" cdi --write red >/dev/null
 		"$2" cdi red | cmp - /etc/cdi/vrfbind.json
 		[ "$(ls /etc/cdi)" = vrfbind.json ]
-		"$2" cdi --remove | grep -q "/etc/cdi/vrfbind.json is removed"
+		"$2" cdi --remove | grep -q "removed /etc/cdi/vrfbind.json"
 		[ -z "$(ls /etc/cdi)" ]
 		! "$2" cdi --remove 2>/dev/null
 	' sh "$scratch/etc" "$vrfbind"
@@ -143,7 +143,7 @@ put_in_and_taken_out() {
 		"$vrfbind" oci --remove "$bundle"
 		cmp "$config" "$scratch/before"
 		[ "$(ls "$bundle")" = $'config.json\nrootfs' ]
-		refused 125 'is in no VRF by vrfbind' "$vrfbind" oci --remove "$bundle"
+		refused 125 'was not put into a VRF by vrfbind' "$vrfbind" oci --remove "$bundle"
 	done
 }
 

@@ -132,7 +132,7 @@ irregular_files() {
 	VRFBIND_LIBRARY=/dev/null refused 125 '/dev/null: it is no regular file' "${start[@]}" "$device" true
 }
 
-# A program whose ld.so is not there is as one that is not there itself: so the kernel says.
+# To the kernel, a program whose ld.so does not exist does not exist either.
 no_loader() {
 	cp "$scratch/ask" "$scratch/no-loader"
 	sed -i 's,/ld-linux,/no-linux,' "$scratch/no-loader"
@@ -160,7 +160,7 @@ ctypes.CDLL(None).execve(command[0], array(command), array(entries))'
 	diff <(echo "${plain/VRFBIND_VRF=x|/}") <(echo "${under#VRFBIND_SEAL=1|LD_PRELOAD="$library"|}")
 }
 
-# Where descriptors run out, that is what is said; or there are enough.
+# If descriptors run out, that is reported; or there are enough.
 few_descriptors() {
 	local number
 	for number in 3 4 5 6 7 8 9 10 11 12; do
@@ -252,7 +252,7 @@ cannot_be_looked_at() {
 		says "$unbound" "${nobody[@]}" "$scratch/closed-$program" tcp udp6
 		refused 125 "closed-$program is not readable: .*--no-supervise" \
 			"${nobody[@]}" "${sealed[@]}" "$device" "$scratch/closed-$program" tcp
-		refused 125 "closed-$program is not readable: .*within this tree" \
+		refused 125 "closed-$program is not readable: .*this process tree is sealed without one" \
 			"${sealed[@]}" "$device" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed-$program" tcp
 		before 5.14 || says "$bound" "${nobody[@]}" "${start[@]}" "$device" "$scratch/closed-$program" tcp udp6
 	done
@@ -275,17 +275,17 @@ line_in_a_shell() {
 	[ "$(grep -c . "$scratch/said.stderr")" -eq 1 ]
 	grep -q "^vrfbind: $scratch/ask-static .*statically linked.*EPERM.*supervisor" "$scratch/said.stderr"
 	if before 5.14; then
-		refused 125 'takes Linux 5.14' "${start[@]}" --supervise "$device" bash "$scratch/typed"
+		refused 125 'requires Linux 5.14' "${start[@]}" --supervise "$device" bash "$scratch/typed"
 		return
 	fi
-	# A supervisor helps, and then there is nothing to say.
+	# A supervisor helps, and then there is no line.
 	timeout "$limit" "${start[@]}" "$device" bash <"$scratch/typed" >"$scratch/said" 2>"$scratch/said.stderr"
 	cat "$scratch/said.stderr"
 	diff "$scratch/said" <(echo "tcp $device")
 	[ ! -s "$scratch/said.stderr" ]
 }
 
-# The command is static itself, and needs no socket: the library says nothing of it, as it does of others.
+# The command is static itself, and needs no socket: the library prints no line about it, as it does about others.
 itself() {
 	local shell=("${sealed[@]}" "$device" sh -c)
 	readelf -lW "$vrfbind" | not grep -q INTERP
@@ -311,14 +311,14 @@ print(errno.errorcode.get(ctypes.get_errno(), "made"))'
 	says "$plain" "${start[@]}" --allow-io-uring "$device" python3 -c "$ask"
 	# What is around a tree stays as it is.
 	says "$plain" "${start[@]}" --allow-io-uring "$device" "${start[@]}" --allow-io-uring "$device" python3 -c "$ask"
-	refused 125 '--allow-io-uring: the seal around this tree refuses io_uring' \
+	refused 125 '--allow-io-uring: the seal of this process tree refuses io_uring' \
 		"${start[@]}" "$device" "${start[@]}" --allow-io-uring "$device" python3 -c "$ask"
 }
 
 # -- What it refuses: the VRF
 
 no_vrf() {
-	refused 125 'no device nosuchvrf .*`ip vrf`' "$vrfbind" exec nosuchvrf "${here[@]}"
+	refused 125 'no device nosuchvrf .*`ip vrf show`' "$vrfbind" exec nosuchvrf "${here[@]}"
 	refused 125 'not a device name: it is longer than 15 bytes' "$vrfbind" exec abcdefghijklmnop "${here[@]}"
 	refused 125 'not a device name: it is empty' "$vrfbind" exec '' "${here[@]}"
 	refused 125 "not a device name: it has a '/'" "$vrfbind" exec blue/red "${here[@]}"
@@ -356,7 +356,7 @@ finds_library() {
 	says "$prefix/lib/libvrfbind.so" "$prefix/bin/vrfbind" exec "${any[@]}" "$device" "${show[@]}"
 	mv "$prefix/lib/libvrfbind.so" "$prefix/elsewhere"
 	if [ ! -e /usr/local/lib/libvrfbind.so ] && [ ! -e /usr/lib/libvrfbind.so ]; then
-		refused 125 'in none of its places' "$prefix/bin/vrfbind" exec "${any[@]}" "$device" true
+		refused 125 'libvrfbind.so was not found in: ' "$prefix/bin/vrfbind" exec "${any[@]}" "$device" true
 	fi
 	VRFBIND_LIBRARY=$prefix/elsewhere/libvrfbind.so says "$prefix/elsewhere/libvrfbind.so" \
 		"$prefix/bin/vrfbind" exec "${any[@]}" "$device" "${show[@]}"
@@ -367,11 +367,11 @@ finds_library() {
 
 library_that_is_none() {
 	refused 125 'No such file' "${start[@]}" --library "$scratch/nothing.so" "$device" true
-	refused 125 'is no libvrfbind.so' "${start[@]}" --library "$scratch/ask" "$device" true
-	refused 125 'is no libvrfbind.so' "${start[@]}" --library /etc/passwd "$device" true
+	refused 125 'is not a libvrfbind.so' "${start[@]}" --library "$scratch/ask" "$device" true
+	refused 125 'is not a libvrfbind.so' "${start[@]}" --library /etc/passwd "$device" true
 	mkdir "$scratch/a folder"
 	cp "$library" "$scratch/a folder"
-	refused 125 'cannot name .* move the library' \
+	refused 125 'cannot contain .* move the library' \
 		"${start[@]}" --library "$scratch/a folder/libvrfbind.so" "$device" true
 }
 
@@ -420,13 +420,13 @@ static_program() {
 # ld.so preloads the library into it, and its sockets pass the library by.
 go_program() {
 	VRFBIND_VRF=$device LD_PRELOAD=$library says 'tcp unbound' "$scratch/ask-go-dynamic" tcp
-	refused 125 'ask-go-dynamic is a Go program: .*; without --no-supervise a supervisor serves it' \
+	refused 125 'ask-go-dynamic is a Go program: .*; it requires a supervisor: omit --no-supervise' \
 		"${start[@]}" --no-supervise "$device" "$scratch/ask-go-dynamic" tcp
 	refused 125 'ask-go-dynamic is a Go program: .*--no-seal' \
 		"${start[@]}" --no-seal "$device" "$scratch/ask-go-dynamic" tcp
-	refused 125 'ask-go-dynamic is a Go program: .*within this tree' \
+	refused 125 'ask-go-dynamic is a Go program: .*this process tree is sealed without one' \
 		"${sealed[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-go-dynamic" tcp
-	# Where it is not asked, the library says so.
+	# If the check is skipped, the library reports it.
 	ends 1 "${sealed[@]}" "$device" sh -c '"$0" tcp' "$scratch/ask-go-dynamic"
 	grep -q "^vrfbind: $scratch/ask-go-dynamic is a Go program: .*EPERM.*a supervisor would serve it" "$scratch/said.stderr"
 }
@@ -459,7 +459,7 @@ set_id() {
 		"${sealed[@]}" "$device" "$scratch/set-nobody" tcp
 	refused 125 'set-nobody is set-user-ID or set-group-ID: .*--no-seal' \
 		"${start[@]}" --no-seal "$device" "$scratch/set-nobody" tcp
-	refused 125 'set-nobody is set-user-ID or set-group-ID: .*it gets no IP socket within this tree' \
+	refused 125 'set-nobody is set-user-ID or set-group-ID: .*it requires a supervisor, and this process tree is sealed without one' \
 		"${sealed[@]}" "$device" "${start[@]}" "$device" "$scratch/set-nobody" tcp
 	before 5.14 || says "tcp $device"$'\nowner 65534 0' "${start[@]}" "$device" "$scratch/set-nobody" tcp owner
 }
@@ -472,7 +472,7 @@ file_capabilities() {
 		"${nobody[@]}" "${start[@]}" --no-supervise "$device" "$scratch/capable" raw
 	# Supervised, and without the capability: no_new_privs.
 	if before 5.14; then
-		refused 125 'takes Linux 5.14' "${nobody[@]}" "${start[@]}" "$device" "$scratch/capable" tcp raw
+		refused 125 'requires Linux 5.14' "${nobody[@]}" "${start[@]}" "$device" "$scratch/capable" tcp raw
 	else
 		says $'tcp '"$device"$'\nraw EPERM' "${nobody[@]}" "${start[@]}" "$device" "$scratch/capable" tcp raw
 	fi
@@ -493,9 +493,9 @@ nested_sealed() {
 	if [ -n "$other" ]; then
 		says "tcp $other" "${sealed[@]}" "$device" "${start[@]}" "$other" "$scratch/ask" tcp
 	fi
-	refused 125 'ask-static is statically linked: .*; it gets no IP socket within this tree, .*without --no-supervise' \
+	refused 125 'ask-static is statically linked: .*; it requires a supervisor, and this process tree is sealed without one.*without --no-supervise' \
 		"${sealed[@]}" "$device" "${start[@]}" "$device" "$scratch/ask-static" tcp
-	refused 125 'sealed and cannot be supervised' \
+	refused 125 'this process tree is sealed without a supervisor' \
 		"${sealed[@]}" "$device" "${start[@]}" --supervise "$device" "${here[@]}"
 }
 
@@ -505,7 +505,7 @@ leaves() {
 	VRFBIND_VRF=$device LD_PRELOAD=$library VRFBIND_SEAL=0 says "$unbound" "$vrfbind" exec default "${here[@]}"
 	says "$unbound" "${sealed[@]}" "$device" "$vrfbind" exec default "${here[@]}"
 	says "$unbound" "${sealed[@]}" "$device" "$vrfbind" exec default sh -c 'exec "$@"' sh "${here[@]}"
-	refused 125 'ask-static is statically linked: .*it gets no IP socket within this tree' \
+	refused 125 'ask-static is statically linked: .*it requires a supervisor, and this process tree is sealed without one' \
 		"${sealed[@]}" "$device" "$vrfbind" exec default "$scratch/ask-static" tcp
 	says 'tcp unbound' "$vrfbind" exec default "$scratch/ask-static" tcp
 }
@@ -538,10 +538,10 @@ binds_inherited() {
 		"$scratch/with-sockets" "${start[@]}" --bind-inherited=4 "$device" "${inherited_devices[@]}"
 	says "3 $device"$'\n'"4 $device"$'\n5 unbound' \
 		"$scratch/with-sockets" "${start[@]}" --bind-inherited=4,3 "$device" "${inherited_devices[@]}"
-	refused 125 '--bind-inherited=5: descriptor 5 is no IPv4 or IPv6 socket' \
+	refused 125 '--bind-inherited=5: descriptor 5 is not an IPv4 or IPv6 socket' \
 		"$scratch/with-sockets" "${start[@]}" --bind-inherited=5 "$device" "${inherited_devices[@]}"
 	refused 125 '--bind-inherited=77: descriptor 77 is no' "$scratch/with-sockets" "${start[@]}" --bind-inherited=77 "$device" true
-	refused 125 '--bind-inherited: "default" is no VRF' "$vrfbind" exec --bind-inherited default true
+	refused 125 '--bind-inherited requires a VRF; "default" is none' "$vrfbind" exec --bind-inherited default true
 }
 
 # gcc's runtime ends a program where another library comes before it.
@@ -564,11 +564,11 @@ no_filters() {
 	[ "$(uname -m)" = x86_64 ] || { prctl=167 seccomp=277; }
 	# PR_SET_SECCOMP is 22.
 	local without_filters=("$scratch/ask" refuse "$seccomp" 0 1 22 refuse "$prctl" 0 22)
-	refused 125 'cannot seal: prctl.PR_SET_SECCOMP.: Invalid argument; --no-seal' \
+	refused 125 'cannot install the seal: prctl.PR_SET_SECCOMP.: Invalid argument; with --no-seal' \
 		"${without_filters[@]}" 22 run "${start[@]}" "$device" "${here[@]}"
-	refused 125 'cannot seal: prctl.PR_SET_SECCOMP.: Invalid argument; --no-seal' \
+	refused 125 'cannot install the seal: prctl.PR_SET_SECCOMP.: Invalid argument; with --no-seal' \
 		"${without_filters[@]}" 22 run "${sealed[@]}" "$device" "${here[@]}"
-	refused 125 'succeeds and has no effect' "${without_filters[@]}" 0 run "${start[@]}" "$device" "${here[@]}"
+	refused 125 'succeeds without effect' "${without_filters[@]}" 0 run "${start[@]}" "$device" "${here[@]}"
 	says "$bound" "${without_filters[@]}" 22 run "${start[@]}" --no-seal "$device" env VRFBIND_SEAL=0 "${here[@]}"
 }
 

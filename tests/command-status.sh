@@ -143,7 +143,7 @@ for line in sys.stdin:
 END
 
 # locked.py - keeps a socket locked for good: the kernel copies from memory of its own that never comes (userfaultfd(2)).
-# With an argument it only says by its status whether it could.
+# With an argument only its status tells whether it could.
 cat >"$scratch/locked.py" <<'END'
 import ctypes, fcntl, os, platform, socket, struct, sys, threading, time
 
@@ -187,7 +187,7 @@ start() {
 	[ "$line" = ready ] || { echo "the program says: $line"; kill -KILL "$pid"; cat <&"$from"; return 1; }
 }
 
-# truth - what the program says of its sockets
+# truth - the program's own report about its sockets
 truth() {
 	local line
 	echo >&"$to"
@@ -289,12 +289,12 @@ static_program() {
 	gcc -static -o "$static" "$scratch/static.c"
 }
 
-# The library says so, and of a static program the supervisor's listener does.
+# The library reports it, and for a static program the supervisor's listener proves it.
 supervised() {
 	local under=(env VRFBIND_LIBRARY="$library" "$command" exec --any-device --supervise "$device")
 	static_program
 	if before 5.14; then
-		refused 125 'takes Linux 5.14' "${under[@]}" "$static"
+		refused 125 'requires Linux 5.14' "${under[@]}" "$static"
 		no_supervisor
 		return
 	fi
@@ -309,11 +309,11 @@ supervised() {
 	no_supervisor
 }
 
-# Another process is no supervisor, whatever a program's environment says.
+# Another process is no supervisor, whatever a program's environment names.
 no_supervisor() {
 	VRFBIND_SEAL=1 bound VRFBIND_SUPERVISOR=$$ sh -c "exec '$static' 2>/dev/null"
 	same None "$(found 0 seal)"
-	found 0 notes | grep -q "its supervisor, process $$, is not there"
+	found 0 notes | grep -q "its supervisor, process $$, has ended"
 }
 
 # The number of the supervisor is one of the container's.
@@ -326,7 +326,7 @@ supervised_elsewhere() {
 	not grep -q libvrfbind "/proc/$pid/maps"
 	same "$device ok" "$(found 0 sockets | cut -d' ' -f2,4)"
 	same None "$(found 0 seal)"
-	found 0 notes | grep -q 'it is in another PID namespace, and whether process [0-9]* there is its supervisor'
+	found 0 notes | grep -q 'it is in another PID namespace; it is unknown whether process [0-9]* there is its supervisor'
 }
 
 # Its sockets are as others are, and our library is not one for it.
@@ -340,7 +340,7 @@ of_32_bits() {
 	start env VRFBIND_VRF="$device" LD_PRELOAD="$library" "$scratch/i386"
 	same "$(lines '- unbound')" "$(found 1 sockets | cut -d' ' -f3-)"
 	same "$(lines None "$device" environment)" "$(found 1 library vrf vrf_from)"
-	found 1 notes | grep -qx 'it is a 32-bit program, which only a 32-bit library can be in'
+	found 1 notes | grep -qx 'it is a 32-bit program, into which only a 32-bit library can be loaded'
 	bound "${program[@]}" -
 	same '' "$(found 0 notes)"
 }
@@ -438,10 +438,10 @@ of_others() {
 	found 0 sockets >/dev/null
 	command_as nobody
 	ends 125 "$command" status "$pid"
-	grep -q "^vrfbind: process $pid cannot be looked at: .*CAP_SYS_PTRACE" "$scratch/said.stderr"
+	grep -q "^vrfbind: cannot inspect process $pid: .*CAP_SYS_PTRACE" "$scratch/said.stderr"
 	# Whatever else of this user's runs here.
 	"$command" status 2>"$scratch/said.stderr" || true
-	grep -q '^vrfbind: not shown' "$scratch/said.stderr"
+	grep -q 'processes of other users are not shown' "$scratch/said.stderr"
 }
 
 # What sock_diag shows, and no more.
@@ -616,13 +616,13 @@ readonly MEBIBYTE=1024
 not_opened() {
 	hostile "$1"
 	command_within $((64 * MEBIBYTE))
-	same 'its library'\''s file is gone or was replaced: what the library says is out of reach' "$(found 0 notes)"
+	same 'its library'\''s file is gone or was replaced: the library'\''s state is unknown' "$(found 0 notes)"
 	same "$(lines 'not opened' 'not read')" "$(truth)"
 }
 
 not_read() {
 	hostile file
-	same 'its library'\''s file is gone or was replaced: what the library says is out of reach' "$(found 0 notes)"
+	same 'its library'\''s file is gone or was replaced: the library'\''s state is unknown' "$(found 0 notes)"
 	truth | grep -qx 'not read'
 }
 
@@ -631,7 +631,7 @@ large() {
 	start "$python" "$scratch/hostile.py" large "$scratch/hostile"
 	grep -q '/hostile/libvrfbind.so' "/proc/$pid/maps"
 	command_within $((64 * MEBIBYTE))
-	found 0 notes | grep -q 'has more than 1 MiB and is not read'
+	found 0 notes | grep -q 'is larger than 1 MiB and is not read'
 }
 
 # The library is behind 8 MiB of other mappings.
@@ -672,7 +672,7 @@ large_environment() {
 	agrees 1 '- unbound'
 	same "$(lines "$device" environment '')" "$(found 1 vrf vrf_from notes)"
 	with_environment 1100 0
-	same "$(lines None None 'its environment has more than 1 MiB; VRFBIND_VRF is not in the first one')" \
+	same "$(lines None None 'its environment is larger than 1 MiB; VRFBIND_VRF is not in the first MiB')" \
 		"$(found 1 vrf vrf_from notes)"
 }
 
@@ -857,11 +857,11 @@ without_proc() {
 	local none=(unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' bash "$command")
 	local other=(unshare --pid --fork bash -c 'exec "$@"' bash "$command")
 	bound "${program[@]}" -
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" status
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" status "$pid"
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" identify "$pid"
-	refused 125 'other processes cannot be seen: ' "${other[@]}" identify "$pid"
-	refused 125 'other processes cannot be seen: ' "${other[@]}" status
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" status
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" status "$pid"
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" identify "$pid"
+	refused 125 'cannot see other processes: ' "${other[@]}" identify "$pid"
+	refused 125 'cannot see other processes: ' "${other[@]}" status
 }
 
 no_process() {

@@ -131,8 +131,8 @@ falls_back() {
 	ends 0 "$@"
 	cat "$scratch/said.stderr"
 	diff "$scratch/said" <(printf '%s\n' "$text")
-	[ "$(grep -c '^vrfbind: cannot supervise' "$scratch/said.stderr")" -eq 1 ]
-	sed -n 1p "$scratch/said.stderr" | grep -qE "^vrfbind: cannot supervise: .*($pattern).*only sealed"
+	[ "$(grep -c '^vrfbind: cannot start a supervisor' "$scratch/said.stderr")" -eq 1 ]
+	sed -n 1p "$scratch/said.stderr" | grep -qE "^vrfbind: cannot start a supervisor: .*($pattern).*only sealed"
 }
 
 # listens COMMAND... - a server on port 5380 listens without a device, and under the command on the device
@@ -532,7 +532,7 @@ nested() {
 	done
 }
 
-# Each program of the tree is where its own environment says, whoever made its sockets.
+# Each program of the tree is in the VRF of its own environment, whoever has created its sockets.
 nested_other() {
 	local outer=("${start[@]}" "$device") way inner
 	for inner in "$ask" "$scratch/ask"; do
@@ -597,7 +597,7 @@ same_number() {
 		(echo 1000 >"$1"; "$0" pid many 1 3; echo 1000 >"$1"; VRFBIND_VRF=$2 "$0" pid many 1 3; exit)' "$ask" "$last" "$other"
 }
 
-# What an environment does not say, or not any more.
+# Environments that name no VRF, or no longer do.
 unnamed() {
 	local outer=("${start[@]}" "$device")
 	says 'tcp unbound' "$ask" title tcp
@@ -612,7 +612,7 @@ unnamed() {
 	says 'tcp EPERM' "${outer[@]}" "$vrfbind" exec default "$ask" title tcp
 	says "tcp $device"$'\ntcp unbound\ntcp EPERM\n'"tcp $device" "${outer[@]}" sh -c '
 		"$0" title tcp; VRFBIND_VRF=default "$0" tcp; "$0" title tcp; "$0" scrub run "$0" tcp' "$ask"
-	# The library says what it starts.
+	# The library reports what it starts.
 	says 'tcp EPERM' "${outer[@]}" sh -c 'VRFBIND_VRF=default "$0" title tcp' "$ask"
 	# It knows itself what it has read.
 	says "tcp $device" "${outer[@]}" "$scratch/ask" title tcp
@@ -717,19 +717,19 @@ obstacle() {
 
 obstacles() {
 	local addfd=0x40182103
-	obstacle 'takes Linux 5.14' "$scratch/ask" refuse "$seccomp" 0 3 22 run
-	obstacle 'takes Linux 5.14' "$scratch/ask" refuse "$ioctl" 1 "$addfd" 22 run
+	obstacle 'requires Linux 5.14' "$scratch/ask" refuse "$seccomp" 0 3 22 run
+	obstacle 'requires Linux 5.14' "$scratch/ask" refuse "$ioctl" 1 "$addfd" 22 run
 	obstacle 'SECCOMP_GET_NOTIF_SIZES.: Operation not permitted' "$scratch/ask" refuse "$seccomp" 0 3 1 run
 	obstacle 'SECCOMP_SET_MODE_FILTER.: Operation not permitted' "$scratch/ask" refuse "$seccomp" 0 1 1 run
-	obstacle 'SECCOMP_SET_MODE_FILTER. succeeds and has no effect' "$scratch/ask" refuse "$seccomp" 0 1 0 run
-	obstacle 'kills for seccomp.*SystemCallFilter=seccomp' "$scratch/ask" kill "$seccomp" run
-	obstacle 'listens .* already' "$scratch/ask" listen run
+	obstacle 'SECCOMP_SET_MODE_FILTER. succeeds without effect' "$scratch/ask" refuse "$seccomp" 0 1 0 run
+	obstacle 'kills it when it calls seccomp.*SystemCallFilter=seccomp' "$scratch/ask" kill "$seccomp" run
+	obstacle 'listener is installed already' "$scratch/ask" listen run
 	await none_left
 }
 
 before_5_14() {
 	says 'tcp unbound' "$ask" tcp
-	obstacle 'takes Linux 5.14' env
+	obstacle 'requires Linux 5.14' env
 	none_left
 }
 
@@ -796,7 +796,7 @@ invalid_rules() {
 	refused 125 'rule 2, "bind \* a/b", at "a/b"' "${start[@]}" --rule 'bind * lo' --rule 'bind * a/b' "$device" true
 	refused 125 'rule 1, "loopback a b", at "b"' "${start[@]}" --loopback='a b' "$device" true
 	refused 125 'rule 1, "/etc/rules"' "${start[@]}" --rule /etc/rules "$device" true
-	refused 125 'leaves its own' "${start[@]}" --loopback default true
+	refused 125 'require a VRF' "${start[@]}" --loopback default true
 }
 
 # A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
@@ -864,6 +864,6 @@ root_point 'a filter of the program'\''s own that refuses setsockopt() leaves it
 root_point 'rules put a program'\''s sockets on other devices, --loopback on lo' rules
 point 'a rule that is invalid is refused, with its place' invalid_rules
 point 'an obstacle to a supervisor is reported: the tree is only sealed, or refused' obstacles
-root_point 'so is a /proc that is missing, or of another process namespace' no_proc
+root_point 'so is a /proc that is missing, or of another PID namespace' no_proc
 point 'two have at most 200 kB of anonymous memory each' memory
 exit "$all_ok"

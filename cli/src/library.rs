@@ -36,7 +36,7 @@ pub fn find(option: Option<&Path>) -> Result<PathBuf, Failure> {
             .find(|place| place.exists())
             .ok_or_else(|| {
                 refuse(format!(
-                    "{NAME} is in none of its places ({}); name it by --library or {VARIABLE}",
+                    "{NAME} was not found in: {}; give its path with --library or {VARIABLE}",
                     display(&usual_places())
                 ))
             })?,
@@ -82,7 +82,7 @@ fn check(path: &Path) -> Result<(), Failure> {
     let fails = |why: &str| refuse(format!("the library {}: {why}", path.display()));
     if !rules::preload::is_nameable(path.as_os_str().as_bytes()) {
         return Err(fails(
-            "LD_PRELOAD cannot name a path with white space, ':' or '$' in it; move the library",
+            "LD_PRELOAD cannot contain a path with white space, ':' or '$'; move the library",
         ));
     }
     let file = file::open(path).map_err(|error| fails(&error.to_string()))?;
@@ -94,14 +94,14 @@ fn check(path: &Path) -> Result<(), Failure> {
         .contains(nix::sys::statvfs::FsFlags::ST_NOEXEC)
     {
         return Err(fails(
-            "it lies on a mount with the option noexec, from where ld.so cannot load it; move the library",
+            "it is on a file system that is mounted noexec, and ld.so cannot load it; move the library",
         ));
     }
     let [major, minor, patch, _] = rules::info::VERSION;
     let ours = [major, minor, patch];
     match version(&file) {
         None => Err(fails(&format!(
-            "it is no libvrfbind.so for {}",
+            "it is not a libvrfbind.so for {}",
             env::consts::ARCH
         ))),
         Some(version) if version == ours => Ok(()),

@@ -7,8 +7,6 @@
 //! 1. [`text`] turns bytes into text as they are read. Nothing is lost: a byte that is not UTF-8 becomes `\xNN`.
 //! 2. [`word`] is for a value in a sentence or in a column: a line must not be broken at a blank in it.
 //! 3. [`line`] and [`say`] escape the whole line, and [`json`] the whole document.
-//! 2. [`word`] is for a value in a sentence or in a column. A blank in it would be a place to break the line at.
-//! 3. [`line`] and [`say`] escape the whole line, and [`json`] the whole document.
 //!
 //! Nothing here panics. println!() and eprintln!() do, on a full disk or a closed pipe, and must not be used. Nor must
 //! std::io's standard output, which treats a closed descriptor as success (EBADF); [`crate::sys::hold_standard`] keeps

@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn mutated_statuses() {
-        let valid = b"Name:\tx\nUid:\t4\t5\t6\t7\nGid:\t1\t2\t3\t4\nGroups:\t7 8 \nCapEff:\t0000000000002001\nSeccomp:\t2\n";
+        let valid = b"Name:\tx\nUid:\t4\t5\t6\t7\nGid:\t1\t2\t3\t4\nGroups:\t7 8 \
+                      \nCapEff:\t0000000000002001\nSeccomp:\t2\n";
         crate::fuzz::each_input(&[valid], |status| drop(Status::parse(status)));
     }
 }

@@ -210,8 +210,8 @@ pub fn reject_unsupported(program: &Program, seal: SealState) -> Result<(), Fail
     match program.verdict {
         Verdict::SetId if may_gain_privileges() => Ok(()),
         Verdict::SetId => Err(refuse(format!(
-            "{runs} is {sentence}, and under no_new_privs, which the seal requires of everybody but root, it would lose \
-             its privilege; run vrfbind as the user that it becomes"
+            "{runs} is {sentence}. It would lose its privilege, because the seal requires no_new_privs of everybody but \
+             root; run vrfbind as the user that it changes to"
         ))),
         Verdict::OtherArchitecture => Err(refuse(format!(
             "{runs} is {sentence}; the library is for 64-bit {}",

@@ -480,7 +480,8 @@ pub fn give_back_memory() {
 /// program, which it may not, or gets another parent, after us. None in the child.
 ///
 /// # Safety
-/// The process has one thread, so that in the child there is no lock that nobody holds. libc has not noticed: in the child
+/// The process has one thread, so that in the child there is no lock that nobody holds. libc has not noticed: in the
+/// child
 /// it takes the main thread for one of the parent's number. So that does not use raise(3), abort(3) and recursive locks.
 pub unsafe fn fork_silently() -> Result<Option<Pid>, Errno> {
     // SAFETY: no flag, no signal, no new stack: a copy of this process. The rest is as callers promise.

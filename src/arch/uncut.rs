@@ -1,4 +1,4 @@
-//! An architecture whose code of `connect`, `sendto` and `sendmsg` is not known: no libc's is cut there.
+//! An architecture whose code of `connect`, `sendto` and `sendmsg` is not known: libc's functions are not cut.
 
 use super::Cut;
 

@@ -147,7 +147,7 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
-/// The function begins with these instructions, but for `endbr64`, where indirect calls land under CET.
+/// The function begins with these instructions, after an optional `endbr64`, the target of indirect calls under CET.
 #[inline(never)]
 fn cut_of(code: &[u8], pattern: &[u8], at: u16, resume: u16, shape: Shape) -> Option<Cut> {
     let (first, code) = behind_endbr64(code);

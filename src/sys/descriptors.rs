@@ -133,11 +133,12 @@ impl Table {
             // SAFETY: the kernel writes at most buffer.len() bytes.
             let length =
                 unsafe { syscall!(Sysno::read, file.0, buffer.as_mut_ptr(), buffer.len()) }?;
-            if length == 0 {
-                return Ok(search.found());
-            }
             let text = buffer.get(..length).unwrap_or_default();
             text.iter().for_each(|byte| search.next(*byte));
+            // A file is registered by a number once.
+            if length == 0 || search.found().is_some() {
+                return Ok(search.found());
+            }
         }
     }
 }

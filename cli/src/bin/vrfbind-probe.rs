@@ -23,15 +23,15 @@ fn main() -> io::Result<()> {
     let mut answer = match bound() {
         Ok(name) if name == device => format!("ok\ta socket made here is bound to {shown}\n"),
         Ok(_) if library.is_none() => format!(
-            "fail\ta socket made here is not bound to {shown}: the library is not loaded; look at LD_PRELOAD, and that \
+            "fail\ta socket made here is not bound to {shown}: the library is not loaded; check LD_PRELOAD, and whether \
              the file can be read and executed from here\n"
         ),
         Ok(_) => format!(
-            "fail\ta socket made here is not bound to {shown}: {} is not set to it\n",
+            "fail\ta socket made here is not bound to {shown}: {} does not name it\n",
             rules::VRF_VARIABLE
         ),
         Err(errno) => format!(
-            "fail\tno socket bound to {shown} is to be had: {}\n",
+            "fail\tcannot create a socket bound to {shown}: {}\n",
             errno.desc()
         ),
     };
@@ -41,7 +41,8 @@ fn main() -> io::Result<()> {
             "ok\tsockets that libc itself creates (getaddrinfo) reach the library: libc is patched\n"
         }
         Some(_) => {
-            "warn\tsockets that libc itself creates (getaddrinfo) do not reach the library: libc is not patched; VRFBIND_LOG=stderr says why\n"
+            "warn\tsockets that libc itself creates (getaddrinfo) do not reach the library: libc is not patched; \
+             VRFBIND_LOG=stderr says why\n"
         }
     };
     io::stdout().write_all(answer.as_bytes())

@@ -37,7 +37,8 @@ use std::process::ExitCode;
 
 /// Start a program whose IPv4 and IPv6 sockets are in a VRF
 ///
-/// A seccomp filter, the seal, makes sure of it for the whole process tree: a socket is created in the VRF, or its creation
+/// A seccomp filter, the seal, makes sure of it for the whole process tree: a socket is created in the VRF, or its
+/// creation
 /// fails. Exit status 125: vrfbind has failed, and the program was not started.
 #[derive(clap::Args)]
 pub struct Args {
@@ -55,7 +56,8 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
     supervise: bool,
 
-    /// Start no supervisor, only seal the process tree. Programs that the library does not serve then create no IPv4 and IPv6 sockets
+    /// Start no supervisor, only seal the process tree. Programs that the library does not serve then create no IPv4
+    /// and IPv6 sockets
     #[arg(long)]
     no_supervise: bool,
 
@@ -83,14 +85,14 @@ pub struct Args {
 /// Returns only with a failure.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let never = if args.vrf == DEFAULT {
-        leave(&args)?
+        exec_in_default_vrf(&args)?
     } else {
-        enter(&args)?
+        exec_in_vrf(&args)?
     };
     match never {}
 }
 
-fn enter(args: &Args) -> Result<Infallible, Failure> {
+fn exec_in_vrf(args: &Args) -> Result<Infallible, Failure> {
     let device = find_device(&args.vrf, args.any_device)?;
     let rules = args.rules.value()?;
     let program = find(args)?;
@@ -106,8 +108,8 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
         && !sys::has_supervisor_with_rules()
     {
         return Err(refuse(format!(
-            "{} is {}, and the supervisor around this tree was started without rules ({RULES_VARIABLE}): start the tree with \
-             rules, or the program outside of this tree",
+            "{} is {}, and the supervisor of this process tree was started without rules ({RULES_VARIABLE}); start the \
+             tree with rules, or start the program outside of it",
             program.runs.display(),
             program.verdict.sentence()
         )));
@@ -119,7 +121,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
     let library = library::find(args.library.as_deref())?;
     if args.allow_io_uring && seal != SealState::None && !sys::has_io_uring() {
         return Err(refuse(
-            "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
+            "--allow-io-uring: the seal of this process tree refuses io_uring, or the kernel does not support it; start \
              the tree with `vrfbind exec --allow-io-uring`",
         ));
     }
@@ -147,15 +149,15 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
 }
 
 /// Leaves the VRF. In a sealed tree only the library and a supervisor can create sockets, so they are still needed.
-fn leave(args: &Args) -> Result<Infallible, Failure> {
+fn exec_in_default_vrf(args: &Args) -> Result<Infallible, Failure> {
     if args.rules.value()?.is_some() {
         return Err(refuse(
-            "--rule and --loopback are for a program in a VRF, and this one leaves its own",
+            "--rule and --loopback require a VRF; \"default\" is none",
         ));
     }
     if args.bind_inherited.is_some() {
         return Err(refuse(
-            "--bind-inherited: \"default\" is no VRF that sockets could be put into",
+            "--bind-inherited requires a VRF; \"default\" is none",
         ));
     }
     let program = find(args)?;
@@ -194,17 +196,17 @@ pub fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
     let device = device::name(name)?;
     match sys::driver(&device) {
         Err(Errno::ENODEV) => Err(refuse(format!(
-            "there is no device {shown} in this network namespace; `ip vrf` lists the VRFs"
+            "there is no device {shown} in this network namespace; `ip vrf show` lists the VRFs"
         ))),
         // Its own name, which getsockopt(2) returns, and which the tree gets.
         driver if any || driver.as_ref().is_ok_and(|driver| driver == b"vrf") => {
             Ok(sys::real_name(&device).unwrap_or(device))
         }
         Ok(_) | Err(Errno::EOPNOTSUPP) => Err(refuse(format!(
-            "{shown} is not a VRF; `ip vrf` lists the VRFs, and --any-device takes other devices"
+            "{shown} is not a VRF; `ip vrf show` lists the VRFs, --any-device accepts other devices"
         ))),
         Err(errno) => Err(refuse(format!(
-            "cannot ask for the driver of {shown}: ioctl(SIOCETHTOOL): {}",
+            "cannot query the driver of {shown}: ioctl(SIOCETHTOOL): {}",
             errno.desc()
         ))),
     }
@@ -233,12 +235,12 @@ fn plan(
     let needs_supervisor = program::needs_supervisor(program);
     if needs_supervisor && args.no_supervise {
         return Err(refuse(format!(
-            "{what}; without --no-supervise a supervisor serves it"
+            "{what}; it requires a supervisor: omit --no-supervise"
         )));
     }
     if needs_supervisor && args.no_seal {
         return Err(refuse(format!(
-            "{what}; without the seal it cannot be supervised: leave --no-seal out"
+            "{what}; it requires a supervisor, which requires the seal: omit --no-seal"
         )));
     }
     match seal {
@@ -246,12 +248,12 @@ fn plan(
         SealState::None if args.no_supervise => Ok(Plan::Seal),
         SealState::None => Ok(Plan::Supervise),
         SealState::Sealed if needs_supervisor => Err(refuse(format!(
-            "{what}; it gets no IP socket within this tree, which is sealed and cannot be supervised any more: start \
-             the tree with `vrfbind exec`, without --no-supervise"
+            "{what}; it requires a supervisor, and this process tree is sealed without one: start the tree with \
+             `vrfbind exec`, without --no-supervise"
         ))),
         SealState::Sealed if args.supervise => Err(refuse(
-            "--supervise: this tree is sealed and cannot be supervised any more; start the tree with `vrfbind exec \
-             --supervise`",
+            "--supervise: this process tree is sealed without a supervisor, and none can be added; start the tree with \
+             `vrfbind exec --supervise`",
         )),
         SealState::Supervised if needs_supervisor || args.supervise => {
             served().map(|()| Plan::Exec)
@@ -266,7 +268,7 @@ fn plan(
 }
 
 /// Puts the process tree under a supervisor. An obstacle is a failure only if the supervisor is indispensable; otherwise
-/// the tree is sealed, and one line reports what it lacks.
+/// the process tree is sealed, and one line reports what it lacks.
 fn supervise(
     args: &Args,
     program: &Program,
@@ -278,18 +280,18 @@ fn supervise(
     };
     if program::needs_supervisor(program) {
         return Err(refuse(format!(
-            "{} is {}, so that it has to be supervised, and it cannot be: {obstacle}",
+            "{} is {}, and it requires a supervisor, which cannot be started: {obstacle}",
             program.runs.display(),
             program.verdict.sentence()
         )));
     }
     if args.supervise {
-        return Err(refuse(format!("cannot supervise: {obstacle}")));
+        return Err(refuse(format!("cannot start a supervisor: {obstacle}")));
     }
     seal_or_refuse(args)?;
     output::say(&format!(
-        "cannot supervise: {obstacle}. The tree is only sealed: programs that libvrfbind.so cannot be preloaded into get no \
-         IPv4 and IPv6 sockets"
+        "cannot start a supervisor: {obstacle}. The process tree is only sealed: programs that libvrfbind.so does not \
+         serve get no IPv4 and IPv6 sockets"
     ));
     Ok(None)
 }
@@ -310,14 +312,14 @@ pub fn seal(io_uring: IoUring) -> Result<(), Obstacle> {
     if sys::seal_state() == SealState::Sealed {
         Ok(())
     } else {
-        Err("prctl(PR_SET_SECCOMP) succeeds and has no effect".to_owned())
+        Err("prctl(PR_SET_SECCOMP) succeeds without effect".to_owned())
     }
 }
 
 fn seal_or_refuse(args: &Args) -> Result<(), Failure> {
     seal(io_uring(args)).map_err(|obstacle| {
         refuse(format!(
-            "cannot seal: {obstacle}; --no-seal does without, and what passes the library by is not bound"
+            "cannot install the seal: {obstacle}; with --no-seal, sockets that bypass the library are not bound"
         ))
     })
 }

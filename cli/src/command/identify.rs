@@ -23,7 +23,8 @@ use std::process::ExitCode;
 
 /// Print the VRFs that a process is in, one a line
 ///
-/// These are the VRFs of its IPv4 and IPv6 sockets, and the VRF that its library binds new sockets to. "default" stands for
+/// These are the VRFs of its IPv4 and IPv6 sockets, and the VRF that its library binds new sockets to. "default"
+/// stands for
 /// sockets in no VRF. The container of the process, if it is in one, follows the VRF.
 #[derive(clap::Args)]
 pub struct Identify {
@@ -47,7 +48,7 @@ pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
         .map_err(|unread| refuse(unread.sentence()))?;
     if vrfs.is_unknown {
         return Err(refuse(format!(
-            "the VRF of process {pid} is not to be had: see vrfbind status {pid}"
+            "cannot find out the VRF of process {pid}; `vrfbind status {pid}` shows why"
         )));
     }
     let mut lines = String::new();
@@ -73,7 +74,7 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
     let named = text(args.vrf.as_bytes());
     let Some(vrf) = links.get(&named).filter(|link| link.table.is_some()) else {
         return Err(refuse(format!(
-            "there is no VRF {} in this network namespace; see ip vrf show",
+            "there is no VRF {} in this network namespace; `ip vrf show` lists the VRFs",
             word(&named)
         )));
     };

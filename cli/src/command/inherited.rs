@@ -25,7 +25,7 @@ pub fn bind(named: &[RawFd], device: &DeviceName) -> Result<(), Failure> {
     for &fd in named {
         let socket = ip_socket(fd).ok_or_else(|| {
             refuse(format!(
-                "--bind-inherited={fd}: descriptor {fd} is no IPv4 or IPv6 socket"
+                "--bind-inherited={fd}: descriptor {fd} is not an IPv4 or IPv6 socket"
             ))
         })?;
         bind_one(fd, &socket, device)?;

@@ -9,11 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 
 #[derive(clap::Args)]
 pub struct RuleOptions {
-    /// Add a rule, in the syntax of RULES in libvrfbind(7). May be given several times; the first rule that matches decides
+    /// Add a rule, in the syntax of RULES in libvrfbind(7). May be given several times; the first rule that matches
+    /// decides
     #[arg(long = "rule", value_name = "RULE")]
     rules: Vec<OsString>,
 
-    /// Put sockets for 127.0.0.0/8 and ::1 on DEVICE, by default "lo". This is the rule "loopback DEVICE", after all other rules
+    /// Put sockets for 127.0.0.0/8 and ::1 on DEVICE, by default "lo". This is the rule "loopback DEVICE", after all
+    /// other rules
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true, default_missing_value = "lo")]
     loopback: Option<OsString>,
 }
@@ -46,7 +48,7 @@ fn is_own_name(rule: &Rule) -> Result<(), Failure> {
     };
     match sys::real_name(&device) {
         Ok(own) if own != device => Err(refuse(format!(
-            "{device} is an alternative name of {own}; in a rule say {own}"
+            "{device} is an alternative name of {own}; write {own} in the rule"
         ))),
         // The device may be created later.
         _ => Ok(()),

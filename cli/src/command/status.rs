@@ -29,7 +29,8 @@ pub struct Args {
     /// The processes to show
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pids: Vec<u32>,
-    /// Expect all sockets in this VRF, instead of the one that each process asks for. Without PID, show only processes that belong to this VRF
+    /// Expect all sockets in this VRF, instead of the one that each process asks for. Without PID, show only processes
+    /// that belong to this VRF
     #[arg(long, value_name = "NAME")]
     vrf: Option<OsString>,
     /// Show all processes that have an IPv4 or IPv6 socket
@@ -143,7 +144,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         output::print(&table(&report, is_coloured))?;
         if report.hidden > 0 {
             output::say(&format!(
-                "not shown, because reading /proc/PID takes CAP_SYS_PTRACE: processes of others, {}",
+                "{} processes of other users are not shown: this requires CAP_SYS_PTRACE",
                 report.hidden
             ));
         }
@@ -217,21 +218,22 @@ impl Unread {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Ended(format!("there is no process {pid}")),
             _ if error.raw_os_error() == Some(libc::ESRCH) => Self::Ended(format!(
-                "process {pid} has no memory to look at: it has ended, or is a kernel thread"
+                "process {pid} has no memory: it has ended, or is a kernel thread"
             )),
             io::ErrorKind::PermissionDenied => Self::Denied(format!(
-                "process {pid} cannot be looked at: read /proc/{pid}: {error}; it takes its owner or CAP_SYS_PTRACE"
+                "cannot inspect process {pid}: read /proc/{pid}: {error}; run vrfbind as the owner of the process, or \
+                 with CAP_SYS_PTRACE"
             )),
             _ => Self::Failed(format!(
-                "process {pid} cannot be looked at: read /proc/{pid}: {error}"
+                "cannot inspect process {pid}: read /proc/{pid}: {error}"
             )),
         }
     }
 
     pub fn without_answer(pid: u32) -> Self {
         Self::Failed(format!(
-            "process {pid} does not answer: a question to the kernel about it has waited for {} s, for memory, a file system \
-             or a socket that a process keeps it from",
+            "process {pid} does not answer: the kernel has waited for {} s for its memory, a file system or a socket \
+             that a process blocks",
             LIMIT.as_secs()
         ))
     }
@@ -270,8 +272,7 @@ impl Entry {
         notes.extend(found.notes);
         if !reader.is_here(&process.directory) {
             notes.push(
-                "it is in another network namespace, whose devices and VRFs are not those of this one"
-                    .to_owned(),
+                "it is in another network namespace, which has other devices and VRFs".to_owned(),
             );
         }
         let info = process
@@ -337,8 +338,8 @@ fn seal(seal: SealState) -> Seal {
 impl Row {
     fn new(socket: Socket, verdict: Verdict, rule: Option<Rule>) -> Self {
         let (device, vrf) = match socket.device {
-            Device::Of(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
-            Device::Of(name, _) => (Some(name), None),
+            Device::Bound(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
+            Device::Bound(name, _) => (Some(name), None),
             _ => (None, None),
         };
         Self {
@@ -368,7 +369,7 @@ fn table(report: &Report, is_coloured: bool) -> String {
         let (pid, name) = (entry.pid, escape(&entry.name));
         let mut facts = vec![match &entry.vrf {
             Some(vrf) => format!("{pid} {name}: VRF {}", word(vrf)),
-            None => format!("{pid} {name}: no VRF asked for"),
+            None => format!("{pid} {name}: no VRF requested"),
         }];
         match &entry.library {
             None => facts.push("no library".to_owned()),

@@ -12,15 +12,15 @@ impl Verdict {
     fn on(device: &Device, wanted: Option<&str>) -> Self {
         let is_at_home = wanted == Some(DEFAULT);
         match device {
-            Device::Gone => Self::DeviceDeleted,
+            Device::Deleted => Self::DeviceDeleted,
             Device::Unknown => Self::Unknown,
             Device::None if is_at_home => Self::Ok,
             Device::None => Self::Unbound,
-            Device::Of(name, _) if wanted == Some(name) => Self::Ok,
-            Device::Of(_, Vrf::Unknown) => Self::Unknown,
-            Device::Of(_, Vrf::None) if is_at_home => Self::Ok,
-            Device::Of(_, Vrf::None) => Self::NoVrf,
-            Device::Of(_, Vrf::Name(vrf)) => match wanted {
+            Device::Bound(name, _) if wanted == Some(name) => Self::Ok,
+            Device::Bound(_, Vrf::Unknown) => Self::Unknown,
+            Device::Bound(_, Vrf::None) if is_at_home => Self::Ok,
+            Device::Bound(_, Vrf::None) => Self::NoVrf,
+            Device::Bound(_, Vrf::Name(vrf)) => match wanted {
                 Some(wanted) if wanted != vrf => Self::WrongVrf,
                 _ => Self::Ok,
             },
@@ -38,7 +38,7 @@ impl Verdict {
                 _ => Self::on(device, Some(loopback)),
             },
             To::Default => match (device, Self::on(device, Some(DEFAULT))) {
-                (Device::Of(..), Self::Ok) => Self::WrongVrf,
+                (Device::Bound(..), Self::Ok) => Self::WrongVrf,
                 (_, verdict) => verdict,
             },
         }
@@ -125,7 +125,7 @@ impl<'a> Judge<'a> {
 /// Whether the program itself has put a socket on this device of its VRF, which is no rule's: there it stays.
 fn is_own_choice(rules: &Rules, device: &Device, vrf: &str) -> bool {
     let name = |name: &str| DeviceName::new(name.as_bytes()).ok();
-    let Device::Of(device, _) = device else {
+    let Device::Bound(device, _) = device else {
         return false;
     };
     let (device, vrf) = (name(device), name(vrf));
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn on(name: &str, vrf: Option<&str>) -> Device {
-        Device::Of(
+        Device::Bound(
             name.to_owned(),
             vrf.map_or(Vrf::None, |vrf| Vrf::Name(vrf.to_owned())),
         )
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_socket_is_judged_by_its_device_and_that_devices_vrf() {
         let (blue, bridge) = (on("blue", Some("blue")), on("br-blue", Some("blue")));
-        let hidden = Device::Of("br-blue".to_owned(), Vrf::Unknown);
+        let hidden = Device::Bound("br-blue".to_owned(), Vrf::Unknown);
         for (device, wanted, verdict) in [
             (&Device::None, Some("blue"), Verdict::Unbound),
             (&Device::None, None, Verdict::Unbound),
@@ -167,7 +167,7 @@ mod tests {
             (&on("lo", None), Some("default"), Verdict::Ok),
             (&hidden, Some("blue"), Verdict::Unknown),
             (&hidden, Some("br-blue"), Verdict::Ok),
-            (&Device::Gone, Some("blue"), Verdict::DeviceDeleted),
+            (&Device::Deleted, Some("blue"), Verdict::DeviceDeleted),
             (&Device::Unknown, Some("blue"), Verdict::Unknown),
         ] {
             assert_eq!(
@@ -188,7 +188,7 @@ mod tests {
             (&blue, to("red"), Verdict::WrongVrf),
             (&lonely, to("mgmt"), Verdict::Ok),
             (&Device::None, to("mgmt"), Verdict::Unbound),
-            (&Device::Gone, to("mgmt"), Verdict::DeviceDeleted),
+            (&Device::Deleted, to("mgmt"), Verdict::DeviceDeleted),
             (&lo, To::Lo, Verdict::Ok),
             (&blue, To::Lo, Verdict::WrongVrf),
             (&Device::None, To::Lo, Verdict::Unbound),

@@ -9,13 +9,6 @@
 //! 4. `vrfbind_info` also has the address of the rules that the library has read ([`rule_list`]).
 //! 5. /proc/PID/environ has the environment with which the process was started: for programs without the library, or
 //!    whose library cannot be read.
-//! 2. The file's symbol table says where in it `vrfbind_info` is. It is read only if it is the file that is
-//!    mapped ([`Mapping::file`]): a library that was replaced since has its symbols elsewhere.
-//! 3. /proc/PID/mem gives `vrfbind_info` as it is in there. That takes the right to attach. Where it is
-//!    refused, the version is the file's, and the rest is not known.
-//! 4. It also says where the library keeps the rules that it has read ([`rule_list`]).
-//! 5. /proc/PID/environ says what the process was started with: for programs without the library, or whose
-//!    library cannot be asked.
 //!
 //! Nothing is guessed: what cannot be read is None, and [`Process::notes`] has the reason.
 //!
@@ -108,12 +101,14 @@ impl Process {
         let environment = variable(&environ, rules::VRF_VARIABLE);
         if environment.is_none() && environ.len() as u64 > MOST {
             notes.push(format!(
-                "its environment has more than 1 MiB; {} is not in the first one",
+                "its environment is larger than 1 MiB; {} is not in the first MiB",
                 rules::VRF_VARIABLE
             ));
         }
         if library.is_none() && auxv::is_of_32_bits(&directory.read("auxv")?) {
-            notes.push("it is a 32-bit program, which only a 32-bit library can be in".to_owned());
+            notes.push(
+                "it is a 32-bit program, into which only a 32-bit library can be loaded".to_owned(),
+            );
         }
         let info = library.as_ref().and_then(|library| library.info.as_ref());
         let seal = match (info.map(|info| info.seal), has_filter) {
@@ -175,7 +170,7 @@ impl Process {
 fn supervisor(process: &Directory, environ: &[u8]) -> Result<SealState, String> {
     let Some(named) = variable(environ, supervisor::VARIABLE) else {
         return Err(
-            "a seccomp filter is around it; whether it is the seal only the library could say"
+            "it has a seccomp filter; without the library in it, it is unknown whether that is the seal"
                 .to_owned(),
         );
     };
@@ -183,7 +178,7 @@ fn supervisor(process: &Directory, environ: &[u8]) -> Result<SealState, String> 
     let namespace = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
     if namespace(&process.path("ns/pid")) != namespace(Path::new("/proc/self/ns/pid")) {
         return Err(format!(
-            "it is in another PID namespace, and whether process {shown} there is its supervisor cannot be seen"
+            "it is in another PID namespace; it is unknown whether process {shown} there is its supervisor"
         ));
     }
     let listens = named
@@ -193,10 +188,10 @@ fn supervisor(process: &Directory, environ: &[u8]) -> Result<SealState, String> 
     match listens {
         Ok(true) => Ok(SealState::Supervised),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(format!(
-            "whether its supervisor is process {shown} cannot be seen: {error}"
+            "it is unknown whether process {shown} is its supervisor: {error}"
         )),
         _ => Err(format!(
-            "its supervisor, process {shown}, is not there any more: new IP sockets fail"
+            "its supervisor, process {shown}, has ended: it cannot create IPv4 and IPv6 sockets any more"
         )),
     }
 }
@@ -206,10 +201,10 @@ pub fn need_proc() -> Result<(), Failure> {
     match fs::read_link("/proc/self") {
         Ok(ours) if ours.as_os_str() == &*std::process::id().to_string() => Ok(()),
         Ok(_) => Err(refuse(
-            "other processes cannot be seen: /proc is of another PID namespace; mount -t proc proc /proc",
+            "cannot see other processes: /proc is of another PID namespace; run `mount -t proc proc /proc`",
         )),
         Err(error) => Err(refuse(format!(
-            "other processes cannot be seen: /proc/self: {error}; mount -t proc proc /proc"
+            "cannot see other processes: /proc/self: {error}; run `mount -t proc proc /proc`"
         ))),
     }
 }
@@ -237,10 +232,10 @@ impl Library {
             Ok(file) => file,
             Err(refusal) => {
                 notes.push(format!(
-                    "its library's file {}: what the library says is out of reach",
+                    "its library's file {}: the library's state is unknown",
                     match refusal {
                         Refusal::IsGone => "is gone or was replaced".to_owned(),
-                        Refusal::IsLarge => "has more than 1 MiB and is not read".to_owned(),
+                        Refusal::IsLarge => "is larger than 1 MiB and is not read".to_owned(),
                         Refusal::Error(error) => format!("cannot be read ({error})"),
                     }
                 ));
@@ -265,10 +260,10 @@ impl Library {
         });
         match read {
             Err(error) => notes.push(format!(
-                "its memory cannot be read ({error}): what its library says is not known"
+                "its memory cannot be read ({error}): the library's state is unknown"
             )),
             Ok(_) if !bytes.starts_with(&rules::info::INFO_MAGIC) => {
-                notes.push("there is no vrfbind_info where its library should have it".to_owned());
+                notes.push("vrfbind_info was not found in its library's memory".to_owned());
             }
             Ok(memory) => {
                 library.version = Some(version(&bytes));

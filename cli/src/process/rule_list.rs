@@ -57,7 +57,7 @@ impl Rules {
                 }) = named.filter(|named| named.valid(notes).is_some())
                 {
                     notes.push(format!(
-                        "a setting of its was invalid when it was started; its rules file {} is valid now",
+                        "one of its settings was invalid when it was started; its rules file {} is valid now",
                         word(&file)
                     ));
                 }
@@ -77,26 +77,25 @@ impl Rules {
                 Some(_),
             ) => Some(match text {
                 Ok(_) => format!(
-                    "its rules file {} has changed since: its sockets come under the rules that its library \
-                    has read when it was started",
+                    "its rules file {} has changed since: its sockets are judged by the rules that its library has read \
+                     at the start",
                     word(file)
                 ),
                 Err(why) => format!(
-                    "its rules file {} {why}: its sockets come under the rules that its library has read \
-                    when it was started",
+                    "its rules file {} {why}: its sockets are judged by the rules that its library has read at the start",
                     word(file)
                 ),
             }),
             _ => Some(format!(
-                "its library has other rules than {RULES_VARIABLE} in the environment that is seen of it: its sockets come \
-                 under the library's"
+                "its library has other rules than {RULES_VARIABLE} in its environment; its sockets are judged by the \
+                 library's rules"
             )),
         };
         notes.extend(difference);
         let file = named.and_then(|named| named.file);
         let rules = Self::new(known?.to_owned(), RulesSource::Library, file);
         if rules.is_none() {
-            notes.push("the rules of its library are none".to_owned());
+            notes.push("the rules of its library are invalid".to_owned());
         }
         rules
     }
@@ -145,8 +144,13 @@ impl Named {
             Err(why) => why.clone(),
         };
         notes.push(match file {
-            Some(file) => format!("its {RULES_VARIABLE}, the file {file}, {invalid}: it gets no IPv4 and no IPv6 socket"),
-            None => format!("its {RULES_VARIABLE} {invalid}: it gets no IPv4 and no IPv6 socket"),
+            Some(file) => format!(
+                "its {RULES_VARIABLE}, the file {file}, {invalid}: it cannot create IPv4 and IPv6 \
+                                   sockets"
+            ),
+            None => {
+                format!("its {RULES_VARIABLE} {invalid}: it cannot create IPv4 and IPv6 sockets")
+            }
         });
         None
     }
@@ -157,7 +161,7 @@ fn read_file(process: &Directory, path: &[u8]) -> Result<Vec<u8>, String> {
     let cannot = |error| format!("cannot be read ({error})");
     let path = Path::new(OsStr::from_bytes(path));
     let file = open_below(&process.path("root"), path).map_err(cannot)?;
-    let file = file.ok_or("is not there, or is no file")?;
+    let file = file.ok_or("does not exist, or is not a regular file")?;
     let mut bytes = Vec::new();
     let most = LARGEST_FILE as u64 + 1;
     file.take(most).read_to_end(&mut bytes).map_err(cannot)?;

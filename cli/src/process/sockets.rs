@@ -10,14 +10,6 @@
 //!    Linux 2.6.37): their device is not known.
 //! 4. The VRF of a device is looked up in the network namespace of the socket, which may differ from that of the process,
 //!    and from ours.
-//! 2. pidfd_getfd(2) duplicates each, and the duplicate, which is the same socket, is asked: family, type,
-//!    protocol, addresses, SO_BINDTODEVICE. That takes the right to attach (PTRACE_MODE_ATTACH), which
-//!    Yama's ptrace_scope refuses to users to whom reading is allowed.
-//! 3. Where that is refused, sock_diag(7) is asked in the process's network namespace; it shows the same by
-//!    inode, but only of sockets that are in use. The others are shown by their protocol
-//!    (`system.sockprotoname`, since Linux 2.6.37) and nothing else: their device is not known.
-//! 4. The VRF of a device is looked up in the network namespace of the socket, which need not be that of
-//!    the process, nor ours.
 //!
 //! A descriptor that is closed meanwhile is left out. Nothing else is: what cannot be known is shown as unknown.
 
@@ -59,9 +51,9 @@ pub enum Device {
     /// To no device.
     None,
     /// To a device, which is in this VRF.
-    Of(String, Vrf),
+    Bound(String, Vrf),
     /// To a deleted device: ENODEV.
-    Gone,
+    Deleted,
     /// The device cannot be read.
     Unknown,
 }
@@ -140,7 +132,8 @@ impl Reader {
         matches!(netns_of_process(process), Ok((HERE, _)))
     }
 
-    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address and port, on
+    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address
+    /// and port, on
     /// the same device or on none: of the process itself, or of another one in its network namespace, as a parent.
     pub fn listener(
         &mut self,
@@ -223,9 +216,9 @@ impl Reader {
             Ok(name) => {
                 let name = text(name.as_bytes());
                 let vrf = vrf_of(&links, &name);
-                Device::Of(name, vrf)
+                Device::Bound(name, vrf)
             }
-            Err(Errno::ENODEV) => Device::Gone,
+            Err(Errno::ENODEV) => Device::Deleted,
             Err(_) => Device::Unknown,
         };
         // The type is used for its functions, which work for any IP socket.
@@ -304,13 +297,13 @@ impl Reader {
         let all = self.diag_of_process(process)?;
 
         let mut notes = vec![
-            "pidfd_getfd(2) is refused (by Yama, or for want of CAP_SYS_PTRACE): sockets as \
-             sock_diag(7) shows them"
+            "pidfd_getfd(2) is refused (by Yama, or without CAP_SYS_PTRACE): the sockets are those that sock_diag(7) \
+             shows"
                 .to_owned(),
         ];
         if let Err(errno) = &*all {
             notes.push(format!(
-                "sock_diag(7) is not to be had in its network namespace: {errno}"
+                "sock_diag(7) fails in its network namespace: {errno}"
             ));
         }
         let mut sockets = Vec::new();
@@ -404,8 +397,8 @@ fn device_of(one: &DiagSocket, links: &Result<Links, Errno>) -> Device {
         (0, _) => Device::None,
         (_, Err(_)) => Device::Unknown,
         (index, Ok(known)) => match known.name(index) {
-            Some(name) => Device::Of(name.to_owned(), vrf_of(links, name)),
-            None => Device::Gone,
+            Some(name) => Device::Bound(name.to_owned(), vrf_of(links, name)),
+            None => Device::Deleted,
         },
     }
 }

@@ -13,14 +13,6 @@
 //! 5. The socket is moved: from one device to the other, never without a device in between. Without CAP_NET_RAW it is
 //!    replaced ([`replacing`]).
 //! 6. The *kernel* makes the call, in the caller's thread (SECCOMP_USER_NOTIF_FLAG_CONTINUE).
-//! 2. The socket is duplicated (pidfd_getfd(2)): the duplicate is the same socket. What is no socket of IP is the kernel's affair.
-//! 3. The caller's environment says which rules there are, as it says the VRF. Where there are none the kernel makes the call.
-//!    That all of this is the caller's, and not another process's that has got its number meanwhile, the notification says: it is
-//!    asked whether it still waits.
-//! 4. Where the address belongs, and whether the socket may go there, the same code decides as in the library
-//!    ([`rules::settling`], [`rules::socket`]).
-//! 5. The socket is moved: from one device to the other, never by way of none. Without CAP_NET_RAW it is replaced ([`replacing`]).
-//! 6. The *kernel* makes the call, in the caller's thread (SECCOMP_USER_NOTIF_FLAG_CONTINUE).
 //!
 //! **Why the kernel makes it.** If we made the call on our duplicate, the address could not change between the check and
 //! the call. But the call would have our capabilities (ports below 1024), our security label, our Landlock rules and our
@@ -375,7 +367,7 @@ impl settling::Socket for Existing<'_> {
     fn put(&self, place: Place, rule: Option<usize>) -> Result<(), c_int> {
         let result = self.move_to(place);
         if let Err(errno) = result {
-            let why = "cannot be moved; one that has a device takes CAP_NET_RAW";
+            let why = "cannot be moved: for a socket that has a device this requires CAP_NET_RAW";
             self.is_refused(place, rule, errno as c_int, why);
         }
         result.map_err(|errno| errno as c_int)

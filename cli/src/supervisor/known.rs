@@ -5,14 +5,14 @@
 //! value counts only with a proof, in each call, that the thread has executed nothing since; and the kernel has no number
 //! for that. There are two proofs:
 //!
-//! - A thread that is not the first one of its process never executes anything: execve(2) ends all threads but the one that
-//!   calls it, which gets the first one's number (de_thread, fs/exec.c). So it only has to be the same thread. That is
-//!   said by the inode of /proc/TID and the time at which it was made ([`Identity`]), which come with the owner. The kernel
-//!   may make the inode anew, but never gives it to another thread (pid_revalidate, fs/proc/base.c).
-//! - A first thread runs the same program as long as the 16 random bytes are the same that execve(2) puts into each one's
-//!   memory (AT_RANDOM, getauxval(3)): one process_vm_readv(2). It reads the memory that the thread has now, whatever
-//!   else shares that by vfork(2), or had it before. An open /proc/TID/environ would prove nothing: it lasts as long as
-//!   the memory, which a child of vfork(2) keeps.
+//! - A thread that is not the first one of its process never executes anything: execve(2) ends all threads but its
+//!   caller, which gets the first one's TID (de_thread, fs/exec.c). So only the thread has to be the same. This is proved
+//!   by the inode of /proc/TID and the time of its creation ([`Identity`]), which are read with the owner. The kernel may
+//!   create the inode anew, but never gives it to another thread (pid_revalidate, fs/proc/base.c).
+//! - A first thread runs the same program as long as the 16 random bytes are the same that execve(2) puts into its memory
+//!   (AT_RANDOM, getauxval(3)): one process_vm_readv(2). It reads the memory that the thread has now, whatever else
+//!   shares it by vfork(2), or had it before. An open /proc/TID/environ would prove nothing: it lasts as long as the
+//!   memory, which a child of vfork(2) keeps.
 //!
 //! In order: the first call of a thread is only recorded, so that a thread that creates one socket pays nothing. At the
 //! second call everything is read; if the thread still waits then ([`sys::is_waiting`]), all of it belongs to this thread
@@ -28,11 +28,6 @@
 //!   ptrace_scope is 1).
 //! - Everything, if we have inherited a seccomp filter, which might kill us for the system calls that only the cache
 //!   needs.
-//! - That of a first thread whose 16 bytes are all equal: its program has written over them, as Go's does (1.22).
-//! - That of a first thread of another user than ours, who could have us wait in process_vm_readv(2) for a page, for as long
-//!   as he likes (userfaultfd(2), FUSE); our own could as well end us. And of one that we may not trace
-//!   (PTRACE_MODE_ATTACH_REALCREDS in ptrace(2): without CAP_SYS_PTRACE, for instance, where Yama's ptrace_scope is 1).
-//! - Everything, if a seccomp filter is around us, which might end us for the system calls that only this needs.
 //!
 //! The cache has a fixed number of slots, and a new thread replaces another one.
 

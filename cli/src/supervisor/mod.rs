@@ -60,12 +60,6 @@
 //!   owns its network namespace, as inet_create of net/ipv4 requires it of its caller.
 //! - An ICMP datagram socket requires a group within net.ipv4.ping_group_range. If the caller's groups are not ours, a
 //!   thread adopts them, and the kernel judges (ping_init_sock). If we may not set them: EPERM.
-//! - The owner, which `iptables -m owner`, `ip rule ... uidrange` and INET_DIAG show, is the caller's effective user
-//!   and group (setfsuid(2)). If we may not set it: EPERM.
-//! - Types other than stream, datagram, seqpacket and DCCP take the caller's CAP_NET_RAW in the user namespace that owns
-//!   its network namespace, as inet_create of net/ipv4 asks of who calls it.
-//! - An ICMP datagram socket takes a group within net.ipv4.ping_group_range. If the caller's groups are not ours, a
-//!   thread takes them on, and the kernel judges (ping_init_sock). If we may not take them: EPERM.
 //!
 //! Two properties stay the supervisor's: its cgroup (`meta cgroup` of nft) and its security label (SELinux, AppArmor).
 //!

@@ -89,9 +89,7 @@ impl Supervisor {
     ) -> Result<Self, Obstacle> {
         let myself = process::id();
         if nix::fcntl::readlinkat(&proc, "self") != Ok(myself.to_string().into()) {
-            return Err(
-                "/proc is not mounted, or shows another process namespace than ours".to_owned(),
-            );
+            return Err("/proc is not mounted, or shows another PID namespace".to_owned());
         }
         let owner = Owner::ours();
         let ours = Caller {
@@ -250,7 +248,7 @@ impl Supervisor {
         match named {
             Named::Nothing => Ok(self.own),
             Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
-            // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
+            // A program that gains privileges must not obey its caller, except the owner of the tree.
             Named::Vrf(vrf) if !caller.is_secure()? || caller.status()?.user == self.owner.user => {
                 self.note(true);
                 Ok(vrf)
@@ -280,7 +278,7 @@ impl Supervisor {
             rules.clear();
         }
         let is_other = vrf != self.own || rules != own_rules;
-        // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
+        // A program that gains privileges must not obey its caller, except the owner of the tree.
         if is_other && caller.is_secure()? && caller.status()?.user != self.owner.user {
             return Err(Errno::EPERM);
         }

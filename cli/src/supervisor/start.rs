@@ -96,7 +96,7 @@ fn send_listener(channel: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result
     };
     let listener = listener.map_err(|errno| match errno {
         // One listener in a chain of filters (seccomp(2)).
-        Errno::EBUSY => "another program listens to the system calls of this tree already (seccomp notification), and \
+        Errno::EBUSY => "a seccomp user-notification listener is installed already, and \
                          there can be only one"
             .to_owned(),
         errno => cannot("seccomp(SECCOMP_SET_MODE_FILTER)", errno),
@@ -104,7 +104,7 @@ fn send_listener(channel: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result
     if sys::seal_state() != SealState::Supervised {
         // A number that is no descriptor of ours.
         std::mem::forget(listener);
-        return Err("seccomp(SECCOMP_SET_MODE_FILTER) succeeds and has no effect".to_owned());
+        return Err("seccomp(SECCOMP_SET_MODE_FILTER) succeeds without effect".to_owned());
     }
     if !sys::has_addfd_send(&listener) {
         return Err(too_old());
@@ -126,7 +126,7 @@ fn send_listener(channel: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result
 fn ending(child: Pid) -> Option<Obstacle> {
     match waitpid(child, Some(WaitPidFlag::__WALL)) {
         Ok(WaitStatus::Signaled(_, Signal::SIGSYS, _)) => Some(
-            "a system call filter around this process kills for seccomp(2); a unit with \
+            "a system call filter of this process kills it when it calls seccomp(2); a unit with \
              SystemCallFilter=@system-service needs `SystemCallFilter=seccomp` beside it"
                 .to_owned(),
         ),
@@ -171,7 +171,7 @@ fn prepare(
 }
 
 fn too_old() -> Obstacle {
-    "that takes Linux 5.14 with seccomp notifications".to_owned()
+    "this requires Linux 5.14 with seccomp notifications".to_owned()
 }
 
 /// Limits are meant for the tree, but the supervisor works for all its processes, and the tree loses its sockets if the
@@ -243,7 +243,7 @@ fn leave_room(any: &OwnedFd, rules: &TreeRules) -> Result<(), Obstacle> {
     let copies: Result<Vec<OwnedFd>, Errno> = (0..needed).map(|_| dup(any)).collect();
     copies.map(drop).map_err(|errno| {
         format!(
-            "the supervisor needs more descriptors than it may have: {}; raise the limit (ulimit -n)",
+            "the supervisor requires more descriptors than its limit: {}; raise the limit (ulimit -n)",
             errno.desc()
         )
     })
@@ -261,10 +261,10 @@ pub fn serves(vrf: Vrf) -> Result<(), Failure> {
     let socket = socket.map_err(|errno| {
         refuse(match errno {
             Errno::ENOSYS => {
-                "the supervisor around this tree has ended; start the tree again".to_owned()
+                "the supervisor of this process tree has ended; start the tree again".to_owned()
             }
             errno => format!(
-                "the supervisor around this tree makes no sockets in {shown}: socket(): {}",
+                "the supervisor of this process tree cannot create sockets in {shown}: socket(): {}",
                 errno.desc()
             ),
         })
@@ -279,7 +279,7 @@ pub fn serves(vrf: Vrf) -> Result<(), Failure> {
         return Ok(());
     }
     Err(refuse(format!(
-        "the supervisor around this tree, of another version of vrfbind, does not serve {shown}; start the program \
+        "the supervisor of this process tree, of another version of vrfbind, does not serve {shown}; start the program \
          outside of this tree"
     )))
 }

@@ -63,10 +63,12 @@ pub struct Args {
     /// Accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// Check only that VRF exists, that COMMAND can be preloaded, and that a program started from here has the library and creates a bound socket. For ExecStartPre= of a unit
+    /// Check only that VRF exists, that COMMAND can be preloaded, and that a program started from here has the library
+    /// and creates a bound socket. For ExecStartPre= of a unit
     #[arg(long, requires = "vrf")]
     loaded: bool,
-    /// Check only that the processes of the unit that runs this command are in VRF. COMMAND is the PID of the main process. For ExecStartPost= of a unit, with the prefix +
+    /// Check only that the processes of the unit that runs this command are in VRF. COMMAND is the PID of the main
+    /// process. For ExecStartPost= of a unit, with the prefix +
     #[arg(long, requires = "vrf", conflicts_with = "loaded")]
     running: bool,
     /// The path of libvrfbind.so. By default it is searched for: see VRFBIND_LIBRARY
@@ -121,7 +123,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let rules = args.rules.value()?;
     if rules.is_some() && (device.is_none() || args.running) {
         return Err(refuse(
-            "--rule and --loopback are judged for a VRF and before a program is started: vrfbind check VRF --rule RULE",
+            "--rule and --loopback require a VRF, and cannot be used with --running: vrfbind check VRF --rule RULE",
         ));
     }
     let rules = rules.or_else(|| env::var_os(RULES_VARIABLE).filter(|rules| !rules.is_empty()));
@@ -183,7 +185,10 @@ fn the_unit(
     });
     let outside = running::outside(&device.to_string(), main.transpose()?)?;
     if outside.is_empty() {
-        findings.ok(Subject::Unit, format!("its processes are in {device}"));
+        findings.ok(
+            Subject::Unit,
+            format!("all of its processes are in {device}"),
+        );
     }
     for sentence in outside {
         findings.fail(Subject::Unit, sentence);
@@ -204,7 +209,7 @@ fn everything(
         findings.warn(
             Subject::Netlink,
             format!(
-                "RTM_GETLINK fails ({}): devices are not looked at",
+                "RTM_GETLINK fails ({}): devices are not checked",
                 errno.desc()
             ),
         );

@@ -34,7 +34,8 @@ pub(super) fn probe(findings: &mut Findings, device: &DeviceName, variables: &[(
     let Some(program) = probe_program() else {
         return findings.fail(
             Subject::Probe,
-            format!("{PROBE} is neither beside this command nor in ../libexec/vrfbind: nothing can be tried"),
+            format!("{PROBE} was found neither beside this command nor in ../libexec/vrfbind; install vrfbind \
+                     completely"),
         );
     };
     let tried = std::process::Command::new(&program)

@@ -30,9 +30,9 @@ pub(super) fn the_program_under_preload(findings: &mut Findings, command: &[OsSt
         Verdict::Preloaded | Verdict::Exempt => {
             return findings.ok(Subject::Program, format!("{runs} is {sentence}"));
         }
-        Verdict::SetId => "; start it as the user that it becomes (User=)",
+        Verdict::SetId => "; start it as the user that it changes to (User=)",
         _ if program::needs_supervisor(&program) => {
-            "; start it by `vrfbind exec VRF` in the unit's ExecStart="
+            "; put `vrfbind exec VRF` in front of it in the unit's ExecStart="
         }
         _ => "",
     };
@@ -67,8 +67,8 @@ pub(super) fn the_program(
             Ok(()) => findings.warn(
                 Subject::Program,
                 format!(
-                    "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
-                     ExecStart="
+                    "{runs} is {sentence}; `vrfbind exec` serves it with a supervisor; in a unit, put `vrfbind exec \
+                     VRF` in front of it in ExecStart="
                 ),
             ),
             Err(obstacle) => findings.fail(
@@ -123,7 +123,7 @@ pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, 
             findings.warn(
                 Subject::AppArmor,
                 format!(
-                    "{} may deny it the library, and ld.so would only warn; add \"{} mr,\" to \
+                    "{} may deny it the library, and ld.so would then only warn; add \"{} mr,\" to \
                      /etc/apparmor.d/local/{name}",
                     profile.display(),
                     library.display()
@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn knows_the_profile_of_a_program() {
-        let profile = "profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include <abstractions/base>\n}\n";
+        let profile = "profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include \
+                       <abstractions/base>\n}\n";
         assert!(is_profile_of(profile, Path::new("/usr/sbin/dnsmasq")));
         assert!(!is_profile_of(profile, Path::new("/usr/sbin/radvd")));
         assert!(is_profile_of(
@@ -185,7 +186,9 @@ mod tests {
 
     #[test]
     fn mutated_profiles() {
-        let valid = b"profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include <abstractions/base>\n}\n";
+        let valid =
+            b"profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include \
+                      <abstractions/base>\n}\n";
         crate::fuzz::each_input(&[valid], |text| {
             let text = String::from_utf8_lossy(text);
             is_profile_of(&text, Path::new("/usr/sbin/dnsmasq"));

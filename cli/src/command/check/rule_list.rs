@@ -83,7 +83,8 @@ pub(super) fn the_rules(
         findings.warn(
             Subject::Rules,
             format!(
-                "rule {number}, \"{}\": never decides, for rule {by}, \"{}\", comes first and matches all that it does",
+                "rule {number}, \"{}\": never decides, because rule {by}, \"{}\", comes first and matches everything \
+                 that it matches",
                 text(number),
                 text(by)
             ),
@@ -139,14 +140,14 @@ fn the_device(findings: &mut Findings, subject: &str, device: &DeviceName) {
         Err(Errno::ENODEV) => findings.fail(
             Subject::Rules,
             format!(
-                "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail with \
-                 ENODEV; ip link show lists the devices"
+                "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail \
+                 with ENODEV; `ip link show` lists the devices"
             ),
         ),
         Err(errno) => findings.warn(
             Subject::Rules,
             format!(
-                "{subject}: whether there is a device {shown} cannot be asked: ioctl(SIOCGIFINDEX): {}",
+                "{subject}: cannot query whether there is a device {shown}: ioctl(SIOCGIFINDEX): {}",
                 errno.desc()
             ),
         ),
@@ -184,8 +185,8 @@ fn the_address(findings: &mut Findings, subject: &str, vrf: &DeviceName, rule: &
         Ok(false) => findings.warn(
             Subject::Rules,
             format!(
-                "{subject}: {ip} is not an address of {shown}, and bind() fails with EADDRNOTAVAIL until it is; ip addr add \
-                 {ip}/LENGTH dev DEVICE"
+                "{subject}: {ip} is not an address of {shown}, and bind() fails with EADDRNOTAVAIL; to add it, run `ip \
+                 addr add {ip}/LENGTH dev DEVICE`"
             ),
         ),
         // This was reported for the device already.
@@ -198,7 +199,7 @@ fn cannot_ask(findings: &mut Findings, subject: &str, device: &str, ip: IpAddr, 
     findings.warn(
         Subject::Rules,
         format!(
-            "{subject}: whether {ip} is an address of {device} cannot be asked: {}",
+            "{subject}: cannot query whether {ip} is an address of {device}: {}",
             errno.desc()
         ),
     );
@@ -254,19 +255,19 @@ fn moving(findings: &mut Findings) {
     if sys::has_capability(CAP_NET_RAW) {
         return findings.ok(
             Subject::Rules,
-            "a socket is moved to a rule's device in one step: CAP_NET_RAW is there; a program that gives it up has its \
-             sockets replaced instead (RULES in libvrfbind(7))",
+            "a socket is moved to a rule's device in one step, with CAP_NET_RAW; if a program gives up this capability, \
+             its sockets are replaced instead (RULES in libvrfbind(7))",
         );
     }
     let lacks = match lacks_for_replacing() {
-        Some(what) => format!(", and fewer can be: {what}"),
+        Some(what) => format!(", and fewer sockets can be replaced: {what}"),
         None => String::new(),
     };
     findings.warn(
         Subject::Rules,
         format!(
-            "CAP_NET_RAW is not there: a socket that has a device cannot be moved to a rule's. It has to be replaced by \
-             another one where that is safe, and else bind() or connect() fails with EPERM (RULES in libvrfbind(7)){lacks}"
+            "without CAP_NET_RAW a socket cannot be moved to a rule's device. It is replaced by another socket where \
+             this is safe; otherwise bind() or connect() fails with EPERM (RULES in libvrfbind(7)){lacks}"
         ),
     );
 }

@@ -77,12 +77,12 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
         let address = address.map(ToString::to_string).unwrap_or_default();
         let place = match &socket.device {
             Device::None => "no VRF".to_owned(),
-            Device::Gone => "no VRF any more: its device is gone".to_owned(),
+            Device::Deleted => "no VRF any more: its device was deleted".to_owned(),
             Device::Unknown => "an unknown VRF".to_owned(),
-            Device::Of(device, Vrf::Name(other)) => {
+            Device::Bound(device, Vrf::Name(other)) => {
                 format!("the VRF {}, by its device {}", word(other), word(device))
             }
-            Device::Of(device, _) => format!("no VRF, by its device {}", word(device)),
+            Device::Bound(device, _) => format!("no VRF, by its device {}", word(device)),
         };
         let belongs = match process.rules.as_ref().zip(rule) {
             None => format!("in {vrf}"),
@@ -167,7 +167,8 @@ enum Stage {
     Out(String),
 }
 
-/// Waits until it is known whether its sockets will be in the VRF, and returns why not. A process that ends meanwhile has none.
+/// Waits until it is known whether its sockets will be in the VRF, and returns why not. A process that ends meanwhile
+/// has none.
 fn wait_for(unit: &Unit, main: u32, vrf: &str) -> Result<Option<String>, Failure> {
     loop {
         let look = |pid| stage(unit, pid, vrf).map_err(|error| Unread::new(pid, &error));
@@ -202,7 +203,7 @@ fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
     let verdict = verdict.map_or(Verdict::Unreadable, |program| program.verdict);
     Ok(match (&process.library, verdict) {
         (_, Verdict::Go | Verdict::Static) => Stage::Out(format!(
-            "{program} is {}, and no supervisor is there; start it by vrfbind exec",
+            "{program} is {}, and has no supervisor; start it with `vrfbind exec`",
             verdict.sentence()
         )),
         (Some(_), _) => match process.wants() {
@@ -212,16 +213,16 @@ fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
                 word(wanted)
             )),
             None => Stage::Out(format!(
-                "{program} has the library, which does nothing in it"
+                "{program} has the library, but the library does nothing in it"
             )),
         },
         (None, _) if is_secure(&process.directory)? => Stage::Out(format!(
             "{program} has AT_SECURE set, on which ld.so ignores LD_PRELOAD: by a security module's transition \
-             (AppArmor, SELinux), a set-user-ID bit or capabilities; start it by vrfbind exec"
+             (AppArmor, SELinux), a set-user-ID bit or capabilities; start it with `vrfbind exec`"
         )),
         (None, _) if is_loaded => Stage::Out(format!(
-            "{program} was started without the library: LD_PRELOAD was taken away, or ld.so could not load it (does an \
-             AppArmor profile forbid that?)"
+            "{program} was started without the library: LD_PRELOAD was removed, or ld.so could not load the library (an \
+             AppArmor profile may forbid it)"
         )),
         (None, _) => Stage::Early,
     })

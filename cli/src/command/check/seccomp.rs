@@ -22,15 +22,15 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         SealState::Sealed => {
             findings.ok(
                 Subject::Seccomp,
-                "this tree is sealed already: programs go on under the same seal, and static ones get \
-                 no IP socket",
+                "this process tree is sealed already: programs run under the same seal, and static programs create no \
+                 IPv4 and IPv6 sockets",
             );
-            return Err("the tree is sealed".to_owned());
+            return Err("the process tree is sealed".to_owned());
         }
         SealState::Supervised => {
             findings.ok(
                 Subject::Seccomp,
-                "this tree is supervised already: programs go on under the same supervisor",
+                "this process tree has a supervisor already, which also serves new programs",
             );
             return Ok(());
         }
@@ -39,14 +39,14 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         findings.fail(
             Subject::Seccomp,
             format!(
-                "no filters, so that nothing can be sealed: {obstacle}; vrfbind exec --no-seal does without"
+                "the seal cannot be installed: {obstacle}; only `vrfbind exec --no-seal` works"
             ),
         );
         return Err(obstacle);
     }
     findings.ok(
         Subject::Seccomp,
-        "filters are there: programs can be sealed",
+        "filters are supported: programs can be sealed",
     );
     // It makes no socket, of which VRF ever.
     let any = Vrf::Default.name();
@@ -58,17 +58,17 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         Err(obstacle) => findings.warn(
             Subject::Seccomp,
             format!(
-                "static and Go programs cannot be supervised: {obstacle}; vrfbind exec only seals"
+                "static and Go programs cannot be supervised: {obstacle}; `vrfbind exec` only seals"
             ),
         ),
         Ok(()) if kernel.version < (5, 19) => findings.warn(
             Subject::Seccomp,
-            "static programs can be supervised; before Linux 5.19 signals interrupt their \
-             socket()s, as Go's do all the time",
+            "static programs can be supervised; before Linux 5.19, signals interrupt their calls of socket(), and Go \
+             programs send themselves many signals",
         ),
         Ok(()) => findings.ok(
             Subject::Seccomp,
-            "user notifications are there: static and Go programs can be supervised",
+            "user notifications are supported: static and Go programs can be supervised",
         ),
     }
     supervised
@@ -103,7 +103,7 @@ pub(super) fn rules(findings: &mut Findings) {
 #[allow(unsafe_code)]
 fn in_a_child(attempt: impl FnOnce() -> Result<(), Obstacle>) -> Result<(), Obstacle> {
     const SUCCESS: &str = "success";
-    let cannot = |error: &dyn std::fmt::Display| format!("it cannot be tried: {error}");
+    let cannot = |error: &dyn std::fmt::Display| format!("the attempt failed: {error}");
     let (mut ours, mut theirs) = UnixStream::pair().map_err(|error| cannot(&error))?;
     // SAFETY: `check` starts no thread.
     let child = unsafe { sys::fork() }.map_err(|errno| cannot(&errno.desc()))?;
@@ -120,7 +120,7 @@ fn in_a_child(attempt: impl FnOnce() -> Result<(), Obstacle>) -> Result<(), Obst
     match waitpid(child, None) {
         Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("{signal} ended the attempt")),
         _ if answer == SUCCESS => Ok(()),
-        _ if answer.is_empty() => Err("the attempt has ended without a word".to_owned()),
+        _ if answer.is_empty() => Err("the attempt ended without a result".to_owned()),
         _ => Err(heard.map_or_else(|error| cannot(&error), |_| answer)),
     }
 }

@@ -29,16 +29,16 @@ pub(super) fn resolvers(
     let has = |word: &str| hosts.split_whitespace().any(|other| other == word);
     let mut found = Vec::new();
     if has("resolve") {
-        found.push("systemd-resolved (take \"resolve\" from hosts: in /etc/nsswitch.conf)");
+        found.push("systemd-resolved (remove \"resolve\" from hosts: in /etc/nsswitch.conf)");
     }
     if has("sss") {
-        found.push("sssd (take \"sss\" from hosts:)");
+        found.push("sssd (remove \"sss\" from hosts: in /etc/nsswitch.conf)");
     }
     if ["run/nscd/socket", "var/run/nscd/socket"]
         .iter()
         .any(|path| root.join(path).exists())
     {
-        found.push("nscd (enable-cache hosts no, in /etc/nscd.conf)");
+        found.push("nscd (set enable-cache hosts no in /etc/nscd.conf)");
     }
     let resolv = file::read(&root.join("etc/resolv.conf")).unwrap_or_default();
     let is_loopback = device.is_some_and(|device| device.as_bytes() == b"lo");
@@ -59,7 +59,10 @@ pub(super) fn resolvers(
     if !found.is_empty() {
         findings.warn(
             Subject::Names,
-            format!("are looked up in another VRF, by {}", found.join(", by ")),
+            format!(
+                "are looked up by other processes, outside of the VRF: {}",
+                found.join(", by ")
+            ),
         );
     }
     if let Some(server) = server {
@@ -67,13 +70,13 @@ pub(super) fn resolvers(
         findings.warn(
             Subject::Names,
             format!(
-                "/etc/resolv.conf has the server {server}, on this host's loopback, which answers no socket in {vrf}: \
-                 lookups there fail; name another server"
+                "/etc/resolv.conf names the server {server}, on the host's loopback, which sockets in {vrf} do not \
+                 reach: lookups fail; name another server"
             ),
         );
     }
     if found.is_empty() && server.is_none() {
-        findings.ok(Subject::Names, "are looked up by the program itself");
+        findings.ok(Subject::Names, "the program itself looks up names");
     }
 }
 
@@ -105,16 +108,13 @@ pub(super) fn udp_ports(findings: &mut Findings, device: Option<&DeviceName>) {
     ports.sort_unstable();
     ports.dedup();
     if ports.is_empty() {
-        return findings.ok(
-            Subject::UdpPorts,
-            "no wildcard socket without a device holds one",
-        );
+        return findings.ok(Subject::UdpPorts, "no unbound wildcard socket holds a port");
     }
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
     let vrf = device.map_or("a VRF".to_owned(), |device| text(device.as_bytes()));
     findings.warn(Subject::UdpPorts, format!(
-        "{}: held by wildcard sockets without a device, so bind() in {vrf} fails with EADDRINUSE; \
-         bind those to a device or an address (ss -ulnp)",
+        "unbound wildcard sockets hold {}, and bind() of these ports in {vrf} fails with EADDRINUSE; bind these sockets \
+         to a device or an address (`ss -ulnp` shows them)",
         ports.join(", ")
     ));
 }
@@ -137,7 +137,7 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
     let mounts = match file::read(Path::new("/proc/self/mounts")) {
         Ok(mounts) => mounts,
         Err(error) => {
-            let found = format!("what it would lack is not known: /proc/self/mounts: {error}");
+            let found = format!("it is unknown what it would lack: /proc/self/mounts: {error}");
             return findings.ok(Subject::IpVrfExec, found);
         }
     };
@@ -157,20 +157,15 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
         .lines()
         .any(|line| line.contains("net_cls") || line.contains("net_prio"))
     {
-        lacks.push(
-            "a machine without cgroup v1 net_cls and net_prio, beside which it has no effect",
-        );
+        lacks.push("a machine without cgroup v1 net_cls and net_prio, with which it has no effect");
     }
     if lacks.is_empty() {
-        findings.ok(
-            Subject::IpVrfExec,
-            "nothing that it needs was seen to be missing",
-        );
+        findings.ok(Subject::IpVrfExec, "its requirements are met");
     } else {
         findings.ok(
             Subject::IpVrfExec,
             format!(
-                "would lack {}; vrfbind needs none of it",
+                "would lack {}; vrfbind requires none of these",
                 lacks.join(", and ")
             ),
         );

@@ -19,18 +19,19 @@ pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool
     match sys::driver(device) {
         Ok(driver) if driver == b"vrf" => findings.ok(Subject::Vrf, format!("{shown} is a VRF")),
         Err(Errno::ENODEV) => findings.fail(Subject::Vrf, format!(
-            "there is no device {shown} in this network namespace; ip link add {shown} type vrf table NUMBER"
+            "there is no device {shown} in this network namespace; to create a VRF, run `ip link add {shown} type vrf \
+             table NUMBER`"
         )),
         Ok(_) | Err(Errno::EOPNOTSUPP) if any => findings.ok(
             Subject::Vrf,
-            format!("{shown} is a device, and no VRF"),
+            format!("{shown} is a device, but not a VRF"),
         ),
         Ok(_) | Err(Errno::EOPNOTSUPP) => findings.fail(Subject::Vrf, format!(
-            "{shown} is not a VRF; name one (ip vrf show), or take it with --any-device"
+            "{shown} is not a VRF; `ip vrf show` lists the VRFs, --any-device accepts other devices"
         )),
         // If a unit's sandbox refuses the query, the probe still shows whether sockets are bound.
         Err(errno) => findings.warn(Subject::Vrf, format!(
-            "whether {shown} is a VRF cannot be asked: ioctl(SIOCETHTOOL): {}", errno.desc()
+            "cannot query whether {shown} is a VRF: ioctl(SIOCETHTOOL): {}", errno.desc()
         )),
     }
 }
@@ -51,13 +52,13 @@ pub(super) fn devices_and_addresses(
     if let Some(table) = link.table {
         findings.ok(
             Subject::Table,
-            format!("{name} routes by table {table}: ip route show table {table}"),
+            format!("{name} uses routing table {table}; `ip route show vrf {name}` shows it"),
         );
     }
     if !link.is_up {
         findings.fail(
             Subject::Vrf,
-            format!("{name} is down, and with it all of its routes; ip link set {name} up"),
+            format!("{name} is down, and its routes do not work; run `ip link set {name} up`"),
         );
     }
     let mut inside: Vec<_> = links
@@ -71,8 +72,7 @@ pub(super) fn devices_and_addresses(
         findings.warn(
             Subject::Devices,
             format!(
-                "no device is enslaved to {name}: it leads nowhere; ip link set DEVICE master \
-                 {name}"
+                "no device belongs to {name}, and it reaches nothing; run `ip link set DEVICE master {name}`"
             ),
         );
     }
@@ -115,8 +115,8 @@ pub(super) fn devices_and_addresses(
                 "ip -6"
             };
             format!(
-                "; sockets in {name} reach it there only when the rule of the table local comes after that of the \
-                 VRFs: {ip} rule add pref 32765 table local; {ip} rule del pref 0"
+                "; sockets in {name} reach it there only if the rule of the table local comes after that of the VRFs: \
+                 run `{ip} rule add pref 32765 table local; {ip} rule del pref 0`"
             )
         } else {
             let of_family = |address: &&String| address.contains(':') == loopback.contains(':');
@@ -124,8 +124,8 @@ pub(super) fn devices_and_addresses(
             String::new()
         };
         let fails = format!(
-            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; ip addr add {loopback}/{length} \
-             dev {name} lets it be bound{but}"
+            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; to add it, run `ip addr add \
+             {loopback}/{length} dev {name}`{but}"
         );
         if let Some(number) = rule_of(rules, loopback, has_it) {
             findings.ok(subject, format!("is where rule {number} puts it"));
@@ -136,10 +136,13 @@ pub(super) fn devices_and_addresses(
             // It is looked up in the main table, where it belongs to lo.
             _ if !is_vrf => findings.ok(
                 subject,
-                format!("can be bound, {name} being no VRF, and nothing reaches it there"),
+                format!("can be bound, because {name} is not a VRF, but nothing reaches it there"),
             ),
-            [who, ..] => findings.warn(subject, format!("{who} will want it, and {fails}")),
-            [] => findings.ok(subject, format!("nothing is seen that wants it; {fails}")),
+            [who, ..] => findings.warn(subject, format!("{who} names it, and {fails}")),
+            [] => findings.ok(
+                subject,
+                format!("nothing that was checked names it; {fails}"),
+            ),
         }
     }
     reached

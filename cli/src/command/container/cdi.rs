@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let shown = path.display();
     if args.remove {
         return match fs::remove_file(&path) {
-            Ok(()) => print_line(&format!("{shown} is removed")),
+            Ok(()) => print_line(&format!("removed {shown}")),
             Err(error) => Err(refuse(format!("cannot remove {shown}: {error}"))),
         };
     }
@@ -69,8 +69,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         named => named.iter().map(name).collect::<Result<_, _>>()?,
     };
     let rules = args.rules.value()?.map(OsString::into_string).transpose();
-    let rules =
-        rules.map_err(|_| refuse("a rule is not UTF-8, which is all that JSON can have"))?;
+    let rules = rules.map_err(|_| refuse("a rule is not UTF-8, which JSON requires"))?;
     let files = Files::find(args.library.as_deref())?;
     let specification = Specification::new(&args, names, rules.as_deref(), &files);
     let json = serde_json::to_string_pretty(&specification)
@@ -105,7 +104,7 @@ fn all() -> Result<Vec<String>, Failure> {
     let names: Vec<_> = links.vrfs().map(|link| link.name.clone()).collect();
     if names.is_empty() {
         return Err(refuse(
-            "there is no VRF in this network namespace (`ip vrf`); name those that there will be",
+            "there is no VRF in this network namespace (`ip vrf show`); name the VRFs that will exist",
         ));
     }
     let (known, unknown) = names
@@ -121,7 +120,7 @@ fn name(argument: &OsString) -> Result<String, Failure> {
     let device = device::name(argument)?;
     if device.as_bytes() == DEFAULT.as_bytes() {
         return Err(refuse(
-            "\"default\" is where a container is without vrfbind; run it without the device",
+            "\"default\" is no VRF; run the container without the device",
         ));
     }
     // getsockopt(2) does not return an alternative name.

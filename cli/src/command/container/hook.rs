@@ -228,7 +228,8 @@ fn look_at_preloads(environment: &[String]) -> Result<(), Failure> {
     let named = named.join(":");
     if named.is_empty() {
         return Err(refuse(
-            "the container has an empty LD_PRELOAD beside that of its device; leave LD_PRELOAD to the device vrfbind.dev/vrf",
+            "the container has an empty LD_PRELOAD beside that of its device; leave LD_PRELOAD to the device \
+             vrfbind.dev/vrf",
         ));
     }
     Err(refuse(format!(
@@ -270,7 +271,8 @@ fn enter(root: &Path, process: &Process) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The entry program. Engines mount one of their own in front of it (--init), which is static, makes no IP sockets and passes
+/// The entry program. Engines mount one of their own in front of it (--init), which is static, makes no IP sockets and
+/// passes
 /// its environment on.
 fn entry<'a>(args: &'a [String], mounts: &[Mount]) -> &'a str {
     const INITS: [&str; 3] = ["/run/podman-init", "/dev/init", "/sbin/docker-init"];

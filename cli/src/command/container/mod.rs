@@ -45,7 +45,7 @@ impl Files {
         if let Some(loader) = program::loader(&command) {
             return Err(refuse(format!(
                 "{} is linked dynamically, and most containers do not have its {}; use the static command that `make` \
-                 builds and the packages have",
+                 builds and the packages contain",
                 command.display(),
                 loader.display()
             )));
@@ -53,7 +53,7 @@ impl Files {
         let text = |path: PathBuf| {
             path.into_os_string().into_string().map_err(|path| {
                 refuse(format!(
-                    "{} is not UTF-8, which is all that JSON can have",
+                    "{} is not UTF-8, which JSON requires",
                     path.display()
                 ))
             })

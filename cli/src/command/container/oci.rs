@@ -64,7 +64,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         .map_err(|error| fails("read", &error))?;
     let new = edited(&text, ours.as_ref()).map_err(|error| fails("edit", &error))?;
     if args.remove && new == text {
-        return Err(refuse(format!("{shown} is in no VRF by vrfbind")));
+        return Err(refuse(format!("{shown} was not put into a VRF by vrfbind")));
     }
     if args.dry_run {
         output::print(&output::json(new.trim_end_matches('\n')))?;
@@ -91,14 +91,11 @@ impl Ours {
         let name = device::name(vrf)?;
         if name.as_bytes() == DEFAULT.as_bytes() {
             return Err(refuse(
-                "\"default\" is where a bundle is without vrfbind: vrfbind oci --remove",
+                "\"default\" is no VRF; to take the bundle out of its VRF, run `vrfbind oci --remove`",
             ));
         }
-        let vrf = str::from_utf8(name.as_bytes()).map_err(|_| {
-            refuse(format!(
-                "{name} is not UTF-8, which is all that JSON can have"
-            ))
-        })?;
+        let vrf = str::from_utf8(name.as_bytes())
+            .map_err(|_| refuse(format!("{name} is not UTF-8, which JSON requires")))?;
         let files = Files::find(args.library.as_deref())?;
         let any = args.any_device.then_some("--any-device");
         let words = ["exec"].into_iter().chain(any).chain(["--", vrf]);
@@ -268,7 +265,8 @@ mod tests {
     }
 
     const CONFIGS: [&str; 4] = [
-        "{\n\t\"process\": {\n\t\t\"args\": [\n\t\t\t\"sh\"\n\t\t],\n\t\t\"n\": 1.0\n\t},\n\t\"mounts\": [\n\t\t{\"destination\": \"/proc\"}\n\t]\n}\n",
+        "{\n\t\"process\": {\n\t\t\"args\": [\n\t\t\t\"sh\"\n\t\t],\n\t\t\"n\": 1.0\n\t},\n\t\"mounts\": \
+         [\n\t\t{\"destination\": \"/proc\"}\n\t]\n}\n",
         r#"{"mounts":[],"process":{"args":["a","\u003c\u0022","é"],"x":18446744073709551615}}"#,
         r#"{"mounts":[ ],"process":{"args":[ "exec" , "--" ]}}"#,
         r#"{"process":{"args":["a"]},"mounts":[{"destination":"/a"} , {"destination":"/b"}],"mountsx":null}"#,

@@ -41,7 +41,8 @@ const DIRECTORIES: [&str; 6] = [
 
 /// How a unit's commands are started.
 pub struct Commands {
-    /// Programs of ExecStart= that the library is preloaded into, and the prefixes of their commands that decide about their
+    /// Programs of ExecStart= that the library is preloaded into, and the prefixes of their commands that decide about
+    /// their
     /// rights.
     pub preloaded: Vec<(String, String)>,
     /// Settings whose commands `vrfbind exec` starts, with these.
@@ -175,13 +176,13 @@ impl Command {
     fn behind(&self, exec: &[&str]) -> Result<String, Failure> {
         let refused = |why: &str| {
             refuse(format!(
-                "{}{} {}: {why}; put vrfbind exec into the unit by hand",
+                "{}{} {}: {why}; write vrfbind exec into the unit by hand",
                 self.prefix, self.program, self.arguments
             ))
         };
         if self.has_prefix('|') {
             return Err(refused(
-                "the prefix | gives the command to a shell, which vrfbind exec cannot be put before",
+                "the prefix | gives the command to a shell, and vrfbind exec cannot be put in front of it",
             ));
         }
         let mut arguments = self.arguments.as_str();

@@ -62,7 +62,8 @@ pub struct Enable {
     /// Print the drop-in, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Read the unit, the library and vrfbind below DIR, and write the drop-in there. Links in DIR are followed as if DIR were the root directory (Linux 5.6)
+    /// Read the unit, the library and vrfbind below DIR, and write the drop-in there. Links in DIR are followed as if
+    /// DIR were the root directory (Linux 5.6)
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     #[command(flatten)]
@@ -97,7 +98,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         Found::Unit(unit) => unit,
         Found::Masked(path) => {
             return Err(refuse(format!(
-                "{name} is masked by {}, and cannot start; systemctl unmask {name} first",
+                "{name} is masked by {}, and cannot start; run `systemctl unmask {name}` first",
                 root.shown(&path).display()
             )));
         }
@@ -112,7 +113,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         service(&unit, &root, &args, vrf, rules.as_deref())?
     } else if rules.is_some() {
         return Err(refuse(format!(
-            "--rule and --loopback are for a service, and {name} is a socket unit, whose sockets have one device"
+            "--rule and --loopback require a service; {name} is a socket unit, whose sockets have one device"
         )));
     } else {
         socket(&unit, &root, vrf)?
@@ -126,7 +127,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
     } else {
         drop_in.write(&root, &text)?;
         print_line(&format!(
-            "{} is written; systemctl daemon-reload and systemctl restart {} put it into effect",
+            "wrote {}; run `systemctl daemon-reload` and `systemctl restart {}` to put it into effect",
             shown.display(),
             unit.id
         ))?;
@@ -151,7 +152,7 @@ pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     let shown = shown.display();
     if drop_in.read(&root)?.is_none() {
         return Err(refuse(format!(
-            "{name} is in no VRF by vrfbind: there is no {shown}"
+            "{name} was not put into a VRF by vrfbind: {shown} does not exist"
         )));
     }
     if args.dry_run {
@@ -160,7 +161,7 @@ pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     }
     drop_in.remove(&root)?;
     print_line(&format!(
-        "{shown} is removed; systemctl daemon-reload and systemctl restart {name} put it into effect"
+        "removed {shown}; run `systemctl daemon-reload` and `systemctl restart {name}` to put this into effect"
     ))?;
     // The device belongs to the socket, and systemd has the same socket.
     if let Found::Unit(unit) = Unit::find(&root, &name)?
@@ -168,7 +169,7 @@ pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     {
         for socket in obstacles::ip_socket_units(&unit, &root)? {
             print_line(&format!(
-                "what {socket} has passed to {name} stays in the VRF until systemctl restart {socket}"
+                "sockets that {socket} has passed to {name} stay in the VRF until `systemctl restart {socket}`"
             ))?;
         }
     }
@@ -185,7 +186,7 @@ fn print_line(sentence: &str) -> Result<(), Failure> {
 fn unit_name(unit: &str) -> Result<String, Failure> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     if unit.is_empty() || unit.starts_with('.') || !unit.chars().all(is_name) {
-        return Err(refuse(format!("\"{unit}\" is not the name of a unit")));
+        return Err(refuse(format!("\"{unit}\" is not a unit name")));
     }
     match unit.rsplit_once('.').map(|(_, suffix)| suffix) {
         Some("service" | "socket") => Ok(unit.to_owned()),
@@ -193,7 +194,7 @@ fn unit_name(unit: &str) -> Result<String, Failure> {
             "target" | "mount" | "automount" | "swap" | "timer" | "path" | "slice" | "scope"
             | "device",
         ) => Err(refuse(format!(
-            "{unit} has no sockets: only a service or a socket unit can be in a VRF"
+            "{unit} cannot be in a VRF; only a service or a socket unit can"
         ))),
         _ => Ok(format!("{unit}.service")),
     }
@@ -205,7 +206,7 @@ fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     let device = device::name(&args.vrf)?;
     if device.as_bytes() == DEFAULT.as_bytes() {
         return Err(refuse(format!(
-            "{shown} is where a unit is without vrfbind: vrfbind disable {}",
+            "{shown} is no VRF; to take the unit out of its VRF, run `vrfbind disable {}`",
             args.unit
         )));
     }
@@ -218,12 +219,12 @@ fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     match vrf {
         // systemd reads udev's SYSTEMD_ALIAS= as words in quotes.
         Some(vrf) if vrf.contains(['"', '\'', '\\']) => Err(refuse(format!(
-            "systemd knows no device {vrf}, for the quote or backslash in its name; give the VRF another one (ip link \
+            "systemd cannot name the device {vrf}, because of the quote or backslash in its name; rename the VRF (ip link \
              set dev OLD name NEW)"
         ))),
         Some(vrf) if !vrf.chars().any(char::is_control) => Ok(vrf.to_owned()),
         _ => Err(refuse(format!(
-            "{device} is no text that systemd takes: it is not UTF-8, or has a control character in it"
+            "{device} is not accepted by systemd: it is not UTF-8, or contains a control character"
         ))),
     }
 }
@@ -235,7 +236,7 @@ fn rules(args: &Enable) -> Result<Option<String>, Failure> {
     };
     let rules = rules.into_string().map_err(|rules| {
         refuse(format!(
-            "\"{}\" is not UTF-8, which systemd takes no other text than",
+            "\"{}\" is not UTF-8; systemd accepts only UTF-8",
             rules.display()
         ))
     })?;
@@ -308,7 +309,7 @@ fn programs(args: &Enable, root: &Root) -> Result<(String, String), Failure> {
     let text = |path: PathBuf| {
         path.into_os_string().into_string().map_err(|path| {
             refuse(format!(
-                "{} is not UTF-8, which systemd takes no other text than",
+                "{} is not UTF-8; systemd accepts only UTF-8",
                 path.display()
             ))
         })
@@ -335,18 +336,18 @@ fn installed(args: &Enable, root: &Root) -> Result<(PathBuf, PathBuf), Failure> 
         .or_else(|| first(&usual))
         .ok_or_else(|| {
             refuse(format!(
-                "libvrfbind.so is not installed below {shown}; name it by --library"
+                "libvrfbind.so is not installed below {shown}; give its path with --library"
             ))
         })?;
     if !rules::preload::is_nameable(library.as_os_str().as_bytes()) {
         return Err(refuse(format!(
-            "the library {}: LD_PRELOAD can only name an absolute path without white space, ':' and '$'",
+            "the library {}: LD_PRELOAD can contain only an absolute path without white space, ':' and '$'",
             library.display()
         )));
     }
     let command = first(&["/usr/local/bin/vrfbind", "/usr/bin/vrfbind"]).ok_or_else(|| {
         refuse(format!(
-            "vrfbind is not installed below {shown}, and the unit needs it to check itself"
+            "vrfbind is not installed below {shown}, and the unit's checks require it"
         ))
     })?;
     Ok((library, command))
@@ -357,13 +358,13 @@ fn installed(args: &Enable, root: &Root) -> Result<(PathBuf, PathBuf), Failure> 
 fn socket(unit: &Unit, root: &Root, vrf: &str) -> Result<(String, Vec<String>), Failure> {
     if !drop_in::is_name_for_socket(vrf) {
         return Err(refuse(format!(
-            "systemd takes {vrf} for no device's name, and would ignore BindToDevice={vrf}; give the VRF a name of \
+            "systemd does not accept {vrf} as a device name, and would ignore BindToDevice={vrf}; give the VRF a name of \
              letters, digits, '-' and '_' (ip link set dev {vrf} name OTHER)"
         )));
     }
     if !obstacles::has_ip_sockets(unit) {
         return Err(refuse(format!(
-            "{} has no IPv4 and no IPv6 socket: there is nothing to put into a VRF",
+            "{} has no IPv4 or IPv6 socket, so nothing can be put into a VRF",
             unit.id
         )));
     }

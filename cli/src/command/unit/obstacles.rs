@@ -30,7 +30,7 @@ pub fn refuse_overrides(unit: &Unit, drop_in: &str) -> Result<(), Failure> {
             let path = file.path.display();
             if one.name == "UnsetEnvironment" && names_ours(&one.value) {
                 return Err(refuse(format!(
-                    "{path} has {shown}, and would take away what vrfbind sets; remove it there"
+                    "{path} has {shown}, which would remove what vrfbind sets; remove it there"
                 )));
             }
             let mut ours = ours
@@ -44,7 +44,7 @@ pub fn refuse_overrides(unit: &Unit, drop_in: &str) -> Result<(), Failure> {
             });
             if is_later && undoes {
                 return Err(refuse(format!(
-                    "{path} comes after {DROP_IN}, and its {shown} would undo that; give it a name that comes before"
+                    "{path} comes after {DROP_IN}, and its {shown} would override that; rename it so that it comes before"
                 )));
             }
         }
@@ -76,7 +76,7 @@ pub fn refuse_environment_files(unit: &Unit, root: &Root, has_rules: bool) -> Re
             names.find(|name| variables(has_rules).any(|variable| variable == *name))
         {
             return Err(refuse(format!(
-                "the unit's EnvironmentFile={} sets {name}, and would win over the drop-in; take it out of there",
+                "the unit's EnvironmentFile={} sets {name}, which overrides the drop-in; remove it there",
                 path.display()
             )));
         }
@@ -91,12 +91,12 @@ pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, F
     let may = |family| unit.allows("RestrictAddressFamilies", family);
     if !may("AF_INET") && !may("AF_INET6") {
         return Err(refuse(format!(
-            "RestrictAddressFamilies= lets {id} make no IPv4 and no IPv6 socket: there is nothing to put into a VRF"
+            "RestrictAddressFamilies= permits {id} no IPv4 or IPv6 socket, so nothing can be put into a VRF"
         )));
     }
     if is_supervised && !may("AF_UNIX") {
         notes.push(format!(
-            "RestrictAddressFamilies= of {id} is without AF_UNIX, which vrfbind exec needs, and {id} will not start; \
+            "RestrictAddressFamilies= of {id} lacks AF_UNIX, which vrfbind exec requires, and {id} will not start; \
              add RestrictAddressFamilies=AF_UNIX"
         ));
     }
@@ -112,7 +112,7 @@ pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, F
         .any(|name| name.contains('@'));
     if !calls.is_empty() && !has_groups {
         notes.push(format!(
-            "SystemCallFilter= of {id} is without {0}, which vrfbind needs there, and {id} will not start; add \
+            "SystemCallFilter= of {id} lacks {0}, which vrfbind requires, and {id} will not start; add \
              SystemCallFilter={1}",
             calls.join(", "),
             calls.join(" ")
@@ -121,7 +121,8 @@ pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, F
     for setting in ["RootDirectory", "RootImage"] {
         if !unit.value(setting).is_empty() {
             notes.push(format!(
-                "{setting}={} is what {id} sees as /: the library and vrfbind have to be there too, or it will not start",
+                "{setting}={} is the root directory of {id}: install the library and vrfbind there too, or it will not \
+                 start",
                 unit.value(setting)
             ));
         }
@@ -137,23 +138,23 @@ pub fn to_moving_sockets(unit: &Unit, root: &Root) -> Option<String> {
     let (why, remedy) = if has_all {
         return None;
     } else if unit.is_set("PrivateUsers") {
-        ("PrivateUsers= gives it none here", "PrivateUsers=no")
+        ("PrivateUsers= removes it", "PrivateUsers=no")
     } else if !unit.has_capability(bounds, true, CAP_NET_RAW) {
         let remedy = match is_root {
             true => "CapabilityBoundingSet=CAP_NET_RAW",
             false => "CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW",
         };
-        ("CapabilityBoundingSet= is without it", remedy)
+        ("CapabilityBoundingSet= lacks it", remedy)
     } else if !is_root && !unit.has_capability(ambient, false, CAP_NET_RAW) {
         (
-            "User= or DynamicUser= takes it away",
+            "User= or DynamicUser= removes it",
             "AmbientCapabilities=CAP_NET_RAW",
         )
     } else {
         return None;
     };
     Some(format!(
-        "{} lacks CAP_NET_RAW ({why}): a socket of its cannot be moved to a rule's device. It has to be replaced by another \
+        "{} lacks CAP_NET_RAW ({why}): its sockets cannot be moved to a rule's device. Each has to be replaced by another \
          one where that is safe, and else bind() or connect() fails with EPERM (RULES in libvrfbind(7)); add {remedy}",
         unit.id
     ))

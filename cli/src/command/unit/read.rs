@@ -201,7 +201,8 @@ impl Unit {
         is_of_allowed.is_none_or(|is_of_allowed| listed == is_of_allowed)
     }
 
-    /// Whether a set of capabilities (systemd.exec(5)) has one. `by_default`: whether it has all or none before the first line.
+    /// Whether a set of capabilities (systemd.exec(5)) has one. `by_default`: whether it has all or none before the
+    /// first line.
     pub fn has_capability(&self, setting: &str, by_default: bool, name: &str) -> bool {
         let names_it = |words: Vec<syntax::Word>| {
             let mut names = words.iter();
@@ -506,7 +507,8 @@ fn instance_of(alias: &str, id: &str) -> String {
     }
 }
 
-/// The names whose drop-ins a unit of this name has (unit_file_find_dirs of systemd's dropin.c): of `a-b@c.service` besides
+/// The names whose drop-ins a unit of this name has (unit_file_find_dirs of systemd's dropin.c): of `a-b@c.service`
+/// besides
 /// its own `a-b@.service`, `a-.service`, `a-@c.service` and `a-@.service`.
 fn drop_in_names(name: &str) -> Vec<String> {
     let mut names = vec![name.to_owned()];

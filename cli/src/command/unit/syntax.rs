@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn lines_are_continued_over_comments() {
-        let file = b"A=0\n [Service] \nExecStart=/a \\\n# no\n ; nor this\n  b \\\\\nB = c\\\n\nC=\xff\nno assignment\n\r\nD=e\r\n";
+        let file = b"A=0\n [Service] \nExecStart=/a \\\n# no\n ; nor this\n  b \\\\\nB = c\\\n\nC=\xff\nno \
+                     assignment\n\r\nD=e\r\n";
         let found: Vec<_> = assignments(file)
             .into_iter()
             .map(|one| format!("{}|{}|{}", one.section, one.name, one.value))
@@ -295,7 +296,8 @@ mod tests {
 
     #[test]
     fn mutated_units() {
-        let valid = b"[Service]\nExecStart=-/a \\\n# no\n 'b c'\"d\" \\x20\\u00e9 %i $A ${B} ; /c\r\nEnvironment=\"LD_PRELOAD=/x y\" A=1\n";
+        let valid = b"[Service]\nExecStart=-/a \\\n# no\n 'b c'\"d\" \\x20\\u00e9 %i $A ${B} ; \
+                      /c\r\nEnvironment=\"LD_PRELOAD=/x y\" A=1\n";
         crate::fuzz::each_input(&[valid], |file| {
             for one in assignments(file) {
                 for word in words(&one.value) {
