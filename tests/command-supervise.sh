@@ -828,7 +828,7 @@ fi
 point_with "$programs/../musl/own_entry" 'a program of musl that runs no constructor is served' own_entry
 if [ "$tier" = vrf ]; then
 	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
-		point 'so is one that AppArmor confines at its start' confined_at_start
+		point_with /sbin/apparmor_parser 'so is one that AppArmor confines at its start' confined_at_start
 	else
 		skip_point 'so is one that AppArmor confines at its start' 'AppArmor is not active'
 	fi
