@@ -1,4 +1,4 @@
-# make            builds target/release/libvrfbind.so, the commands vrfbind and vrfbind-trial there, and completions
+# make            builds target/release/libvrfbind.so, the commands vrfbind and vrfbind-probe there, and completions
 # make ARCH=...   builds the library for aarch64, i686 or riscv64, and the commands for aarch64, below target/
 # make test-arch ARCH=...   and runs what C tests can be run of it here
 # make demo       two VRFs with the same subnet, dnsmasq and radvd in each: shows every socket's device
@@ -51,7 +51,7 @@ completions := target/completions
 refresh = @[ -n "$(DESTDIR)" ] || ! command -v ldconfig >/dev/null || ldconfig
 
 .PHONY: all native cross test-arch demo test test-kernels test-musl test-arch-vm test-containers test-package dist deb bench bench-programs \
-	bench-smoke scale scale-tasks churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs container-image
+	bench-smoke scale scale-tasks churn compare reach evenet races fuzz test-more lint install uninstall clean build-packages test-packages programs images engines
 
 # Two calls: in one, cargo would give the library the features that the command asks of a common dependency.
 # The command is linked statically, and not to be moved by the kernel: `vrfbind exec` is done before ld.so would have
@@ -62,7 +62,7 @@ native:
 	$(CARGO) build --release --locked --package vrfbind
 	$(CARGO) rustc --release --locked --package vrfbind-cli --bin vrfbind -- \
 		-C target-feature=+crt-static -C relocation-model=static
-	$(CARGO) build --release --locked --package vrfbind-cli --bin vrfbind-trial
+	$(CARGO) build --release --locked --package vrfbind-cli --bin vrfbind-probe
 	mkdir -p $(completions)
 	$(command) completions bash >$(completions)/vrfbind
 	$(command) completions zsh >$(completions)/_vrfbind
@@ -84,7 +84,7 @@ cross:
 ifeq ($(ARCH),aarch64)
 	$(cross) rustc --release --locked --package vrfbind-cli --bin vrfbind --target $(triple) -- \
 		-C target-feature=+crt-static -C relocation-model=static
-	$(cross) build --release --locked --package vrfbind-cli --bin vrfbind-trial --target $(triple)
+	$(cross) build --release --locked --package vrfbind-cli --bin vrfbind-probe --target $(triple)
 endif
 
 # What runs a test of that machine here.
@@ -114,17 +114,19 @@ compare: test-packages programs
 reach: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
 
-evenet: test-packages all $(if $(TASKS),container-image)
+evenet: test-packages all $(if $(TASKS),engines)
 	$(if $(filter-out containerd,$(TASKS)),$(error TASKS=$(TASKS) is not containerd))
 	$(if $(filter 1,$(KEEP)),examples/evenet/keep $(TASKS),$(if $(TASKS),VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G}) \
 		tests/with-vrf.sh examples/evenet/run $(if $(TASKS),library ip-vrf netns $(TASKS)))
 
-container-image: programs
-	tests/packages.sh containers
-	tests/containers.sh build debian
-
-test: test-packages all bench-programs
+test: test-packages all bench-programs images
 	$(CARGO) test --locked --workspace
+
+# What the tests of containers take on the vrf tier.
+images: build-packages programs
+	tests/packages.sh daemons-containers musl
+	tests/musl.sh build
+	tests/containers.sh build
 
 # All of them, though one fails.
 KERNELS ?= $(addsuffix /linux-image-amd64,bullseye bookworm trixie)
@@ -133,8 +135,9 @@ test-more: test-packages programs fuzz
 	tests/packages.sh daemons-more daemons-rules
 	tests/with-vrf.sh tests/topology.sh tests/units-more.sh
 	tests/with-vrf.sh tests/topology.sh tests/rules-daemons-more.sh
+	tests/with-vrf.sh tests/topology.sh tests/resolvers.sh
 
-test-kernels: test-packages programs bench-programs
+test-kernels: test-packages programs bench-programs images
 	failed=; for kernel in $(KERNELS); do \
 		echo "vrfbind-tests: the vrf tier on $$kernel"; \
 		VRFBIND_VM_KERNEL=$$kernel $(CARGO) test --locked --package vrfbind-tests -- vrf: || failed="$$failed $$kernel"; \
@@ -149,12 +152,13 @@ test-musl: test-packages programs
 	tests/packages.sh musl
 	tests/musl.sh build
 	tests/with-vrf.sh tests/topology.sh tests/musl.sh run
+	tests/with-vrf.sh tests/topology.sh tests/rules-daemons.sh musl-dnsmasq musl-libc
 
-test-containers: test-packages programs bench-programs
-	tests/packages.sh musl containers
-	tests/musl.sh build
-	tests/containers.sh build
-	failed=; for test in 'tests/containers.sh run' tests/container-unit.sh examples/containerd/run 'tests/bench.sh tasks' \
+engines: images
+	tests/packages.sh containers
+
+test-containers: test-packages engines bench-programs
+	failed=; for test in 'tests/containers.sh all' tests/container-unit.sh examples/containerd/run 'tests/bench.sh tasks' \
 		'tests/evenet.sh containerd'; do \
 		VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh tests/topology.sh $$test || failed="$$failed $$test"; \
 	done; [ -z "$$failed" ] || { echo "vrfbind-tests: failed:$$failed"; exit 1; }
@@ -172,8 +176,8 @@ scale: bench-programs scale-tasks
 	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh --stock benches/scale.sh target/bench/scale
 	benches/report.py write BENCHMARKS.md target/bench scale
 
-# On an emulated processor, the tasks alone would take days.
-scale-tasks: bench-programs container-image
+# An emulated processor is too slow to start hundreds of tasks.
+scale-tasks: bench-programs engines
 	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-8G} tests/with-vrf.sh \
 		benches/scale.sh target/bench/tasks library tasks-together:16 tasks-paired:16 tasks
 	benches/report.py write BENCHMARKS.md target/bench tasks
@@ -228,7 +232,7 @@ lint:
 install: all
 	$(INSTALL) -D -m 0644 $(library) $(DESTDIR)$(LIBDIR)/libvrfbind.so
 	$(INSTALL) -D -m 0755 $(command) $(DESTDIR)$(BINDIR)/vrfbind
-	$(INSTALL) -D -m 0755 $(command)-trial $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-trial
+	$(INSTALL) -D -m 0755 $(command)-probe $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-probe
 	$(INSTALL) -D -m 0644 man/libvrfbind.7 $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
 	$(INSTALL) -D -m 0644 man/vrfbind.1 $(DESTDIR)$(MANDIR)/man1/vrfbind.1
 	$(INSTALL) -D -m 0644 $(completions)/vrfbind $(DESTDIR)$(BASHDIR)/vrfbind
@@ -241,7 +245,7 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libvrfbind.so $(DESTDIR)$(MANDIR)/man7/libvrfbind.7
 	rm -f $(DESTDIR)$(BINDIR)/vrfbind $(DESTDIR)$(MANDIR)/man1/vrfbind.1
-	rm -f $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-trial
+	rm -f $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-probe
 	-rmdir $(DESTDIR)$(LIBEXECDIR)/vrfbind
 	rm -f $(DESTDIR)$(BASHDIR)/vrfbind $(DESTDIR)$(ZSHDIR)/_vrfbind $(DESTDIR)$(FISHDIR)/vrfbind.fish
 	rm -f $(DESTDIR)$(DOCDIR)/LICENSE-MIT $(DESTDIR)$(DOCDIR)/LICENSE-APACHE

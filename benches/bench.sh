@@ -35,7 +35,7 @@ build() {
 		-o "$bin/empty.so" -x c /dev/null
 	cargo build --quiet --release --locked --manifest-path benches/redhook-baseline/Cargo.toml \
 		--target-dir target/bench/redhook
-	# For a machine that is not known the library leads nothing of libc's to itself: only its exports are left.
+	# For an unknown architecture the library does not patch libc: only its exports are hooked.
 	RUSTFLAGS='--cfg unknown_machine' cargo build --quiet --release --locked --target-dir target/unknown-machine
 	cp target/bench/redhook/release/libredhook_baseline.so target/release/libvrfbind.so target/release/vrfbind "$bin"
 	cp target/unknown-machine/release/libvrfbind.so "$bin/exports"
@@ -74,13 +74,13 @@ under_vrfbind() { # NAME PROGRAM...
 under_seal_alone() {
 	way 'vrfbind exec --no-supervise' "VRFBIND_LIBRARY=$bin/libvrfbind.so" "${vrfbind_exec[@]}" --no-supervise "$device" "$@"
 }
-# Nothing, where this kernel can supervise nobody; report.py says so then.
+# Empty, if a supervisor cannot be started on this kernel; report.py reports it then.
 under_supervisor() { [ -z "$can_supervise" ] || under_vrfbind "$@"; }
 
-# measure TABLE COMMAND... - COMMAND, which takes the ways, is said to be TABLE
+# measure TABLE COMMAND... - runs COMMAND, which gets the ways as arguments, and announces it as TABLE
 measure() {
 	say "$tier: $1"
-	# Nobody else has these folders.
+	# No other run uses these directories.
 	"${@:2}" "${ways[@]}" | sed "s|$bin/||g; s|$scratch/||g" >"$out/$1.partial"
 	mv "$out/$1.partial" "$out/$1.tsv"
 	ways=()
@@ -113,7 +113,7 @@ per_call() {
 	done
 }
 
-# What the library and the seal cost calls that give no IP socket a device.
+# The cost of the library and the seal for calls that give no IP socket a device.
 bystanders() {
 	local kind program
 	for kind in getppid unix option; do
@@ -181,7 +181,7 @@ start_up() {
 	start_ways "$bin/true"
 	measure start-true "$bin/paired" "$(rounds "$many")"
 	start_ways "$bin/dnsmasq" --test --conf-file=/dev/null
-	# It says that it is fine.
+	# It reports success.
 	measure start-dnsmasq quietly "$bin/paired" "$(rounds "$few")"
 }
 quietly() { "$@" 2>/dev/null; }
@@ -273,7 +273,7 @@ all_memory() {
 			prefix fd00:10:1::/64 { };
 		};
 	CONF
-	# What it prints it keeps back.
+	# It buffers its output.
 	cat >"$scratch/strongswan.conf" <<-CONF
 		charon-cmd {
 			filelog {
@@ -325,7 +325,7 @@ callgrind() {
 		valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-file="$log" "$@" >/dev/null 2>"$log.said"
 	sed -n 's/.* Collected : //p' "$log"
 }
-# What the batches themselves ask and answer is not the calls'.
+# The system calls of the batches themselves do not count.
 strace_c() {
 	strace -f -c -U calls,name -e 'trace=!read,write' -o "$log" env -i "${variables[@]}" "$@" >/dev/null
 	awk '$2 == "total" { print $1 }' "$log"

@@ -1,11 +1,11 @@
 /*
- * churn DEVICE - makes sockets until SIGTERM, while DEVICE comes and goes
+ * churn DEVICE - creates sockets until SIGTERM, while DEVICE comes and goes
  *
- * Each one is looked at: it has DEVICE, or one that is gone by now (ENODEV), or it was not born (ENODEV); all else is
- * outside. Prints in the end: how many were born, not born, gone, outside; open descriptors and private dirty memory
- * in kB, both when it had been through being born and not being born, and in the end.
+ * Each one is checked: it has DEVICE, or a device that is gone by now (ENODEV), or it was not created (ENODEV);
+ * everything else is outside. Prints at the end: how many were created, not created, gone, outside; open descriptors
+ * and private dirty memory in kB, both after the first sockets were created and not created, and at the end.
  *
- * Between the two looks at itself it allocates nothing.
+ * Between the two measurements of itself it allocates nothing.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t is_over;
-static long born, unborn, gone, outside;
+static long created, missing, gone, outside;
 
 static void end(int signal)
 {
@@ -34,13 +34,13 @@ static void make(int family, int type, const char *device)
 	int fd = socket(family, type, 0);
 
 	if (fd < 0 && errno == ENODEV)
-		unborn++;
+		missing++;
 	else if (fd < 0)
 		outside++;
 	else if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, found, &length))
 		*(errno == ENODEV ? &gone : &outside) += 1;
 	else
-		*(strcmp(found, device) == 0 ? &born : &outside) += 1;
+		*(strcmp(found, device) == 0 ? &created : &outside) += 1;
 	if (fd >= 0)
 		close(fd);
 }
@@ -82,7 +82,7 @@ int main(int argc, char **argv)
 		make(AF_INET, SOCK_DGRAM, argv[1]);
 		make(AF_INET6, SOCK_STREAM, argv[1]);
 		make(AF_INET6, SOCK_DGRAM, argv[1]);
-		if (!dirty_before && born && unborn) {
+		if (!dirty_before && created && missing) {
 			descriptors_before = descriptors();
 			dirty_before = private_dirty();
 		}
@@ -90,7 +90,7 @@ int main(int argc, char **argv)
 	}
 	descriptors_after = descriptors();
 	dirty_after = private_dirty();
-	printf("%ld %ld %ld %ld %d %d %d %d\n", born, unborn, gone, outside, descriptors_before, descriptors_after,
+	printf("%ld %ld %ld %ld %d %d %d %d\n", created, missing, gone, outside, descriptors_before, descriptors_after,
 	       dirty_before, dirty_after);
 	return 0;
 }

@@ -7,8 +7,8 @@
 # start two dnsmasqs in them; ask the daemons' sockets for their device (`vrfbind status`); remove the twenty VRFs, with
 # the daemons still in them; ask again; end the two. Then end all, and add up, into OUT/figures.tsv.
 #
-# A maker looks at its sockets itself. Who looks from outside, sees a socket now and then that has no device yet: it is
-# still being made, and socket() has not returned it.
+# A maker looks at its sockets itself. An observer from outside sees a socket now and then that has no device yet: it is
+# still being created, and socket() has not returned it.
 #
 # Exit status: 1 if a socket was outside of its VRF, or anything was left behind, or nothing was looked at.
 #
@@ -49,12 +49,12 @@ serves() { grep -q 'started, version' "$dir/$1.log"; }
 # Counts the sockets of the daemons.
 outside=0
 seen=0
-stale=0
+deleted=0
 look() {
 	# Status 1, of a socket that is not ok, is what is counted here.
 	"$command" status --json "$@" >"$dir/status" || true
-	outside=$((outside + $(grep -cE '"verdict": "(default|other|unknown)"' "$dir/status" || true)))
-	stale=$((stale + $(grep -c '"verdict": "stale"' "$dir/status" || true)))
+	outside=$((outside + $(grep -cE '"verdict": "(unbound|no-vrf|wrong-vrf|unknown)"' "$dir/status" || true)))
+	deleted=$((deleted + $(grep -c '"verdict": "device-deleted"' "$dir/status" || true)))
 	seen=$((seen + $(grep -c '"verdict": "' "$dir/status" || true)))
 }
 
@@ -128,14 +128,14 @@ figure() {
 	esac
 	printf '%s\t%s\t%s\n' "$1" "$2" "$verdict" | tee -a "$out/figures.partial" >&2
 }
-read -r born unborn stray more more_memory < <(awk '
-	{ born += $1; unborn += $2; outside += $4; more += $6 - $5; dirty += $8 - $7 }
+read -r created missing stray more more_memory < <(awk '
+	{ created += $1; missing += $2; outside += $4; more += $6 - $5; dirty += $8 - $7 }
 	!$7 { dirty = "never-looked-at" }
-	END { print born, unborn, outside, more, dirty }' "$dir"/maker?)
-figure 'sockets that makers made' "$born" more
-figure 'sockets that were not born, as their VRF was not there (ENODEV)' "$unborn" more
+	END { print created, missing, outside, more, dirty }' "$dir"/maker?)
+figure 'sockets that makers made' "$created" more
+figure 'sockets that were not created, as their VRF was missing (ENODEV)' "$missing" more
 figure 'sockets of daemons looked at' "$seen" more
-figure 'of these in a VRF that was removed' "$stale" more
+figure 'of these in a VRF that was removed' "$deleted" more
 figure 'sockets of makers outside of their VRF' "$stray" 0
 figure 'sockets of daemons outside of their VRF' "$outside" 0
 figure 'descriptors that makers have more than at first' "$more" 0

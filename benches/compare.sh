@@ -2,22 +2,22 @@
 # compare.sh - `ip vrf exec` and the library side by side, measured here and now
 #
 # `make compare` runs it by way of tests/with-vrf.sh and tests/topology.sh. Every cell of the table is something that
-# happened in this run: what the kernel says about a daemon's sockets, the device that a new socket was born on
-# (born.c), or the first line of a complaint. Nothing is asserted; no cell is written beforehand.
+# happened in this run: what the kernel reports about a daemon's sockets, the device of a new socket
+# (socket_device.c), or the first line of a complaint. Nothing is asserted; no cell is written beforehand.
 #
 # How it works, in order:
-#   1. Compile what measures: born, the same linked statically, paired.
+#   1. Compile the programs that measure: socket_device, the same linked statically, paired.
 #   2. Run dnsmasq and radvd, one at a time and each with one configuration, in three worlds: with neither, under
 #      `ip vrf exec`, under the library. Once a daemon's sockets are there, read them, its memory and its cgroup.
 #   3. Time the start of /bin/true in the three worlds and by `vrfbind exec`, interleaved and paired (paired.c).
 #   4. Let a program make a socket in each world, and again with one thing taken away: root, a mount, the VRF.
 #   5. Let those make one whose sockets a hook of socket() alone would not see.
-# A row is printed when its cells are known. What is started is ended by a trap; what is made in the topology's network
-# namespaces and in its scratch folder goes with them.
+# A row is printed when its cells are known. A trap ends what is started; what is created in the topology's network
+# namespaces and in its scratch directory goes with them.
 #
 # ROUNDS=N   how often /bin/true is started in each way (default 21)
 #
-# Exit status: 0 if every cell could be measured, whatever is in it. Else 1, and the last line says what could not.
+# Exit status: 0 if every cell could be measured, whatever its contents. Otherwise 1, and the last line names what could not.
 # A command that fails with neither of the two is not measured: then the fault is not theirs.
 #
 # shellcheck disable=SC2317  # await calls by name
@@ -33,7 +33,8 @@ bridge=$T_BLUE_BRIDGE
 unmeasured=()
 running=''
 
-# Where ip mounts cgroup2 if nobody has; the mount goes with its namespace, the folder would stay.
+# The place where ip mounts cgroup2 if it is not mounted. The mount goes with its namespace, but the directory would
+# stay.
 mount_point=/run/cgroup2
 [ ! -e "$mount_point" ] || mount_point=''
 
@@ -97,10 +98,10 @@ enter() {
 
 # --- 1. what measures ---
 
-cc -O2 -Wall -Wextra -Werror -o "$T_DIR/born" benches/born.c
-cc -O2 -Wall -Wextra -Werror -static -o "$T_DIR/born-static" benches/born.c
+cc -O2 -Wall -Wextra -Werror -o "$T_DIR/socket_device" benches/socket_device.c
+cc -O2 -Wall -Wextra -Werror -static -o "$T_DIR/socket_device-static" benches/socket_device.c
 cc -O2 -Wall -Wextra -Werror -o "$T_DIR/paired" benches/paired.c
-install -m 4755 "$T_DIR/born" "$T_DIR/born-setuid"
+install -m 4755 "$T_DIR/socket_device" "$T_DIR/socket_device-setuid"
 
 echo "Linux $(uname -r), $(ip -V)"
 rule
@@ -132,7 +133,7 @@ CONF
 
 has_ended() { ! kill -0 "$1" 2>/dev/null; }
 table_of() { "$VRFBIND_TEST_BIN/sockets" "$vrf" "$1" 2>/dev/null || true; }
-# dnsmasq says when it has opened everything; radvd has, when its one socket is in both of its processes.
+# dnsmasq logs when it has opened everything; radvd has, when its one socket is in both of its processes.
 dnsmasq_is_ready() { has_ended "$1" || grep -q ': started, version' "$T_DIR/log"; }
 radvd_is_ready() { has_ended "$1" || [ "$(table_of "$1" | wc -l)" -gt 2 ]; }
 
@@ -188,7 +189,7 @@ look_at() {
 	row '  cgroup it ends up in' "${cgroup[@]}"
 }
 
-# The library where it lies: in a file system in memory all of its pages would count as dirty.
+# The library at its own path: in a file system in memory all of its pages would count as dirty.
 library=$VRFBIND_TEST_LIB
 look_at dnsmasq --keep-in-foreground --conf-file="$T_DIR/dnsmasq.conf"
 look_at radvd --nodaemon --logmethod stderr --username radvd --config "$T_DIR/radvd.conf" --pidfile "$T_DIR/radvd.pid"
@@ -227,7 +228,7 @@ rule
 # A copy that every user may read.
 library=$T_DIR/libvrfbind.so
 install -m 644 "$VRFBIND_TEST_LIB" "$library"
-program=("$T_DIR/born")
+program=("$T_DIR/socket_device")
 
 # What a command prints, or what it complains about.
 outcome() {
@@ -239,8 +240,8 @@ outcome() {
 	fi
 }
 
-# births LABEL DEVICE [PREFIX...] - the row of what `program` gets in the three worlds, each behind the prefix
-births() {
+# devices LABEL DEVICE [PREFIX...] - the row of what `program` gets in the three worlds, each behind the prefix
+devices() {
 	local label=$1 device=$2 world cells=()
 	shift 2
 	for world in neither ip library; do
@@ -280,24 +281,24 @@ capabilities() {
 # remounted SHELL - sets `private`, the words that run the command behind them after this line, with mounts of its own
 remounted() { private=(unshare --mount -- sh -ec "$1; exec \"\$@\"" sh); }
 
-births 'device of a new socket' "$vrf"
-births '  as nobody' "$vrf" "${nobody[@]}"
+devices 'device of a new socket' "$vrf"
+devices '  as nobody' "$vrf" "${nobody[@]}"
 row '  capabilities needed' "$(capabilities neither)" "$(capabilities ip)" "$(capabilities library)"
 # shellcheck disable=SC2016  # for the shell in the mount namespace
 remounted 'while at=$(findmnt -nft cgroup2 -o TARGET); do umount --lazy "$at"; done'
-births '  no cgroup2 mounted' "$vrf" "${private[@]}"
-births '  and mounting forbidden' "$vrf" "${private[@]}" setpriv --bounding-set=-sys_admin
+devices '  no cgroup2 mounted' "$vrf" "${private[@]}"
+devices '  and mounting forbidden' "$vrf" "${private[@]}" setpriv --bounding-set=-sys_admin
 # shellcheck disable=SC2016
 remounted 'findmnt -nt cgroup2 -o TARGET | while read -r at; do mount -o remount,bind,ro "$at"; done'
-births '  cgroup2 read-only' "$vrf" "${private[@]}"
+devices '  cgroup2 read-only' "$vrf" "${private[@]}"
 # Before Linux 5.11 BPF programs were charged to it.
 applies=$([ "$(printf '%s\n' 5.11 "$(uname -r)" | sort -V | sed -n 1p)" != 5.11 ] || echo ' (not applicable to this kernel)')
-births "  RLIMIT_MEMLOCK=0$applies" "$vrf" prlimit --memlock=0
-births '  named after a bridge in the VRF' "$bridge"
-births '  VRF missing' missing
+devices "  RLIMIT_MEMLOCK=0$applies" "$vrf" prlimit --memlock=0
+devices '  named after a bridge in the VRF' "$bridge"
+devices '  VRF missing' missing
 
 # A process that runs while its VRF is deleted and made again: the device of a new socket before and after.
-reborn() {
+recreated() {
 	local pid before after
 	enter "$1" made-again
 	ip link add made-again type vrf table 103
@@ -316,7 +317,7 @@ reborn() {
 	rm "$T_DIR/to" "$T_DIR/from"
 	ip link delete made-again
 }
-row '  VRF deleted and made again' "$(reborn neither)" "$(reborn ip)" "$(reborn library)"
+row '  VRF deleted and made again' "$(recreated neither)" "$(recreated ip)" "$(recreated library)"
 rule
 
 # --- 5. what a hook of socket() alone would not see ---
@@ -330,7 +331,7 @@ looked_up() {
 	default=$(queries "$T_UPSTREAM")
 	inside=$(queries "$T_BLUE_UPSTREAM")
 	enter "$1" "$vrf"
-	# Nobody answers there: getent fails in every world.
+	# There is no server: getent fails in every world.
 	"${private[@]}" "${under[@]}" getent --service=dns ahostsv4 name.test >/dev/null 2>&1 || true
 	[ "$(queries "$T_BLUE_UPSTREAM")" = "$inside" ] || ways+=("$T_BLUE_UPLINK")
 	[ "$(queries "$T_UPSTREAM")" = "$default" ] || ways+=("$T_UPLINK")
@@ -351,14 +352,14 @@ echo 'nameserver 192.0.2.53' >"$T_DIR/resolv.conf"
 remounted "mount --bind '$T_DIR/resolv.conf' /etc/resolv.conf"
 row 'DNS query of getaddrinfo' "$(looked_up neither)" "$(looked_up ip)" "$(looked_up library)"
 
-program=("$T_DIR/born-static")
-births 'socket of a program linked statically' "$vrf"
-program=(env VRFBIND_SEAL=1 env "$T_DIR/born-static")
-births '  the same, VRFBIND_SEAL=1' "$vrf"
-program=(env -i "$T_DIR/born")
-births '  of a child whose environment is empty' "$vrf"
-program=("${nobody[@]}" "$T_DIR/born-setuid")
-births '  of a set-user-ID program' "$vrf"
+program=("$T_DIR/socket_device-static")
+devices 'socket of a program linked statically' "$vrf"
+program=(env VRFBIND_SEAL=1 env "$T_DIR/socket_device-static")
+devices '  the same, VRFBIND_SEAL=1' "$vrf"
+program=(env -i "$T_DIR/socket_device")
+devices '  of a child whose environment is empty' "$vrf"
+program=("${nobody[@]}" "$T_DIR/socket_device-setuid")
+devices '  of a set-user-ID program' "$vrf"
 [[ ,$(findmnt -no OPTIONS --target "$T_DIR"), != *,nosuid,* ]] ||
 	could_not "a set-user-ID program: $T_DIR is mounted nosuid"
 rule

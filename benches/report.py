@@ -25,22 +25,25 @@ SECTIONS = ["lo", "vrf", "scale", "tasks", "churn"]
 
 HEAD = """# Benchmarks
 
-Written by `make bench`, `make scale` and `make churn`, each its own sections; nothing here is typed in. To judge a
-change on a machine that does other things, look at the instruction counts.
+`make bench`, `make scale` and `make churn` write this file, each its own sections; no figure is typed in. To judge a
+change on a machine that is busy, look at the instruction counts.
 
-**Method.** A table is one program in several ways: with nothing; with the library (`libvrfbind`); with what it is
-measured against. Each round does all of them once, in a shuffled order. Medians are of all rounds, and in parentheses
-is their 95 % confidence interval (order statistics). What is *added* is the median of the differences to the first
-row within the rounds. A *null control* is a row once more, under another name: where it differs from zero, so may the
-others. A goal is *met* if the whole interval of what it bounds is within, *missed* if the whole is beyond, and else
-*open*. Programs that make calls look at a socket's device first: a row whose sockets are not bound as they should be
-is an error, and no row.
+**Method.** A table shows one program in several ways: alone; with the library (`libvrfbind`); with what the library is
+compared with. Each round runs all ways once, in a random order.
 
-**Commands** are given without folders. `calls` is [benches/calls.c](benches/calls.c), which is started anew every 10
-rounds and asked in between; `exports/libvrfbind.so` is the library built with `--cfg unknown_machine`, which leads
-nothing of libc's to itself; `libredhook_baseline.so` is [benches/redhook-baseline](benches/redhook-baseline),
-`plain.so` [benches/plain.c](benches/plain.c). All of them are compiled, and run, by
-[benches/bench.sh](benches/bench.sh).
+- A cell is the median of all rounds, and in parentheses its 95 % confidence interval (order statistics).
+- *Added* is the median of the differences to the first row, each within one round.
+- A *null control* is a row that is measured twice, under another name. Where it differs from zero, the other rows may
+  differ by as much without a cause.
+- A goal is *met* if the whole interval is within the bound, *missed* if the whole interval is beyond it, and otherwise
+  *open*.
+- Programs that make calls look at the device of a socket first. If the sockets of a row are not bound as they should
+  be, this is an error, and there is no row.
+
+**Commands** are shown without directories. `calls` is [benches/calls.c](benches/calls.c): it is started again every 10
+rounds, and makes its calls in between. `exports/libvrfbind.so` is the library built with `--cfg unknown_machine`: it
+patches nothing in libc. `libredhook_baseline.so` is [benches/redhook-baseline](benches/redhook-baseline), and `plain.so`
+is [benches/plain.c](benches/plain.c). [benches/bench.sh](benches/bench.sh) compiles and runs all of them.
 """
 
 NOTHING = "nothing"
@@ -212,14 +215,14 @@ class Section:
             notes = []
             if kind != "socket":
                 notes += [
-                    "The library asks for the socket's device before it goes on (getsockopt), which the program itself knows."
+                    "The library first asks for the device of the socket (getsockopt); the program itself knows it."
                 ]
             if kind == "connect":
                 notes += [
-                    "The listener is the program's own. A connection is closed by a reset, which is one more system call.",
+                    "The program connects to a listener of its own, and closes the connection by a reset: one more system call.",
                 ]
                 if self.folder.endswith("vrf"):
-                    notes += ["What is not bound reaches nothing in the VRF: “nothing” connects on lo, in the default VRF."]
+                    notes += ["An unbound socket reaches nothing in the VRF: “nothing” connects on lo, in the default VRF."]
             self.title(f"A call of {what}, {where}", *notes)
             table = self.times(f"calls-{kind}", OWN)
             self.own_goal(table, what, 7 if kind == "bind" else 3)
@@ -243,8 +246,8 @@ class Section:
     def bystanders(self):
         self.title(
             "What has nothing to do with the VRF",
-            "getppid(2), the cheapest system call; socket(AF_UNIX) with close(); and setsockopt(SO_KEEPALIVE), whose hook compares",
-            "the option.",
+            "getppid(2) is the cheapest system call. The others are socket(AF_UNIX) with close(), and setsockopt(SO_KEEPALIVE): the",
+            "library compares its option.",
         )
         self.times("calls-getppid")
         for kind in ["unix", "option"]:
@@ -254,7 +257,8 @@ class Section:
     def rules(self):
         self.title(
             "Rules that do not match",
-            "A call of socket() of UDP, bind() and close(), and of socket() of TCP, connect() and close(), bound to lo, with rules for other addresses.",
+            "The first table is socket() of UDP, bind() and close(); the second is socket() of TCP, connect() and close(). Both are",
+            "bound to lo, with rules for other addresses.",
         )
         for kind in ["bind", "connect"]:
             table = self.times(f"rules-{kind}")
@@ -264,9 +268,9 @@ class Section:
             self.lines.append("")
         self.title(
             "Rules that match",
-            "socket() of TCP in a VRF (a veth device), connect() to a listener on 127.0.0.1 by `loopback lo`, and close(). With",
-            "CAP_NET_RAW the socket is moved, without it replaced. Then the same in a process of 10,000 descriptors, of which 5,000",
-            "are in one epoll, as is the socket that is connected.",
+            "socket() of TCP in a VRF (a veth device), connect() to a listener on 127.0.0.1 by the rule `loopback lo`, and close().",
+            "With CAP_NET_RAW the socket is moved, without it the socket is replaced. The second table is the same in a process with",
+            "10,000 fds; 5,000 of them, and the socket, are registered in one epoll instance.",
         )
         self.times("rules-moved-0")
         self.lines.append("")
@@ -278,8 +282,8 @@ class Section:
     def supervised(self):
         self.title(
             "Supervised sockets",
-            "socket() and close() of a static program: on one processor, so that nobody has to be woken; and from 64 threads,",
-            "per socket.",
+            "socket() and close() of a static program. The first table is on one processor, where no other processor has to be",
+            "woken; the second is from 64 threads, per socket.",
         )
         for name, what in [("supervised-one", "on one processor"), ("supervised-64", "from 64 threads")]:
             table = self.times(name)
@@ -290,10 +294,9 @@ class Section:
     def memory(self):
         self.title(
             "Memory",
-            "Of a daemon that serves, its children, and its supervisor where there is one (/proc/PID/smaps_rollup), bound to a veth device.",
-            "A page that both processes",
-            "of radvd still share after its fork is private to none. PSS has the library's file pages in full while one process",
-            "uses them; the next shares them.",
+            "The memory of a running daemon with its children, and with its supervisor if there is one (/proc/PID/smaps_rollup). It is",
+            "bound to a veth device. A page that both processes of radvd share after the fork counts as private to neither. PSS",
+            "counts the pages of the library's file in full while one process uses them, and in part when several do.",
         )
         for program in ["sleep", "dnsmasq", "radvd", "charon-cmd"]:
             table = self.table(f"memory-{program}")
@@ -319,8 +322,8 @@ class Section:
     def counts(self):
         self.title(
             "Instructions and system calls",
-            "Of one call, in user space, by `valgrind --tool=callgrind` and `strace -c`: four batches of 1000 calls less two. No",
-            "time, and no noise.",
+            "For one call: instructions in user space by `valgrind --tool=callgrind`, system calls by `strace -c`; the difference of",
+            "four and two batches of 1000 calls. These are counts and not times, so there is no noise.",
         )
         for kind, what in KINDS:
             instructions, calls = self.table(f"instructions-{kind}"), self.table(f"system-calls-{kind}")
@@ -417,12 +420,12 @@ class Section:
         rows = self.scale(["library", "ip", "netns"])
         self.title(
             "Networks with the same subnet",
-            "A dnsmasq and a radvd in each, and a client (benches/scale.sh), by `LD_PRELOAD=libvrfbind.so VRFBIND_VRF=vN",
-            "dnsmasq …`, by `ip vrf exec vN dnsmasq …`, and by `nsenter --net=/run/netns/nN dnsmasq …`. Each once, with whatever",
-            "else the machine did. The networks of the second are those of the first. A client is served when dnsmasq has told it",
-            "the address of a name that is another one in each network, and when its kernel has an address of the prefix that radvd",
-            "advertises there and nowhere else. What the networks and the daemons take is the fall of MemAvailable: with what the",
-            "kernel keeps for them.",
+            "Each network has a dnsmasq, a radvd and a client (benches/scale.sh). They are started by `LD_PRELOAD=libvrfbind.so",
+            "VRFBIND_VRF=vN dnsmasq …`, by `ip vrf exec vN dnsmasq …`, and by `nsenter --net=/run/netns/nN dnsmasq …`. Each way ran",
+            "once, on a machine that was not idle. The second way uses the networks of the first. A client is served when dnsmasq has",
+            "told it the address of a name, which is another address in each network, and when its kernel has an address of the",
+            "prefix that only this network's radvd advertises. The memory that networks and daemons take is how much MemAvailable",
+            "falls, so it includes the kernel's.",
         )
         self.lines += [*markdown(["", "libvrfbind", "`ip vrf exec`", "a network namespace for each"], rows)]
 
@@ -446,7 +449,7 @@ class Section:
             rows = [line.split("\t") for line in file.read().splitlines()]
         self.title(
             "VRFs that come and go",
-            "Twenty at a time, with daemons in them when they are removed, and four programs that make sockets all the while",
+            "Twenty VRFs at a time are created, and removed with daemons in them, while four programs create sockets all the time",
             "(benches/churn.sh).",
         )
         self.lines += [*markdown(["", "", ""], rows)]

@@ -3,10 +3,11 @@
 
 say() { printf 'vrfbind-bench: %s\n' "$*" >&2; }
 
-# How long a condition is waited for, in seconds: a hang, on the slowest machine. The VM says what that is on it.
+# The limit for waiting for a condition, in seconds: a hang, even on the slowest machine. In a VM the limit comes from
+# the VM.
 limit=${VRFBIND_TEST_LIMIT:-600}
 
-# await COMMAND... - until it succeeds; at the limit, what was awaited is said
+# await COMMAND... - waits until it succeeds; at the limit, reports what was awaited
 await() {
 	local end=$((SECONDS + limit))
 	until "$@"; do

@@ -1,15 +1,15 @@
-//! What the name of a network device is.
+//! Which strings are names of network devices.
 
 use core::fmt;
 
 /// Size of a device name with its terminating NUL, `IFNAMSIZ` in linux/if.h.
 pub const NAME_SIZE: usize = 16;
 
-/// The name of a network device, padded with NULs, in the form SO_BINDTODEVICE takes and returns.
+/// The name of a network device, padded with NULs, in the form that SO_BINDTODEVICE accepts and returns.
 ///
-/// What [`DeviceName::new`] makes is a name that the kernel would accept for a device. That check cannot be left to
-/// the kernel: setsockopt(SO_BINDTODEVICE) cuts a longer name to 15 bytes without a word and binds
-/// to whatever device has that shorter name (sock_setbindtodevice, net/core/sock.c).
+/// [`DeviceName::new`] accepts what the kernel would accept as the name of a device. The check cannot be left to
+/// setsockopt(SO_BINDTODEVICE): it silently cuts a longer name to 15 bytes, and binds to whatever device has
+/// the shorter name (sock_setbindtodevice, net/core/sock.c).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(align(8))]
 pub struct DeviceName([u8; NAME_SIZE]);
@@ -21,7 +21,7 @@ pub enum BadName {
     Empty,
     /// More than 15 bytes.
     TooLong,
-    /// `.` or `..`, which sysfs could not show.
+    /// `.` or `..`: sysfs could not have a directory of this name.
     Dots,
     /// A `/`, a `:`, white space, the byte 0xa0 or a NUL.
     Character,
@@ -40,7 +40,7 @@ impl BadName {
 }
 
 impl DeviceName {
-    /// Takes `name` (no NUL at its end) if the kernel would accept it for a device.
+    /// Accepts `name` (no NUL at its end) if the kernel would accept it for a device.
     pub fn new(name: &[u8]) -> Result<Self, BadName> {
         match name {
             b"" => return Err(BadName::Empty),

@@ -1,13 +1,13 @@
-//! What becomes of the library in a program: whether ld.so preloads it, and whether it then sees the program's sockets.
+//! Whether ld.so preloads the library into a program, and whether the library then sees the program's sockets.
 //!
 //! [`judge`] looks at a file as execve(2) will. In order: it follows `#!` to the interpreter; reads the ELF header, the
-//! program headers and the notes; and works out from the ids of the process and the file whether the kernel will set
-//! AT_SECURE, on which ld.so ignores LD_PRELOAD. Who asks gathers the facts: a [`File`] and the [`Process`] that is about
-//! to become it.
+//! program headers and the notes; and works out from the IDs of the process and the file whether the kernel will set
+//! AT_SECURE, on which ld.so ignores LD_PRELOAD. The caller gathers the facts: a [`File`] and the [`Process`] that is
+//! about to execute it.
 //!
-//! The file is anybody's. However long it says that its tables are, a fixed number of entries is read, and none past
-//! its end; a broken file gets an answer like any other. The library asks in vfork children: it takes less than 2 KiB of
-//! stack.
+//! The file is untrusted. However long it claims its tables to be, a fixed number of entries is read, and none past
+//! its end; a broken file gets an answer like any other. The library asks in vfork children: less than 2 KiB of stack
+//! is used.
 //!
 //! Not seen from here: AT_SECURE set by a security module (AppArmor, SELinux); that the owner of a set-user-ID file has
 //! no ID in our user namespace, where the kernel ignores the bit; a library in Go that a program in C loads; and whether
@@ -15,20 +15,20 @@
 
 use core::ffi::CStr;
 
-/// The ELF note (elf(5), PT_NOTE) of a static program that makes no IP sockets of its own: nothing is missing in it if
-/// the library is not there. Such a program is the command `vrfbind`. Owner "vrfbind", type 1, empty.
+/// The ELF note (elf(5), PT_NOTE) of a static program that creates no IP sockets of its own, and so does not need the
+/// library. The command `vrfbind` has it. Owner "vrfbind", type 1, empty.
 pub const NOTE: [u8; 20] = *b"\x08\0\0\0\0\0\0\0\x01\0\0\0vrfbind\0";
 
-/// What becomes of the library in a program.
+/// What the library can do in a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// ld.so preloads it. Also ld.so itself, which preloads into the program that it is given.
+    /// ld.so preloads it. Also for ld.so itself, which preloads into the program that it is given.
     Preloaded,
-    /// ld.so preloads it, and the program's sockets pass it by: Go's runtime makes system calls itself.
+    /// ld.so preloads it, but the program's sockets bypass it: Go's runtime makes system calls itself.
     Go,
     /// There is no ld.so.
     Static,
-    /// The same, and the program makes no IP sockets of its own ([`NOTE`]).
+    /// There is no ld.so, and the program creates no IP sockets of its own ([`NOTE`]).
     Exempt,
     /// The kernel sets AT_SECURE, because the file gives the process another user or group.
     SetId,
@@ -36,16 +36,16 @@ pub enum Verdict {
     FileCapabilities,
     /// The kernel sets AT_SECURE, because the process has real and effective IDs that differ.
     OtherIds,
-    /// It is not for the architecture that the library was built for.
+    /// It is for another architecture than the library.
     OtherArchitecture,
-    /// It may be executed and not be read.
+    /// It may be executed but not read.
     Unreadable,
     /// The kernel or a shell knows what to do with it (binfmt_misc, a script without `#!`), or it cannot be executed.
     Other,
 }
 
 impl Verdict {
-    /// What such a program is, to be put after "PROGRAM is", and why the library does not serve it.
+    /// Why the library does not serve such a program, to be put after "PROGRAM is".
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Preloaded => "dynamically linked",
@@ -73,7 +73,7 @@ impl Verdict {
         }
     }
 
-    /// Who serves such a program.
+    /// Who binds the sockets of such a program.
     pub const fn server(self) -> Server {
         match self {
             Self::Preloaded | Self::Exempt | Self::Other => Server::Library,
@@ -91,11 +91,11 @@ impl Verdict {
 /// Who puts a program's sockets into the VRF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Server {
-    /// The library, or nobody has to.
+    /// The library does, or nobody has to.
     Library,
     /// A supervisor can.
     Supervisor,
-    /// Nobody can: the calls of another architecture are not what a supervisor sees.
+    /// Nobody can: a supervisor does not see the calls of another architecture.
     Nobody,
 }
 
@@ -110,7 +110,8 @@ pub trait File: Sized {
     /// What the kernel compares with the process.
     fn inode(&self) -> Inode;
 
-    /// The file at `path`, which runs this script. Only a regular file may be opened: others can block, or do something.
+    /// The file at `path`, which runs this script. Only a regular file may be opened: opening any other can block, or have
+    /// an effect.
     fn interpreter(self, path: &CStr) -> Result<Self, Self::Error>;
 }
 
@@ -147,8 +148,8 @@ pub struct Process {
     pub no_new_privs: bool,
 }
 
-/// What becomes of the library if `process` executes `file`, and the file that runs in the end: this one, or the
-/// interpreter of the script that it is.
+/// The verdict if `process` executes `file`, and the file that runs in the end: `file` itself, or the interpreter of
+/// the script.
 pub fn judge<F: File>(mut file: F, process: &Process) -> Result<(Verdict, F), F::Error> {
     for _ in 0..=SCRIPTS {
         let mut first = [0; FIRST_BYTES];
@@ -180,8 +181,8 @@ const SCRIPTS: usize = 5;
 /// How much of a file the kernel looks at (BINPRM_BUF_SIZE; 256 bytes since Linux 5.1, 128 before).
 pub const FIRST_BYTES: usize = 256;
 
-/// The path of a script's interpreter, as load_script of fs/binfmt_script.c finds it in the first bytes of a file, with
-/// NULs behind a file that is shorter. One more NUL is put behind the path.
+/// The path of a script's interpreter, as load_script of fs/binfmt_script.c finds it in the first bytes of a file; a
+/// shorter file is padded with NULs. A NUL is written behind the path.
 fn interpreter(first: &mut [u8; FIRST_BYTES]) -> Option<&CStr> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let is_end = |byte: &u8| is_blank(byte) || matches!(byte, b'\n' | 0);
@@ -198,10 +199,10 @@ fn interpreter(first: &mut [u8; FIRST_BYTES]) -> Option<&CStr> {
     CStr::from_bytes_until_nul(path).ok()
 }
 
-// ---- What the file says of itself ----
+// ---- The file's own headers ----
 
-/// e_machine of the architecture that this was built for, elf.h. None: it is not known, or not of 64 bits, and nothing
-/// is said about its programs.
+/// e_machine (elf.h) of the architecture that this was built for. None: it is not known, or not of 64 bits; its
+/// programs are then not looked into.
 pub const MACHINE: Option<u16> = if cfg!(unknown_machine) {
     None
 } else if cfg!(target_arch = "x86_64") {
@@ -280,7 +281,7 @@ fn of_bytes<F: File>(file: &F, header: &[u8; FIRST_BYTES]) -> Verdict {
     }
 }
 
-/// Whether this holds of a segment.
+/// Whether a segment has this property.
 fn any_segment<F: File>(
     file: &F,
     header: &[u8; FIRST_BYTES],
@@ -290,7 +291,7 @@ fn any_segment<F: File>(
     any_entry(file, number(header, 32, 8), count, holds)
 }
 
-/// The beginning of the path of the ld.so that a program names, and thereby of its libc, with NULs behind it.
+/// The beginning of the path of the ld.so that a program names, which tells its libc too; padded with NULs.
 pub fn loader<F: File>(file: &F) -> Option<[u8; FIRST_BYTES]> {
     let mut header = [0; FIRST_BYTES];
     file.read_at(&mut header, 0)?;
@@ -321,10 +322,10 @@ fn is_pie<F: File>(file: &F, dynamic: &[u8; PROGRAM_HEADER]) -> bool {
     is_pie
 }
 
-/// The beginning of a note: sizes of the owner's name and of what it says, type, and 8 bytes of the name.
+/// The beginning of a note: sizes of the owner's name and of the description, type, and 8 bytes of the name.
 const NOTE_SIZE: usize = NOTE.len();
 
-/// Shows the beginning of each note of a segment.
+/// Passes the beginning of each note of a segment to a function.
 fn each_note<F: File>(
     file: &F,
     segment: &[u8; PROGRAM_HEADER],
@@ -348,12 +349,12 @@ fn each_note<F: File>(
     }
 }
 
-/// Whether it is what cmd/link writes into `.note.go.buildid`: owner "Go", type 4. After `-ldflags=-buildid=` there is none.
+/// Whether cmd/link has written this note into `.note.go.buildid`: owner "Go", type 4. `-ldflags=-buildid=` leaves it out.
 fn is_go_build_id(note: &[u8; NOTE_SIZE]) -> bool {
     number(note, 0, 4) == 4 && note.get(8..16) == Some(b"\x04\0\0\0Go\0\0")
 }
 
-/// Whether the section is there that `go version -m` reads. It is in no segment of its own, and strip(1) leaves it.
+/// Whether the file has the section that `go version -m` reads. It is in no segment of its own, and strip(1) leaves it.
 fn has_go_build_info<F: File>(file: &F, header: &[u8; FIRST_BYTES]) -> bool {
     let count = number(header, 60, 2).min(SECTION_HEADERS);
     let start = number(header, 40, 8);
@@ -365,8 +366,8 @@ fn has_go_build_info<F: File>(file: &F, header: &[u8; FIRST_BYTES]) -> bool {
     })
 }
 
-/// Whether this holds of an entry of a table, as far as the table is there. The first of which it does is the last one that
-/// is looked at.
+/// Whether an entry of a table has this property, as far as the file contains the table. The search ends at the first
+/// such entry.
 fn any_entry<F: File, const SIZE: usize>(
     file: &F,
     start: u64,
@@ -377,7 +378,8 @@ fn any_entry<F: File, const SIZE: usize>(
     any_of_size(file, start, count, SIZE, &mut holds).is_some()
 }
 
-/// The same for entries of any size, to be there once. None: of no entry. Some are read at once.
+/// [`any_entry`] for entries of any size, so that the code is there only once. None: no entry has the property. Several
+/// entries are read at once.
 #[inline(never)]
 fn any_of_size<F: File>(
     file: &F,
@@ -428,8 +430,8 @@ const S_IXGRP: u32 = 0o0010;
 fn of_ids(file: &Inode, process: &Process) -> Option<Verdict> {
     let may_give_ids = !file.is_nosuid && !process.no_new_privs;
     let gives = |bits: u32| may_give_ids && file.mode & bits == bits;
-    // Without the group's execute permission the bit once meant mandatory locking. Of a process whose real and effective
-    // IDs differ, Linux 6.1 takes the real ones for what is gained, 6.18 both.
+    // Without the group's execute permission the bit once meant mandatory locking. In a process whose real and effective
+    // IDs differ, Linux 6.1 compares the real ones, 6.18 both.
     let gives_user = gives(S_ISUID) && file.uid != process.euid;
     let gives_group = gives(S_ISGID | S_IXGRP) && file.gid != process.egid;
     if gives_user || gives_group {
@@ -448,7 +450,7 @@ fn gives_capabilities(value: &[u8; CAPABILITIES_SIZE], process: &Process) -> boo
     const REVISION_OF_A_NAMESPACE: u8 = 3;
     let [effective, _, _, revision, sets @ ..] = value;
     let has_permitted = sets.chunks(4).step_by(2).take(2).any(|set| set != [0; 4]);
-    // getxattr(2) shows another revision to the user namespace that it is for.
+    // In the user namespace that the capabilities are for, getxattr(2) returns another revision.
     *revision != REVISION_OF_A_NAMESPACE
         && (effective & 1 != 0 || has_permitted && !process.no_new_privs)
 }
@@ -462,7 +464,7 @@ mod tests {
     use std::vec::Vec;
     use std::{format, vec};
 
-    /// What a file holds, or that it cannot be read; and the files that its scripts may name, by their path.
+    /// The contents of a file, or that it cannot be read; and the files that its scripts may name, by their path.
     #[derive(Clone, Default)]
     struct Bytes {
         bytes: Option<Vec<u8>>,
@@ -517,7 +519,7 @@ mod tests {
 
     const LD_SO: (u64, &[u8]) = (PT_INTERP, b"/lib64/ld-linux-x86-64.so.2\0");
 
-    /// An ELF file of this machine with these segments, their bytes behind the headers.
+    /// An ELF file of this architecture with these segments, their bytes behind the headers.
     fn elf(kind: u64, segments: &[(u64, &[u8])]) -> Vec<u8> {
         let mut file = vec![0; 64 + segments.len() * PROGRAM_HEADER];
         file[..6].copy_from_slice(IDENTIFICATION);
@@ -575,7 +577,7 @@ mod tests {
         file
     }
 
-    // What is not looked into where the machine is not known.
+    // Files are not looked into where the architecture is not known.
     fn is_known() -> bool {
         MACHINE.is_some()
     }
@@ -720,7 +722,7 @@ mod tests {
         assert_eq!(verdict(Bytes::default()), Verdict::Unreadable);
     }
 
-    /// A file that says of everything that there is the most of it, and what is read of it.
+    /// A file that claims the largest number of everything, and what is read of it.
     #[test]
     fn what_is_read_is_bounded() {
         let most = |kind| {
@@ -809,7 +811,7 @@ mod tests {
         assert_eq!(nowhere.err().as_deref(), Some("nowhere"));
     }
 
-    /// Each row as Linux 6.18 had it, by getauxval(AT_SECURE) in the program (c-tests/facts/execve.c).
+    /// Each row is what Linux 6.18 did, by getauxval(AT_SECURE) in the program (c-tests/facts/execve.c).
     #[test]
     fn ids_and_capabilities_set_at_secure() {
         const NOBODY: u32 = 65534;
@@ -954,7 +956,7 @@ mod tests {
         ] {
             assert_eq!(of_ids(&inode, &process), expected, "{name}");
         }
-        // They count for each program that ld.so is in, and for none that needs no library.
+        // AT_SECURE counts for each program that ld.so is in, and for none that needs no library.
         let owned_by_root = |bytes| Bytes {
             inode: owned(0o4755, 0, 0),
             ..file(bytes)

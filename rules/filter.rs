@@ -1,5 +1,5 @@
-//! The seal: a seccomp filter after which only the library's own system call creates an IP socket. What the library
-//! cannot bind is not created: a static or Go binary, a raw system call, a child whose preload the loader dropped gets
+//! The seal: a seccomp filter that lets only the library's own system call create IP sockets. A socket that the library
+//! cannot bind is not created: a static or Go binary, a raw system call, or a child whose preload the loader dropped gets
 //! EPERM where it would have got an unbound socket.
 //!
 //! The kernel shows a filter all six argument registers (struct seccomp_data, linux/seccomp.h), and socket(2) has only
@@ -12,24 +12,25 @@
 //! creates the socket (SECCOMP_RET_USER_NOTIF, Linux 5.0; the command's `exec`). A tree has one of them: a refusal
 //! outranks a notification, and a second listener is EBUSY.
 //!
-//! A process finds out which by asking for a socket of the family [`ASK_FAMILY`], which does not exist: a sealed one is
-//! answered [`SEALED_ERRNO`], a supervised one [`SUPERVISED_ERRNO`], any other EAFNOSUPPORT. A filter that was installed
-//! later and knows a list of families (RestrictAddressFamilies=, firejail) hides the answer, so it is asked again in
-//! families that such a list has, or else there are no IP sockets anyway: by a type that does not exist, [`ASK_TYPE`]
-//! ([`QUESTIONS`]).
+//! A process finds out which by asking for a socket of the family [`ASK_FAMILY`], which does not exist. A sealed process
+//! gets [`SEALED_ERRNO`], a supervised one [`SUPERVISED_ERRNO`], any other EAFNOSUPPORT. A filter that was installed
+//! later and accepts only a list of families (RestrictAddressFamilies=, firejail) hides the answer. So the process asks
+//! again in the IP families, by a type that does not exist, [`ASK_TYPE`] ([`QUESTIONS`]): if the list has neither, there
+//! are no IP sockets anyway.
 //!
-//! Both forms refuse more:
+//! Both forms also refuse:
 //! - with EPERM what carries IP under another name: socket(AF_SMC, AF_RXRPC, AF_RDS), and socket(AF_INET, AF_INET6) of
 //!   IPPROTO_SMC (Linux 6.11), whose data RDMA takes past the device;
-//! - with ENOSYS io_uring, because IORING_OP_SOCKET (Linux 5.19) creates sockets behind the filter's back: all of its
-//!   calls, since a ring may be inherited. Programs know how to do without; `vrfbind exec --allow-io-uring` leaves it;
-//! - i386's socketcall(SYS_SOCKET) for every family, since a filter cannot see which. Its other calls are treated as
+//! - with ENOSYS io_uring, because the filter does not see the sockets that IORING_OP_SOCKET (Linux 5.19) creates: all of
+//!   its calls, since a ring may be inherited. Programs can do without it; `vrfbind exec --allow-io-uring` allows it;
+//! - i386's socketcall(SYS_SOCKET) for every family, since a filter cannot see which. i386's other calls are treated as
 //!   those of the native architecture.
 //!
-//! **With rules** (`VRFBIND_RULES`, [`crate::list`]) the supervised form is longer ([`filter_with_rules`]) and asks its listener
-//! too at bind(2) and connect(2), of whatever family, since the address is in memory that a filter cannot see, and at
-//! setsockopt(2) of SO_BINDTODEVICE and SO_BINDTOIFINDEX. Calls that the library has judged carry [`MARKER`] in the sixth register, as
-//! its sockets do; all of the three have fewer arguments. i386's socketcall() of the three is refused.
+//! **With rules** (`VRFBIND_RULES`, [`crate::list`]) the supervised form is longer ([`filter_with_rules`]). It notifies its
+//! listener of three more calls: bind(2) and connect(2), of whatever family, since the address is in memory that a filter
+//! cannot see; and setsockopt(2) of SO_BINDTODEVICE and SO_BINDTOIFINDEX. The three have fewer than six arguments, so calls
+//! that the library has judged carry [`MARKER`] in the sixth register, as its socket(2) does. i386's socketcall() of the
+//! three is refused.
 
 /// What the library puts into the sixth argument register of its socket(2).
 pub const MARKER: u64 = 0x7672_6662_696e_6421;
@@ -72,7 +73,7 @@ pub enum UnmarkedSocket {
 pub enum IoUring {
     /// Its calls fail with ENOSYS.
     Deny,
-    /// It is left alone, with sockets that nobody binds.
+    /// It is allowed, and nobody binds its sockets.
     Allow,
 }
 
@@ -90,9 +91,9 @@ pub struct Instruction {
     pub k: u32,
 }
 
-// Of a machine that we do not know no number is known, so that a seal is not to be had there (IS_KNOWN).
+// On other architectures no number is known, so there is no seal (IS_KNOWN).
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod machine {
+mod numbers {
     pub const ARCH: u32 = 0;
     pub const SOCKET: u32 = 0;
     pub const BIND: u32 = 0;
@@ -107,7 +108,7 @@ mod machine {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod machine {
+mod numbers {
     pub const ARCH: u32 = 0xc000_003e; // AUDIT_ARCH_X86_64
     pub const SOCKET: u32 = 41;
     pub const BIND: u32 = 49;
@@ -122,7 +123,7 @@ mod machine {
 }
 
 #[cfg(target_arch = "aarch64")]
-mod machine {
+mod numbers {
     pub const ARCH: u32 = 0xc000_00b7; // AUDIT_ARCH_AARCH64
     pub const SOCKET: u32 = 198;
     pub const BIND: u32 = 200;
@@ -137,16 +138,16 @@ mod machine {
     pub const OTHER_SETSOCKOPT: u32 = 294;
 }
 
-use machine::{
+use numbers::{
     ARCH, BIND, CONNECT, OTHER_ARCH, OTHER_BIND, OTHER_CONNECT, OTHER_SETSOCKOPT, OTHER_SOCKET,
     SETSOCKOPT, SOCKET, X32_SETSOCKOPT,
 };
 
-/// io_uring_setup, io_uring_enter, io_uring_register: the same on all machines, and in a row.
+/// io_uring_setup, io_uring_enter, io_uring_register: consecutive numbers, the same on all architectures.
 const IO_URING_FIRST: u32 = 425;
 const IO_URING_LAST: u32 = 427;
 
-/// i386, and arm's old ABI; the first argument says which call is meant.
+/// i386, and arm's old ABI; the first argument is the number of the call.
 const SOCKETCALL: u32 = 102;
 const SOCKETCALL_SOCKET: u32 = 1;
 const SOCKETCALL_BIND: u32 = 2;
@@ -160,7 +161,7 @@ const AF_RXRPC: u32 = 33;
 const AF_SMC: u32 = 43;
 const IPPROTO_SMC: u32 = 256;
 
-// asm-generic/socket.h, which all of these machines have.
+// asm-generic/socket.h, which all of these architectures use.
 const SOL_SOCKET: u32 = 1;
 const SO_BINDTODEVICE: u32 = 25;
 const SO_BINDTOIFINDEX: u32 = 62;
@@ -172,7 +173,7 @@ const RET_ALLOW: u32 = 0x7fff_0000;
 const RET_ERRNO: u32 = 0x0005_0000;
 const RET_USER_NOTIF: u32 = 0x7fc0_0000;
 
-// Offsets in struct seccomp_data; both machines are little-endian.
+// Offsets in struct seccomp_data; both architectures are little-endian.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENT_0: u32 = 16;
@@ -184,15 +185,15 @@ const ARGUMENT_5_HIGH: u32 = 60;
 /// A line of the filter's source: an instruction whose jumps name labels, or a label.
 #[derive(Clone, Copy)]
 enum Line {
-    /// The place that jumps to this label lead to.
+    /// The target of jumps to this label.
     At(Label),
-    /// Nothing: what another form of the filter has here.
+    /// No instruction: another form of the filter has one here.
     Absent,
     /// Loads a word of struct seccomp_data.
     Load(u32),
     /// Masks what was loaded.
     And(u32),
-    /// Compares what was loaded: equal, at least, greater. The jump if it is so, and if it is not.
+    /// Compares what was loaded: equal, at least, greater. The jumps for true and false.
     IfEqual(u32, Label, Label),
     IfAtLeast(u32, Label, Label),
     IfGreater(u32, Label, Label),
@@ -251,8 +252,8 @@ impl Line {
     }
 }
 
-/// How many instructions a jump to `label` skips, from the one at `position`. Jumps lead forward, and not far; what does
-/// not is an error of the build.
+/// How many instructions a jump to `label` skips, from the one at `position`. A jump backward, or over more than 255
+/// instructions, fails the build.
 const fn distance(source: &[Line], position: usize, label: Label) -> u8 {
     if matches!(label, Label::Next) {
         return 0;
@@ -272,13 +273,13 @@ const fn distance(source: &[Line], position: usize, label: Label) -> u8 {
     panic!("no such label")
 }
 
-/// Whether the numbers of this machine are known. Where they are not, no filter may be installed.
-pub const IS_KNOWN: bool = machine::ARCH != 0 && !cfg!(unknown_machine);
+/// Whether the numbers of this architecture are known. Where they are not, no filter may be installed.
+pub const IS_KNOWN: bool = ARCH != 0 && !cfg!(unknown_machine);
 
 /// How many instructions a filter has.
 pub const LENGTH: usize = length(&source(UnmarkedSocket::Deny, IoUring::Deny, None));
 
-/// How many one with rules has.
+/// How many instructions a filter with rules has.
 pub const LENGTH_WITH_RULES: usize = length(&with_rules(IoUring::Deny));
 
 /// The filter.
@@ -351,7 +352,7 @@ const fn source(
         if_ruled(rules, IfEqual(SETSOCKOPT, Device, Next)),
         if_ruled(rules, IfEqual(X32_SETSOCKOPT, Device, Next)),
         IfEqual(SOCKET, Socket, IsIoUring),
-        // The architecture's 32-bit calls, and nothing that is not known.
+        // The architecture's 32-bit calls; any other architecture is refused.
         At(Other),
         IfEqual(OTHER_ARCH, Next, Deny),
         Load(NUMBER),
@@ -415,7 +416,7 @@ const fn if_ruled(rules: Option<Ruled>, line: Line) -> Line {
     }
 }
 
-/// Which call it is that a listener of the form with rules hears of besides socket(2). None: socket(2).
+/// The call of which the form with rules notifies its listener besides socket(2). None: it is socket(2).
 pub const fn of_existing(architecture: u32, number: u32) -> Option<OfExisting> {
     let other = architecture == OTHER_ARCH;
     match number & !0x4000_0000 {
@@ -429,7 +430,7 @@ pub const fn of_existing(architecture: u32, number: u32) -> Option<OfExisting> {
     }
 }
 
-/// A call that concerns a socket which exists.
+/// A call on a socket that exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OfExisting {
     /// bind(2).

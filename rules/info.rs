@@ -1,4 +1,4 @@
-//! The layout of `vrfbind_info`, what the library says of itself, and what its values mean.
+//! The layout of `vrfbind_info`, by which the library reports its state, and what its values mean.
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -17,8 +17,8 @@ const fn number(text: &str) -> u8 {
     }
 }
 
-/// The exported object `vrfbind_info`, to be read by a debugger's
-/// means from another process. Written in the constructor and read-only from then on.
+/// The exported object `vrfbind_info`. Other processes read it from memory, as a debugger does. Written in the
+/// constructor and read-only from then on.
 #[repr(C)]
 pub struct Info {
     /// [`INFO_MAGIC`].
@@ -27,36 +27,36 @@ pub struct Info {
     pub size: u32,
     /// Version of the library: major, minor, patch, 0.
     pub version: [u8; 4],
-    /// What became of libc's `socket`: [`NOT_TRIED`] to [`NOT_WRITABLE`].
+    /// Whether libc's `socket` is patched: [`NOT_TRIED`] to [`NOT_WRITABLE`].
     pub socket: AtomicU32,
-    /// What became of libc's `execve`.
+    /// Whether libc's `execve` is patched.
     pub execve: AtomicU32,
     /// One of the `SEAL_` values.
     pub seal: AtomicU32,
     /// One of the `STATE_` values.
     pub state: AtomicU32,
-    /// The name of the device, padded, as two words in the machine's byte order.
+    /// The name of the device, padded, as two words in native byte order.
     pub device: [AtomicU64; 2],
     /// How many IP sockets without a device the process had inherited that were not meant for it ([`crate::inherited`]).
     pub inherited: AtomicU32,
-    /// How many bytes the text of its rules ([`crate::list`]) has; 0: there are none.
+    /// Length of the text of its rules ([`crate::list`]) in bytes; 0: there are none.
     pub rules_length: AtomicU32,
-    /// Where in its memory that text is.
+    /// The address of that text.
     pub rules: AtomicU64,
-    /// What became of glibc's `connect`, or musl's `sendto`, which is patched where there are rules for connect().
+    /// Whether glibc's `connect`, or musl's `sendto`, is patched; tried only if there are rules for connect().
     pub connect: AtomicU32,
 }
 
 /// Begins [`Info`].
 pub const INFO_MAGIC: [u8; 8] = *b"vrfbind\0";
 
-/// `VRFBIND_VRF` has not been read yet.
-pub const STATE_UNREAD: u32 = 0;
+/// The constructor has not read `VRFBIND_VRF` yet.
+pub const STATE_NOT_STARTED: u32 = 0;
 /// Nothing is asked of the library.
 pub const STATE_INERT: u32 = 1;
 /// Sockets belong to the device.
 pub const STATE_DEVICE: u32 = 2;
-/// A setting is not understood: no IP socket may be had.
+/// A setting is invalid: every IP socket fails.
 pub const STATE_INVALID: u32 = 3;
 /// No device, on purpose, in a sealed process.
 pub const STATE_DEFAULT: u32 = 4;
@@ -65,11 +65,11 @@ pub const STATE_DEFAULT: u32 = 4;
 pub const NOT_TRIED: u32 = 0;
 /// libc's function is patched: it jumps to the library.
 pub const PATCHED: u32 = 1;
-/// It is patched by another copy of the library, and jumps there.
+/// It is patched by another copy of the library: it jumps there.
 pub const PATCHED_BY_OTHER_COPY: u32 = 2;
 /// Not patched: libc was not found, or has no such function.
 pub const NOT_FOUND: u32 = 3;
-/// Not patched: its code is none that the library knows.
+/// Not patched: the library does not know its code.
 pub const UNKNOWN_CODE: u32 = 4;
 /// Not patched: neither /proc/self/mem nor mprotect(2) let its code be written.
 pub const NOT_WRITABLE: u32 = 5;
@@ -80,7 +80,7 @@ pub const SEAL_NONE: u32 = 0;
 pub const SEAL_MADE: u32 = 1;
 /// The process was sealed already, without a supervisor.
 pub const SEAL_FOUND: u32 = 2;
-/// Asked for, and the kernel refused: no IP socket may be had.
+/// Asked for, and the kernel refused: every IP socket fails.
 pub const SEAL_REFUSED: u32 = 3;
 /// The process was sealed already, and has a supervisor.
 pub const SEAL_SUPERVISED: u32 = 4;

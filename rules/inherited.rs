@@ -1,10 +1,10 @@
-//! Which descriptors a program inherits because they are meant for it: those that a service manager passes
-//! (sd_listen_fds(3)). Others belong to whoever left them open, and to all who have inherited them too.
+//! Which of its inherited descriptors are meant for a program: those that a service manager passes (sd_listen_fds(3)).
+//! All others belong to whoever left them open, and to all other processes that have inherited them.
 
 use core::ops::Range;
 use libc::c_int;
 
-/// The process that the descriptors are for. A child inherits the variable, and they are not meant for it.
+/// The PID of the process that the descriptors are for. A child inherits the variable, although they are not meant for it.
 pub const LISTEN_PID: &str = "LISTEN_PID";
 
 /// How many there are.

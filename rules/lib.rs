@@ -1,7 +1,7 @@
 //! Every decision that `libvrfbind.so` and the command `vrfbind` both take, and what they must agree on.
 //!
 //! Each file is one decision with the table of its unit tests. The library and the command gather facts and
-//! act; what follows from the facts is said here, once. Pure: no system call, no allocation, no unsafe code.
+//! act; what follows from the facts is decided here, once. Pure: no system call, no allocation, no unsafe code.
 #![no_std]
 #![forbid(unsafe_code)]
 

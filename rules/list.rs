@@ -1,9 +1,8 @@
 //! The list of `VRFBIND_RULES`: which device a socket belongs to for the address that bind() or connect() names.
 //!
-//! A list is parsed once ([`parse`]) and says for each call which of its rules is the first to match. Where none does,
-//! the socket belongs to the VRF. An address that is IPv4 in IPv6's form (::ffff:10.0.0.1) is the IPv4 address.
-//! Whether the socket may be moved there, [`crate::moving`] says. Under which rule a socket is that is seen from outside,
-//! [`seen`] says.
+//! A list is parsed once ([`parse`]). For each call, the first rule that matches decides; if none does, the socket belongs
+//! to the VRF. An IPv4 address in IPv6's form (::ffff:10.0.0.1) is treated as the IPv4 address. [`crate::moving`] decides
+//! whether the socket may be moved to the rule's device. [`seen`] infers a socket's rule from its addresses.
 
 pub mod parse;
 pub mod seen;
@@ -24,7 +23,7 @@ pub struct List {
     rules: [Option<Rule>; MOST],
 }
 
-/// Says where the sockets belong that use certain addresses.
+/// The device for sockets that use certain addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// None: both.
@@ -43,7 +42,7 @@ impl Rule {
         self.to
     }
 
-    /// The one address that sockets can be bound to by it, IPv4 as ::ffff:0:0/96. None: it has none, or many.
+    /// The only address that sockets can be bound to by this rule, IPv4 as ::ffff:0:0/96. None: it has none, or many.
     pub fn bound_to(&self) -> Option<u128> {
         let only = Address {
             ip: self.addresses.network,
@@ -53,7 +52,7 @@ impl Rule {
         (self.call == Some(Call::Bind) && is_one).then_some(only.ip)
     }
 
-    /// Whether it matches whatever the other one does.
+    /// Whether it matches every call that the other rule matches.
     fn covers(&self, other: &Self) -> bool {
         (self.call.is_none() || self.call == other.call)
             && (self.protocol.is_none() || self.protocol == other.protocol)
@@ -63,7 +62,7 @@ impl Rule {
     }
 }
 
-/// What an address is given to.
+/// The call that names an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Call {
     /// bind(2), and listen(2), of the socket's own address.
@@ -82,7 +81,7 @@ impl Call {
     }
 }
 
-/// What a socket speaks, as far as rules tell it apart.
+/// A socket's protocol, as far as rules distinguish it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Protocol {
     /// TCP and MPTCP.
@@ -91,7 +90,7 @@ pub enum Protocol {
     Udp,
     /// SCTP.
     Sctp,
-    /// ICMP and ICMPv6 by datagram sockets, as ping(8) uses them.
+    /// ICMP and ICMPv6 over datagram sockets, which ping(8) uses.
     Icmp,
     /// Raw sockets of any protocol.
     Raw,
@@ -118,21 +117,21 @@ pub enum To {
     Device(DeviceName),
     /// On the loopback device, whatever its name is.
     Lo,
-    /// On none, on purpose.
+    /// On no device, on purpose.
     Default,
     /// `auto`: into the VRF if the VRF has the address itself, else on the loopback device.
     LoUnlessInVrf,
 }
 
-/// Those that have the first `length` bits of `network`. IPv4 is in ::ffff:0:0/96, and in no larger network: the addresses of
-/// an IPv6 network are IPv6. [`EVERYTHING`] has both.
+/// The addresses that have the first `length` bits of `network`. IPv4 addresses are in ::ffff:0:0/96, and in no larger
+/// network: the addresses of an IPv6 network are IPv6. Only [`EVERYTHING`] has both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Addresses {
     network: u128,
     length: u8,
 }
 
-/// What `*` stands for. No prefix is so long.
+/// What `*` stands for. No real prefix has this length.
 const EVERYTHING: Addresses = Addresses {
     network: 0,
     length: u8::MAX,
@@ -203,8 +202,8 @@ const SOCKADDR_IN: usize = 16;
 const SOCKADDR_IN6_WITHOUT_SCOPE: usize = 24;
 
 impl Address {
-    /// What a struct sockaddr of this length says, as the kernel reads it. None: it is no IP address. bind(2) of an IPv4
-    /// socket takes AF_UNSPEC for AF_INET, for old programs' sake (__inet_bind, net/ipv4/af_inet.c).
+    /// Reads a struct sockaddr of this length as the kernel does. None: it is no IP address. bind(2) of an IPv4 socket
+    /// accepts AF_UNSPEC as AF_INET, for the sake of old programs (__inet_bind, net/ipv4/af_inet.c).
     pub fn of(call: Call, sockaddr: &[u8]) -> Option<Self> {
         let (&family, rest) = sockaddr.split_first_chunk()?;
         let (&port, rest) = rest.split_first_chunk()?;
@@ -227,7 +226,7 @@ impl Address {
         self.ip == 0 || self.ip == IPV4.network
     }
 
-    /// Its family, and it as a struct sockaddr of that, with port 0.
+    /// Its family, and the address as a struct sockaddr of this family, with port 0.
     pub fn sockaddr(&self) -> (c_int, [u8; SOCKADDR_IN6]) {
         match self.v4() {
             Some(ip) => (AF_INET, sockaddr(AF_INET, 4, &ip.to_be_bytes())),
@@ -235,7 +234,7 @@ impl Address {
         }
     }
 
-    /// It as IPv4.
+    /// The address as IPv4.
     pub fn v4(&self) -> Option<u32> {
         IPV4.contain(self.ip).then_some(self.ip as u32)
     }
@@ -246,7 +245,7 @@ pub fn wildcard(family: c_int) -> [u8; SOCKADDR_IN6] {
     sockaddr(family, 0, &[])
 }
 
-/// A struct sockaddr of a family that has the IP address at this place, with port 0.
+/// A struct sockaddr of a family that has the IP address at this offset, with port 0.
 fn sockaddr(family: c_int, place: usize, ip: &[u8]) -> [u8; SOCKADDR_IN6] {
     let mut address = [0; SOCKADDR_IN6];
     let family = (family as u16).to_ne_bytes();
@@ -264,7 +263,7 @@ fn v4(ip: &[u8]) -> Option<u128> {
     Some(IPV4.network | u128::from(ip))
 }
 
-/// The rule that a call comes under.
+/// The rule that decides about a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Match {
     /// Its number in the list, from 1.
@@ -274,14 +273,14 @@ pub struct Match {
 }
 
 impl List {
-    /// Without a rule.
+    /// A list without a rule.
     pub fn empty() -> Self {
         Self {
             rules: [None; MOST],
         }
     }
 
-    /// The first rule that matches. `protocol` asks for the socket's, if it matters.
+    /// The first rule that matches. `protocol` is called only if the socket's protocol matters.
     pub fn first<E>(
         &self,
         call: Call,
@@ -322,7 +321,7 @@ impl List {
         self.rules.iter().map_while(Option::as_ref)
     }
 
-    /// The numbers of rules that never decide, each with that of an earlier one that matches whatever they do.
+    /// The numbers of rules that never decide, each with the number of an earlier rule that covers it.
     pub fn shadowed(&self) -> impl Iterator<Item = (usize, usize)> {
         let numbered = || (1..).zip(self.rules());
         numbered().filter_map(move |(number, rule)| {

@@ -1,38 +1,39 @@
-//! Whether a socket that exists may be moved to another device, when bind() or connect() names an address that belongs there.
+//! Whether an existing socket may be moved to another device when bind() or connect() names an address that belongs there.
 //!
-//! What moves has no traffic yet and no address: a socket on which nobody relies. One that is bound to an address would
-//! take it along, and send from one VRF with an address of the other. A connected stream and a listener have peers. Of a
-//! group of SO_REUSEPORT the kernel keeps lists by device. And where the kernel refuses the call whatever the device is, it
-//! is left to do so: then its errno is the right one.
+//! A socket may be moved only while nobody relies on it: it has no traffic yet and no address. A socket that is bound to
+//! an address would take the address along, and send from one VRF with an address of the other. A connected stream and a
+//! listener have peers. The kernel keeps the groups of SO_REUSEPORT by device. And if the kernel refuses the call whatever
+//! the device is, the call is left to it, so that the errno is the kernel's.
 //!
-//! Without CAP_NET_RAW a socket that may be moved is replaced by a fresh one, if that can have all that it has: [`Load`].
+//! Without CAP_NET_RAW a socket that may be moved is replaced by a fresh one, if a fresh one can have all its state:
+//! [`Load`].
 
 use crate::list::{Call, Protocol};
 use libc::{EADDRNOTAVAIL, EPERM, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, c_int};
 
-/// What a socket says of itself.
+/// What the kernel reports about a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// None: one that no rule can name.
+    /// None: a protocol that no rule can name.
     pub protocol: Option<Protocol>,
     /// Whether its own address is the wildcard.
     pub is_wildcard: bool,
     /// Its own port; of a raw socket, the protocol's number.
     pub port: u16,
-    /// What it is doing.
+    /// Whether it has a peer.
     pub state: State,
     /// Whether it has SO_REUSEPORT.
     pub shares_port: bool,
 }
 
-/// Whether a socket has a peer, or waits for one.
+/// Whether a socket has a peer, or waits for a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// It has none.
+    /// It has no peer.
     Closed,
-    /// A stream: connected, connecting or listening. Another one: connected.
+    /// A stream is connected, connecting or listening. Any other socket is connected.
     Busy,
-    /// It does not say.
+    /// The kernel does not tell.
     Unknown,
 }
 
@@ -43,26 +44,26 @@ pub enum Verdict {
     Move,
     /// Make the call, which the kernel refuses.
     PassOn,
-    /// It has an address, which is its own by bind(), or is left of a connect() that has failed and can be forgotten.
+    /// It has an address: by bind(), or left over from a connect() that has failed. A left-over address can be forgotten.
     MayForget,
     /// Fail the call with this errno, for this reason.
     Refuse(c_int, &'static str),
 }
 
-/// What a socket that shall be replaced has, besides options that can be read.
+/// The state of a socket that shall be replaced, besides options that can be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// Its SO_PROTOCOL.
     pub protocol: c_int,
-    /// Whether its port is its own. That of a stream can be left of a connect() that has failed.
+    /// Whether its port is its own. A stream's port can be left over from a connect() that has failed.
     pub holds_port: bool,
-    /// Whether there are data or errors, that have come or are still to be sent.
+    /// Whether there are data or errors, received or still to be sent.
     pub has_queue: bool,
     /// Whether it has more memory for options than a fresh one (SO_MEMINFO): memberships, filters, keys, IPv6 headers.
     pub has_attachments: bool,
 }
 
-/// What is said of [`Verdict::Refuse`] with EADDRNOTAVAIL, to be put after "the socket".
+/// The reason of [`Verdict::Refuse`] with EADDRNOTAVAIL, to be put after "the socket".
 pub const HAS_ADDRESS: &str = "has an address already, which would go with it";
 
 impl Facts {
@@ -98,8 +99,8 @@ impl Facts {
         }
     }
 
-    /// Whether a fresh socket can take the place of this one, which may be moved, and has to be bound to the same port first.
-    /// An error: what it has that a fresh one cannot have.
+    /// Whether the fresh socket that takes the place of this one has to be bound to the same port first. An error: a fresh
+    /// socket cannot take its place, and what this one has that a fresh one cannot have.
     #[inline]
     pub fn is_bound_again(&self, call: Call, load: Load) -> Result<bool, &'static str> {
         // Of MPTCP and SCTP much can be set that cannot be read.
@@ -125,7 +126,8 @@ impl Facts {
         Ok(load.holds_port)
     }
 
-    /// Whether it has been neither bound nor connected: either gives a socket a port. A raw one has its number from the start.
+    /// Whether it has been neither bound nor connected: either would have given it a port. A raw socket has its protocol's
+    /// number from the start.
     pub fn is_fresh(&self) -> bool {
         let has_no_port = self.port == 0 || self.protocol == Some(Protocol::Raw);
         self.is_wildcard && has_no_port && self.state != State::Busy

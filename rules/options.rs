@@ -1,13 +1,14 @@
-//! The options of a socket that can be read and set: what one socket has and another, which takes its place, has to get.
+//! The socket options that can be read and set. A socket that takes the place of another one has to get their values.
 //!
-//! Not in the table are what reading changes (SO_ERROR, TCP_ZEROCOPY_RECEIVE), what the kernel sets or counts, and the device.
+//! Not in the table: options that reading changes (SO_ERROR, TCP_ZEROCOPY_RECEIVE), what the kernel itself sets or counts,
+//! and the device.
 
 use libc::{
     AF_INET6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET,
     TCP_MAXSEG, c_int,
 };
 
-// The numbers of options, which are the same on all architectures that are known here.
+// The numbers of the options are the same on all known architectures.
 
 /// TOS TTL OPTIONS RECVOPTS RETOPTS PKTINFO MTU_DISCOVER RECVERR RECVTTL RECVTOS FREEBIND PASSSEC TRANSPARENT RECVORIGDSTADDR
 /// MINTTL NODEFRAG CHECKSUM BIND_ADDRESS_NO_PORT RECVFRAGSIZE RECVERR_RFC4884 MULTICAST_IF MULTICAST_TTL MULTICAST_LOOP
@@ -73,7 +74,7 @@ pub fn is_doubled(level: c_int, option: c_int) -> bool {
     level == SOL_SOCKET && matches!(option, SO_SNDBUF | SO_RCVBUF)
 }
 
-/// Whether this one may differ: what a connection that has failed has left of its own reads as the program's.
+/// Whether this option may differ: what a failed connection has set itself reads like a value that the program has set.
 pub fn may_differ(level: c_int, option: c_int) -> bool {
     (level, option) == (IPPROTO_TCP, TCP_MAXSEG)
 }

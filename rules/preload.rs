@@ -1,9 +1,9 @@
-//! LD_PRELOAD as a list: whether it has the library in it, how it gets it, and which paths can stand in it.
+//! LD_PRELOAD as a list: whether it contains the library, how the library is added, and which paths it can contain.
 //!
-//! glibc parts its entries at blanks and colons, musl at all white space, and glibc puts something else for `$LIB` and the
+//! glibc separates entries at blanks and colons, musl at colons and all white space. glibc also expands `$LIB` and the
 //! like (ld.so(8)).
 
-/// Whether an entry can be this path and no other: absolute, for a relative one depends on where the program goes.
+/// Whether an entry can be this path and no other. It has to be absolute: a relative path depends on the current directory.
 pub fn is_nameable(path: &[u8]) -> bool {
     let is_special = |byte: &u8| matches!(byte, b':' | b'$' | b' ' | 0x09..=0x0d);
     path.first() == Some(&b'/') && !path.iter().any(is_special)
@@ -16,7 +16,7 @@ pub fn contains(value: &[u8], path: &[u8]) -> bool {
         .any(|entry| entry == path)
 }
 
-/// The parts of a value of LD_PRELOAD that has this path in it: `value`, and the path before it if it is not there.
+/// The parts of a value of LD_PRELOAD that contains this path: `value`, with the path before it if it was missing.
 pub fn with<'a>(value: &'a [u8], path: &'a [u8]) -> [&'a [u8]; 3] {
     if contains(value, path) {
         return [value, b"", b""];

@@ -1,6 +1,6 @@
 //! Registrations of a socket in epoll(7), as /proc/PID/fdinfo lists them, and which of them can be made again.
 //!
-//! One line each, behind others that every file has (proc(5); the inode since Linux 4.12):
+//! One line each, after the lines that every file has (proc(5); the inode since Linux 4.12):
 //!
 //! ```text
 //! tfd:        7 events:       1d data:     7f00000007  pos:0 ino:2a6b sdev:8
@@ -9,19 +9,19 @@
 /// What the program has registered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Registration {
-    /// Of struct epoll_event, as is the other.
+    /// `events` of struct epoll_event.
     pub events: u32,
-    /// What the program wants to hear.
+    /// `data` of struct epoll_event, which the kernel returns to the program.
     pub data: u64,
 }
 
-/// Finds the registration of one descriptor in the text, of which it is passed one byte after the other.
+/// Finds the registration of one descriptor in the text, which is passed byte by byte.
 pub struct Search {
     fd: u64,
     inode: u64,
     found: Option<Registration>,
-    /// The numbers of the line, each behind a colon: tfd, events, data, pos, ino, sdev. The first is decimal, and read as
-    /// hexadecimal here.
+    /// The numbers of the line, each after a colon: tfd, events, data, pos, ino, sdev. tfd is decimal; it is read as
+    /// hexadecimal, like the rest, and compared with `fd` in the same form.
     fields: [u64; 8],
     /// How many colons there were.
     count: usize,
@@ -31,15 +31,15 @@ pub struct Search {
 /// Where the next byte is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
-    /// Behind a colon, and before the number.
+    /// After a colon, before the number.
     Start,
     Number,
-    /// Behind it.
+    /// After the number.
     Word,
 }
 
 impl Search {
-    /// The descriptor, and the inode of its file: another file, which is not closed, may have been registered by this number.
+    /// The descriptor, and the inode of its file: another file that is still open may have been registered under the same fd.
     pub fn new(fd: u32, inode: u64) -> Self {
         Self {
             fd: decimal(fd),

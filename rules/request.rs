@@ -1,19 +1,19 @@
 //! How a program names the VRF of a socket to the supervisor.
 //!
-//! The supervisor puts a socket into the VRF that its caller's environment names. A program of ours that has to be sure,
-//! or that knows better, names the VRF in the call itself: in the last three argument registers, which the kernel ignores in
-//! socket(2) and shows to a listener. [`MARK`] is in the fourth, the name in the other two. The sixth register
+//! The supervisor puts a socket into the VRF that its caller's environment names. Where the environment is not enough, the
+//! library and the command name the VRF in the call itself: in the last three argument registers, which the kernel ignores
+//! in socket(2) and shows to a listener. [`MARK`] is in the fourth, the name in the other two. The sixth register
 //! never holds [`MARKER`](crate::filter::MARKER), which would keep the call from the supervisor: a name ends with a NUL
 //! there, and the marker does not.
 //!
-//! Any program may do this, and gains nothing by it: it could have named the VRF in its environment.
+//! Any program may do the same, and gains nothing by it: it could have named the VRF in its environment.
 
 use crate::device::{BadName, DeviceName};
 
-/// The name of the default VRF, which is no device at all.
+/// The name of the default VRF, which has no device.
 pub const DEFAULT: &str = "default";
 
-/// What the fourth register holds.
+/// The value of the fourth register.
 const MARK: u64 = 0x7672_6662_696e_643f;
 
 /// Where a socket shall be.
@@ -26,7 +26,7 @@ pub enum Vrf {
 }
 
 impl Vrf {
-    /// What a name stands for: that of a device, or [`DEFAULT`].
+    /// The VRF of this name: the name of a device, or [`DEFAULT`].
     pub fn of(name: &[u8]) -> Result<Self, BadName> {
         if name == DEFAULT.as_bytes() {
             return Ok(Self::Default);
@@ -34,7 +34,7 @@ impl Vrf {
         DeviceName::new(name).map(Self::Device)
     }
 
-    /// The name that stands for it.
+    /// Its name.
     pub const fn name(self) -> DeviceName {
         match self {
             Self::Device(device) => device,
@@ -42,7 +42,7 @@ impl Vrf {
         }
     }
 
-    /// What these arguments ask for. None: nothing, or what cannot be a name.
+    /// The VRF that these arguments name. None: they name none, or the name is invalid.
     pub fn of_arguments(arguments: [u64; 3]) -> Option<Self> {
         let [MARK, low, high] = arguments else {
             return None;

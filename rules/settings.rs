@@ -1,4 +1,4 @@
-//! The variables, and what their values mean.
+//! The environment variables, and what their values mean.
 
 use crate::request::Vrf;
 use crate::socket::Setting;
@@ -24,15 +24,15 @@ pub const LOG_SIZE: usize = 256;
 /// What is asked for besides a VRF.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options<'a> {
-    /// Whether a seal is.
+    /// Whether a seal is asked for.
     pub seal: bool,
-    /// Where the log shall go, if anywhere.
+    /// Where the log goes, if there is one.
     pub log: Option<&'a [u8]>,
     /// The rules or their file, if there are any.
     pub rules: Option<&'a [u8]>,
 }
 
-/// A value that is invalid. Every IP socket fails then.
+/// An invalid value. Every IP socket fails then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Invalid<'a> {
     /// The variable.
@@ -43,10 +43,11 @@ pub struct Invalid<'a> {
     pub why: &'static str,
 }
 
-/// What the variables ask for. `value` looks one up; empty is unset. `is_sealed` says whether a seal is around this process
-/// already: a program in it that left its VRF on purpose still needs the library, which alone can make sockets there.
+/// What the variables ask for. `value` looks a variable up; empty counts as unset. `is_sealed` returns whether this process
+/// is sealed already: a sealed program that left its VRF on purpose still needs the library, since nothing else can create
+/// sockets there.
 ///
-/// A process that is more privileged than who has started it (AT_SECURE) is not asked about: it takes no orders.
+/// Not to be called in a process that is more privileged than its caller (AT_SECURE): it ignores the variables.
 pub fn parse<'a>(
     value: impl Fn(&'static str) -> Option<&'a [u8]>,
     is_sealed: impl FnOnce() -> bool,

@@ -1,13 +1,12 @@
 //! Where a socket is put when bind(), connect() or listen() names an address and there are rules. The library and the
-//! supervisor both decide it here; each asks and moves the socket in its own way ([`Socket`]).
+//! supervisor both decide it here; each inspects and moves the socket in its own way ([`Socket`]).
 //!
-//! 1. The list is asked for the first rule that matches the address ([`crate::list`]). It says a device; where no rule
-//!    matches, it is the VRF's.
-//! 2. The socket is asked for its device. As a rule it is the right one, and that was all.
-//! 3. Otherwise it is asked what it is doing, and [`crate::moving`] says whether it may be moved.
+//! 1. The first rule that matches the address names the device ([`crate::list`]). If no rule matches, it is the VRF.
+//! 2. The device of the socket is read. Usually it is the right one, and nothing more is done.
+//! 3. Otherwise the state of the socket is read, and [`crate::moving`] decides whether it may be moved.
 //!
-//! Which socket is ours to move, only its device tells: one that is on the VRF, on a device of the list, or on none. A program
-//! can have put a socket on another device of its VRF; such a socket stays where it is.
+//! Only its device tells whether a socket is ours to move: a socket is, if it is on the VRF, on a device of the list, or on
+//! no device. The program may have put a socket on another device of its VRF; such a socket stays where it is.
 //!
 //! Errors are errno values.
 
@@ -46,7 +45,7 @@ impl Place {
     }
 }
 
-/// A socket that can be asked and moved.
+/// A socket that can be inspected and moved.
 pub trait Socket {
     /// Its device, by name. ENODEV: it has been deleted.
     fn device(&self) -> Result<Option<DeviceName>, c_int>;
@@ -54,18 +53,18 @@ pub trait Socket {
     fn index(&self) -> Option<u32>;
     /// Whether its family is AF_INET or AF_INET6.
     fn is_ip(&self) -> bool;
-    /// What it speaks.
+    /// Its protocol.
     fn protocol(&self) -> Result<Option<Protocol>, c_int>;
-    /// What is to be known before it is moved.
+    /// What has to be known before it is moved.
     fn facts(&self) -> Result<Facts, c_int>;
-    /// Makes a closed TCP socket forget an address that is left of a connect() which has failed. If there was one, it is that
-    /// call's turn to fail, with this errno.
+    /// Makes a closed TCP socket forget the address that a failed connect() has left. Some: there was one, and the present
+    /// call has to fail with this errno.
     fn forget_address(&self) -> Result<Option<c_int>, c_int>;
     /// Whether the VRF has this address itself.
     fn is_of_vrf(&self, vrf: &DeviceName, address: &Address) -> Result<bool, c_int>;
-    /// Puts it there by a rule of this number, or by none.
+    /// Puts it there by the rule of this number, or by no rule.
     fn put(&self, place: Place, rule: Option<usize>) -> Result<(), c_int>;
-    /// Hears that the call fails, for a reason that is to be put after "the socket".
+    /// Is called when the call fails, with the reason, to be put after "the socket".
     fn is_refused(&self, place: Place, rule: Option<usize>, errno: c_int, why: &'static str);
 }
 
@@ -73,7 +72,7 @@ pub trait Socket {
 pub struct Subject<'a, S> {
     /// The rules.
     pub list: &'a List,
-    /// The device where there is no rule.
+    /// The device if no rule matches.
     pub vrf: DeviceName,
     /// The call.
     pub call: Call,
@@ -84,12 +83,12 @@ pub struct Subject<'a, S> {
 }
 
 impl<S: Socket> Subject<'_, S> {
-    /// Puts the socket where the address belongs, if it says one. Returns the place where it was before, if that is
-    /// another one.
+    /// Puts the socket where the address belongs, if the call names an address. Returns the place where it was before, if
+    /// it was moved.
     pub fn settle(&self, address: Option<Address>) -> Result<Option<Place>, c_int> {
         let (vrf, socket) = (Place::Device(self.vrf), self.socket);
         let here = match self.place() {
-            // What is no socket is for the kernel to refuse.
+            // The kernel refuses the call if this is no socket.
             Err(EBADF | ENOTSOCK) => return Ok(None),
             here => here?,
         };
@@ -106,7 +105,7 @@ impl<S: Socket> Subject<'_, S> {
             return Ok(None);
         }
         let rule = found.map(|found| found.number);
-        // A socket that no rule has left without a device gets the VRF's, or its listener's, whatever it is doing.
+        // A socket without a device that no rule has put there gets the VRF, or its listener's device, whatever its state.
         if !(is_stray && (belongs == vrf || self.is_listen)) {
             match self.judge() {
                 Ok(Verdict::Move) => {}
@@ -170,7 +169,7 @@ impl<S: Socket> Subject<'_, S> {
         }
     }
 
-    /// Whether a socket that is there can have been put there by us.
+    /// Whether we can have put a socket there.
     fn is_ours(&self, here: Place) -> bool {
         match here {
             Place::Nowhere | Place::Lo => true,
@@ -180,8 +179,8 @@ impl<S: Socket> Subject<'_, S> {
     }
 }
 
-/// By which device the scope of the address is judged that a socket on `device` is bound to: the rule's that it is on, else the
-/// VRF. None: by none.
+/// The device by which the scope of an address is judged when a socket on `device` is bound to it: the device of the rule
+/// that put the socket there, otherwise the VRF. None: the scope is not judged.
 pub fn judge_of_scope(
     list: &List,
     vrf: Option<DeviceName>,
@@ -194,19 +193,19 @@ pub fn judge_of_scope(
     }
 }
 
-/// What becomes of connect(AF_UNSPEC), which takes the device from a datagram or raw socket, for a moment at least.
+/// What to do with connect(AF_UNSPEC), which takes the device from a datagram or raw socket, at least for a moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Disconnection {
     /// It is made: streams keep their device.
     PassOn,
-    /// It succeeds and is not made: where there is no peer nothing is lost.
+    /// It is not made, and succeeds: without a peer nothing is lost.
     Done,
     /// It fails with EPERM.
     Refuse,
 }
 
 impl Disconnection {
-    /// Of such a socket.
+    /// For a socket in this state.
     pub fn of(facts: &Facts) -> Self {
         match (facts.protocol, facts.state) {
             (Some(Protocol::Tcp | Protocol::Sctp), _) => Self::PassOn,

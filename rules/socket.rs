@@ -1,4 +1,4 @@
-//! What becomes of a socket: when it is created, when it is used, after the kernel has refused its device, after it was
+//! What to do with a socket: when it is created, when it is used, after the kernel has refused its device, after it was
 //! disconnected, before it is bound to a link-local address, and when the program names a device itself.
 //!
 //! Sockets of AF_INET and AF_INET6 belong to the VRF, whatever their type and protocol. All other families pass,
@@ -11,7 +11,7 @@ use crate::device::DeviceName;
 use crate::request::Vrf;
 use libc::{AF_INET, AF_INET6, EADDRNOTAVAIL, EBADF, EINVAL, ENODEV, ENOTSOCK, EPERM, c_int};
 
-/// What `VRFBIND_VRF` says.
+/// What `VRFBIND_VRF` asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setting {
     /// Nothing is asked of the library.
@@ -20,7 +20,7 @@ pub enum Setting {
     Device(DeviceName),
     /// Sockets belong to no device, on purpose, in a process where only the library can create sockets.
     Default,
-    /// It is invalid: every IP socket fails.
+    /// The variable is invalid: every IP socket fails.
     Invalid,
 }
 
@@ -83,7 +83,7 @@ const SOCK_PACKET: c_int = 10;
 /// What to do with a socket that the library has not created, when bind(), connect() or listen() names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Existing {
-    /// Leave it as it is. This is the device that it has afterwards, or should have.
+    /// Leave it as it is. This is the device that it has, and has to have after the call.
     Keep(Option<Device>),
     /// It has no device: [`unbound`] decides by its family.
     AskFamily,
@@ -92,14 +92,14 @@ pub enum Existing {
 /// A socket's device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Device {
-    /// The VRF, or one whose number is not known; that can be in the VRF.
+    /// The VRF, or a device whose number is not known and which can be in the VRF.
     Vrf,
-    /// The one of this number, which it keeps when it has been deleted.
+    /// The device of this number, which the socket keeps even when the device has been deleted.
     Number(u32),
 }
 
-/// By what getsockopt(SO_BINDTOIFINDEX), or SO_BINDTODEVICE, says of the socket. One that has a device keeps it, even if
-/// that device has been deleted (ENODEV): such a socket reaches nothing. What is no socket is left for the kernel to refuse.
+/// `device` is the result of getsockopt(SO_BINDTOIFINDEX), or of SO_BINDTODEVICE. A socket that has a device keeps it, even
+/// if the device has been deleted (ENODEV): such a socket reaches nothing. If it is no socket, the kernel refuses the call.
 pub fn existing(setting: Setting, device: Result<Option<Device>, c_int>) -> Existing {
     match (setting, device) {
         (Setting::Inert | Setting::Default, _) => Existing::Keep(None),
@@ -112,9 +112,9 @@ pub fn existing(setting: Setting, device: Result<Option<Device>, c_int>) -> Exis
 
 /// Whether a socket is on its device after `result` of setsockopt(SO_BINDTODEVICE). EPERM: without CAP_NET_RAW a socket
 /// that has a device refuses every other and the same one (Linux 5.7, c427bfec18f2). Somebody has bound it before (`ip
-/// vrf exec` around us, a unit's BindNetworkInterface=, a second copy of the library): the socket's own word decides.
+/// vrf exec` around us, a unit's BindNetworkInterface=, a second copy of the library): then the socket's device decides.
 ///
-/// `is_on` says whether that is the device, by its name or, since that may be an alternative name, by its number.
+/// `is_on` returns whether the socket is on the device, by its name or, since it may be an alternative name, its number.
 pub fn is_bound(result: Result<(), c_int>, is_on: impl FnOnce() -> bool) -> Result<(), c_int> {
     match result {
         Err(EPERM) if is_on() => Ok(()),
@@ -123,7 +123,7 @@ pub fn is_bound(result: Result<(), c_int>, is_on: impl FnOnce() -> bool) -> Resu
 }
 
 /// Whether a socket has to be bound again after connect(AF_UNSPEC) has succeeded, which takes the device from datagram
-/// and raw sockets (__udp_disconnect, net/ipv4/udp.c). `found` is what getsockopt(2) says now.
+/// and raw sockets (__udp_disconnect, net/ipv4/udp.c). `found` is what getsockopt(2) returns now.
 pub fn has_lost_its_device(found: Result<Option<Device>, c_int>) -> bool {
     found == Ok(None)
 }
@@ -133,8 +133,8 @@ pub const SOCKADDR_IN6: usize = 28;
 
 /// The device that bind(2) of an IPv6 socket to this address would move the socket to, by its number: the scope of a
 /// link-local address, and of a multicast address of the interface or the link (__ipv6_addr_needs_scope_id, net/ipv6.h).
-/// inet6_bind and rawv6_bind set the socket's device before they look further, so it moves even if they fail.
-/// No capability is asked for. l2tp_ip6_bind does the same; its address has the scope in the same place.
+/// inet6_bind and rawv6_bind set the socket's device before their other checks, so it moves even if they fail.
+/// No capability is required. l2tp_ip6_bind does the same; its address has the scope at the same offset.
 pub fn scope(address: &[u8; SOCKADDR_IN6]) -> Option<u32> {
     let [family_0, family_1, _, _, _, _, _, _, rest @ ..] = address;
     let (ip, scope) = rest.split_at(16);
@@ -149,11 +149,11 @@ pub fn scope(address: &[u8; SOCKADDR_IN6]) -> Option<u32> {
     (is_ipv6 && (is_unicast || is_multicast) && scope != 0).then_some(scope)
 }
 
-/// Whether a socket may be bound to an address of this scope. `own` is the number of its device, and stays what it is;
-/// `in_vrf` is the result of setsockopt(IP_MULTICAST_IF, scope) on a fresh socket that is bound to the VRF, which the kernel
-/// refuses for a device that is neither the VRF nor enslaved to it (EINVAL) or not there (EADDRNOTAVAIL). A port of a
-/// bridge, and a VLAN device above a device of the VRF, are outside.
-/// What cannot be asked fails.
+/// Whether a socket may be bound to an address of this scope. `own` is the number of its device: this scope is always
+/// allowed. `in_vrf` returns the result of setsockopt(IP_MULTICAST_IF, scope) on a fresh socket that is bound to the VRF.
+/// The kernel refuses a device that is neither the VRF nor enslaved to it (EINVAL), or that does not exist (EADDRNOTAVAIL).
+/// A port of a bridge, and a VLAN device above a device of the VRF, are outside. If the kernel cannot be asked, the call
+/// fails.
 pub fn at_scope(
     scope: u32,
     own: Option<u32>,
@@ -176,19 +176,19 @@ fn outside_is(errno: c_int, in_vrf: Result<(), c_int>) -> Result<(), c_int> {
 /// What a program does to a socket with setsockopt(SO_BINDTODEVICE or SO_BINDTOIFINDEX).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rebinding {
-    /// Nothing: the socket is on that device.
+    /// Nothing: the socket is on that device already.
     Stays,
-    /// It puts the socket on the VRF itself.
+    /// Put the socket on the VRF itself.
     ToVrf,
-    /// What it says.
+    /// Put it on the device that the program names.
     AsAsked,
 }
 
-/// A program in a VRF knows no others. A device outside is not there for it. No device means the VRF. The device that the
-/// socket has costs no privilege, although the kernel would ask for CAP_NET_RAW.
+/// To a program in a VRF, devices outside do not exist. No device means the VRF. To name the device that the socket has
+/// already requires no privilege, although the kernel would require CAP_NET_RAW.
 ///
-/// `own` is the number of the socket's device, `asked` that of the program's; None: no device. `in_vrf` is as in
-/// [`at_scope`].
+/// `own` is the number of the socket's device, `asked` the number of the device that the program names; None: no device.
+/// `in_vrf` is as in [`at_scope`].
 pub fn rebinding(
     own: Option<u32>,
     asked: Option<u32>,

@@ -1,10 +1,10 @@
 //! What differs between architectures: the stubs by which libc makes system calls, the jump that is written into them,
-//! the system call that carries the seal's marker, the export that must not have a stack frame, and the one whose frame an
-//! unwinder has to find.
+//! the system call that carries the seal's marker, the export that must not have a stack frame, and the export whose
+//! frame an unwinder has to find.
 //!
-//! One file each, and one for architectures that we do not know, where only the exported symbols lead to us. `--cfg
-//! unknown_machine` builds that one here. Nothing here knows the rest of the library: what an export has to call is
-//! passed to its macro.
+//! There is a file for each, and one for unknown architectures, where only the exported symbols are hooked. `--cfg
+//! unknown_machine` builds the latter on any architecture. Nothing here knows the rest of the library: what an export has
+//! to call is passed to its macro.
 //!
 //! An architecture's file has
 //! - [`is_stub`]: what a stub looks like;
@@ -12,10 +12,10 @@
 //! - [`BEFORE`], [`AFTER`]: the instructions of a jump before and after the address, and [`SIGNATURE`], which follows it;
 //! - [`FIRST`]: what a jump at the very beginning needs before it;
 //! - [`is_breakpoint`]: what a tracer writes over an instruction;
-//! - [`cut`]: what glibc's `connect` looks like, and `connect_stubs`, where a jump in there leads; [`cut_sendto`] and `sendto_stub`
-//!   likewise for musl;
-//! - `after_push`: a function that takes back what a stub has pushed, and goes on to another;
-//! - and what is passed on from here as it is.
+//! - [`cut`]: what glibc's `connect` looks like, and `connect_stubs`, the targets of a jump in there; [`cut_sendto`] and
+//!   `sendto_stub` likewise for musl;
+//! - `after_push`: a function that pops what a stub has pushed, and jumps to another function;
+//! - and what this file reexports.
 
 #[cfg(any(unknown_machine, not(target_arch = "aarch64")))]
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -60,7 +60,7 @@ pub use current::{call_on_stack, claim, marked};
 #[cfg(all(target_arch = "aarch64", not(unknown_machine)))]
 pub(crate) use current::{sendto_stub_of, stub_pair};
 
-/// What the code of a libc function turns out to be.
+/// What the code of a libc function is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stub {
     /// The stub of the system call; a jump may be written there.
@@ -74,7 +74,7 @@ pub enum Stub {
 /// Where a jump may be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// In bytes, from the beginning.
+    /// Offset from the beginning, in bytes.
     pub offset: usize,
     /// Whether the stack has been moved before, as `after_push` expects it.
     pub has_pushed: bool,
@@ -99,17 +99,17 @@ pub fn is_cut(code: &[u8]) -> bool {
 /// An instruction at the beginning of a stub that can stay there, with its length.
 #[derive(Clone, Copy)]
 pub enum Kept {
-    /// It does nothing to what a function is called with.
+    /// It does not change what a function is called with.
     Harmless(usize),
-    /// It moves the stack; `after_push` takes that back.
+    /// It moves the stack; `after_push` undoes that.
     Push(usize),
 }
 
 /// Whether `code`, that of a libc function, is the stub of system call `number`, and where a jump may be written.
 ///
 /// A tracer's breakpoint or uprobe is at the beginning of a function. When it is hit, the first instruction is executed as
-/// the *file* has it, and the program goes on behind it. So instructions stay, as many as can and as leave room for the
-/// jump. A breakpoint is never written over: when it is taken away, so is what was there before.
+/// the *file* has it, and the program goes on behind it. So as many instructions stay as can and as leave room for the
+/// jump. A breakpoint is never overwritten: its removal restores the original byte, and would destroy the jump.
 pub fn recognise_stub(code: &[u8], number: u32) -> Stub {
     let (mut offset, mut has_pushed, mut place) = (0, false, None);
     while let Some(rest) = code.get(offset..) {
@@ -137,7 +137,7 @@ pub fn recognise_stub(code: &[u8], number: u32) -> Stub {
     }
 }
 
-/// Size of a jump, without what it has before it at the very beginning.
+/// Size of a jump, without [`FIRST`].
 const JUMP: usize = BEFORE.len() + size_of::<usize>() + AFTER.len() + SIGNATURE.len();
 
 /// Size of [`jump`] for this offset.
@@ -180,7 +180,7 @@ impl Jump {
         self.code.get(start..).unwrap_or_default()
     }
 
-    /// Where there is less room.
+    /// For places with less room.
     pub fn without_signature(&self) -> &[u8] {
         let bytes = self.bytes();
         bytes
@@ -199,10 +199,10 @@ fn is_our_jump(code: &[u8]) -> bool {
 /// How many bytes the frame of our `connect` has for the hook, behind the six arguments.
 pub const ROOM: usize = 32;
 
-// Unwinding. A thread that is cancelled in connect() is unwound through our frame, and a frame is found by .eh_frame. What
-// the compiler would write there for all our functions is a seventh of the file, so it is told to write it for debuggers
-// alone (.debug_frame, which is not in a release), and the one frame that may be on the stack while the program waits has
-// its description written by hand: `call_frame`.
+// Unwinding. A thread that is cancelled in connect() is unwound through our frame, which the unwinder finds by .eh_frame.
+// Generated for all our functions, .eh_frame would be a seventh of the file. So the compiler writes frames for debuggers
+// alone (.debug_frame, which is not in a release), and the one frame that may be on the stack while the program waits is
+// described by hand: `call_frame`.
 #[cfg(all(
     not(unknown_machine),
     any(
@@ -224,7 +224,7 @@ macro_rules! call_frame {
         concat!(
             ".pushsection .eh_frame, \"a\", ", $kind, "\n",
             ".balign ", $word, "\n",
-            // The part that others could share (CIE): version 1, and addresses relative to where they stand, in 32 bits.
+            // The part that several functions could share (CIE): version 1, and relative addresses of 32 bits.
             "20: .long 22f - 21f\n",
             "21: .long 0\n",
             ".byte 1\n",
@@ -236,7 +236,7 @@ macro_rules! call_frame {
             ".byte 0x1b\n",
             ".byte ", $called, "\n",
             ".balign ", $word, "\n",
-            // The function's own (FDE): where it is, and its states (DW_CFA_advance_loc1 is 2).
+            // The function's own part (FDE): where it is, and its states (DW_CFA_advance_loc1 is 2).
             "22: .long 24f - 23f\n",
             "23: .long 23b - 20b\n",
             ".long 2b - .\n",

@@ -1,15 +1,16 @@
-//! A program that this one becomes stays in the VRF, though its environment be scrubbed.
+//! Keeps the next program in the VRF when this one calls execve, even if the environment was scrubbed.
 //!
 //! At every execve: the environment that the program would get is read. If nothing of ours is missing in it, it is passed on
 //! as it is. Otherwise a new array of pointers is made, with what is missing put back ([`environment`]), in memory that a
-//! child of vfork may use ([`memory`]). And where somebody may hear of it, a line says so if the library will not serve the
-//! program ([`program`]).
+//! child of vfork may use ([`memory`]). If the library will not serve the program, a line reports it to stderr or the log
+//! ([`program`]).
 //!
-//! This runs in a child of vfork or posix_spawn too, of whose stack some hundred bytes may be left (musl's posix_spawnp with
-//! a long PATH). Nothing here may put a buffer on the stack; what needs one ([`program`]) gets its stack in the arena.
+//! This also runs in children of vfork and posix_spawn, which may have only some hundred bytes of stack left (musl's
+//! posix_spawnp with a long PATH). Nothing here may put a buffer on the stack; [`program`], which needs buffers, gets a
+//! stack in the arena.
 //!
-//! Answered by E2BIG: more than [`LARGEST`] bytes of pointers and new strings, or no memory for them.
-//! Answered by EINVAL: the library lies where LD_PRELOAD cannot name it ([`rules::preload`]).
+//! E2BIG: the pointers and new strings need more than [`LARGEST`] bytes, or there is no memory for them.
+//! EINVAL: the library has a path that LD_PRELOAD cannot name ([`rules::preload`]).
 
 pub mod environment;
 mod memory;
@@ -29,20 +30,20 @@ use rules::request::Vrf;
 use rules::settings::Options;
 use syscalls::Errno;
 
-/// The most bytes that a repaired environment may need, strings of the program's not counted. The kernel's
-/// own limit for all strings and pointers is 6 MiB (execve(2)).
+/// The most bytes that a repaired environment may need, not counting the program's own strings. The kernel's
+/// limit for all strings and pointers is 6 MiB (execve(2)).
 const LARGEST: usize = 8 << 20;
 
-/// Whether [`prepare`] has run: what it has had no memory for then, there is never.
+/// Whether [`prepare`] has run. It is not tried again: what it had no memory for stays missing.
 static PREPARED: AtomicBool = AtomicBool::new(false);
 
-/// In the constructor, where a VRF is asked for. `path` is the one that ld.so has found the library by. Returns the log's
+/// For the constructor, if a VRF is asked for. `path` is the path by which ld.so has found the library. Returns the log's
 /// path, in memory that stays.
 ///
 /// # Safety
 /// Called once. `path` is a string that stays.
 pub unsafe fn prepare(path: *const c_char, options: &Options<'_>) -> Option<&'static CStr> {
-    // In our page of data, where it costs nothing.
+    // In our page of data, where it takes no extra memory.
     static mut ROOM: [u8; 384] = [0; 384];
     PREPARED.store(true, Ordering::Relaxed);
     memory::prepare();
@@ -53,7 +54,7 @@ pub unsafe fn prepare(path: *const c_char, options: &Options<'_>) -> Option<&'st
     unsafe { environment::prepare(path, options, room) }
 }
 
-/// Before the constructor. After it our data is read-only.
+/// For a hook before the constructor has run. After the constructor our data is read-only.
 #[cold]
 #[inline(never)]
 fn prepare_early() -> Option<&'static CStr> {
@@ -67,20 +68,20 @@ fn prepare_early() -> Option<&'static CStr> {
     environment::library()
 }
 
-/// An environment for a program, and the memory of what is new in it. It lasts as long as this value.
+/// An environment for a program, and the memory of its new parts, which lives as long as this value.
 pub struct Repaired {
     envp: Strings,
     _arena: Option<Arena>,
 }
 
 impl Repaired {
-    /// For execve(2).
+    /// The array for execve(2).
     pub fn envp(&self) -> Strings {
         self.envp
     }
 }
 
-/// The environment for `program`, which would get `envp`: nothing of ours is missing in it.
+/// The environment for `program`: `envp`, with what is missing of ours put back.
 ///
 /// # Safety
 /// The program's path, if it has one, is a string, and `envp` is NULL or an array of strings with a NULL at its end. Nobody
@@ -93,7 +94,7 @@ pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno>
     let library = environment::library()
         .or_else(prepare_early)
         .ok_or(Errno::E2BIG)?;
-    // A child that could not be sealed either, or that we could not get into, is none.
+    // Such a child could not be sealed either, or would not have the library: it is not started.
     if !rules::preload::is_nameable(library.to_bytes()) || settings::is_seal_refused() {
         return Err(Errno::EINVAL);
     }
@@ -110,7 +111,7 @@ pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno>
         return Err(Errno::E2BIG);
     }
     let Some(mut arena) = Arena::of_this_thread(size) else {
-        // The warning is a favour, the repair is not.
+        // Without memory for its stack the warning is left out; the repair never is.
         return if scan.is_complete() {
             Ok(as_it_is)
         } else {
@@ -134,8 +135,8 @@ pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno>
     })
 }
 
-/// Tells the supervisor of another VRF than ours, in which a program is about to be, in case it cannot look at the program's
-/// environment itself: it makes a socket there, which nobody wants. In a frame of its own: of the stack there may be little.
+/// Tells the supervisor that a program is about to be in another VRF than ours, in case the supervisor cannot read the
+/// program's environment: asks it for a socket there, and closes it. In a frame of its own, since little stack may be left.
 #[inline(never)]
 fn announce(vrf: &[u8]) {
     const ANY_SOCKET: [c_int; 3] = [libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0];

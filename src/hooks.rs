@@ -1,8 +1,7 @@
-//! Every way into the library: the exported symbols, and the two functions that libc's own, patched, jump to, in the shape:
-//! leave early, decide, act.
+//! All entry points of the library: the exported symbols, and the functions that libc's patched code jumps to. Each hook
+//! has the same shape: leave early, decide, act.
 //!
-//! What errno says when a call returns -1 because of us (the kernel's own failures are passed on as
-//! they are):
+//! The errno of a call that fails because of us (the kernel's own failures are passed on as they are):
 //!
 //! | errno  | from                        | meaning                                                   |
 //! |--------|-----------------------------|-----------------------------------------------------------|
@@ -11,18 +10,18 @@
 //! | EADDRNOTAVAIL | bind                 | the address has the scope of a device outside the VRF     |
 //! | EPERM  | socket, bind/connect/listen | before Linux 5.7 without CAP_NET_RAW; or somebody else    |
 //! |        |                             | has bound the socket to another device first              |
-//! | EINVAL | all                         | a setting is invalid (but for execve), or the seal |
-//! |        |                             | was refused                                               |
-//! | other  | socket, bind/connect/listen | what setsockopt(2) gave, e.g. by a seccomp filter         |
+//! | EINVAL | all                         | a setting is invalid (not for execve), or the seal was    |
+//! |        |                             | refused                                                   |
+//! | other  | socket, bind/connect/listen | the errno of setsockopt(2), e.g. from a seccomp filter    |
 //! | E2BIG  | execve and its like         | the environment cannot be repaired (see `exec`)           |
 //! | EINVAL | execve and its like         | LD_PRELOAD cannot name the library's path (see `exec`)    |
 //!
-//! A library may have functions of its own of these names, which its calls mean. Where such a call can be told, since it
-//! concerns no IP socket, it goes on to the next function as it came: with all that is in registers, in its full width.
+//! A program or library may define functions of its own by these names, and call them. A call that concerns no IP socket may
+//! be one of these, so it is passed on to the next function unchanged: all argument registers, in their full width.
 //!
-//! On success errno is what it was. socket() has closed its descriptor when it fails. The others have not made the call they
-//! stand for, but for a connect() to AF_UNSPEC whose socket could not get its device back: that is shut down. The socket of a
-//! refused bind() may have got its device.
+//! On success errno is unchanged. When socket() fails because of us, it has closed its descriptor. The other hooks then have
+//! not made the call, with one exception: if a socket cannot get its device back after connect() to AF_UNSPEC, it is shut
+//! down. The socket of a refused bind() may have got its device.
 use crate::exec::program::Program;
 use crate::libc::original::Arguments;
 use crate::libc::patch::Hook;
@@ -41,8 +40,8 @@ use rules::settling::LO;
 use rules::socket::{self as rule, Decision, Device, Existing, Rebinding, Setting};
 use syscalls::{Errno, Sysno};
 
-/// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others. Where another preload makes
-/// the socket, a getsockopt(2) besides.
+/// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others. If another preload creates
+/// the socket, also a getsockopt(2).
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn socket(
     domain: usize,
@@ -53,8 +52,8 @@ pub extern "C" fn socket(
     f: usize,
 ) -> usize {
     let arguments = [domain, sock_type, protocol, d, e, f];
-    // libc's function would do no more than the system call, which the seal wants with its marker.
-    // Another preload is asked where what it calls jumps back to us, or where there is no seal.
+    // libc's function would only make the system call, which under a seal needs the marker. The function of another preload
+    // is called if there is no seal, or if libc's body, which it calls in turn, jumps back to us.
     if !settings::is_inert()
         && (original::socket_is_libcs()
             || (settings::is_sealed() && !patch::is_patched(&settings::INFO.socket)))
@@ -172,8 +171,8 @@ unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Argume
     result
 }
 
-/// Refuses an address whose scope would take an IPv6 socket out of the VRF, if it is in one ([`rule::scope`]). What cannot be
-/// read is left for the kernel to refuse.
+/// Refuses an address whose scope would take an IPv6 socket out of the VRF, if it is in one ([`rule::scope`]). The kernel
+/// refuses an address that cannot be read.
 ///
 /// # Safety
 /// No other thread unmaps the address meanwhile.
@@ -214,8 +213,8 @@ unsafe fn stay_in_vrf(
 arch::export_connect! {
     /// connect(2) of a socket that has a device, or gets it first, and has it afterwards.
     ///
-    /// The original connect() is a cancellation point, whose thread may be unwound through our frame: it needs nothing done,
-    /// and is the one that an unwinder finds (`arch::call_frame`).
+    /// The original connect() is a cancellation point, whose thread may be unwound through our frame. The frame needs no
+    /// cleanup, and an unwinder finds it (`arch::call_frame`).
     ///
     /// # Safety
     /// As for connect(2): no other thread unmaps the address meanwhile.
@@ -231,19 +230,19 @@ struct Connecting {
 
 const _: () = assert!(size_of::<Then>() <= arch::ROOM);
 
-/// What is to be done after connect(2).
+/// What has to be done after connect(2).
 enum Then {
     Nothing,
     /// AF_UNSPEC takes the device away.
     KeepDevice(Device),
-    /// If it has failed, the socket goes back.
+    /// If the call fails, the socket is moved back.
     MoveBack(Moved),
 }
 
-/// What connect() returns without calling the original one.
+/// What connect() returns if it succeeds without a call of the original.
 const SUCCESS: usize = 0;
 
-/// Returns the address of the original connect(2), or what ours returns at once.
+/// Returns the address of the original connect(2), or the result that ours returns at once.
 ///
 /// # Safety
 /// The frame has the arguments and room for the rest; as for connect(2), no other thread unmaps the address meanwhile.
@@ -287,7 +286,7 @@ unsafe extern "C" fn before_connect(frame: *mut Connecting) -> usize {
     }
 }
 
-/// Returns what our connect() does when the original one has returned this.
+/// Returns the result of our connect() after the original one has returned `result`.
 ///
 /// # Safety
 /// As for [`before_connect`], which has been called.
@@ -319,14 +318,14 @@ unsafe extern "C" fn after_connect(frame: *mut Connecting, result: usize) -> usi
     }
 }
 
-/// Whether a supervisor is told that a call is judged, by the marker in it. Otherwise it asks, for which it has to look at this
-/// process, and may not be allowed to. The original must be libc's own, which would make the same system call and no more; but a
-/// connect() that may wait is libc's to make, since there a thread can be cancelled.
+/// Whether the marker tells a supervisor that the library has judged a call. Otherwise the supervisor judges it again, and
+/// has to read this process's memory for that, which may be forbidden. Only if the original is libc's own, which would make
+/// the same system call and nothing else. libc makes a connect() that may wait, since there a thread can be cancelled.
 fn is_told(original: usize) -> bool {
     settings::is_supervised() && original::is_libcs(original)
 }
 
-/// Makes the call so that the supervisor is told.
+/// Makes the call with the marker.
 ///
 /// # Safety
 /// As for this call.
@@ -336,15 +335,15 @@ unsafe fn tell(call: Sysno, [a, b, c, d, e, _]: Arguments) -> usize {
     result.unwrap_or_else(|errno| fail_with(errno) as usize)
 }
 
-/// Gives a socket its device back: connect(AF_UNSPEC) takes it from a datagram or raw socket
-/// (__udp_disconnect, net/ipv4/udp.c). If that cannot be, nothing must leave by the socket any more.
+/// Gives a socket its device back, which connect(AF_UNSPEC) takes from a datagram or raw socket
+/// (__udp_disconnect, net/ipv4/udp.c). If that fails, nothing must leave by the socket any more.
 #[cold]
 fn disconnected(fd: c_int, device: Device) -> c_int {
     if !rule::has_lost_its_device(sys::bound(fd).map_err(Errno::into_raw)) {
         return 0;
     }
     let result = match (device, settings::vrf().device()) {
-        // One that has been deleted is not given back, if there may be another VRF of that name.
+        // A deleted device is not given back by its name, which another VRF may have by now.
         (Device::Number(index), vrf) if vrf.is_none() || sys::device_name(index).is_ok() => {
             sys::bind_to_index(fd, index)
         }
@@ -428,7 +427,7 @@ pub unsafe extern "C" fn setsockopt(
     unsafe { original::forward(original::SETSOCKOPT, arguments) }
 }
 
-/// Does what a setsockopt() of one of these options does, but for [`Rebinding::AsAsked`].
+/// Does what a setsockopt() of one of these options asks for, except [`Rebinding::AsAsked`].
 #[cold]
 fn rebind(
     fd: c_int,
@@ -440,7 +439,7 @@ fn rebind(
     if matches!(setting, Setting::Inert | Setting::Default) {
         return Ok(Rebinding::AsAsked);
     }
-    // What is no socket is for the kernel to refuse.
+    // The kernel refuses the call if this is no socket.
     let domain = sys::domain(fd).unwrap_or(libc::AF_UNSPEC);
     let vrf = match rule::unbound(setting, domain) {
         Decision::Pass => return Ok(Rebinding::AsAsked),
@@ -449,7 +448,7 @@ fn rebind(
     };
     let asked = sys::device_asked(option, value, length)?;
     let in_vrf = |index| {
-        // What leaves by lo comes in by lo.
+        // What is sent by lo comes in by lo.
         if index == LO && settings::rules().is_some_and(|list| list.names(To::Lo)) {
             return Ok(());
         }
@@ -500,10 +499,10 @@ arch::after_push!(libc_execve_after_push, libc_execve);
 
 arch::connect_stubs! { before_libc_connect, prefix::RESUME }
 
-/// What a preparation returns for a call that shall be made.
+/// What a preparation returns if the call shall be made.
 const GO_ON: c_int = 1;
 
-/// Before libc's own `connect`, where there are rules. Returns 1, or what it shall return.
+/// Called before libc's own `connect`, if there are rules. Returns 1, or the result of `connect`.
 ///
 /// # Safety
 /// As for connect(2): no other thread unmaps the address meanwhile.
@@ -527,7 +526,7 @@ unsafe extern "C" fn before_libc_connect(
     }
 }
 
-/// Puts a socket of libc's own where the address belongs. If the call fails, it stays there.
+/// Puts a socket that libc itself uses where the address belongs. If the call fails, the socket stays there.
 ///
 /// # Safety
 /// As for connect(2).
@@ -545,7 +544,7 @@ unsafe fn prepare_inside(fd: c_int, address: *const sockaddr, length: socklen_t)
 
 arch::sendto_stub! { before_libc_sendto, prefix::RESUME_SENDTO }
 
-/// Before libc's own `sendto`, where there are rules for connect(). Returns 1, or what it shall return.
+/// Called before libc's own `sendto`, if there are rules for connect(). Returns 1, or the result of `sendto`.
 ///
 /// # Safety
 /// As for sendto(2): no other thread unmaps the address meanwhile.
@@ -568,7 +567,7 @@ pub const SENDTO_STUB: fn(arch::Shape) -> usize = sendto_stub;
 /// The stubs behind the prefix of libc's own `connect`.
 pub const CONNECT_STUBS: fn(arch::Shape) -> Stubs = connect_stubs;
 
-/// Where libc's own `socket` jumps.
+/// The target of the jump in libc's own `socket`.
 pub fn socket_hook() -> Hook {
     Hook {
         plain: libc_socket as *const () as usize,
@@ -576,7 +575,7 @@ pub fn socket_hook() -> Hook {
     }
 }
 
-/// Where libc's own `execve` jumps.
+/// The target of the jump in libc's own `execve`.
 pub fn execve_hook() -> Hook {
     Hook {
         plain: libc_execve as *const () as usize,
@@ -630,7 +629,7 @@ pub unsafe extern "C" fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_i
     }
 }
 
-/// By which way a socket was asked for, for the log.
+/// The entry point by which a socket was asked for, for the log.
 #[derive(Clone, Copy)]
 enum Via {
     Export,
@@ -648,7 +647,7 @@ impl Via {
     }
 }
 
-/// A socket by a system call of our own.
+/// Creates a socket by a system call of our own.
 fn create_direct(via: Via, domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
     let (device, result) = match rule::at_creation(settings::vrf(), domain, sock_type) {
         Decision::Pass => {
@@ -669,8 +668,8 @@ fn create_direct(via: Via, domain: c_int, sock_type: c_int, protocol: c_int) -> 
     result.unwrap_or_else(fail_with)
 }
 
-/// A socket by the original, which belongs to another preload. If that asks libc, and libc's body
-/// jumps to us, the socket comes back with its device; so it is looked at before anything is done.
+/// Creates a socket by the original, which belongs to another preload. If the preload calls libc, whose body jumps to
+/// us, the socket comes back with its device; so the device is read first.
 fn create_via_next(arguments: Arguments) -> usize {
     let [domain, sock_type, protocol, ..] = arguments.map(|it| it as c_int);
     let (device, result) = match rule::at_creation(settings::vrf(), domain, sock_type) {
@@ -697,7 +696,7 @@ fn create_via_next(arguments: Arguments) -> usize {
     result.unwrap_or_else(fail_with) as usize
 }
 
-/// Hands out a new socket with its device, or not at all.
+/// Returns a new socket with its device, or closes it.
 fn bound_or_closed(
     fd: c_int,
     bound: Result<(), Errno>,
@@ -710,7 +709,8 @@ fn bound_or_closed(
     }
 }
 
-/// A filter of the program's own may refuse setsockopt(2). A supervisor does without, and makes another socket.
+/// The program's own seccomp filter may refuse setsockopt(2). A supervisor, which does not need it, then creates another
+/// socket.
 #[cold]
 #[inline(never)]
 fn not_bound(
@@ -727,8 +727,8 @@ fn not_bound(
     }
 }
 
-/// Gives a socket that came from elsewhere (inherited, passed, created before we were there) its device, if it has none
-/// ([`rule::existing`]). Returns the device that the socket shall have afterwards.
+/// Gives a socket that the library did not create (inherited, passed, created before the library was loaded) its device, if
+/// it has none ([`rule::existing`]). Returns the device that the socket has to have after the call.
 pub fn bind_existing(call: &'static str, fd: c_int) -> Result<Option<Device>, Errno> {
     let setting = settings::vrf();
     if matches!(setting, Setting::Inert | Setting::Default) {

@@ -1,8 +1,8 @@
-//! The sockets that were there before the program was.
+//! The sockets that the program has inherited.
 //!
-//! A device belongs to the open socket and not to a descriptor: to bind one moves it for all who have it. So in the constructor
-//! only those are bound that were meant for this process ([`rules::inherited`]), or closed if that cannot be. Others are
-//! counted, and get their device when the program uses them ([`hooks`](crate::hooks)).
+//! A device belongs to the open socket, not to a descriptor: binding it moves the socket for all processes that have it. So
+//! the constructor binds only the sockets that were meant for this process ([`rules::inherited`]), and closes them if
+//! binding fails. Others are counted, and get their device when the program uses them ([`hooks`](crate::hooks)).
 
 use crate::log::{self, Line};
 use crate::sys::{self, Environment};
@@ -12,10 +12,10 @@ use core::sync::atomic::Ordering;
 use rules::inherited::{LISTEN_FDS, passed};
 use syscalls::Errno;
 
-/// So many closed descriptors in a row are the end of the open ones.
+/// After so many closed descriptors in a row, the search ends.
 const GAP: u32 = 4;
 
-/// In the constructor, where a VRF is asked for.
+/// For the constructor, if a VRF is asked for.
 pub fn settle(environment: &Environment) {
     if settings::vrf().device().is_none() {
         return;
@@ -51,7 +51,7 @@ pub fn settle(environment: &Environment) {
     }
 }
 
-/// Binds one that is meant for this process.
+/// Binds a socket that is meant for this process, or closes it.
 fn bind(fd: c_int) {
     let Err(errno) = hooks::bind_existing(LISTEN_FDS, fd) else {
         return;

@@ -5,57 +5,56 @@
 //! 1. ld.so maps the library because LD_PRELOAD names it, and relocates it. Nothing of ours runs.
 //! 2. The constructor, [`load`], runs: before that of any other object on glibc (DF_1_INITFIRST), in the ordinary order on
 //!    musl. It finds the functions that our exports hide ([`libc::original`]), reads the environment once ([`settings`]) and
-//!    the rules ([`list`]), and says on stderr if a setting is invalid. If a VRF is asked for, it prepares what a scrubbed
-//!    environment will need ([`exec::environment`]), patches libc's own `socket` and `execve` so that they jump to us
-//!    ([`libc::patch`]), seals the process if that is asked for too ([`rules::filter`]), and binds the inherited sockets that
-//!    were meant for it ([`inherited`]). Then it makes our data read-only (glibc only). What is looked
-//!    up is looked up here, and what our data says is written here. libc may not be initialised yet: no stdio, no malloc, and
-//!    on glibc `environ` is still NULL.
-//! 3. The program runs. Each way into the library ([`hooks`]) asks [`rules::socket`] what to do, asks [`sys`] to do it, and
-//!    calls the function it hides. Nothing here locks, uses the heap, reads the environment, looks symbols up or can panic:
-//!    socket() and bind() are async-signal-safe by POSIX, and threads, signal handlers and vfork children are all welcome at
-//!    any point.
-//! 4. The program becomes another one: execve, by whatever name, sees to it that the library and our variables go with it
-//!    ([`exec`]).
+//!    the rules ([`list`]), and complains on stderr if a setting is invalid. If a VRF is asked for, it prepares the strings
+//!    that a scrubbed environment will need ([`exec::environment`]), patches libc's own `socket` and `execve` so that they
+//!    jump to us ([`libc::patch`]), seals the process if that is asked for too ([`rules::filter`]), and binds the inherited
+//!    sockets that were meant for it ([`inherited`]). Then it makes our data read-only (glibc only). All lookups are done
+//!    here, and all our data is written here. libc may not be initialised yet: no stdio, no malloc, and on glibc `environ`
+//!    is still NULL.
+//! 3. The program runs. Each entry point of the library ([`hooks`]) asks [`rules::socket`] what to do, calls [`sys`] to do
+//!    it, and calls the function that it hides. Nothing here locks, uses the heap, reads the environment, looks symbols up
+//!    or can panic: socket() and bind() are async-signal-safe by POSIX, and threads, signal handlers and vfork children may
+//!    call a hook at any point.
+//! 4. The program executes another one: execve, by whatever name, passes the library and our variables on ([`exec`]).
 //! 5. Nothing happens at exit. There is no destructor, so hooks work in other objects' destructors.
 //!
-//! What a hook may do besides getting a socket onto its device, completely:
+//! A hook puts a socket onto its device. The complete list of what else it may do:
 //!
-//! - execve and its like map memory, if the environment lacks something of ours or there is a seal or a log: for each thread
-//!   once, and again when it needs more ([`exec`]). They look into the program's file, if there is a seal or a log
-//!   ([`exec::program`]). Where there is a supervisor and the environment names another VRF, they tell it, by a socket that
-//!   is closed again.
+//! - execve and its like map memory, if the environment lacks something of ours or there is a seal or a log: once for each
+//!   thread, and again when it needs more ([`exec`]). They look into the program's file, if there is a seal or a log
+//!   ([`exec::program`]). If there is a supervisor and the environment names another VRF, they tell the supervisor, by a
+//!   socket that is closed again.
 //! - bind() to a link-local address of a device that is not the socket's own, and setsockopt() that names a device, open
 //!   sockets of their own, to ask the kernel whether the device is in the VRF, and close them again ([`sys::may_send_by`]).
-//! - Under rules, bind(), connect() and listen() ask a socket that they move what it is doing ([`sys::state`]); connect() makes
-//!   one forget the address that a connection which has failed has left; and `loopback auto` opens a socket of its own, to
-//!   ask whether the VRF has an address, and closes it again. Without CAP_NET_RAW they put a new socket under the old one's
-//!   descriptors: /proc and each descriptor are looked at, and the program's registrations in epoll are made again
-//!   ([`replacing`]).
+//! - Under rules, bind(), connect() and listen() inspect the socket before they move it ([`sys::state`]). connect() makes
+//!   it forget the address that a failed connection has left. `loopback auto` opens a socket of its own, to ask whether the
+//!   VRF has an address, and closes it again. Without CAP_NET_RAW a new socket takes over the old one's descriptors: the
+//!   hook looks at /proc and each descriptor, and makes the program's registrations in epoll again ([`replacing`]).
 //! - A line goes to stderr, where that should neither block nor kill ([`log::Line::write_to_stderr`]): the first time that a
 //!   bind() is refused because of its address's device, or a setsockopt() because of its device ([`log::outside`]); the first
-//!   time that a call is because its socket cannot be moved ([`log::not_moved`]); and each time that a sealed process
+//!   time that a call is refused because its socket cannot be moved ([`log::not_moved`]); and each time that a sealed process
 //!   executes a program which neither the library nor a supervisor will serve ([`exec::program`]).
-//! - A line goes to the log, if there is one: for each socket that we give a device or refuse one, and for what stderr is
-//!   told. Its file is opened and closed again.
+//! - A line goes to the log, if there is one: for each socket that gets a device or is refused, and for every line that
+//!   goes to stderr. The log's file is opened and closed again.
 //!
-//! What is written after the constructor lies in mappings of their own: the memory for execve, and the words that say what
-//! stderr has been told. The rules lie in one that is read-only ([`list`]).
+//! Only mappings of their own are written after the constructor: the memory for execve, and the flags for lines that
+//! stderr has had already. The rules lie in a read-only mapping ([`list`]).
 //!
-//! A hook that is called before step 2 (glibc honours one DF_1_INITFIRST per process; another object may own it and open
-//! sockets in a constructor) finds and reads for itself, and an execve prepares for itself. Doing that twice is harmless:
-//! the results are the same, and each is published by atomic stores.
+//! A hook may be called before step 2: glibc honours one DF_1_INITFIRST per process; another object may own it and open
+//! sockets in a constructor. Such a hook does the lookups and reads the settings itself, and an execve prepares its strings
+//! itself. Doing that twice is harmless: the results are the same, and each is published by atomic stores.
 //!
-//! The layers are kept apart: symbol (`hooks`), pure decision (`rules`), system call (`sys`), and imports run one way: `make
-//! lint` looks for circles. The environment is read in `settings` only. A safe function is sound whatever it is passed; what
-//! is not is an `unsafe fn`. Descriptors are numbers here, since they are the program's; and a function that writes our data
-//! is for the constructor and before, after which the kernel stops it (SIGSEGV). Unsafe code is allowed where memory is not ours: in `sys` (the kernel's, libc's and the
-//! program's), `libc` (ld.so's, and code), `exec` (the environment of a program, and memory of no type), `arch` (registers,
-//! the stack), and `hooks` and `moving` (pointers of the program's). Elsewhere it is in [`load`] and what it calls here, in
-//! `settings::early`, in `log::path` and in `list`, and in the names of exported symbols.
+//! The layers are kept apart: symbol (`hooks`), pure decision (`rules`), system call (`sys`). Imports run one way: `make
+//! lint` looks for circles. The environment is read in `settings` only. A safe function is sound for all arguments; any
+//! other is an `unsafe fn`. Descriptors are plain integers here, since they are the program's. A function that writes our
+//! data is for the constructor and before; after it the kernel stops the write (SIGSEGV). Unsafe code is allowed where
+//! memory is not ours: in `sys` (the kernel's, libc's and the program's), `libc` (ld.so's, and code), `exec` (the
+//! environment of a program, and untyped memory), `arch` (registers, the stack), and `hooks` and `moving` (the program's
+//! pointers). Elsewhere it is only in [`load`] and what it calls here, in `settings::early`, in `log::path` and in `list`,
+//! and in the names of exported symbols.
 #![cfg_attr(not(test), no_std)]
-// The unit tests run without the constructor and the exports, from which all else is reached; on an
-// architecture that is not known nothing is patched.
+// The unit tests run without the constructor and the exports, which call everything else; on an unknown
+// architecture nothing is patched.
 #![cfg_attr(any(test, unknown_machine), allow(dead_code))]
 #![deny(unsafe_code)]
 #![deny(
@@ -99,7 +98,7 @@ use sys::Strings;
 unsafe extern "C" fn load(_argc: c_int, _argv: Strings, envp: Strings) {
     let objects = libc::original::find();
     log::record_stderr();
-    // If libc is not behind us, we were opened by dlopen(3), when it has its `environ`.
+    // If no libc comes after us, we were loaded by dlopen(3); libc has set its `environ` by then.
     let envp = objects.is_glibc.then_some(envp);
     // SAFETY: what changes the environment in another thread while a library is loaded breaks getenv(3) there as well.
     let environment = unsafe { sys::Environment::at_load(envp) };
@@ -128,7 +127,7 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
     let writer = sys::CodeWriter::new();
     let info = &settings::INFO;
     let redirect = |name, function, number, hook, result| {
-        // SAFETY: the function is libc's, and the hook takes the same arguments. Who could be in it, `patch` says.
+        // SAFETY: the function is libc's, and the hook takes the same arguments. For who could be in it, see `patch`.
         let outcome =
             unsafe { libc::patch::redirect(function, objects.libc_path, number, &hook, &writer) };
         became(name, result, outcome);
@@ -152,7 +151,7 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
     if settings::rules().is_some_and(|list| list.has_any(Call::Connect)) {
         let (name, outcome) = if objects.is_glibc {
             let stubs = hooks::CONNECT_STUBS;
-            // SAFETY: the function is libc's, and the stubs go on behind the prefix. Who could be in it, `patch` says.
+            // SAFETY: the function is libc's, and the stubs go on behind the prefix. For who could be in it, see `patch`.
             let outcome = unsafe { prefix::connect(&objects.libc_connect, stubs, &writer) };
             ("connect", outcome)
         } else {
@@ -168,7 +167,7 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
     }
 }
 
-/// Says what became of one of libc's functions.
+/// Reports whether one of libc's functions is patched.
 fn became(name: &str, result: &AtomicU32, outcome: u32) {
     result.store(outcome, Relaxed);
     if log::is_on() && !libc::patch::is_patched(result) {
@@ -183,7 +182,7 @@ fn became(name: &str, result: &AtomicU32, outcome: u32) {
 #[used]
 static LOAD: unsafe extern "C" fn(c_int, Strings, Strings) = load;
 
-/// Never linked in: no code of ours can panic, and a test sees that `abort` is not imported.
+/// Never linked in: no code of ours can panic, and a test checks that `abort` is not imported.
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -19,7 +19,7 @@ use syscalls::Errno;
 /// Null: there are no rules.
 static LIST: AtomicPtr<List> = AtomicPtr::new(ptr::null_mut());
 
-/// The rules, if there are any. To be asked after [`settings::vrf`](crate::settings::vrf), which sees to it that they have
+/// The rules, if there are any. To be called after [`settings::vrf`](crate::settings::vrf), which makes sure that they have
 /// been read.
 #[allow(unsafe_code)]
 pub fn get() -> Option<&'static List> {
@@ -27,8 +27,8 @@ pub fn get() -> Option<&'static List> {
     unsafe { LIST.load(Ordering::Acquire).as_ref() }
 }
 
-/// Reads what the variable says, and returns the text of the rules. None: it is invalid, of which `complain` gets the line,
-/// without its end.
+/// Reads the rules that the variable has or names, and returns their text. None: it is invalid; `complain` gets the
+/// message, without the end of the line.
 pub fn read(value: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
     if value.first() != Some(&b'/') {
         return take(b"", value, complain);
@@ -42,7 +42,7 @@ pub fn read(value: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
     take(value, text, complain)
 }
 
-/// Publishes the list that the text is.
+/// Parses the text and publishes the list.
 fn take(path: &[u8], text: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
     let mut list = List::empty();
     parse::add(&mut list, text)
@@ -55,7 +55,7 @@ fn take(path: &[u8], text: &[u8], complain: fn(Line)) -> Option<&'static [u8]> {
 
 /// Reads a file, which has to be smaller than the buffer. Returns how many bytes it has.
 fn read_file(path: &[u8], buffer: &mut [u8]) -> Result<usize, Errno> {
-    // With a NUL behind it: the buffer is zeroed.
+    // A NUL follows the path: the buffer is zeroed.
     let place = buffer.get_mut(..path.len()).ok_or(Errno::ENAMETOOLONG)?;
     place.copy_from_slice(path);
     let fd = sys::open_to_read(libc::AT_FDCWD, buffer.as_ptr().cast())?;
@@ -84,7 +84,7 @@ fn publish(list: &List, text: &[u8]) -> Result<&'static [u8], Errno> {
     // SAFETY: a new mapping, aligned to a page, which begins with room for a list.
     unsafe { place.write(*list) };
     let behind = ptr::with_exposed_provenance_mut::<u8>(address + size_of::<List>());
-    // SAFETY: its rest has room for the text, of which it is no part.
+    // SAFETY: the rest of the mapping has room for the text, which lies elsewhere.
     unsafe { behind.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
     // SAFETY: what has just been written. It stays.
     let copy = unsafe { slice::from_raw_parts(behind, text.len()) };
@@ -103,7 +103,7 @@ fn begin(path: &[u8]) -> Line {
     line
 }
 
-/// So many bytes of what somebody else has written: the reason has to fit into the line.
+/// Adds at most `most` bytes of untrusted text: the reason has to fit into the line too.
 #[inline(never)]
 fn quoted(line: &mut Line, text: &[u8], most: usize) {
     line.text(b"\"");

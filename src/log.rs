@@ -1,9 +1,9 @@
-//! Lines for people: the complaints on stderr, and the log that `VRFBIND_LOG` asks for.
+//! Messages: warnings and errors on stderr, and the log that `VRFBIND_LOG` asks for.
 //!
 //! A line is built on the stack and written with one write(2), so that lines of different threads and
 //! processes do not mix. The log is off by default and then costs one load. A path is opened for each
-//! line (O_APPEND, O_CLOEXEC) and closed again: a descriptor kept open could be closed by the program,
-//! and its number given to a socket.
+//! line (O_APPEND, O_CLOEXEC) and closed again: the program could close a descriptor that is kept open,
+//! and get a socket under the same fd.
 
 use crate::sys;
 use core::ffi::{CStr, c_char, c_int};
@@ -16,14 +16,13 @@ use syscalls::Errno;
 /// The path, or `stderr`. Null: there is no log.
 static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether a line has been written to stderr: one of [`outside`], for each [`Refused`]; one of [`not_moved`] or
-/// [`not_disconnected`].
+/// Which lines stderr has had: one of [`outside`] for each [`Refused`]; one of [`not_moved`] or [`not_disconnected`].
 static FIRST: sys::Once<3> = sys::Once::new();
 
-/// The last of these, behind those of [`Refused`].
+/// The index of the last of these, after those of [`Refused`].
 const NOT_MOVED: usize = 2;
 
-/// In the constructor, where a VRF is asked for.
+/// For the constructor, if a VRF is asked for.
 pub fn prepare(path: Option<&'static CStr>) {
     if let Some(path) = path {
         LOG.store(path.as_ptr().cast_mut(), Ordering::Release);
@@ -82,8 +81,8 @@ impl Line {
         }
     }
 
-    /// Adds at most 100 bytes that somebody else chose, each that is not printable ASCII as `?`: a
-    /// terminal may be reading.
+    /// Adds at most 100 bytes of untrusted text. A byte that is not printable ASCII becomes `?`, since a terminal may show
+    /// the line.
     pub fn untrusted(&mut self, text: &[u8]) {
         for byte in text.iter().take(100) {
             let printable = byte.is_ascii_graphic() || *byte == b' ';
@@ -91,7 +90,7 @@ impl Line {
         }
     }
 
-    /// Adds text of ours, and a number behind it.
+    /// Adds text of ours, followed by a number.
     #[inline(never)]
     pub fn numbered(&mut self, text: &[u8], number: c_int) {
         self.text(text);
@@ -117,12 +116,15 @@ impl Line {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Writes the line if that should neither block nor kill: a full pipe is left alone, and so is one
-    /// that nobody reads (SIGPIPE), a closed descriptor, an IP socket, which is how inetd hands a
-    /// connection to a program (the peer did not ask for our opinion), and any other socket (the
-    /// journal's is one) that was not stderr at load: a program that has closed its stderr gets the
-    /// number for the next thing it opens. What changes between the look and the write, a limit on the size of files
-    /// (SIGXFSZ), and `stty tostop` (SIGTTOU) are not provided for.
+    /// Writes the line, if that should neither block nor kill. It is not written to
+    /// - a full pipe, or one that nobody reads (SIGPIPE);
+    /// - a closed descriptor;
+    /// - an IP socket: inetd passes a connection to a program so, and the peer must not get our messages;
+    /// - any other socket that was not stderr at load (the journal's is one): a program that has closed its stderr gets its
+    ///   fd for the next file that it opens.
+    ///
+    /// Not provided for: a change between this check and the write, a limit on the size of files (SIGXFSZ), and `stty
+    /// tostop` (SIGTTOU).
     pub fn write_to_stderr(&self) {
         let is_ours_to_write = match sys::domain(libc::STDERR_FILENO) {
             Ok(libc::AF_INET | libc::AF_INET6) => false,
@@ -130,12 +132,12 @@ impl Line {
             Err(_) => true,
         };
         if is_ours_to_write && sys::is_writable(libc::STDERR_FILENO) {
-            // A failed write is nobody's loss.
+            // A failed write is ignored: there is nobody to tell.
             let _ = sys::write(libc::STDERR_FILENO, self.bytes());
         }
     }
 
-    /// Writes the line to stderr if it is to go there, and to the log. Once, if that is stderr.
+    /// Writes the line to the log and, if asked for, to stderr; only once if the log is stderr.
     #[inline(never)]
     pub fn write(&self, to_stderr: bool) {
         if to_stderr {
@@ -146,8 +148,8 @@ impl Line {
         }
     }
 
-    /// Writes the line to the log, if there is one. Of a file is not asked whether that blocks; a FIFO or terminal is opened so
-    /// that it does not (O_NONBLOCK).
+    /// Writes the line to the log, if there is one. A FIFO or terminal is opened with O_NONBLOCK, so that the write does not
+    /// block; for other files there is no check.
     pub fn write_to_log(&self) {
         let Some(path) = path() else {
             return;
@@ -220,7 +222,7 @@ pub enum Refused {
     Setsockopt,
 }
 
-/// Says that a call has failed because of the device of this number: on stderr the first time, and in the log.
+/// Reports that a call has failed because of the device of this number: on stderr the first time, and in the log.
 #[cold]
 pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Errno) {
     let is_first = FIRST.is_first(call as usize);
@@ -265,8 +267,8 @@ pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Er
     line.write(is_first);
 }
 
-/// Says that a call has failed because its socket cannot be put on the device where it belongs by a rule of this number, or
-/// by none: on stderr the first time, and in the log. `why` is to be put after "the socket".
+/// Reports that a call has failed because its socket cannot be put on the device where it belongs by the rule of this
+/// number, or by no rule: on stderr the first time, and in the log. `why` follows "the socket" in the message.
 #[cold]
 pub fn not_moved(
     call: &str,
@@ -292,15 +294,15 @@ pub fn not_moved(
     for why in why {
         line.text(why.as_bytes());
     }
-    say_not_moved(line);
+    write_not_moved(line);
 }
 
-/// Says that connect() to AF_UNSPEC has failed.
+/// Reports that connect() to AF_UNSPEC has failed.
 #[cold]
 pub fn not_disconnected(fd: c_int, errno: Errno) {
     let mut line = failed_call("connect", fd, errno);
     line.text(b"AF_UNSPEC would take its device; use another socket");
-    say_not_moved(line);
+    write_not_moved(line);
 }
 
 fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
@@ -319,22 +321,22 @@ fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
     line
 }
 
-fn say_not_moved(mut line: Line) {
+fn write_not_moved(mut line: Line) {
     line.text(b" (VRFBIND_RULES)\n");
     let is_first = FIRST.is_first(NOT_MOVED);
     line.write(is_first);
 }
 
-/// Logs one of libc's functions that could not be patched, with what to change.
+/// Logs that one of libc's functions could not be patched, and what to change.
 pub fn not_patched(function: &str, reason: u32) {
     let why: &[u8] = match reason {
         rules::info::NOT_FOUND => b"libc has no such function",
-        rules::info::UNKNOWN_CODE => b"its code is none that vrfbind knows",
+        rules::info::UNKNOWN_CODE => b"its code is unknown",
         _ => b"its code cannot be written; allow /proc (ProtectProc=, ProcSubset=) or MemoryDenyWriteExecute=no",
     };
     let mut line = Line::new(b"libc's own ");
     line.text(function.as_bytes());
-    line.text(b" is not led to vrfbind, only the exported symbol is: ");
+    line.text(b" is not patched, only calls of the exported symbol reach vrfbind: ");
     line.text(why);
     line.text(b" (VRFBIND_LOG)\n");
     line.write_to_log();

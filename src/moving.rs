@@ -1,11 +1,11 @@
-//! A socket is moved to the device that a rule says, before bind(), connect() or listen(). Where it belongs and whether it
-//! may be moved, [`rules::settling`] decides; here it is asked and moved.
+//! Moves a socket to the device of a rule, before bind(), connect() or listen(). [`rules::settling`] decides where the
+//! socket belongs and whether it may be moved; here the socket is inspected and moved.
 //!
-//! One setsockopt() moves it: from one device to the other, and never by way of none. Without CAP_NET_RAW another socket
-//! takes its place ([`replacing`]). If the call that follows fails, it is moved back likewise ([`Moved::undo`]).
+//! One setsockopt() moves it from one device to the other; it is never without a device in between. Without CAP_NET_RAW
+//! another socket takes its place ([`replacing`]). If the call that follows fails, it is moved back ([`Moved::undo`]).
 //!
-//! connect(AF_UNSPEC) takes the device from a datagram or raw socket, for a moment at least, and is not made. Where there is
-//! no peer nothing is lost, so it succeeds; where there is one, it fails with EPERM.
+//! connect(AF_UNSPEC) would take the device from a datagram or raw socket, at least for a moment, so it is not made. Without
+//! a peer nothing is lost, and it succeeds; with a peer it fails with EPERM.
 
 use crate::sys::state::{self, Sockaddr};
 use crate::{log, replacing, settings, sys};
@@ -17,11 +17,11 @@ use rules::moving::Facts;
 use rules::settling::{self, Disconnection, LO, Place, Subject};
 use syscalls::Errno;
 
-/// What is to be done after a socket was prepared.
+/// What has to be done after a socket was prepared.
 pub enum Prepared {
-    /// The call.
+    /// Make the call.
     Call(Moved),
-    /// Nothing more: it has succeeded.
+    /// Nothing more: the call has succeeded.
     Done,
 }
 
@@ -29,7 +29,7 @@ pub enum Prepared {
 pub struct Moved(Option<Place>);
 
 impl Moved {
-    /// Back to where it was, because the call has failed. If that cannot be, it stays where a rule says.
+    /// Moves the socket back, because the call has failed. If that fails, it stays on the rule's device.
     pub fn undo(&self, fd: c_int) {
         if let Some(place) = self.0 {
             let _ = relocate(fd, Call::Connect, place, &mut "");
@@ -121,13 +121,13 @@ fn is_ip(fd: c_int) -> bool {
     matches!(sys::domain(fd), Ok(libc::AF_INET | libc::AF_INET6))
 }
 
-/// By which device the scope of the socket's address is judged ([`settling::judge_of_scope`]).
+/// The device by which the scope of the socket's address is judged ([`settling::judge_of_scope`]).
 pub fn judge_of_scope(list: &List, fd: c_int) -> Option<DeviceName> {
     let device = sys::bound_device(fd).map_err(Errno::into_raw);
     settling::judge_of_scope(list, settings::vrf().device(), device)
 }
 
-/// Moves a socket, or replaces it. EPERM: neither can be, and `why` says what is in the way.
+/// Moves a socket, or replaces it. EPERM: neither is possible, and `why` gets the reason.
 fn relocate(fd: c_int, call: Call, place: Place, why: &mut &'static str) -> Result<(), Errno> {
     let result = put(fd, place);
     if result != Err(Errno::EPERM) {
@@ -149,7 +149,7 @@ fn put(fd: c_int, place: Place) -> Result<(), Errno> {
     }
 }
 
-/// A socket of the program's.
+/// A socket of the program.
 struct Socket {
     /// The call's name.
     name: &'static str,
@@ -193,8 +193,8 @@ impl settling::Socket for Socket {
         if log::is_on() {
             let domain = sys::domain(self.fd).unwrap_or(0);
             let kind = (domain, sys::sock_type(self.fd).unwrap_or(0));
-            let said = result.map(|()| self.fd);
-            log::socket(self.name, "rule", kind, place.device(), said);
+            let result = result.map(|()| self.fd);
+            log::socket(self.name, "rule", kind, place.device(), result);
         }
         if let Err(errno) = result {
             let what = match errno {

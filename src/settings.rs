@@ -13,13 +13,13 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rules::DeviceName;
 use rules::info::{
     INFO_MAGIC, Info, NOT_TRIED, SEAL_FOUND, SEAL_MADE, SEAL_NONE, SEAL_REFUSED, SEAL_SUPERVISED,
-    STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_UNREAD, VERSION,
+    STATE_DEFAULT, STATE_DEVICE, STATE_INERT, STATE_INVALID, STATE_NOT_STARTED, VERSION,
 };
 use rules::list::List;
 use rules::settings::{self, Invalid, Options};
 use rules::socket::Setting;
 
-/// What the library says of itself, and where it keeps it.
+/// The settings, and what the library reports to other processes.
 #[cfg_attr(not(test), unsafe(export_name = "vrfbind_info"))]
 #[allow(unsafe_code)]
 pub static INFO: Info = Info {
@@ -29,7 +29,7 @@ pub static INFO: Info = Info {
     socket: AtomicU32::new(NOT_TRIED),
     execve: AtomicU32::new(NOT_TRIED),
     seal: AtomicU32::new(SEAL_NONE),
-    state: AtomicU32::new(STATE_UNREAD),
+    state: AtomicU32::new(STATE_NOT_STARTED),
     device: [const { AtomicU64::new(0) }; 2],
     inherited: AtomicU32::new(0),
     rules_length: AtomicU32::new(0),
@@ -53,15 +53,15 @@ pub fn is_inert() -> bool {
     state() == STATE_INERT
 }
 
-/// One of the `STATE_` values, but not [`STATE_UNREAD`].
+/// One of the `STATE_` values, but not [`STATE_NOT_STARTED`].
 fn state() -> u32 {
     match INFO.state.load(Ordering::Acquire) {
-        STATE_UNREAD => early(),
+        STATE_NOT_STARTED => early(),
         state => state,
     }
 }
 
-/// Before the constructor. Where not even `environ` can be had, no IP socket can be had either.
+/// For a hook before the constructor has run. If not even `environ` is set, every IP socket fails.
 #[cold]
 #[inline(never)]
 #[allow(unsafe_code)]
@@ -76,7 +76,7 @@ fn early() -> u32 {
     INFO.state.load(Ordering::Acquire)
 }
 
-/// Reads the environment and publishes the VRF and its rules. None: something is invalid, of which `complain` gets the line.
+/// Reads the environment and publishes the VRF and its rules. None: something is invalid; `complain` gets the message.
 pub fn read(environment: &Environment, complain: fn(Line)) -> Option<Options<'_>> {
     let settings = parse(environment)
         .map_err(|invalid| complain(complaint(&invalid)))
@@ -107,8 +107,7 @@ pub fn rules() -> Option<&'static List> {
     }
 }
 
-/// Seals the process, if it is not sealed already. Without the seal that was asked for, no IP socket may
-/// be had.
+/// Seals the process, if it is not sealed already. If the seal was asked for and cannot be installed, every IP socket fails.
 pub fn seal() {
     let seal = if sys::is_supervised() {
         SEAL_SUPERVISED
@@ -136,7 +135,7 @@ pub fn is_seal_asked() -> bool {
     INFO.seal.load(Ordering::Relaxed) != SEAL_NONE
 }
 
-/// Whether a seal was asked for and not to be had.
+/// Whether a seal was asked for and could not be installed.
 pub fn is_seal_refused() -> bool {
     INFO.seal.load(Ordering::Relaxed) == SEAL_REFUSED
 }
@@ -146,16 +145,16 @@ pub fn is_supervised() -> bool {
     INFO.seal.load(Ordering::Relaxed) == SEAL_SUPERVISED
 }
 
-/// Whether IP sockets that are not ours are refused, as far as we know: sealed at our wish or around us, or refused a seal.
-/// A supervisor makes them.
+/// Whether IP sockets that the library does not create are refused, as far as we know: the process is sealed, or a seal
+/// could not be installed. With a supervisor they are created.
 pub fn is_sealed() -> bool {
     is_seal_asked() || INFO.state.load(Ordering::Relaxed) == STATE_DEFAULT
 }
 
 fn parse(environment: &Environment) -> Result<(Setting, Options<'_>), Invalid<'_>> {
-    // A set-user-ID program does not take orders from its caller's environment. ld.so drops most
-    // LD_PRELOADs then (ld.so(8), secure-execution mode), but not a name from a trusted directory,
-    // and not /etc/ld.so.preload.
+    // A set-user-ID program must not obey its caller's environment. ld.so drops most of LD_PRELOAD
+    // then (ld.so(8), secure-execution mode), but not a name from a trusted directory, and not
+    // /etc/ld.so.preload.
     if sys::is_secure_execution() {
         return Ok((Setting::Inert, Options::default()));
     }
@@ -183,7 +182,7 @@ fn device() -> DeviceName {
     DeviceName::from_padded((u128::from(high) << 64 | u128::from(low)).to_ne_bytes())
 }
 
-/// Says on stderr what is invalid, in one line, if stderr takes it.
+/// Writes to stderr what is invalid, in one line, if [`Line::write_to_stderr`] allows it.
 pub fn complain(mut line: Line) {
     line.text(b". Every IPv4 and IPv6 socket() of this program fails with EINVAL.\n");
     line.write_to_stderr();

@@ -1,4 +1,4 @@
-//! System calls, and looks into memory that is not ours, one typed function each. Elsewhere are the system call with the
+//! System calls, and reads of memory that is not ours, one typed function each. Elsewhere are the system call with the
 //! seal's marker ([`arch`]), the loader's tables ([`libc::objects`](crate::libc::objects)), and the environment that a
 //! program is passed ([`exec::environment`](crate::exec::environment)).
 //!
@@ -6,7 +6,8 @@
 //! errno, which belongs to the program, is only ever written by [`set_errno`]. Errors are values.
 //! Callable from signal handlers and vfork children, except where a function says otherwise.
 //!
-//! A pointer that only the kernel follows may be any: it answers EFAULT. Who follows a pointer here is an `unsafe fn`.
+//! A pointer that only the kernel follows may be invalid: the call fails with EFAULT. A function that follows a pointer
+//! itself is an `unsafe fn`.
 
 pub mod descriptors;
 pub mod options;
@@ -32,13 +33,13 @@ use syscalls::Sysno::{
 };
 use syscalls::{Errno, Sysno, syscall};
 
-/// What fstat(2) fills. i386 has several, of which this one knows inodes of 64 bits.
+/// The struct that fstat(2) fills. i386 has several; this one has inodes of 64 bits.
 #[cfg(target_arch = "x86")]
 type Stat = libc::stat64;
 #[cfg(not(target_arch = "x86"))]
 type Stat = libc::stat;
 
-/// Arrays of strings, as execve(2) takes them.
+/// Arrays of strings, as execve(2) expects them.
 pub type Strings = *const *const c_char;
 
 /// Puts the socket into `device`.
@@ -52,14 +53,14 @@ fn bind_to_device(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
     unsafe { setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.as_ptr(), length) }
 }
 
-/// Puts the socket into `device`, where somebody may have done so before ([`rules::socket::is_bound`]).
+/// Puts the socket into `device`, unless somebody has done so before ([`rules::socket::is_bound`]).
 pub fn bind_or_is_bound(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
     let result = bind_to_device(fd, device).map_err(Errno::into_raw);
     rules::socket::is_bound(result, || is_on(fd, device)).map_err(Errno::new)
 }
 
-/// Whether the socket is on the device of this name, be it an alternative one (since Linux 5.5), which getsockopt(2) does
-/// not say.
+/// Whether the socket is on the device of this name, which may be an alternative name (since Linux 5.5) that getsockopt(2)
+/// does not return.
 fn is_on(fd: c_int, device: &DeviceName) -> bool {
     let has_number =
         |index| domain(fd).and_then(|domain| device_index(domain, device)) == Ok(index);
@@ -70,7 +71,7 @@ fn is_on(fd: c_int, device: &DeviceName) -> bool {
 /// socket reaches nothing any more. Since Linux 3.8 (c91f6df2db49).
 pub fn bound_device(fd: c_int) -> Result<Option<DeviceName>, Errno> {
     let mut name = [0; NAME_SIZE];
-    // The kernel writes the name with its NUL, at most NAME_SIZE bytes, or says that it has none.
+    // The kernel writes the name with its NUL, at most NAME_SIZE bytes, or sets the length to 0 if there is no device.
     let length = getsockopt(fd, SO_BINDTODEVICE, &mut name)?;
     Ok((length > 0).then(|| DeviceName::from_padded(name)))
 }
@@ -102,7 +103,7 @@ pub fn bound_index(fd: c_int) -> Option<u32> {
 }
 
 /// Whether a fresh socket that is bound to `device` may send multicast by the device of number `index`:
-/// setsockopt(IP_MULTICAST_IF), which IPv6 answers alike. Takes no privilege, sends nothing.
+/// setsockopt(IP_MULTICAST_IF), whose result is the same for IPv6. Requires no privilege, sends nothing.
 pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
     // struct ip_mreqn.
     let request = [0, 0, index];
@@ -116,8 +117,8 @@ pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
     result
 }
 
-/// The number of the device that setsockopt(2) with this option and value would put a socket on, if on any; or what the
-/// kernel has against it. A fresh socket tells, for which this takes no privilege since Linux 5.7.
+/// The number of the device that setsockopt(2) with this option and value would put a socket on, if on any; or the errno of
+/// the call. It is tried on a fresh socket, which requires no privilege since Linux 5.7.
 pub fn device_asked<T>(
     option: c_int,
     value: *const T,
@@ -131,7 +132,7 @@ pub fn device_asked<T>(
     result
 }
 
-/// setsockopt(2), with the marker that a seal with rules asks for of SO_BINDTODEVICE and SO_BINDTOIFINDEX.
+/// setsockopt(2), with the marker that a seal with rules requires for SO_BINDTODEVICE and SO_BINDTOIFINDEX.
 ///
 /// # Safety
 /// The kernel may read so many bytes at `value`, or fail with EFAULT.
@@ -156,13 +157,13 @@ pub fn device_name(index: u32) -> Result<DeviceName, Errno> {
         .map(|(name, _)| DeviceName::from_padded(name))
 }
 
-/// The number of the device that has this name, or this alternative name, there.
+/// The number of the device that has this name, or this alternative name, in this network namespace.
 fn device_index(domain: c_int, device: &DeviceName) -> Result<u32, Errno> {
     interface(domain, libc::SIOCGIFINDEX, *device.padded(), 0).map(|(_, index)| index)
 }
 
-/// SIOCGIFNAME or SIOCGIFINDEX, which writes the name or the number. By a socket of our own: what the program does to its
-/// descriptors meanwhile, another ioctl(2) of this number must not be made.
+/// SIOCGIFNAME or SIOCGIFINDEX, which writes the name or the number. By a socket of our own: if the program replaced its
+/// descriptor meanwhile, this number could mean another ioctl(2) there.
 fn interface(
     domain: c_int,
     request: libc::c_ulong,
@@ -302,14 +303,14 @@ pub fn errno() -> Errno {
     Errno::new(unsafe { *location })
 }
 
-/// What the kernel said at exec, 0 if nothing (getauxval(3)): glibc since 2.16, musl since 1.0.
+/// A value that the kernel passed at exec, or 0 (getauxval(3)): glibc since 2.16, musl since 1.0.
 pub fn auxiliary(kind: core::ffi::c_ulong) -> usize {
     // SAFETY: reads what ld.so keeps.
     unsafe { libc::getauxval(kind) as usize }
 }
 
-/// Whether the process is more privileged than whoever started it: set-user-ID, set-group-ID, file capabilities, or a
-/// security module's word.
+/// Whether the process is more privileged than its caller: set-user-ID, set-group-ID, file capabilities, or by the decision
+/// of a security module.
 pub fn is_secure_execution() -> bool {
     auxiliary(libc::AT_SECURE) != 0
 }
@@ -318,8 +319,8 @@ fn page_size() -> usize {
     auxiliary(libc::AT_PAGESZ)
 }
 
-/// Makes the pages of a segment of ours read-only for good. An error is no harm: a page that stays
-/// writable is what every other library has.
+/// Makes the pages of a segment of ours read-only for good. An error does no harm: the pages of every other library stay
+/// writable.
 ///
 /// # Safety
 /// Nothing in these pages is written any more.
@@ -329,8 +330,7 @@ pub unsafe fn make_read_only(segment: Range<usize>) {
     let _ = unsafe { syscall!(Sysno::mprotect, start, segment.end - start, libc::PROT_READ) };
 }
 
-/// The panic handler's end of the process, named so that a look at the imports shows whether the
-/// handler was linked in.
+/// Ends the process for the panic handler. The import of abort(3) shows whether the handler was linked in.
 #[cfg(not(test))]
 pub fn abort() -> ! {
     // SAFETY: abort(3) has no preconditions.
@@ -341,9 +341,9 @@ pub fn abort() -> ! {
 pub struct Environment(Strings);
 
 impl Environment {
-    /// In the constructor, where glibc has not set `environ` yet if ours is the first, but passes
-    /// `envp`. musl passes nothing, but has set `environ` long before (__dls3, ldso/dynlink.c). Neither is there
-    /// after clearenv(3) and dlopen(3): an empty one.
+    /// For the constructor. glibc has not set `environ` yet if ours is the first constructor, but passes `envp`. musl passes
+    /// nothing, but has set `environ` long before (__dls3, ldso/dynlink.c). After clearenv(3) and dlopen(3) there is
+    /// neither: the environment is empty.
     ///
     /// # Safety
     /// As for [`Environment::now`]; and `envp`, if libc passes it, is the environment, or NULL.
@@ -352,7 +352,7 @@ impl Environment {
         unsafe { Self::now() }.unwrap_or(Self(envp.unwrap_or(ptr::null())))
     }
 
-    /// By libc's `environ`, if libc has one already.
+    /// By libc's `environ`, if libc has set it already.
     ///
     /// # Safety
     /// Nobody changes the environment as long as the result is used.
@@ -379,7 +379,7 @@ impl Environment {
             if string.is_null() {
                 return None;
             }
-            // SAFETY: what is before the NULL are strings.
+            // SAFETY: the entries before the NULL are strings.
             let string = unsafe { CStr::from_ptr(string) }.to_bytes();
             if let Some(value) = string
                 .strip_prefix(name)
@@ -416,7 +416,7 @@ pub unsafe fn is_empty(string: *const c_char) -> bool {
     string.is_null() || unsafe { *string } == 0
 }
 
-/// Opens a file to read it, from `directory`. Not one that would block or do something when opened.
+/// Opens a file, relative to `directory`, to read it. Not for a file whose opening would block or have an effect.
 #[inline(never)]
 pub fn open_to_read(directory: c_int, path: *const c_char) -> Result<c_int, Errno> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -435,7 +435,7 @@ pub fn read_at(fd: c_int, buffer: &mut [u8], offset: u64) -> Result<usize, Errno
             buffer.as_mut_ptr(),
             buffer.len(),
             offset,
-            // A second half where registers have 32 bits, else not looked at.
+            // The upper half of the offset on 32-bit architectures; ignored on others.
             offset >> 32
         )
     }
@@ -466,7 +466,7 @@ pub fn stat(fd: c_int) -> Result<File, Errno> {
     })
 }
 
-/// Whether it is a regular file, which another may take the place of before it is opened. Since Linux 4.11.
+/// Whether it is a regular file. Another file may take its place before it is opened. Since Linux 4.11.
 pub fn is_regular(directory: c_int, path: *const c_char) -> bool {
     let mut statx = core::mem::MaybeUninit::<libc::statx>::uninit();
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT, and writes the struct, which is libc's.
@@ -512,7 +512,7 @@ pub fn is_nosuid(fd: c_int) -> bool {
     flags as libc::c_ulong & libc::ST_NOSUID != 0
 }
 
-/// What exec gives the file (capabilities(7)), padded; zeros: nothing.
+/// The file's capabilities (capabilities(7)), padded; zeros: none.
 pub fn file_capabilities(fd: c_int) -> [u8; CAPABILITIES_SIZE] {
     let mut value = [0; CAPABILITIES_SIZE];
     let name = c"security.capability";
@@ -529,13 +529,13 @@ pub fn file_capabilities(fd: c_int) -> [u8; CAPABILITIES_SIZE] {
     value
 }
 
-/// Whether the file is to be found and read, by the real user and group, as faccessat(2) asks.
+/// Whether the real user and group can read the file, by faccessat(2).
 pub fn is_there(path: *const c_char) -> bool {
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
     unsafe { syscall!(Sysno::faccessat, libc::AT_FDCWD, path, libc::R_OK) }.is_ok()
 }
 
-/// This process, as execve compares it with a file.
+/// The IDs of this process that execve compares with a file.
 pub fn process() -> Process {
     let ids = |call: Sysno| {
         let (mut real, mut effective, mut saved) = (0_u32, 0_u32, 0_u32);
@@ -556,7 +556,7 @@ pub fn process() -> Process {
     }
 }
 
-/// Opens a file to append to it, makes it if need be. A FIFO is not waited for.
+/// Opens a file to append to it, and creates it if it does not exist. Does not wait for the reader of a FIFO.
 pub fn open_to_append(path: *const c_char) -> Result<c_int, Errno> {
     let flags = libc::O_WRONLY
         | libc::O_APPEND
@@ -567,8 +567,7 @@ pub fn open_to_append(path: *const c_char) -> Result<c_int, Errno> {
     open(path, flags)
 }
 
-/// openat(2) from the current directory, with mode 0600 for a file that is made. A path that points
-/// nowhere is EFAULT.
+/// openat(2) relative to the current directory, with mode 0600 for a new file. EFAULT: `path` is an invalid pointer.
 #[inline(never)]
 pub fn open(path: *const c_char, flags: c_int) -> Result<c_int, Errno> {
     // SAFETY: the kernel reads a string at `path`, or fails with EFAULT.
@@ -590,12 +589,12 @@ pub fn getppid() -> c_int {
 }
 
 /// Whether a write would neither block nor fail. A pipe is writable if it has room for PIPE_BUF (4,096) bytes, more than
-/// a line of ours; POLLERR says that nobody reads.
+/// a line of ours; POLLERR means that nobody reads.
 pub fn is_writable(fd: c_int) -> bool {
     ready(fd, libc::POLLOUT) == Ok(libc::POLLOUT)
 }
 
-/// What poll(2) says of these events at once, and of errors.
+/// The events, of these and of errors, that poll(2) reports at once.
 pub fn ready(fd: c_int, events: i16) -> Result<i16, Errno> {
     let mut poll = libc::pollfd {
         fd,
@@ -612,7 +611,7 @@ pub fn ready(fd: c_int, events: i16) -> Result<i16, Errno> {
     Ok(poll.revents)
 }
 
-/// socket(2), with the seal's marker if the seal asks for it of this family.
+/// socket(2), with the seal's marker if the seal requires it for this family.
 pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<c_int, Errno> {
     let fd = if filter::needs_marker(domain) {
         let arguments = [domain as usize, sock_type as usize, protocol as usize, 0, 0];
@@ -625,7 +624,8 @@ pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<c_int,
     fd.map(|fd| fd as c_int)
 }
 
-/// socket(2) of the supervisor, which is told the VRF. What is left in the registers asks for the same VRF again.
+/// socket(2) by the supervisor, which reads the VRF from the arguments. They may stay in the registers: a later call with
+/// them asks for the same VRF again.
 pub fn supervised_socket(
     vrf: &DeviceName,
     [domain, sock_type, protocol]: [c_int; 3],
@@ -646,24 +646,24 @@ pub fn supervised_socket(
     Ok(fd as c_int)
 }
 
-/// Whether a seal is around this process, in any form.
+/// Whether this process is sealed, in any form.
 #[inline(never)]
 pub fn is_sealed() -> bool {
     answer().is_some()
 }
 
-/// Whether the seal has a supervisor, which makes the sockets that are not ours.
+/// Whether the seal has a supervisor, which creates the sockets that the library does not.
 #[inline(never)]
 pub fn is_supervised() -> bool {
     answer().is_some_and(|answer| answer != filter::SEALED_ERRNO)
 }
 
-/// Whether it also moves them by rules.
+/// Whether the supervisor also moves sockets by rules.
 pub fn is_supervised_with_rules() -> bool {
     answer() == Some(filter::SUPERVISED_WITH_RULES_ERRNO)
 }
 
-/// What the seal answers to its questions, if there is one.
+/// The seal's answer to [`QUESTIONS`](rules::filter::QUESTIONS), if there is a seal.
 #[inline(never)]
 fn answer() -> Option<c_int> {
     const ANSWERS: RangeInclusive<c_int> =
@@ -686,8 +686,8 @@ pub fn may_wait(fd: c_int) -> bool {
 
 /// Seals this process and all its children: since Linux 3.5 (seccomp filters), for good.
 ///
-/// By prctl(2), which systemd's SystemCallFilter=@system-service allows and seccomp(2) not. Without
-/// CAP_SYS_ADMIN the kernel wants no_new_privs first (EACCES), so that nobody can confuse a set-user-ID
+/// By prctl(2), which systemd's SystemCallFilter=@system-service allows, unlike seccomp(2). Without
+/// CAP_SYS_ADMIN the kernel requires no_new_privs first (EACCES), so that nobody can confuse a set-user-ID
 /// program by a filter. Other threads are not sealed, so there should be none yet.
 pub fn install_seal() -> Result<(), Errno> {
     const SEAL: [filter::Instruction; filter::LENGTH] =
@@ -722,7 +722,7 @@ pub fn install_seal() -> Result<(), Errno> {
             result?;
         }
     }
-    // What counts is what the kernel does now.
+    // The proof is what the kernel does now.
     if is_sealed() {
         Ok(())
     } else {
@@ -765,13 +765,13 @@ pub unsafe fn code<'a>(address: usize, size: usize) -> &'a [u8] {
 
 /// A way to write over code that nobody is in: through /proc/self/mem, else by making its pages writable.
 ///
-/// Through the file, the kernel writes to pages that are not writable here, and makes them private as it
-/// does (FOLL_FORCE, since ever; proc_mem.force_override= can forbid it since Linux 6.12). It also takes
-/// care of the instruction cache. The file is opened once, since that is most of what it costs.
+/// Through the file, the kernel writes to pages that are not writable, and makes them private (FOLL_FORCE, in
+/// all versions; proc_mem.force_override= can forbid it since Linux 6.12). It also keeps the instruction cache
+/// coherent. The file is opened once, since opening it costs the most.
 pub struct CodeWriter(Result<c_int, Errno>);
 
 impl CodeWriter {
-    /// Cannot fail: without the file, there is the other way.
+    /// Cannot fail: without the file, mprotect(2) is used.
     pub fn new() -> Self {
         let flags = libc::O_RDWR | libc::O_CLOEXEC;
         Self(open(c"/proc/self/mem".as_ptr(), flags))
@@ -780,7 +780,7 @@ impl CodeWriter {
     /// Writes `code` to `address`.
     ///
     /// # Safety
-    /// There is code there that nobody is in, as long as this one, and nobody holds a reference to it.
+    /// There is code of this length there, which nobody is in and nobody holds a reference to.
     pub unsafe fn write(&self, address: usize, code: &[u8]) -> Result<(), Errno> {
         let through_file = self.0.and_then(|fd| {
             // SAFETY: the kernel reads code.len() bytes of `code`, and writes as many as callers promise.
@@ -808,7 +808,7 @@ unsafe fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
     let start = address & page_size().wrapping_neg();
     let length = address - start + code.len();
     let protect = |protection: c_int| {
-        // SAFETY: read and execute permission stay all the time.
+        // SAFETY: the pages stay readable and executable all the time.
         unsafe { syscall!(Sysno::mprotect, start, length, protection) }
     };
     let executable = libc::PROT_READ | libc::PROT_EXEC;
@@ -818,13 +818,13 @@ unsafe fn write_by_mprotect(address: usize, code: &[u8]) -> Result<(), Errno> {
     let to = unsafe { core::slice::from_raw_parts_mut(to, code.len()) };
     to.copy_from_slice(code);
     flush_instructions(to);
-    // The code is there, whether or not the page can be made what it was: nothing allows this and
-    // refuses that.
+    // The code is written, whether or not the page gets its old protection back: nothing allows the former and refuses the
+    // latter.
     let _ = protect(executable);
     Ok(())
 }
 
-/// x86 keeps its instruction cache coherent. On an architecture that we do not know no code is written.
+/// x86 keeps its instruction cache coherent. On an unknown architecture no code is written.
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
 fn flush_instructions(_code: &[u8]) {}
 
@@ -869,8 +869,8 @@ pub unsafe fn value_of_same<'a>(entry: *const c_char, other: *const c_char) -> O
     }
 }
 
-/// `path` from the root: itself, or a copy with the current directory before it in memory of its own
-/// that is never given back. As it is, if the current directory has none.
+/// `path` as an absolute path: itself, or a copy with the current directory before it, in memory that is never
+/// freed. A relative path stays relative if the current directory has no path.
 ///
 /// # Safety
 /// It is a string that stays as it is.
@@ -889,7 +889,7 @@ pub unsafe fn absolute(path: *const c_char) -> &'static [u8] {
     let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, SIZE) };
     // SAFETY: the kernel writes at most SIZE bytes.
     let length = unsafe { syscall!(Sysno::getcwd, buffer.as_mut_ptr(), SIZE) };
-    // The length counts the NUL, whose place the slash takes. A directory out of reach has no '/'.
+    // The length counts the NUL, which the slash replaces. An unreachable directory ("(unreachable)...") has no '/' first.
     if let Ok(length) = length
         && buffer.first() == Some(&b'/')
         && let Some([slash, rest @ ..]) = buffer.get_mut(length - 1..)
@@ -904,13 +904,13 @@ pub unsafe fn absolute(path: *const c_char) -> &'static [u8] {
     path
 }
 
-/// Tells a thread from the others, and is the same in its vfork children: where its errno is.
+/// Identifies a thread, and is the same in its vfork children: the address of its errno.
 pub fn thread() -> usize {
     // SAFETY: glibc and musl return the address, from any context.
     unsafe { libc::__errno_location() }.addr()
 }
 
-/// Things that are done once in a process. What is noted lies in a mapping of its own, since our data becomes read-only
+/// Things that are done once in a process. The flags lie in a mapping of their own, since our data becomes read-only
 /// after the constructor.
 pub struct Once<const THINGS: usize>(AtomicUsize);
 
@@ -920,14 +920,14 @@ impl<const THINGS: usize> Once<THINGS> {
         Self(AtomicUsize::new(0))
     }
 
-    /// Maps it, in the constructor.
+    /// Makes the mapping, in the constructor.
     pub fn map(&self) {
         if let Ok(address) = map(size_of::<[AtomicUsize; THINGS]>()) {
             self.0.store(address, Ordering::Relaxed);
         }
     }
 
-    /// Whether this is the first call for this thing. Never, where there is no mapping.
+    /// Whether this is the first call for this thing. Without a mapping, always false.
     pub fn is_first(&self, thing: usize) -> bool {
         let address = self.0.load(Ordering::Relaxed);
         let words = ptr::with_exposed_provenance::<[AtomicUsize; THINGS]>(address);
@@ -939,7 +939,7 @@ impl<const THINGS: usize> Once<THINGS> {
     }
 }
 
-/// Memory of our own, from the kernel, zeroed.
+/// A new anonymous mapping, zeroed.
 pub fn map(size: usize) -> Result<usize, Errno> {
     const NO_FILE: c_int = -1;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -948,7 +948,7 @@ pub fn map(size: usize) -> Result<usize, Errno> {
     unsafe { syscall!(MMAP, 0, size, protection, flags, NO_FILE, 0) }
 }
 
-/// Such memory, given back when this is dropped.
+/// A new anonymous mapping, unmapped when this is dropped.
 pub struct Mapping {
     address: usize,
     size: usize,
@@ -973,10 +973,10 @@ impl Drop for Mapping {
     }
 }
 
-/// Gives it back.
+/// Unmaps a mapping.
 ///
 /// # Safety
-/// It is such memory, and nobody uses it any more.
+/// It is a whole mapping of this size, and nobody uses it any more.
 pub unsafe fn unmap(address: usize, size: usize) {
     // SAFETY: as callers promise.
     let _ = unsafe { syscall!(Sysno::munmap, address, size) };

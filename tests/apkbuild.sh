@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # apkbuild.sh - what apk/APKBUILD builds of the tarball, and puts into the package
 #
-# Speaks TAP (testanything.org). `make test-package` runs it. Its functions are run by busybox's sh, which is Alpine's, with
-# the variables and in the folder that abuild gives them; what they build is of this machine's libc. Not run here: abuild
-# itself, its split into subpackages, and a build on Alpine.
+# Prints TAP (testanything.org). `make test-package` runs it. The functions of the APKBUILD are run by busybox's sh,
+# which is Alpine's, with the variables and in the directory that abuild gives them; the built files use this machine's
+# libc. Not run here: abuild itself, its split into subpackages, and a build on Alpine.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -36,7 +36,7 @@ holds() {
 	diff "$scratch/holds" - <<-'FILES'
 		./usr/bin/vrfbind
 		./usr/lib/libvrfbind.so
-		./usr/libexec/vrfbind/vrfbind-trial
+		./usr/libexec/vrfbind/vrfbind-probe
 		./usr/share/bash-completion/completions/vrfbind
 		./usr/share/doc/vrfbind/LICENSE-APACHE
 		./usr/share/doc/vrfbind/LICENSE-MIT
@@ -51,7 +51,7 @@ binds() {
 	ends 0 "$pkgdir/usr/bin/vrfbind" check --any-device lo
 	cat "$scratch/said"
 	grep -q "^ok    library: $pkgdir/usr/lib/libvrfbind.so, version" "$scratch/said"
-	grep -q '^ok    trial: a socket made here is bound to lo' "$scratch/said"
+	grep -q '^ok    probe: a socket made here is bound to lo' "$scratch/said"
 }
 
 echo 1..3

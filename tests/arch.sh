@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# arch.sh ARCH LIBRARY - the C tests of another machine, as far as they can be run on this one
+# arch.sh ARCH LIBRARY - the C tests of another architecture, as far as they can be run on this machine
 #
-# Speaks TAP (testanything.org). `make test-arch ARCH=aarch64` builds LIBRARY and calls this. ARCH is aarch64 or riscv64,
+# Prints TAP (testanything.org). `make test-arch ARCH=aarch64` builds LIBRARY and calls this. ARCH is aarch64 or riscv64,
 # whose programs qemu-user runs here, or i686, whose programs an x86_64 kernel runs itself.
 #
 # How it works: the programs that c-tests/programs.txt lists for `i686`, or for `qemu`, are compiled by Debian's cross
 # compiler into target/c-tests/ARCH/. They name the ld.so and the libc of that compiler themselves, so that nothing has
 # to be installed into this system's /lib, and no variable has to survive a scrubbed environment. They run on lo, in a
-# user and network namespace of their own, for there a binfmt_misc can be had that leaves this machine's alone (Linux 6.7).
+# user and network namespace of their own, which has a binfmt_misc apart from this machine's (Linux 6.7).
 #
 # What is not listed there, and why:
 #   seals, filters     qemu-user has no seccomp; for i386 and riscv64 the library has no seal
-#   bind() and others of foreign sockets, a second copy   the library asks getsockopt(SO_BINDTODEVICE), which qemu-user
+#   bind() and others of inherited sockets, a second copy   the library asks getsockopt(SO_BINDTODEVICE), which qemu-user
 #                      answers wrongly (7.2)
 #   exec/started_programs    under qemu-user, handlers that exec within an exec hang. For i386 five of its 90 points start
-#                      64-bit programs, or want a seal
+#                      64-bit programs, or need a seal
 #   create/syscall_function  for i386, it passes numbers of more than 32 bits; under qemu-user, one of its points makes a
 #                      child by clone() on the stack of its parent, which is not shared there
 #   create/syscall_count     for i386, it takes glibc's socket() for socket(2), and there it is socketcall(2)
@@ -78,7 +78,7 @@ here() {
 		' sh "$arch" "$@"
 }
 
-# all_ok_of PROGRAM - as many points as planned, and each is ok
+# all_ok_of PROGRAM - it prints as many points as planned, and each is ok
 all_ok_of() {
 	local status=0
 	here "$bin/${1##*/}" >"$scratch/tap" 2>"$scratch/tap.stderr" </dev/null || status=$?
@@ -87,7 +87,7 @@ all_ok_of() {
 	[ "1..$(grep -c '^ok [^#]*$' "$scratch/tap")" = "$(grep '^1\.\.' "$scratch/tap")" ]
 }
 
-# asked TEXT NAME=VALUE... PROGRAM... - what PROGRAM says, with these variables, is TEXT
+# asked TEXT NAME=VALUE... PROGRAM... - PROGRAM, with these variables, prints TEXT
 asked() {
 	local text=$1
 	shift
@@ -95,7 +95,7 @@ asked() {
 	diff "$scratch/said" <(printf '%s\n' "$text")
 }
 
-libc_is_led() {
+libc_is_patched() {
 	asked 'libc unbound' "$bin/ask" libc
 	asked 'libc lo' VRFBIND_VRF=lo LD_PRELOAD="$library" "$bin/ask" libc
 }
@@ -110,7 +110,7 @@ both_classes() {
 of_both_classes() {
 	local ask=$PWD/target/c-tests/gnu/ask
 	both_classes
-	# A path that is one class's: ld.so says so, and starts the other one without.
+	# A path of one ELF class: ld.so prints a warning, and starts programs of the other class without the library.
 	asked $'tcp lo\ntcp unbound' VRFBIND_VRF=lo LD_PRELOAD="$scratch/lib/x86_64-linux-gnu/libvrfbind.so" \
 		"$ask" tcp run "$bin/ask" tcp
 	asked $'tcp lo\ntcp lo\nlibc lo' VRFBIND_VRF=lo LD_PRELOAD="$scratch/"'$LIB/libvrfbind.so' \
@@ -133,7 +133,7 @@ echo "1..$count"
 for program in "${programs[@]}"; do
 	point "$program, built for $arch" all_ok_of "$program"
 done
-point "libc's own socket() is led to the library" libc_is_led
+point "libc's own socket() is patched" libc_is_patched
 if [ "$arch" = i686 ]; then
 	point "a 32-bit child of a 64-bit program is bound where LD_PRELOAD says \$LIB, and a 64-bit child of that" of_both_classes
 	point 'a 32-bit child in a sealed tree gets no IP socket' sealed

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # bench.sh [tasks] - `make bench`, `make scale` and `make churn` are in order, and BENCHMARKS.md has the rows that they make
 #
-# Speaks TAP and is run with the variables of c-tests/. Hardly any round is run, of a few
-# networks and VRFs, and no time is judged. With `tasks` it is the containers of `make scale` (make test-containers).
+# Prints TAP and is run with the variables of c-tests/. A few rounds are run, of a few networks and VRFs, and no time is
+# judged. With `tasks` it is the containers of `make scale` (`make test-containers`).
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -16,7 +16,7 @@ export VRFBIND_BENCH_SMOKE=1
 # shellcheck source=tests/tap.sh
 . tests/tap.sh
 
-# Where a table is not whole, report.py says so.
+# If a table is incomplete, report.py reports it.
 measured() { timeout $((4 * limit)) benches/bench.sh "$tier" "$out/$tier"; }
 scales() { VRFBIND_SCALE=4 timeout $((3 * limit)) benches/scale.sh "$out/scale"; }
 tasks() { VRFBIND_SCALE=4 timeout $((12 * limit)) benches/scale.sh "$out/tasks" library tasks-together tasks-paired tasks; }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # busybox.sh dynamic|static - prints the path of a busybox that is linked so
 #
-# Debian has both, busybox and busybox-static, and one takes the other's place. What is not installed here is unpacked
-# into target/ (debian.sh), so that nothing depends on which of them is.
+# Debian has both, busybox and busybox-static, of which one replaces the other. The one that is not installed here is
+# unpacked into target/ (debian.sh), so that nothing depends on which of them is.
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 # shellcheck source=tests/debian.sh

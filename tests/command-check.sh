@@ -49,8 +49,8 @@ nothing_in_the_way() {
 	[ "$(device_of LD_PRELOAD="$library" VRFBIND_VRF="$device")" = "$device" ]
 	ends 0 "$command" check "${any[@]}" "$device" "$python"
 	not grep -q ^fail "$scratch/said"
-	has_line "^ok    trial: a socket made here is bound to $device\$"
-	has_line '^ok    program: .*python3.* is dynamically linked; it has the libc of the trial'
+	has_line "^ok    probe: a socket made here is bound to $device\$"
+	has_line "^ok    program: .*python3.* is dynamically linked; it uses the probe's libc"
 	# Every line is of one of three kinds.
 	not grep -qvE '^(ok   |warn |fail ) [A-Za-z0-9 .:]+: ' "$scratch/said"
 }
@@ -58,7 +58,7 @@ nothing_in_the_way() {
 loaded() {
 	[ "$(device_of A=1)" = '' ]
 	ends 1 "$command" check --quiet --loaded "${any[@]}" "$device"
-	grep -q "^vrfbind: trial: a socket made here is not bound to $device: the library is not" "$scratch/said.stderr"
+	grep -q "^vrfbind: probe: a socket made here is not bound to $device: the library is not" "$scratch/said.stderr"
 	# The loader's own way: it says a word and goes on.
 	[ "$(device_of LD_PRELOAD=/no/such/libvrfbind.so VRFBIND_VRF="$device" 2>/dev/null)" = '' ]
 	ends 1 env LD_PRELOAD=/no/such/libvrfbind.so VRFBIND_VRF="$device" "$command" check --loaded "${any[@]}" "$device"
@@ -68,10 +68,10 @@ loaded() {
 	[ "$(device_of LD_PRELOAD="$library" VRFBIND_VRF="$device")" = "$device" ]
 	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$command" check --quiet --loaded "${any[@]}" "$device"
 	[ ! -s "$scratch/said" ] && [ ! -s "$scratch/said.stderr" ]
-	# Without /proc, with nothing but IP sockets allowed, the trial is still one.
+	# Without /proc, with nothing but IP sockets allowed, the probe is still one.
 	ends 0 unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' bash \
 		env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$command" check --loaded "${any[@]}" "$device"
-	has_line "^ok    trial: a socket made here is bound to $device\$"
+	has_line "^ok    probe: a socket made here is bound to $device\$"
 }
 
 no_vrf() {
@@ -264,14 +264,14 @@ hidden_proc() {
 	has_line '^fail  program: .* cannot be supervised here: /proc is not mounted'
 	has_line '^ok    ip vrf exec: what it would lack is not known: /proc'
 	ends 0 "${no_proc[@]}" "$command" check "${any[@]}" "$device"
-	has_line "^ok    trial: a socket made here is bound to $device\$"
+	has_line "^ok    probe: a socket made here is bound to $device\$"
 }
 
 in_a_sealed_tree() {
 	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" VRFBIND_SEAL=1 \
 		bash -c "exec '$command' check ${any[*]} '$device'"
 	has_line '^ok    seccomp: this tree is sealed already'
-	has_line "^ok    trial: a socket made here is bound to $device\$"
+	has_line "^ok    probe: a socket made here is bound to $device\$"
 	ends 0 "$command" check "${any[@]}" "$device"
 	not grep -q 'sealed already' "$scratch/said"
 	# It says what exec would do.
@@ -289,7 +289,7 @@ in_a_sealed_tree() {
 unprivileged() {
 	ends 0 setpriv --reuid=65534 --regid=65534 --clear-groups env VRFBIND_LIBRARY="$library" \
 		"$command" check "${any[@]}" "$device" "$python"
-	has_line "^ok    trial: a socket made here is bound to $device\$"
+	has_line "^ok    probe: a socket made here is bound to $device\$"
 	has_line '^ok    ip vrf exec: would lack root '
 }
 
@@ -409,7 +409,7 @@ can_namespace=''
 root_only() {
 	if [ -n "$can_namespace" ]; then point "$@"; else skip_point "$1" 'namespaces and other users take root'; fi
 }
-point 'where nothing is in the way no line says fail, and the trial is bound' nothing_in_the_way
+point 'where nothing is in the way no line says fail, and the probe is bound' nothing_in_the_way
 root_only '--loaded fails unless the library is in the process and binds its sockets' loaded
 point 'a VRF that is missing, or none, or no name, is named with the remedy' no_vrf
 point 'a static program is a warning, and a failure where there is only the preload' static_program

@@ -89,7 +89,7 @@ alternative_in_status() {
 
 alternative_in_check() {
 	ends 0 "$vrfbind" check "${any[@]}" "$alias"
-	grep -q "^ok    trial: a socket made here is bound to $device\$" "$scratch/said"
+	grep -q "^ok    probe: a socket made here is bound to $device\$" "$scratch/said"
 	grep -qE "^ok    VRF: $device is " "$scratch/said"
 	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$alias" "$vrfbind" check --quiet --loaded "${any[@]}" "$alias"
 	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" "$vrfbind" check --quiet --loaded "${any[@]}" "$alias"
@@ -154,7 +154,7 @@ if [ "$tier" = vrf ]; then echo 1..7; else echo 1..6; fi
 alias_point 'exec takes an alternative name, also within a tree of the same device' alternative_in_exec
 alias_point 'the library does too, unprivileged and with another preload of socket()' alternative_in_library
 alias_point 'status, identify and pids take it for the device' alternative_in_status
-alias_point 'check finds the trial bound to it' alternative_in_check
+alias_point 'check finds the probe bound to it' alternative_in_check
 root_point 'a device whose name is not UTF-8 hides no other device' strange_neighbour
 root_point 'it is one as others are' strange_device
 [ "$tier" = lo ] || point 'and so is a VRF' strange_vrf

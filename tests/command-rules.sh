@@ -21,14 +21,14 @@ point_end=end_all
 export VRFBIND_LIBRARY=$library
 
 # The verdict on a socket in the other place: on the tier lo that is a device in no VRF.
-stray=default
+stray=no-vrf
 if [ "$(id -u)" -eq 0 ]; then
 	ip link set lo up
 	subnet=1
 	for place in prod mgmt; do
 		if [ "$tier" = vrf ]; then
 			ip link add "$place" type vrf table "$subnet"
-			stray=other
+			stray=wrong-vrf
 		else
 			ip link add "$place" type veth peer name "$place-peer"
 			ip link set "$place-peer" up
@@ -246,7 +246,7 @@ not_by_rules() {
 	ruled "$rules" 'udp bind 127.0.0.1 4001 on prod' 'udp bind 127.0.0.1 4002 on -' 'udp bind 0.0.0.0 4000 on lo' \
 		'udp bind 0.0.0.0 4003 on lo' 'udp bind 0.0.0.0 4004 on -' 'udp bind 0.0.0.0 4005 on mgmt' \
 		'tcp bind 0.0.0.0 5380 on prod' 'udp connect 10.99.1.1 53 on -' 'udp connect 10.1.1.1 53 on mgmt'
-	are 1 "prod $stray 4" '- default 4' 'lo other 3' 'lo default -' '- default -' "mgmt $stray -" "prod $stray 1" '- default 2' \
+	are 1 "prod $stray 4" '- unbound 4' 'lo wrong-vrf 3' 'lo no-vrf -' '- unbound -' "mgmt $stray -" "prod $stray 1" '- unbound 2' \
 		"mgmt $stray -"
 	ends 1 "$command" status "$pid"
 	grep -A1 ' udp  *127.0.0.1:4001 ' "$scratch/said" | grep -qx '  *rule 4: loopback lo'
@@ -267,14 +267,14 @@ without_peer() {
 	are 0 'mgmt ok -' 'lo ok -' 'lo ok -'
 	ruled 'connect 10.99.1.77 mgmt' 'tcp connect 10.99.1.77 53' 'tcp connect 10.99.1.77 53 on lo' \
 		'tcp connect 10.99.1.77 53 on -'
-	are 1 'mgmt ok -' 'lo default -' '- default -'
+	are 1 'mgmt ok -' 'lo no-vrf -' '- unbound -'
 }
 
 # The library was asked about port 0, or not at all.
 chosen_ports() {
 	ruled 'bind udp 127.0.0.1:32768-65535 mgmt; bind udp *:4000-65535 mgmt' 'udp send 10.1.1.1 53' 'udp bind 0.0.0.0 0' \
 		'udp bind 0.0.0.0 4000' 'udp bind 0.0.0.0 4001 on prod' 'udp bind 0.0.0.0 0 on -'
-	are 1 'prod ok -' 'prod ok -' 'mgmt ok 2' "prod $stray 2" '- default 2'
+	are 1 'prod ok -' 'prod ok -' 'mgmt ok 2' "prod $stray 2" '- unbound 2'
 	ruled 'loopback lo' 'udp bind 127.0.0.1 40000 on prod'
 	are 1 "prod $stray 1"
 }
@@ -282,16 +282,16 @@ chosen_ports() {
 automatic() {
 	ruled 'loopback auto' 'udp bind 127.0.0.1 4001 on lo' 'udp bind 127.0.0.1 4002 on prod' 'udp bind 127.0.0.1 4003 on mgmt' \
 		'udp bind 127.0.0.1 4004 on -'
-	are 1 'lo ok 1' 'prod ok 1' "mgmt $stray 1" '- default 1'
+	are 1 'lo ok 1' 'prod ok 1' "mgmt $stray 1" '- unbound 1'
 }
 
 own_device() {
 	ip link add port0 type veth peer name port1
 	ip link set port0 master prod
 	ruled 'bind * mgmt' 'udp bind 0.0.0.0 4001 on port0' 'udp bind 0.0.0.0 4002 on prod'
-	are 1 'port0 ok -' 'prod other 1'
+	are 1 'port0 ok -' 'prod wrong-vrf 1'
 	ruled 'bind * mgmt; connect 192.0.2.1 port0' 'udp bind 0.0.0.0 4001 on port0'
-	are 1 'port0 other 1'
+	are 1 'port0 wrong-vrf 1'
 	ip link delete port0
 }
 
@@ -300,15 +300,15 @@ renamed_lo() {
 		ip link add prod type veth peer name kept0 && ip link set prod up && exec "$@"' bash \
 		env LD_PRELOAD="$library" VRFBIND_VRF=prod VRFBIND_RULES='loopback lo' "${program[@]}" \
 		'udp bind 127.0.0.1 4001' 'udp bind 127.0.0.1 4002 on prod'
-	are 1 'loop0 ok 1' "prod default 1"
+	are 1 'loop0 ok 1' "prod no-vrf 1"
 }
 
 by_sock_diag() {
 	as=("$python" "$scratch/refused.py" "$PIDFD_GETFD")
 	ruled "$rules" 'tcp bind 0.0.0.0 5380' 'udp bind 0.0.0.0 4000' 'udp bind 127.0.0.1 4001' 'pair 127.0.0.1 5382' \
 		'udp connect 10.99.1.1 53' 'udp bind 127.0.0.1 4002 on -'
-	are 1 'mgmt ok 1' '- ok 3' 'lo ok 4' 'lo ok 4' 'lo ok 4' 'lo ok 4' 'mgmt ok 2' '- default 4'
-	same sock_diag "$(found 1 via)"
+	are 1 'mgmt ok 1' '- ok 3' 'lo ok 4' 'lo ok 4' 'lo ok 4' 'lo ok 4' 'mgmt ok 2' '- unbound 4'
+	same sock_diag "$(found 1 method)"
 }
 
 changed_file() {
@@ -360,12 +360,12 @@ invalid() {
 by_environment() {
 	start env VRFBIND_VRF=prod VRFBIND_RULES="$rules" "${program[@]}" 'udp bind 127.0.0.1 4001' 'udp bind 127.0.0.1 4002 on lo' \
 		'udp bind 0.0.0.0 4000'
-	are 1 '- default 4' 'lo ok 4' '- ok 3'
+	are 1 '- unbound 4' 'lo ok 4' '- ok 3'
 	same "environment - $rules" "$(found 1 rules)"
 	start env VRFBIND_VRF=default VRFBIND_RULES="$rules" "${program[@]}" 'udp bind 127.0.0.1 4001'
 	are 0 '- ok -'
 	start env VRFBIND_RULES="$rules" "${program[@]}" 'udp bind 127.0.0.1 4001'
-	are 1 '- default -'
+	are 1 '- unbound -'
 	start env VRFBIND_VRF=prod VRFBIND_RULES='bind *' "${program[@]}"
 	found 0 notes | grep -q '^its VRFBIND_RULES is invalid: rule 1, "bind \*", at its end: '
 }
@@ -511,7 +511,7 @@ foreseen_invalid() {
 	as=(env VRFBIND_RULES='bind * a; bind *')
 	check 1 prod
 	tells '^fail  rules: rule 2, "bind \*", at its end: .*; every IPv4 and IPv6 socket would fail with EINVAL$' \
-		'^fail  trial: no socket bound to prod is to be had'
+		'^fail  probe: no socket bound to prod is to be had'
 	as=(env VRFBIND_RULES="$scratch/none")
 	check 1 prod
 	tells "^fail  rules: VRFBIND_RULES=$scratch/none: cannot be read: No such file"

@@ -231,7 +231,7 @@ vrf=-
 unbound() {
 	start "${program[@]}" - raw idle
 	truth | not grep -v -- ' -$'
-	agrees 1 "$(lines '- default' '- default' '- default')"
+	agrees 1 "$(lines '- unbound' '- unbound' '- unbound')"
 	found 1 vrf library seal >"$scratch/fields"
 	same "$(lines None None none)" "$(<"$scratch/fields")"
 }
@@ -257,7 +257,7 @@ bound_by_library() {
 	bound "${program[@]}" "${kinds[@]}"
 	[ "$(truth | grep -c " $device\$")" -ge 3 ]
 	agrees 0 "$(found 0 sockets | sed "s/.*/$vrf ok/")"
-	same "$(lines "$device" library libc)" "$(found 0 vrf vrf_from tier)"
+	same "$(lines "$device" library libc)" "$(found 0 vrf vrf_from coverage)"
 }
 
 # As ss(8) prints them: ADDRESS%DEVICE:PORT.
@@ -300,7 +300,7 @@ supervised() {
 	fi
 	start "${under[@]}" "${program[@]}" -
 	truth | grep -q " $device\$"
-	same "$(lines supervised libc)" "$(found 0 seal tier)"
+	same "$(lines supervised libc)" "$(found 0 seal coverage)"
 	"$command" status "$pid" | grep -q ', supervised'
 	start "${under[@]}" "$static"
 	not grep -q libvrfbind "/proc/$pid/maps"
@@ -338,7 +338,7 @@ of_32_bits() {
 		'	call(359, 2, 2, 0);' '	call(4, 1, (long)"ready\n", 6);' '	call(3, 0, (long)&byte, 1);' '	call(1, 0, 0, 0);' '}' |
 		gcc -m32 -nostdlib -static -fno-pie -no-pie -o "$scratch/i386" -x c - -Wl,--build-id=none
 	start env VRFBIND_VRF="$device" LD_PRELOAD="$library" "$scratch/i386"
-	same "$(lines '- default')" "$(found 1 sockets | cut -d' ' -f3-)"
+	same "$(lines '- unbound')" "$(found 1 sockets | cut -d' ' -f3-)"
 	same "$(lines None "$device" environment)" "$(found 1 library vrf vrf_from)"
 	found 1 notes | grep -qx 'it is a 32-bit program, which only a 32-bit library can be in'
 	bound "${program[@]}" -
@@ -356,7 +356,7 @@ seal_unknown() {
 }
 
 # A libc whose socket() does the same by other instructions, which the library does not know.
-not_led() {
+not_patched() {
 	mkdir -p "$scratch/libc"
 	cat >"$scratch/other.py" <<-'END'
 		import sys
@@ -372,22 +372,22 @@ not_led() {
 	bound LD_LIBRARY_PATH="$scratch/libc" "${program[@]}" -
 	grep -q "$scratch/libc/libc.so.6" "/proc/$pid/maps"
 	agrees 0 "$vrf ok"
-	same exports "$(found 0 tier)"
+	same exports "$(found 0 coverage)"
 	"$command" status "$pid" | grep -q 'exported symbols only'
 }
 
 # The devices are where the program is, and not where the command is.
 elsewhere() {
-	local far='' of_far='- default'
+	local far='' of_far='- no-vrf'
 	# On the tier vrf there is a VRF, which no other namespace has.
 	[ "$tier" != vrf ] || far='&& ip link add far type vrf table 7 && ip link set gone0 master far'
 	[ "$tier" != vrf ] || of_far='far ok'
 	start unshare --net bash -c "ip link add gone0 type veth peer name kept0 $far && exec \"\$@\"" bash \
 		"${program[@]}" gone0 kept0 -
 	same "$(lines gone0 kept0 -)" "$(truth | cut -d' ' -f2)"
-	agrees 1 "$(lines "$of_far" '- default' '- default')"
+	agrees 1 "$(lines "$of_far" '- no-vrf' '- unbound')"
 	ends 1 "$command" status --vrf gone0 --json "$pid"
-	same 'ok default default' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4 | paste -sd' ')"
+	same 'ok no-vrf unbound' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4 | paste -sd' ')"
 	found 1 notes | grep -q 'it is in another network namespace'
 	# Its VRFs may have the names of ours.
 	"$command" status --vrf gone0 >"$scratch/said" || true
@@ -396,16 +396,16 @@ elsewhere() {
 	same '' "$(found 1 notes)"
 }
 
-stale() {
+deleted() {
 	start unshare --net bash -c 'ip link add gone0 type veth peer name kept0 && exec "$@"' bash \
 		"${program[@]}" gone0 -
 	nsenter --target "$pid" --net ip link delete gone0
 	same "$(lines ENODEV -)" "$(truth | cut -d' ' -f2)"
-	agrees 1 "$(lines '- stale' '- default')"
+	agrees 1 "$(lines '- device-deleted' '- unbound')"
 	# Another device of that name is another device.
 	nsenter --target "$pid" --net ip link add gone0 type veth peer name kept0
 	same "$(lines ENODEV -)" "$(truth | cut -d' ' -f2)"
-	agrees 1 "$(lines '- stale' '- default')"
+	agrees 1 "$(lines '- device-deleted' '- unbound')"
 }
 
 unprivileged() {
@@ -416,7 +416,7 @@ unprivileged() {
 	# Without SO_NETNS_COOKIE a socket's namespace is known by entering it.
 	if before 5.14; then of=-; fi
 	agrees 0 "$(lines "$of ok" "$of ok")"
-	same "$(lines "$device" libc none pidfd_getfd)" "$(found 0 vrf tier seal via)"
+	same "$(lines "$device" libc none pidfd_getfd)" "$(found 0 vrf coverage seal method)"
 }
 
 # From here on in this point, the command runs as somebody else.
@@ -453,18 +453,18 @@ by_sock_diag() {
 	sockets=$(found 1 sockets)
 	same "$(lines "$device $vrf ok" '- - unknown')" "$(cut -d' ' -f2- <<<"$sockets")"
 	same "$(truth | cut -d' ' -f1)" "$(cut -d' ' -f1 <<<"$sockets")"
-	same sock_diag "$(found 1 via)"
+	same sock_diag "$(found 1 method)"
 	found 1 notes | grep -q 'pidfd_getfd(2) is refused'
 	found 1 notes | grep -q 'their device is unknown'
 }
 
-stale_by_sock_diag() {
+deleted_by_sock_diag() {
 	start unshare --net bash -c 'ip link add gone0 type veth peer name kept0 && exec "$@"' bash \
 		"${program[@]}" gone0 -
 	nsenter --target "$pid" --net ip link delete gone0
 	command_without_getfd
-	agrees 1 "$(lines '- stale' '- default')"
-	same sock_diag "$(found 1 via)"
+	agrees 1 "$(lines '- device-deleted' '- unbound')"
+	same sock_diag "$(found 1 method)"
 }
 
 # Yama: only an ancestor may attach (1), only CAP_SYS_PTRACE may (2). The guest's own switch, put back at the end.
@@ -472,14 +472,14 @@ yama() {
 	local switch=/proc/sys/kernel/yama/ptrace_scope was
 	start "${nobody[@]}" env LD_PRELOAD="$library" VRFBIND_VRF="$device" "${program[@]}" -
 	command_as nobody
-	same "$(lines pidfd_getfd libc)" "$(found 0 via tier)"
+	same "$(lines pidfd_getfd libc)" "$(found 0 method coverage)"
 	was=$(<"$switch")
 	# shellcheck disable=SC2064  # now
 	trap "echo $was >$switch; end_all" EXIT
 	for scope in 1 2; do
 		echo "$scope" >"$switch"
 		agrees 0 "$vrf ok"
-		same "$(lines sock_diag None "$device" environment)" "$(found 0 via tier vrf vrf_from)"
+		same "$(lines sock_diag None "$device" environment)" "$(found 0 method coverage vrf vrf_from)"
 		found 0 notes | grep -q 'its memory cannot be read'
 	done
 }
@@ -490,17 +490,17 @@ in_vrfs() {
 	agrees 0 "$(lines 'blue ok' 'blue ok')"
 	start "${program[@]}" blue br-blue red up-red uplink0 -
 	same "$(lines blue br-blue red up-red uplink0 -)" "$(truth | cut -d' ' -f2)"
-	agrees 1 "$(lines 'blue ok' 'blue ok' 'red ok' 'red ok' '- default' '- default')"
+	agrees 1 "$(lines 'blue ok' 'blue ok' 'red ok' 'red ok' '- no-vrf' '- unbound')"
 	# Judged by one of them.
 	ends 1 "$command" status --vrf blue --json "$pid"
-	same "$(lines ok ok other other default default)" \
+	same "$(lines ok ok wrong-vrf wrong-vrf no-vrf unbound)" \
 		"$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f4)"
 	ends 0 "$command" identify "$pid"
 	same "$(lines blue default red)" "$(<"$scratch/said")"
 	# In the bridge's port the kernel does not see the bridge's VRF, nor do we.
 	start "${program[@]}" ve-blue
 	same ve-blue "$(truth | cut -d' ' -f2)"
-	agrees 1 '- default'
+	agrees 1 '- no-vrf'
 }
 
 deleted_vrf() {
@@ -508,7 +508,7 @@ deleted_vrf() {
 	start env LD_PRELOAD="$library" VRFBIND_VRF=lost "${program[@]}" -
 	agrees 0 'lost ok'
 	ip link delete lost
-	agrees 1 '- stale'
+	agrees 1 '- device-deleted'
 }
 
 # `ip vrf identify` reads the name of a cgroup.
@@ -594,7 +594,7 @@ replaced() {
 	cp "$library" "$scratch/new.so"
 	mv "$scratch/new.so" "$scratch/libvrfbind.so"
 	agrees 0 "$vrf ok"
-	same "$(lines environment None)" "$(found 0 vrf_from tier)"
+	same "$(lines environment None)" "$(found 0 vrf_from coverage)"
 	found 0 notes | grep -q 'is gone or was replaced'
 }
 
@@ -654,7 +654,7 @@ many_mappings() {
 	not grep -q libvrfbind <(head -c $((1 << 20)) "/proc/$pid/maps")
 	command_within $((16 * MEBIBYTE))
 	agrees 0 "$vrf ok"
-	same "$(lines library libc)" "$(found 0 vrf_from tier)"
+	same "$(lines library libc)" "$(found 0 vrf_from coverage)"
 }
 
 # with_environment BEFORE AFTER - starts a program with VRFBIND_VRF and so many KiB before and after it
@@ -669,7 +669,7 @@ os.execve(program[0], program, {**fill("A", sizes[0]), "VRFBIND_VRF": "'"$device
 
 large_environment() {
 	with_environment 0 1100
-	agrees 1 '- default'
+	agrees 1 '- unbound'
 	same "$(lines "$device" environment '')" "$(found 1 vrf vrf_from notes)"
 	with_environment 1100 0
 	same "$(lines None None 'its environment has more than 1 MiB; VRFBIND_VRF is not in the first one')" \
@@ -694,14 +694,14 @@ on_overlay() {
 		VRFBIND_VRF="$device" "${program[@]}" -
 	grep -q '/merged/libvrfbind.so' "/proc/$pid/maps"
 	agrees 0 "$vrf ok"
-	same "$(lines library libc '')" "$(found 0 vrf_from tier notes)"
+	same "$(lines library libc '')" "$(found 0 vrf_from coverage notes)"
 }
 
 in_chroot() {
 	bound "${program[@]}" - chroot
 	same "$scratch" "$(readlink "/proc/$pid/root")"
 	agrees 0 "$vrf ok"
-	same "$(lines library libc '')" "$(found 0 vrf_from tier notes)"
+	same "$(lines library libc '')" "$(found 0 vrf_from coverage notes)"
 }
 
 # The socket's lock is waited for by who asks for its address, and SIGKILL does not end that.
@@ -756,7 +756,7 @@ forging() {
 	fi
 	printable 0 status --json "$pid"
 	same "$(lines "$directory/libvrfbind.so" library libc)" \
-		"$("$python" "$scratch/report.py" path vrf_from tier <"$scratch/said")"
+		"$("$python" "$scratch/report.py" path vrf_from coverage <"$scratch/said")"
 	# Notes and sentences too.
 	rm "$directory/libvrfbind.so"
 	printable 0 status "$pid"
@@ -790,7 +790,7 @@ forging_device() {
 	printable 1 status "$pid"
 	grep -qF ' \x1b[2J\x7f ' "$scratch/said"
 	printable 1 status --json "$pid"
-	same $'\e[2J\x7f - default' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f2-)"
+	same $'\e[2J\x7f - no-vrf' "$("$python" "$scratch/report.py" sockets <"$scratch/said" | cut -d' ' -f2-)"
 }
 
 # No PID is so great (PID_MAX_LIMIT, linux/threads.h).
@@ -927,7 +927,7 @@ else
 	[ "$(uname -m)" != x86_64 ] || plan=$((plan + 1))
 fi
 echo "1..$plan"
-point 'without the library, every socket is "default", and the exit status 1' unbound
+point 'without the library, every socket is "unbound", and the exit status 1' unbound
 point 'under the library, every socket is ok on the device that it says itself' bound_by_library
 point 'inherited sockets without a device are counted' inherited
 point 'the addresses and devices are those that ss prints' agrees_with_ss
@@ -938,20 +938,20 @@ if [ "$tier" = lo ]; then
 fi
 point 'a filter in a process without the library is not called the seal, nor no seal' seal_unknown
 if [ "$(uname -m)" = x86_64 ]; then
-	point 'a libc that is not led is told from one that is' not_led
+	point 'a libc that is not patched is told from one that is' not_patched
 else
-	skip_point 'a libc that is not led is told from one that is' 'its other instructions are written for x86_64'
+	skip_point 'a libc that is not patched is told from one that is' 'its other instructions are written for x86_64'
 fi
 # Not in user-mode Linux, which has neither.
 if [ "$tier" = lo ] && [ "$(uname -m)" = x86_64 ]; then
 	point 'a 32-bit program is said to be one' of_32_bits
 fi
 root_only 'a device of another network namespace is looked up in that namespace' elsewhere
-root_only 'a socket whose device is gone is "stale", also when there is another device of its name' stale
+root_only 'a socket whose device was deleted is "device-deleted", also when there is another device of its name' deleted
 root_only 'an unprivileged user sees the same of his processes' unprivileged
 root_only 'the processes of others are said not to be shown' of_others
 point 'where pidfd_getfd is refused, sock_diag shows the sockets in use, and the others are "unknown"' by_sock_diag
-root_only 'sock_diag shows a stale socket too' stale_by_sock_diag
+root_only 'sock_diag shows a socket whose device was deleted too' deleted_by_sock_diag
 point 'identify goes by the sockets and by the library' identifies
 point 'without PID those with the library are shown, with --all all, with --vrf those of that VRF' which_processes
 point 'a library that was replaced since is not asked' replaced
@@ -988,8 +988,8 @@ elif [ "$tier" = vrf ]; then
 else
 	point 'a table of nothing is empty, and ok' ends 0 "$command" status --vrf no-such-device
 fi
-vrf_only 'a device enslaved to the VRF is in the VRF, another VRF is "other", a port of a bridge is in none' in_vrfs
-vrf_only 'a deleted VRF leaves stale sockets' deleted_vrf
+vrf_only 'a device enslaved to the VRF is in the VRF, another VRF is "wrong-vrf", a port of a bridge is in none' in_vrfs
+vrf_only 'a deleted VRF leaves sockets whose device was deleted' deleted_vrf
 vrf_only 'a cgroup with the name of a VRF puts nothing into it' not_by_cgroup
 vrf_only 'pids lists who has a socket in the VRF, or the library set to it' pids_of_vrf
 exit "$all_ok"

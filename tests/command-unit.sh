@@ -402,9 +402,9 @@ with_capabilities() {
 executable() {
 	image
 	unit a.service '[Service]' NoExecPaths=/ 'ExecPaths=/bin/a /usr/lib' ExecStart=/bin/a
-	touch "$root/usr/local/bin/vrfbind-trial"
+	touch "$root/usr/local/bin/vrfbind-probe"
 	enables a blue
-	has a.service "ExecPaths=/usr/local/bin/vrfbind-trial $ours /usr/local/bin/vrfbind"
+	has a.service "ExecPaths=/usr/local/bin/vrfbind-probe $ours /usr/local/bin/vrfbind"
 	unit a.service '[Service]' NoExecPaths=/ 'ExecPaths=-/usr/local /usr/lib' ExecStart=/bin/a
 	enables a blue
 	has_not a.service ExecPaths
@@ -607,7 +607,7 @@ real_service() {
 	await in_vrf blue radvd.service
 	# And what the command says of it.
 	ends 0 "$command" status "$(main_pid radvd.service)"
-	grep -q 'VRF br-blue, library .*, libc led' "$scratch/said"
+	grep -q 'VRF br-blue, library .*, libc patched' "$scratch/said"
 }
 
 hardened_service() {
@@ -624,7 +624,7 @@ hardened_service() {
 	not grep -q '^Uid:	0' "/proc/$pid/status"
 	grep -q '^NoNewPrivs:	1' "/proc/$pid/status"
 	ends 0 "$command" status "$pid"
-	grep -q 'libc led' "$scratch/said"
+	grep -q 'libc patched' "$scratch/said"
 }
 
 # A service with a listener in each of two VRFs, and on the loopback; with /run/past there, the first one is in the wrong one,
@@ -732,7 +732,7 @@ no_library() {
 	await unbound blue dnsmasq@blue.service
 	inside mv "$path.bak" "$path"
 	fails dnsmasq@blue.service
-	in_journal dnsmasq@blue.service 'vrfbind: trial: a socket made here is not bound to blue'
+	in_journal dnsmasq@blue.service 'vrfbind: probe: a socket made here is not bound to blue'
 	inside mv /usr/local/lib/elsewhere.so /usr/local/lib/libvrfbind.so
 	restart dnsmasq@blue.service
 	await in_vrf blue dnsmasq@blue.service

@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # command.sh - what command-*.sh have in common; they source it, before all else
 #
-# They speak TAP (testanything.org, tap.sh), and the harness runs them with the variables of the C programs (tests/README.md).
-# Here these get short names: library, vrfbind (the command), programs (the directory of the C programs), device, tier (lo or
-# vrf). On the tier lo the device is no VRF, and the command is told so by "${any[@]}".
+# They print TAP (testanything.org, tap.sh), and the harness runs them with the variables of the C programs
+# (tests/README.md). These get short names here: library, vrfbind (the command), programs (the directory of the C
+# programs), device, tier (lo or vrf). On the tier lo the device is not a VRF, and "${any[@]}" makes the command accept
+# it.
 #
-# What a script writes lies in $scratch, which goes at the end; what it starts is waited for, or ended by its process id.
+# All files of a script are in $scratch, which is removed at the end; every process that it starts is waited for, or
+# ended by its PID.
 # shellcheck disable=SC2034  # the scripts use them
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
@@ -19,9 +21,9 @@ unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG VRFBIND_LIBRARY
 
 any=()
 [ "$tier" = vrf ] || any=(--any-device)
-# Who has no privilege at all.
+# A user without any privilege.
 nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
-# Everybody's, and not one in a home directory.
+# A directory that every user can reach, and not one in a home directory.
 python=$(PATH=/usr/bin command -v python3)
 
 scratch=$(mktemp -d)
@@ -39,7 +41,7 @@ move_from_lo() {
 	fi
 }
 
-# Ends what a point has started, whose process ids it has put here: `point_end=end_all` (tap.sh).
+# Ends the processes that a point has started and whose PIDs it has put here: `point_end=end_all` (tap.sh).
 started=()
 end_all() {
 	local pid
@@ -48,10 +50,11 @@ end_all() {
 	done
 }
 
-# for_nobody PROGRAM... - copies command, library and these C programs, where there are, to where nobody may enter too
+# for_nobody PROGRAM... - copies command, library and those of these C programs that exist to a directory that nobody
+# may enter too
 for_nobody() {
 	local program
-	cp "$vrfbind" "${vrfbind%/*}/vrfbind-trial" "$library" "$scratch"
+	cp "$vrfbind" "${vrfbind%/*}/vrfbind-probe" "$library" "$scratch"
 	for program in "$@"; do
 		[ ! -e "$programs/$program" ] || cp "$programs/$program" "$scratch"
 	done
@@ -59,7 +62,8 @@ for_nobody() {
 	library=$scratch/libvrfbind.so
 }
 
-# write_refused_py - $scratch/refused.py NUMBER COMMAND... runs COMMAND under a filter that answers system call NUMBER with EPERM
+# write_refused_py - writes $scratch/refused.py: `refused.py NUMBER COMMAND...` runs COMMAND under a filter that makes
+# system call NUMBER fail with EPERM
 write_refused_py() {
 	cat >"$scratch/refused.py" <<'END'
 import ctypes, os, struct, sys

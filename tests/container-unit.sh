@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # container-unit.sh - a systemd unit that runs podman with a VRF's device: the recipe of vrfbind(1), CONTAINERS
 #
-# Speaks TAP and is run by topology.sh (`make test-containers`). systemd is a second one (second-systemd.sh), which knows the unit and
-# the VRFs' device units; the image is tests/containers.sh's. Whose sockets are where is said by c-tests/command/sockets.c.
+# Prints TAP and is run by topology.sh (`make test-containers`). systemd is a second one (second-systemd.sh), which
+# knows the unit and the VRFs' device units; the image is that of tests/containers.sh. c-tests/command/sockets.c reports
+# the devices of all sockets.
 # shellcheck disable=SC2317  # the functions are called by point() and await(), which take their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -23,7 +24,7 @@ trap undo EXIT
 unit=dns-blue.service
 mkdir -p "$T_DIR/etc/containers"
 cp -r /etc/containers "$T_DIR/etc"
-# The cgroup that this systemd is in has no controllers to hand down.
+# The cgroup of this systemd has no controllers to delegate.
 printf '[containers]\npids_limit = 0\n' >"$T_DIR/etc/containers/containers.conf"
 cp examples/dnsmasq/blue.conf "$T_DIR/etc"
 # The manual's, with this image and this program.
@@ -53,7 +54,7 @@ serves_in_vrf() {
 	[ -n "$(inside podman ps --quiet)" ]
 }
 
-# Its device goes, and the unit with it.
+# The VRF is deleted, and the unit stops.
 ends_with_the_vrf() {
 	ip link delete blue
 	await is "$unit" ActiveState inactive

@@ -1,13 +1,24 @@
 #!/usr/bin/env bash
-# containers.sh build [debian]|run - containers in VRFs, by Debian's engines: podman (crun, runc, rootless), containerd, Docker, and bundles
+# containers.sh build|[all [PART...]] - containers in VRFs, by Debian's engines: podman (crun, runc, without root), containerd, Docker, bundles
 #
 # build: makes the root directories of three images in target/containers, from Debian packages (debian.sh) and from what
 # is built here: `debian`, with the daemons of the examples; `musl`, with the dnsmasq and busybox of musl.sh; `go`, a static Go program and
 # nothing else. In the first two is `ask` (c-tests/command/ask.c), which says where its sockets are, by getsockopt().
+# `build musl go` makes these two.
 #
-# run: is run by topology.sh (`make test-containers`). Speaks TAP (testanything.org). Each engine has its own default seccomp profile
-# and capabilities. It moves to a mount namespace, where all that engines write is in memory, and /etc is an overlay; what it
-# starts ends with it, by process id.
+# Otherwise it speaks TAP (testanything.org) and is run by topology.sh. Without an argument: what `make test` runs, a container of
+# podman and one of containerd, which are not installed on this machine but set aside in target/daemons (tests/packages.sh). With
+# `all`: what `make test-containers` runs, or a part of that: podman rootless bundles containerd docker.
+#
+# Each engine has its own default seccomp profile and capabilities, and is told to restrict further. Of each cell, serves() starts
+# a daemon in a container, which asks a server for what it answers: dnsmasq for names, the Go program by HTTP. That server is
+# 192.0.2.53 in every VRF, and each has another answer; that of the default VRF is the decoy. Somebody in the container's VRF asks the
+# daemon. Nobody listens in the other VRF, nor in the default one; the device of every socket of every process of the
+# container is read from the socket (c-tests/command/sockets.c); no packet has reached the decoy. Each engine shows first that
+# without vrfbind it is the decoy that answers. restricted() runs `ip vrf exec` beside that.
+#
+# It moves to a mount namespace, where all that engines write is in memory, and /etc is an overlay; what it starts ends with it,
+# by process id.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -43,29 +54,32 @@ musl_image() {
 
 go_image() { mkdir "$1/x" && rmdir "$1/x"; }
 
+# The test programs as they were built last.
 build() {
+	local image
 	# One of other packages is made anew.
 	grep -qsxF "${debian_packages[*]}" "$images/debian/packages" || rm -rf "$images/debian"
-	provide "$images/debian" debian_image
-	users "$images/debian"
-	# As they were built last.
-	cp "$programs"/{ask,ask-static} "$images/debian/usr/local/bin"
-	[ "${1-}" != debian ] || return 0
-	provide "$images/musl" musl_image
-	provide "$images/go" go_image
-	users "$images/musl"
-	cp "${programs%/*}"/musl/{ask,ask-static} "$images/musl/bin"
-	cp "$programs/ask-go" "$images/go"
+	for image; do
+		provide "$images/$image" "${image}_image"
+		case $image in
+		debian) cp "$programs"/{ask,ask-static} "$images/debian/usr/local/bin" ;;
+		musl) cp "${programs%/*}"/musl/{ask,ask-static} "$images/musl/bin" ;;
+		go) cp "$programs/ask-go" "$images/go" ;;
+		esac
+		[ "$image" = go ] || users "$images/$image"
+	done
 }
 
 case ${1-} in
 build)
-	build "${2-}"
+	shift
+	[ $# -gt 0 ] || set -- debian musl go
+	build "$@"
 	exit
 	;;
-run) ;;
+all | '') ;;
 *)
-	say 'usage: tests/containers.sh build [debian]|run'
+	say 'usage: tests/containers.sh build [IMAGE...] | [all [PART...]]'
 	exit 2
 	;;
 esac
@@ -78,28 +92,34 @@ unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG
 export VRFBIND_LIBRARY=$library
 
 if [ -z "${VRFBIND_TEST_MOVED-}" ]; then
-	VRFBIND_TEST_MOVED=1 exec unshare --mount "$0" run
+	export VRFBIND_TEST_MOVED=1
+	[ $# -gt 0 ] || exec tests/set-aside.sh over target/daemons/daemons-containers.tar "$0"
+	exec unshare --mount "$0" "$@"
 fi
 scratch=$(mktemp -d /run/vrfbind-containers.XXXXXX)
 mount -t tmpfs -o mode=755 tmpfs "$scratch"
-mkdir "$scratch/upper" "$scratch/work"
-mount -t overlay overlay -o "lowerdir=/etc,upperdir=$scratch/upper,workdir=$scratch/work" /etc
+if [ $# -gt 0 ]; then
+	mkdir "$scratch/upper" "$scratch/work"
+	mount -t overlay overlay -o "lowerdir=/etc,upperdir=$scratch/upper,workdir=$scratch/work" /etc
+fi
 
 # shellcheck source=tests/tap.sh
 . tests/tap.sh
-
 # shellcheck source=examples/containerd/engine.sh
 . examples/containerd/engine.sh
 
-daemons=()
+daemons=() peers=()
 end() {
-	end_containerd
-	[ ${#daemons[@]} -eq 0 ] || kill "${daemons[@]}" 2>/dev/null || true
-	wait "${daemons[@]}" 2>/dev/null || true
+	# Without an argument wait would wait for everything.
+	[ $# -eq 0 ] || { kill "$@" && wait "$@"; } 2>/dev/null || true
+}
+end_daemons() {
+	end "${daemons[@]}"
 	daemons=()
 }
 undo() {
-	end
+	end_containerd
+	end "${daemons[@]}" "${peers[@]}"
 	umount --lazy "$scratch"
 	rmdir "$scratch"
 }
@@ -139,13 +159,177 @@ fails_with() {
 	}
 }
 
-# exec_serves ENGINE - of every kind of program: ENGINE is a function of VRF, IMAGE and a command
-exec_serves() {
-	local engine=$1
-	shows "$(bound blue)" "$engine" blue musl /bin/ask tcp udp6 libc
-	shows 'tcp red' "$engine" red musl /bin/ask-static tcp
-	shows 'tcp blue' "$engine" blue go /ask-go tcp
+# -- Who asks and answers
+
+# green and its decoy are those of a network namespace other than the machine's (own_network).
+declare -A peer=([blue]=$T_BLUE_UPSTREAM [red]=$T_RED_UPSTREAM [default]=$T_UPSTREAM [green]=$T_BLUE_CLIENT [decoy]=$T_RED_CLIENT)
+declare -A octet=([blue]=1 [red]=2 [default]=3 [green]=4 [decoy]=5)
+
+edge=/run/netns/$T_EDGE own=$T_EDGE-own
+# The network namespace of the containers, and the VRFs in it that they are in.
+where=$edge first=blue second=red
+
+start_peers() {
+	local vrf in
+	for vrf in "${!peer[@]}"; do
+		in=(nsenter "--net=/run/netns/${peer[$vrf]}")
+		"${in[@]}" ip address replace 192.0.2.53/32 dev lo
+		"${in[@]}" dnsmasq --no-daemon --conf-file=/dev/null --pid-file= --no-hosts --no-resolv --user=root \
+			--listen-address=192.0.2.53 --bind-interfaces "--address=/app.test/10.0.0.${octet[$vrf]}" >"$scratch/peer-$vrf" 2>&1 &
+		peers+=($!)
+		"${in[@]}" "$programs/ask-go" serve 192.0.2.53:80 "$vrf" >"$scratch/peer-$vrf.http" 2>&1 &
+		peers+=($!)
+		await serve_peer "${in[@]}"
+	done
+	# For containers of another user, and those without capabilities.
+	echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
 }
+serve_peer() { [ "$("$@" ss --no-header --listening --tcp --numeric '( sport = :53 or sport = :80 )' | wc -l)" -eq 2 ]; }
+
+# own_network - VRF green in the network namespace `own`, whose default VRF has a decoy of its own. No IPv6, which sends by itself
+own_network() {
+	ip -n "$own" -batch - <<-IP
+		link set lo up
+		link add green type vrf table 104
+		link set green up
+		link add to-green type veth peer name own netns $T_BLUE_CLIENT
+		link set to-green master green
+		link add to-decoy type veth peer name own netns $T_RED_CLIENT
+		address add 192.0.2.4/24 dev to-green
+		address add 192.0.2.5/24 dev to-decoy
+		link set to-green addrgenmode none up
+		link set to-decoy addrgenmode none up
+	IP
+	for client in "$T_BLUE_CLIENT" "$T_RED_CLIENT"; do
+		printf '%s\n' 'address add 192.0.2.54/24 dev own' 'link set own addrgenmode none up' | ip -n "$client" -batch -
+	done
+	nsenter --net="/run/netns/$own" sh -c 'echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start'
+}
+
+# How many packets have reached a decoy.
+left() {
+	local count
+	count=$(sh -c "$T_UPLINK_COUNT")
+	[ "$where" = "$edge" ] || count+=" $(ip -n "$T_RED_CLIENT" -statistics link show own | sed -n '/RX:/{n;p}' | awk '{ print $2 }')"
+	echo "$count"
+}
+
+# asked VRF IMAGE - what its daemon tells somebody in that VRF
+asked() {
+	local in=(nsenter "--net=/run/netns/${peer[$1]}") address=192.0.2.${octet[$1]}
+	case $2 in
+	go) "${in[@]}" curl --silent --show-error --noproxy '*' --max-time "$limit" "http://$address/" ;;
+	*) "${in[@]}" busybox nslookup -type=a app.test "$address" | sed -n '/^Name:/,$s/^Address: *//p' ;;
+	esac
+}
+
+# nobody_at ADDRESS PORT COMMAND... - listens, as the kernel says to COMMAND's network namespace
+nobody_at() {
+	local said
+	said=$("${@:3}" bash -c "</dev/tcp/$1/$2" 2>&1) || true
+	[[ $said == *'Connection refused'* ]] || { echo "$1 port $2, asked by $3: \"$said\""; return 1; }
+}
+
+# -- What a container does
+
+# How containers are started: a function of plain|device|exec, VRF, IMAGE and a command; what it shall pass to the engine; the
+# name that `vrfbind identify` has for the container, a pattern.
+engine='' network=() options=() name=''
+
+# Their dnsmasq: not every engine gives a PATH to a root directory.
+declare -A path=([debian]=/usr/sbin/dnsmasq [musl]=/bin/dnsmasq)
+
+# serves HOW VRF IMAGE - a daemon in a container that is started so, its VRF and no other
+serves() {
+	local how=$1 vrf=$2 image=$3 daemon port=53 answer=10.0.0.${octet[$2]} before started pid pids other
+	daemon=("${path[$image]-}" --no-daemon --conf-file=/dev/null --pid-file= --no-hosts --no-resolv --user=root --cache-size=0 --server=192.0.2.53)
+	[ "$image" != go ] || daemon=(/ask-go exporter :80 http://192.0.2.53/) port=80 answer=$vrf
+	echo "$how, VRF $vrf, image $image"
+	before=$(left)
+	"$engine" "$how" "$vrf" "$image" "${daemon[@]}" >"$scratch/daemon" 2>&1 </dev/null &
+	started=$!
+	await listens_or_ended "$started" "$port"
+	pid=$(listener "$port")
+	[ -n "$pid" ] || { cat "$scratch/daemon"; return 1; }
+	mapfile -t pids < <(find -L /proc/[0-9]*/ns/pid -maxdepth 0 -samefile "/proc/$pid/ns/pid" -printf '%h\n' 2>/dev/null | sed 's/[^0-9]//g')
+	if [ "$how" != plain ]; then
+		[ "$(asked "$vrf" "$image")" = "$answer" ] || { asked "$vrf" "$image"; cat "$scratch/daemon"; return 1; }
+		"$programs/sockets" "$vrf" "${pids[@]}"
+		for other in blue red; do
+			[ "$other" = "$vrf" ] || [ "$where" != "$edge" ] || nobody_at "192.0.2.${octet[$other]}" "$port" nsenter "--net=/run/netns/${peer[$other]}"
+		done
+		nobody_at 127.0.0.1 "$port" nsenter "--net=$where"
+		# shellcheck disable=SC2053  # a pattern
+		[[ $("$vrfbind" identify "$pid") == $vrf$name ]] || { "$vrfbind" identify "$pid"; cat "/proc/$pid/cgroup"; return 1; }
+	else
+		[ "$(asked "$vrf" "$image")" = "$answer" ]
+		[ "$(left)" != "$before" ]
+		not "$programs/sockets" blue "${pids[@]}"
+	fi
+	kill -KILL "${pids[@]}"
+	wait "$started" || true
+	[ "$how" = plain ] || [ "$(left)" = "$before" ] || { echo "packets at the decoy: $before before, $(left) now"; return 1; }
+}
+listener() {
+	nsenter --net="$where" ss --no-header --listening --tcp --numeric --processes "sport = :$1" | sed -n 's/.*pid=\([0-9]*\),.*/\1/p' | head -n 1
+}
+listens_or_ended() { [ -n "$(listener "$2")" ] || ! kill -0 "$1" 2>/dev/null; }
+
+# What a point that failed has left: processes of other PID namespaces in our network namespaces.
+end_containers() {
+	local pids
+	pids=$(find -L /proc/[0-9]*/ns/net -maxdepth 0 \( -samefile "$edge" ${own_is_there:+-o -samefile "/run/netns/$own"} \) \
+		-printf '%h\n' 2>/dev/null | sed 's/[^0-9]//g' | while read -r pid; do
+		[ "/proc/$pid/ns/pid" -ef /proc/self/ns/pid ] || echo "$pid"
+	done)
+	# shellcheck disable=SC2086  # process ids
+	[ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
+}
+own_is_there=''
+point_end=end_containers
+
+# restricted HOW... - with the engine's `options`
+restricted() {
+	local how said
+	for how; do
+		if [ "$how" = device ]; then serves device "$first" debian; else serves exec "$second" go; fi
+	done
+	fails_with "$ip_vrf_exec_says" "$engine" plain default debian /bin/ip vrf exec "$first" /usr/local/bin/ask tcp
+	said=$(tail -n 1 "$scratch/said.stderr")
+	echo "$title | $restriction | $* | $said" >>"$scratch/table"
+}
+ip_vrf_exec_says='Read-only file system|Operation not permitted|Permission denied'
+
+# without_vrfbind - it is the decoy that answers
+without_vrfbind() {
+	serves plain default debian
+	serves plain default go
+}
+
+# in_own_network MAKE HOW... - a VRF of its own network namespace, which MAKE makes, with `network` to name it
+in_own_network() {
+	ip netns delete "$own" 2>/dev/null || true
+	ip -n "$T_BLUE_CLIENT" link delete own 2>/dev/null || true
+	ip -n "$T_RED_CLIENT" link delete own 2>/dev/null || true
+	$1
+	own_network
+	where=/run/netns/$own first=green second=green own_is_there=1 restriction='a network namespace of its own'
+	restricted "${@:2}"
+	fails_with 'no device blue' "$engine" exec blue debian /usr/local/bin/ask tcp
+}
+podman_network() { ip netns add "$own" && network=(--network "ns:/run/netns/$own"); }
+bundle_network() { ip netns add "$own" && network=("/run/netns/$own"); }
+ctr_network() { ip netns add "$own" && network=(--with-ns "network:/run/netns/$own"); }
+# That of a container which waits.
+container_network() {
+	local pid
+	"$1" run --detach --name network --network none debian sleep infinity >/dev/null
+	pid=$("$1" inspect --format '{{.State.Pid}}' network)
+	ip netns attach "$own" "$pid"
+	network=(--network container:network)
+}
+rootless_network() { container_network rootless; }
+docker_network() { container_network docker_; }
 
 # -- podman
 
@@ -158,107 +342,131 @@ podman_() {
 	podman --runtime "$runtime" --cgroup-manager cgroupfs --root "$scratch/podman" --runroot "$scratch/podman-run" \
 		--tmpdir "$scratch/podman-tmp" --storage-driver overlay --events-backend file "$@"
 }
-podman_run=(podman_ run --rm --network host)
+podman_run() { podman_ run --rm "${network[@]}" "${options[@]}" "$@"; }
+
+# How podman and podman without root are told: COMMAND, then as an engine.
+podman_how() {
+	local run=$1 how=$2 vrf=$3 image=$4
+	shift 4
+	case $how in
+	plain) "$run" "$image" "$@" ;;
+	device) "$run" --device "vrfbind.dev/vrf=$vrf" "$image" "$@" ;;
+	exec) "$run" --device "vrfbind.dev/vrf=$vrf" --entrypoint "$inside/vrfbind" "$image" exec "$vrf" "$@" ;;
+	esac
+}
+podman_engine() { podman_how podman_run "$@"; }
+
+# imports COMMAND IMAGE... - COMMAND is podman's or docker's
+imports() {
+	local image
+	for image in "${@:2}"; do
+		tar --directory "$images/$image" --create . | "$1" import - "$image" >"$scratch/said" 2>&1 || { cat "$scratch/said"; return 1; }
+	done
+}
 
 # The machine's, for this mount namespace.
-prepare_podman() {
-	local image
+prepare() {
 	printf '%s\n' containers:100000:1000000 guest:2000000:65536 | tee -a /etc/subuid >>/etc/subgid
 	echo "guest:x:4242:4242::$scratch/guest:/bin/sh" >>/etc/passwd
-	"$vrfbind" cdi --write
-	for image in debian musl go; do
-		tar --directory "$images/$image" --create . | podman_ import --quiet - "$image" >/dev/null
-	done
+	echo guest:x:4242: >>/etc/group
+	"$vrfbind" cdi --write blue red green >/dev/null
+}
+
+# readme_engine - as an engine, the two commands of README.md by somebody who has run `make install`, and whose image starts the daemon
+readme_engine() {
+	local words commands settings=("CONTAINERS_CONF=$scratch/readme.conf" "CONTAINERS_STORAGE_CONF=$scratch/readme-storage.conf")
+	printf -v words '"%s",' "${@:4}"
+	# The guest has no systemd, and /var is no file system for an overlay.
+	printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n' >"$scratch/readme.conf"
+	printf '[storage]\ndriver = "overlay"\ngraphroot = "%s"\nrunroot = "%s"\n' "$scratch"/readme{,-run} >"$scratch/readme-storage.conf"
+	mount -t tmpfs installed /usr/local
+	make --silent --old-file=all install
+	mapfile -t commands < <(sed -n '/^## Containers/,/^## /s/^# //p' README.md | sed "s/  *#.*//; s/IMAGE\$/resolver/")
+	[ ${#commands[@]} -eq 2 ] && [[ ${commands[1]} == *resolver ]] || return
+	tar --directory "$images/$3" --create . | env "${settings[@]}" podman import --quiet --change "CMD [${words%,}]" - resolver >/dev/null
+	env --unset=VRFBIND_LIBRARY "${settings[@]}" PATH="/usr/local/bin:$PATH" sh -euxc "${commands[0]}
+		exec ${commands[1]}"
+}
+as_in_readme() {
+	engine=readme_engine
+	rm /etc/cdi/vrfbind.json
+	serves device blue musl
+	grep -q '/usr/local/lib/libvrfbind.so' /etc/cdi/vrfbind.json
+	umount /usr/local
+	"$vrfbind" cdi --write blue red green >/dev/null
 }
 
 podman_by_device() {
 	local image vrf
-	for image in debian musl; do
-		shows "$(bound unbound)" "${podman_run[@]}" "$image" ask tcp udp6 libc
+	for image; do
+		shows "$(bound unbound)" podman_run "$image" ask tcp udp6 libc
 		for vrf in blue red; do
-			shows "$(bound "$vrf")" "${podman_run[@]}" --device "vrfbind.dev/vrf=$vrf" "$image" ask tcp udp6 libc
+			shows "$(bound "$vrf")" podman_engine device "$vrf" "$image" ask tcp udp6 libc
+			serves device "$vrf" "$image"
 		done
-	done
-}
-
-podman_restricted() {
-	local options
-	for options; do
-		echo "$options"
-		# shellcheck disable=SC2086  # words
-		shows "$(bound blue)" "${podman_run[@]}" $options --device vrfbind.dev/vrf=blue debian ask tcp udp6 libc
 	done
 }
 
 podman_refuses() {
 	local device=vrfbind.dev/vrf=blue
-	shows 'tcp unbound' "${podman_run[@]}" debian ask-static tcp
-	fails_with 'vrfbind: /usr/local/bin/ask-static is statically linked' "${podman_run[@]}" --device "$device" debian ask-static tcp
-	fails_with 'vrfbind: /bin/ask-static is statically linked' "${podman_run[@]}" --device "$device" musl ask-static tcp
-	fails_with 'vrfbind: /ask-go is ' "${podman_run[@]}" --device "$device" go /ask-go tcp
-	fails_with 'vrfbind: .*VRFBIND_VRF is not' "${podman_run[@]}" --device "$device" --device vrfbind.dev/vrf=red debian ask tcp
+	shows 'tcp unbound' podman_run debian ask-static tcp
+	fails_with 'vrfbind: /usr/local/bin/ask-static is statically linked' podman_run --device "$device" debian ask-static tcp
+	fails_with 'vrfbind: /bin/ask-static is statically linked' podman_run --device "$device" musl ask-static tcp
+	fails_with 'vrfbind: /ask-go is ' podman_run --device "$device" go /ask-go tcp
+	fails_with 'vrfbind: .*VRFBIND_VRF is not' podman_run --device "$device" --device vrfbind.dev/vrf=red debian ask tcp
 	fails_with 'vrfbind: there is no device blue .*--network host' podman_ run --rm --network none --device "$device" debian ask tcp
+}
+
+podman_go() {
+	fails_with 'vrfbind: /ask-go is ' podman_engine device blue go /ask-go tcp
+	supervised
+}
+
+# A static Go program. Where there is no supervisor it gets no socket.
+supervised() {
+	if before 5.14; then
+		not serves exec blue go
+		grep -q 'operation not permitted' "$scratch/daemon"
+	else
+		serves exec blue go
+	fi
 }
 
 # An engine's own program is in front of the image's.
 podman_init() {
-	shows 'tcp blue' "${podman_run[@]}" --init --device vrfbind.dev/vrf=blue debian ask tcp
-	fails_with 'vrfbind: /usr/local/bin/ask-static is' "${podman_run[@]}" --init --device vrfbind.dev/vrf=blue debian ask-static tcp
-}
-
-podman_supervises() {
-	local options run
-	for options; do
-		echo "$options"
-		# shellcheck disable=SC2206  # words
-		run=("${podman_run[@]}" $options --device vrfbind.dev/vrf=blue --entrypoint "$inside/vrfbind")
-		shows 'tcp blue' "${run[@]}" go exec blue /ask-go tcp
-		shows 'tcp blue' "${run[@]}" debian exec blue ask-static tcp
-		shows "$(bound blue)" "${run[@]}" musl exec blue ask tcp udp6 libc
-	done
+	shows 'tcp blue' podman_run --init --device vrfbind.dev/vrf=blue debian ask tcp
+	fails_with 'vrfbind: /usr/local/bin/ask-static is' podman_run --init --device vrfbind.dev/vrf=blue debian ask-static tcp
 }
 
 # The seal of the device, for what an entry program starts.
 podman_sealed() {
-	shows $'tcp blue\ntcp EPERM' "${podman_run[@]}" --device vrfbind.dev/vrf=blue debian sh -c 'ask tcp; ask-static tcp'
+	shows $'tcp blue\ntcp EPERM' podman_run --device vrfbind.dev/vrf=blue debian sh -c 'ask tcp; ask-static tcp'
 }
 
-ip_vrf_exec() {
-	fails_with 'Read-only file system' "${podman_run[@]}" debian ip vrf exec blue ask tcp
-	shows 'tcp blue' "${podman_run[@]}" --privileged debian ip vrf exec blue ask tcp
-}
-
-# A VRF of the container's own, made by a privileged one in the network namespace that it shares.
-own_vrf() {
-	ip netns add "$T_EDGE-own"
-	ip -n "$T_EDGE-own" link add green type vrf table 7
-	"$vrfbind" cdi --write blue red green
-	shows "$(bound green)" podman_ run --rm --network "ns:/run/netns/$T_EDGE-own" --device vrfbind.dev/vrf=green debian ask tcp udp6 libc
-	fails_with 'no device blue' podman_ run --rm --network "ns:/run/netns/$T_EDGE-own" --device vrfbind.dev/vrf=blue debian ask tcp
-	ip netns delete "$T_EDGE-own"
-	"$vrfbind" cdi --write
+ip_vrf_exec_privileged() {
+	shows 'tcp blue' podman_run --privileged debian ip vrf exec blue ask tcp
 }
 
 rootless() {
 	setpriv --reuid 4242 --regid 4242 --clear-groups env HOME="$scratch/guest" XDG_RUNTIME_DIR="$scratch/guest/run" PATH="$scratch/bin:$PATH" \
 		podman --runtime crun --cgroup-manager cgroupfs --storage-driver vfs --events-backend file "$@"
 }
-rootless_run() { rootless run --rm --network host --cgroups disabled "$@"; }
+rootless_run() { rootless run --rm --cgroups disabled "${network[@]}" "${options[@]}" "$@"; }
+rootless_engine() { podman_how rootless_run "$@"; }
 
-podman_rootless() {
-	local image
+prepare_rootless() {
 	# newuidmap(1) is set-user-ID, which not every file system has.
 	install -d -m 755 "$scratch/bin"
 	install -m 4755 "$(command -v newuidmap)" "$(command -v newgidmap)" "$scratch/bin"
 	install -d -m 700 -o 4242 -g 4242 "$scratch/guest" "$scratch/guest/run"
-	for image in musl go; do
-		tar --directory "$images/$image" --create . | rootless import --quiet - "$image"
-	done
-	shows "$(bound unbound)" rootless_run musl ask tcp udp6 libc
-	shows "$(bound blue)" rootless_run --device vrfbind.dev/vrf=blue musl ask tcp udp6 libc
-	fails_with 'vrfbind: /ask-go is ' rootless_run --device vrfbind.dev/vrf=blue go /ask-go tcp
-	shows 'tcp blue' rootless_run --device vrfbind.dev/vrf=blue --entrypoint "$inside/vrfbind" go exec blue /ask-go tcp
 }
+
+rootless_refuses() {
+	shows "$(bound unbound)" rootless_run musl ask tcp udp6 libc
+	shows "$(bound blue)" rootless_engine device blue musl ask tcp udp6 libc
+	fails_with 'vrfbind: /ask-go is ' rootless_engine device blue go /ask-go tcp
+}
+
 
 # -- Daemons
 
@@ -283,7 +491,7 @@ start_dnsmasq() {
 
 podman_daemons() {
 	local before pid id pids=()
-	before=$(sh -c "$T_UPLINK_COUNT")
+	before=$(left)
 	start_dnsmasq blue
 	pids+=("$pid")
 	answered blue
@@ -307,127 +515,238 @@ podman_daemons() {
 	[ "$("$vrfbind" identify "${pids[1]}")" = "red  libpod-${id:0:12}" ]
 	grep -qx " *${pids[1]}  dnsmasq  libpod-${id:0:12}" <("$vrfbind" pids red)
 	podman_ rm --force --time 1 dns-blue dns-red
-	[ "$(sh -c "$T_UPLINK_COUNT")" = "$before" ]
+	[ "$(left)" = "$before" ]
+}
+
+# -- Root directories of bundles and tasks
+
+# lay IMAGE - over it, what is written is in memory
+lay() {
+	! mountpoint --quiet "$scratch/rootfs" || umount --lazy "$scratch/rootfs"
+	rm -rf "$scratch/layers"
+	mkdir -p "$scratch/rootfs" "$scratch/layers"/{upper,work}
+	mount -t overlay overlay -o "lowerdir=$images/$1,upperdir=$scratch/layers/upper,workdir=$scratch/layers/work" "$scratch/rootfs"
 }
 
 # -- Bundles
 
-bundle_run() {
-	local vrf=$1 image=$2 status=0
-	shift 2
-	rm -rf "$scratch/bundle"
+# What `runc spec` writes is read-only, has three capabilities, and no new privileges.
+bundle_restrictions=('' no-capabilities user user-namespace new-privileges)
+
+bundle_engine() {
+	local how=$1 vrf=$2 image=$3 status=0
+	shift 3
+	lay "$image"
 	mkdir -p "$scratch/bundle"
-	cp -a "$images/$image" "$scratch/bundle/rootfs"
+	rm -f "$scratch/bundle/config.json"
 	runc spec --bundle "$scratch/bundle"
 	# As somebody would who has no network of its own in mind.
-	python3 - "$scratch/bundle/config.json" "$@" <<-'END'
+	python3 - "$scratch/bundle/config.json" "$scratch/rootfs" "${network[*]}" "${options[*]}" "$@" <<-'END'
 		import json, sys
-		path, *args = sys.argv[1:]
+		path, root, network, options, *args = sys.argv[1:]
 		config = json.load(open(path))
-		config["process"].update(terminal=False, args=args)
-		config["linux"]["namespaces"] = [one for one in config["linux"]["namespaces"] if one["type"] != "network"]
+		process, linux = config["process"], config["linux"]
+		process.update(terminal=False, args=args)
+		config["root"]["path"] = root
+		linux["namespaces"] = [one for one in linux["namespaces"] if one["type"] != "network"]
+		if network:
+		    linux["namespaces"].append({"type": "network", "path": network})
+		if "no-capabilities" in options:
+		    process["capabilities"] = {}
+		if "new-privileges" in options:
+		    process["noNewPrivileges"] = False
+		if options == "user":
+		    process["user"] = {"uid": 1234, "gid": 1234}
+		if "user-namespace" in options:
+		    linux["namespaces"].append({"type": "user"})
+		    linux["uidMappings"] = linux["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+		    # It may not mount what is not of a network namespace of its own.
+		    sys = {"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "ro"]}
+		    config["mounts"] = [sys if one["destination"] == "/sys" else one for one in config["mounts"]]
 		json.dump(config, open(path, "w"), indent="\t")
 	END
+	[ "${options[*]}" != user-namespace ] || chown 100000:100000 "$scratch/rootfs" "$scratch/rootfs"/*
 	cp "$scratch/bundle/config.json" "$scratch/before.json"
-	[ "$vrf" = none ] || "$vrfbind" oci "$vrf" "$scratch/bundle"
-	"$runtime" run --bundle "$scratch/bundle" "vrfbind-$vrf-$image" || status=$?
-	[ "$vrf" = none ] || "$vrfbind" oci --remove "$scratch/bundle"
+	[ "$how" = plain ] || "$vrfbind" oci "$vrf" "$scratch/bundle"
+	"$runtime" run --bundle "$scratch/bundle" "vrfbind-$how-$image" || status=$?
+	[ "$how" = plain ] || "$vrfbind" oci --remove "$scratch/bundle"
 	cmp "$scratch/bundle/config.json" "$scratch/before.json"
 	return "$status"
 }
 
 bundles() {
-	shows "$(bound unbound)" bundle_run none musl /bin/ask tcp udp6 libc
-	exec_serves bundle_run
-	fails_with 'vrfbind: there is no device nowhere' bundle_run nowhere musl /bin/ask tcp
+	shows "$(bound unbound)" bundle_engine plain default musl /bin/ask tcp udp6 libc
+	shows "$(bound blue)" bundle_engine exec blue musl /bin/ask tcp udp6 libc
+	fails_with 'vrfbind: there is no device nowhere' bundle_engine exec nowhere musl /bin/ask tcp
 }
 
 # -- containerd
 
-mounts=(--mount "type=bind,src=$vrfbind,dst=$inside/vrfbind,options=rbind:ro"
-	--mount "type=bind,src=$library,dst=$inside/libvrfbind.so,options=rbind:ro")
-options=()
-ctr_run() {
-	local vrf=$1 image=$2
-	shift 2
-	rm -rf "$scratch/rootfs"
-	cp -a "$images/$image" "$scratch/rootfs"
-	[ "$vrf" = none ] || set -- "$inside/vrfbind" exec "$vrf" "$@"
-	ctr run --rm --net-host "${options[@]}" "${mounts[@]}" --rootfs "$scratch/rootfs" "vrfbind-$vrf-$image" "$@"
+run_containerd() {
+	start_containerd "$scratch/containerd" "${scratch##*/}"
+	await containerd_answers || { cat "$scratch/containerd/log"; return 1; }
 }
 
-containerd_tasks() {
-	shows "$(bound unbound)" ctr_run none musl /bin/ask tcp udp6 libc
-	exec_serves ctr_run
-	options=(--seccomp --read-only)
-	exec_serves ctr_run
-	# By the environment alone, which judges nothing.
+# Its own capabilities, one by one; it knows no word for all, and --user not yet.
+drop_all=$(printf -- '--cap-drop CAP_%s ' CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE \
+	SYS_CHROOT KILL AUDIT_WRITE)
+ctr_restrictions=('' --seccomp --read-only "$drop_all" --allow-new-privs "--seccomp --read-only $drop_all")
+
+mounts=(--mount "type=bind,src=$vrfbind,dst=$inside/vrfbind,options=rbind:ro"
+	--mount "type=bind,src=$library,dst=$inside/libvrfbind.so,options=rbind:ro")
+ctr_engine() {
+	local how=$1 vrf=$2 image=$3
+	shift 3
+	lay "$image"
+	[ "$how" = plain ] || set -- "$inside/vrfbind" exec "$vrf" "$@"
+	ctr run --rm "${network[@]}" "${options[@]}" "${mounts[@]}" --rootfs "$scratch/rootfs" "vrfbind-$how-$image" "$@"
+}
+
+# By the environment alone, which judges nothing.
+containerd_environment() {
 	options=(--env VRFBIND_VRF=blue --env "LD_PRELOAD=$inside/libvrfbind.so")
-	shows "$(bound blue)" ctr_run none musl /bin/ask tcp udp6 libc
-	shows 'tcp unbound' ctr_run none musl /bin/ask-static tcp
-	options=()
+	shows "$(bound blue)" ctr_engine plain blue musl /bin/ask tcp udp6 libc
+	shows 'tcp unbound' ctr_engine plain blue musl /bin/ask-static tcp
+}
+
+containerd_musl() {
+	shows "$(bound unbound)" ctr_engine plain default musl /bin/ask tcp udp6 libc
+	shows "$(bound blue)" ctr_engine exec blue musl /bin/ask tcp udp6 libc
+	serves exec red musl
 }
 
 # -- Docker
 
+# start_docker OPTION...
 start_docker() {
-	local here=$scratch/docker image
-	mkdir "$here"
-	dockerd --data-root "$here/root" --exec-root "$here/exec" --pidfile "$here/pid" --host "unix://$here/socket" \
+	local here=$scratch/docker
+	mkdir -p "$here"
+	dockerd "$@" --data-root "$here/root" --exec-root "$here/exec" --pidfile "$here/pid" --host "unix://$here/socket" \
 		--iptables=false --ip6tables=false --bridge=none >"$here/log" 2>&1 &
 	daemons+=($!)
 	await docker_ version >"$here/said" 2>&1 || { cat "$here/log"; return 1; }
-	for image in musl go; do
-		tar --directory "$images/$image" --create . | docker_ import - "$image" >"$here/said"
-	done
 }
 docker_() { docker --host "unix://$scratch/docker/socket" "$@"; }
 
-docker_run() {
-	local vrf=$1 image=$2 entry=()
-	shift 2
-	if [ "$vrf" = none ]; then
-		entry=("$image")
-	else
-		entry=(--volume "$vrfbind:$inside/vrfbind:ro" --volume "$library:$inside/libvrfbind.so:ro" --entrypoint "$inside/vrfbind"
-			"$image" exec "$vrf")
-	fi
-	docker_ run --rm --network host "${options[@]}" "${entry[@]}" "$@"
+docker_engine() {
+	local how=$1 vrf=$2 image=$3 entry=("$3")
+	shift 3
+	[ "$how" = plain ] || entry=(--volume "$vrfbind:$inside/vrfbind:ro" --volume "$library:$inside/libvrfbind.so:ro"
+		--entrypoint "$inside/vrfbind" "$image" exec "$vrf")
+	docker_ run --rm "${network[@]}" "${options[@]}" "${entry[@]}" "$@"
 }
 
-docker_containers() {
-	shows "$(bound unbound)" docker_run none musl /bin/ask tcp udp6 libc
-	exec_serves docker_run
-	# shellcheck disable=SC2206  # words
-	options=($all_together)
-	exec_serves docker_run
+docker_musl() {
+	shows "$(bound unbound)" docker_engine plain default musl /bin/ask tcp udp6 libc
+	shows "$(bound blue)" docker_engine exec blue musl /bin/ask tcp udp6 libc
+	serves exec red musl
+}
+
+# --- Points ---
+
+# each HOWS RESTRICTION... - a point for each, of options in one word
+each() {
+	local hows=$1 restriction
+	shift
+	for restriction; do
+		# shellcheck disable=SC2206  # words
+		options=($restriction)
+		restriction=${restriction/"$drop_all"/--cap-drop of each}
+		restriction=${restriction:-as it is by default}
+		# shellcheck disable=SC2086  # words
+		point "$title: served in its VRF and in no other, $restriction; ip vrf exec fails" restricted $hows
+	done
 	options=()
 }
 
-prepare_podman
-echo 1..18
-for runtime in crun runc; do
-	point "podman, $runtime: by its device a container is in the VRF, with glibc and musl" podman_by_device
-	point "podman, $runtime: what the library does not serve, or where there is no such VRF, is not created" podman_refuses
-done
-runtime=runc
-point 'podman, runc: so it is when everything is restricted' podman_restricted "$all_together"
-point 'podman, runc: vrfbind exec as entry point supervises, also when everything is restricted' podman_supervises '' "$all_together"
-point 'an OCI bundle for runc is in the VRF, and is again what it was' bundles
-runtime=crun
-point 'podman, crun: so it is with each restriction' podman_restricted "${restrictions[@]}"
-point 'podman, crun: vrfbind exec as entry point supervises, also with each restriction' podman_supervises "${restrictions[@]}"
-point 'podman: what an entry program starts and the library does not serve gets no socket' podman_sealed
-point 'podman: its own init is not the entry program' podman_init
-point 'podman: a container is in a VRF of its own network namespace' own_vrf
-point 'podman: ip vrf exec has no cgroup to write to, but in a privileged container' ip_vrf_exec
-point 'podman: two dnsmasq with one subnet serve their own clients, and status says which containers they are' podman_daemons
-point 'podman without root: by its device a container is in the VRF, and by vrfbind exec' podman_rootless
-point 'an OCI bundle for crun is in the VRF, and is again what it was' bundles
-start_containerd "$scratch/containerd" "${scratch##*/}"
-await containerd_answers || cat "$scratch/containerd/log"
-point 'containerd: by vrfbind exec a task is in the VRF; by the environment alone a static program is not' containerd_tasks
-end_containerd
-start_docker
-point 'Docker: by vrfbind exec a container is in the VRF, also when everything is restricted' docker_containers
+start_peers
+prepare
+if [ $# -eq 0 ]; then
+	engine=podman_engine network=(--network host) name='  libpod-????????????'
+	imports podman_ musl go
+	point "podman: with README's two commands an image is in the VRF, after make install" as_in_readme
+	point 'podman: by its device a container with musl is in the VRF' podman_by_device musl
+	point 'podman: what the library does not serve is not created, and is in the VRF by vrfbind exec' podman_go
+	run_containerd
+	engine=ctr_engine network=(--net-host) name='  vrfbind-*'
+	point 'containerd: by vrfbind exec a task with musl is in the VRF' containerd_musl
+	point 'containerd: so is a static Go program' supervised
+	end_containerd
+	echo "1..$number"
+	exit "$all_ok"
+fi
+
+of_podman() {
+	engine=podman_engine network=(--network host) name='  libpod-????????????'
+	imports podman_ debian musl go
+	point "podman: with README's two commands an image is in the VRF, after make install" as_in_readme
+	for runtime in crun runc; do
+		title="podman, $runtime"
+		point "$title: without vrfbind the decoy answers" without_vrfbind
+		point "$title: by its device a container is in the VRF, with glibc and musl" podman_by_device debian musl
+		point "$title: what the library does not serve, or where there is no such VRF, is not created" podman_refuses
+		each 'device exec' "${restrictions[@]}"
+		point "$title: in a VRF of its own network namespace" in_own_network podman_network device exec
+	done
+	runtime=crun
+	point 'podman: what an entry program starts and the library does not serve gets no socket' podman_sealed
+	point 'podman: its own init is not the entry program' podman_init
+	point 'podman: ip vrf exec works in a privileged container' ip_vrf_exec_privileged
+	point 'podman: two dnsmasq with one subnet serve their own clients, and status says which containers they are' podman_daemons
+}
+
+of_rootless() {
+	title='podman without root' engine=rootless_engine network=(--network host) name=''
+	prepare_rootless
+	imports rootless debian musl go
+	point "$title: without vrfbind the decoy answers" without_vrfbind
+	point "$title: by its device a container is in the VRF; what the library does not serve is not created" rootless_refuses
+	each 'device exec' '' --read-only '--cap-drop ALL' '--security-opt no-new-privileges' '--user 1234' "$all_together"
+	point "$title: in a VRF of its own network namespace" in_own_network rootless_network device exec
+}
+
+of_bundles() {
+	engine=bundle_engine name='  vrfbind-*'
+	for runtime in crun runc; do
+		title="bundle, $runtime" network=()
+		point "$title: without vrfbind the decoy answers" without_vrfbind
+		point "$title: it is in the VRF, and is again what it was" bundles
+		each exec "${bundle_restrictions[@]}"
+		point "$title: in a VRF of its own network namespace" in_own_network bundle_network exec
+	done
+}
+
+of_containerd() {
+	title=containerd engine=ctr_engine network=(--net-host) name='  vrfbind-*'
+	run_containerd
+	point "$title: without vrfbind the decoy answers" without_vrfbind
+	point "$title: by vrfbind exec a task with musl is in the VRF" containerd_musl
+	point "$title: by the environment alone a static program is not" containerd_environment
+	each exec "${ctr_restrictions[@]}"
+	point "$title: in a VRF of its own network namespace" in_own_network ctr_network exec
+	end_containerd
+}
+
+of_docker() {
+	title=Docker engine=docker_engine network=(--network host) name='  ????????????'
+	start_docker
+	imports docker_ debian musl go
+	point "$title: without vrfbind the decoy answers" without_vrfbind
+	point "$title: by vrfbind exec a container with musl is in the VRF" docker_musl
+	each exec '' --read-only '--cap-drop ALL' '--security-opt no-new-privileges' '--user 1234' "$all_together"
+	point "$title: in a VRF of its own network namespace" in_own_network docker_network exec
+	end_daemons
+	title='Docker, userns-remap'
+	start_docker --userns-remap guest
+	imports docker_ debian go
+	point "$title: it refuses the machine's network" fails_with "cannot share the host's network namespace" docker_engine plain default go /ask-go tcp
+	point "$title: in a VRF of its own network namespace" in_own_network docker_network exec
+	end_daemons
+}
+
+shift
+[ $# -gt 0 ] || set -- podman rootless bundles containerd docker
+for part; do "of_$part"; done
+echo "1..$number"
+sed 's/^/# /' "$scratch/table"
 exit "$all_ok"

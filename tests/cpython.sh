@@ -6,19 +6,19 @@
 #   topology.sh (VRFBIND_TEST_TIER=vrf) $VRFBIND_TEST_DEVICE  the library      ip vrf exec
 #
 # Here the suites are test_socket, test_asyncio and test_subprocess; in the VRF, which gets loopback addresses of its own
-# for it, test_socket. Output is TAP: one test point that says that python3's sockets are where they should be in either
+# for it, test_socket. Output is TAP: one test point for the devices of python3's sockets in either
 # world, then one for each suite.
 #
 # How it works, in order:
 #   1. Run a suite in both worlds, one after the other, as CPython's own runner does it. Its JUnit report gives the result
 #      of every test: passed, skipped, failure or error.
 #   2. Run tests whose results differ again, without the others, up to 3 times. One that comes out alike in the two
-#      worlds once is not the library's doing: a time that a busy machine did not keep, a port that was taken.
+#      worlds once is not due to the library: a time limit on a busy machine, a port that was taken.
 #   3. What is left fails the suite's test point. There is no list of excused differences, for there is none to excuse.
 #
 # The tests run as an ordinary user (nobody, when this is started as root): the kernel lets root bind a socket again to
 # whatever it likes, and others not (CAP_NET_RAW), so that root would not see what the library takes away.
-# The runner's `network` resource is off. Tests of AF_VSOCK are left out: they are none of INET, and without any preload
+# The runner's `network` resource is off. Tests of AF_VSOCK are left out: they do not use IP, and without any preload
 # test_socket's hang on Linux 6.18 in a virtual machine (ThreadedVSOCKSocketStreamTest).
 #
 # python3 is Debian's, because libpython3.11-testsuite goes with it.
@@ -59,7 +59,7 @@ $python -c 'import test.test_socket' 2>/dev/null || {
 	exit 2
 }
 
-# The user of the tests may not enter the project's folder.
+# The user of the tests may not enter the project's directory.
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/vrfbind.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 chmod 755 "$scratch"
@@ -112,7 +112,7 @@ point() {
 	printf ' %d - %s\n' "$points" "${*:2}"
 }
 
-# This proves that the library is there, and the comparison one of two worlds.
+# This proves that the library is loaded, and that two different worlds are compared.
 device_of() {
 	"$1" "${as_user[@]}" $python -c 'import socket as s
 print(s.socket().getsockopt(s.SOL_SOCKET, s.SO_BINDTODEVICE, 16).rstrip(b"\0").decode() or "none")' 2>&1
@@ -147,7 +147,7 @@ for suite in "${suites[@]}"; do
 			results "$world" "$suite" "$scratch/$world" $options || continue 2
 		done
 		echo "# $suite: tests that came out differently, try $try: ${left//$'\n'/; }"
-		# Silence of both worlds is no agreement.
+		# Two worlds without results do not agree.
 		[ "$(wc -l <"$scratch/under")" -lt "$(wc -l <<<"$left")" ] || left=$(differences)
 	done
 	status=0

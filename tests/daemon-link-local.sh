@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # daemon-link-local.sh - named and dnsmasq answer no other network by a link-local address
 #
-# Speaks TAP (testanything.org) and is run on the tier vrf, by topology.sh. Both daemons listen on each address that they
-# see, the link-local ones of all VRFs among them, and the kernel would let them. One of a kind runs in each VRF, beside
-# the other. The verdicts are the devices of their sockets (c-tests/command/sockets.c) and what clients hear: in each network this
-# network's data, and on the uplink of the default VRF nothing.
+# Prints TAP (testanything.org) and is run on the tier vrf, by topology.sh. Both daemons listen on each address that
+# they see, the link-local ones of all VRFs among them, and the kernel would let them. In each VRF one runs, beside the
+# one in the other VRF. The verdicts are the devices of their sockets (c-tests/command/sockets.c) and the answers that
+# clients get: in each network this network's data, and on the uplink of the default VRF none.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 
@@ -14,7 +14,7 @@ unset LD_PRELOAD VRFBIND_VRF VRFBIND_SEAL VRFBIND_LOG
 
 scratch=$(mktemp -d "${T_DIR:?}/link-local.XXXXXX")
 chmod 755 "$scratch"
-# Those that run now.
+# The daemons that run now.
 daemons=()
 end() {
 	[ ${#daemons[@]} -eq 0 ] || kill "${daemons[@]}" 2>/dev/null || true
@@ -79,7 +79,7 @@ start_both() {
 # link_local NAMESPACE DEVICE
 link_local() { ip -n "$1" -6 -oneline address show dev "$2" scope link | awk '{ sub("/.*", "", $4); print $4 }'; }
 
-# ask NAMESPACE ADDRESS - what the server there says of app.test; nothing, if it does not answer in some seconds
+# ask NAMESPACE ADDRESS - the server's answer for app.test; nothing, if it does not answer in some seconds
 ask() {
 	ip netns exec "$1" /usr/bin/python3 - "$2" "${3:-20}" <<-'END'
 		import socket, sys, time
@@ -102,7 +102,7 @@ ask() {
 	END
 }
 
-# hears NAMESPACE ADDRESS TEXT - asking until it is TEXT
+# hears NAMESPACE ADDRESS TEXT - asks until the answer is TEXT
 hears() {
 	local heard
 	heard=$(ask "$1" "$2")
@@ -125,7 +125,7 @@ nobody_answers_on_the_uplink() {
 	[ -z "$heard" ]
 }
 
-# Without help the daemon answers on all links, the uplink of the default VRF among them.
+# Without the library the daemon answers on all links, the uplink of the default VRF among them.
 answers_everywhere() {
 	await hears "$T_UPSTREAM" "$(link_local "$T_EDGE" "$T_UPLINK")%eth0" "${answer[blue]}"
 	not "$sockets" blue "${daemons[0]}" >/dev/null
@@ -140,7 +140,7 @@ sockets_stay() {
 	done
 }
 
-# The kernel refuses the addresses of other networks too, but for the link-local ones: these are the library's to refuse.
+# The kernel refuses the addresses of other networks too, except the link-local ones: the library has to refuse these.
 says_it_once() {
 	local vrf
 	for vrf in blue red; do
@@ -158,7 +158,7 @@ for daemon in named dnsmasq; do
 	point "$daemon in each of two VRFs: clients are served by their own" own_clients_are_served
 	point "$daemon: every socket is in its VRF" sockets_stay
 	point "$daemon: nobody answers on the uplink" nobody_answers_on_the_uplink
-	point "$daemon: the refusal is said once" says_it_once
+	point "$daemon: the refusal is reported once" says_it_once
 	end
 done
 exit "$all_ok"

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
 # debian.sh - packages of Debian's archive, downloaded and unpacked, not installed; scripts source it
 #
-# Nothing here needs root, and nothing of this machine's apt is changed: lists and caches are below target/debian. In order:
-# debian_lists chooses a suite and an architecture and downloads the lists; then debian_unpack, or apt-get and
+# Nothing here needs root, and nothing of this machine's apt is changed: lists and caches are below target/debian. In
+# order: debian_lists chooses a suite and an architecture and downloads the lists; then debian_unpack, or apt-get and
 # apt-cache with the options in `apt`. Packages are checked against the keys of this machine's apt sources, those of
-# another suite or architecture against Debian's archive keyring. What is made of them is made by provide, one at a time.
+# another suite or architecture against Debian's archive keyring. provide makes files of them, one at a time.
 
 say() { printf 'vrfbind-tests: %s\n' "$*" >&2; }
 
 debian=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)/target/debian
 
-# What apt-get and apt-cache are called with.
+# The options for apt-get and apt-cache.
 apt=()
 
 # debian_lists [SUITE [ARCHITECTURE [deb-src]]] - an empty one is this machine's, and without all three its sources are
@@ -19,7 +19,7 @@ debian_lists() {
 	local state=$debian/${suite:-own}-${architecture:-own}-$type keyring=/usr/share/keyrings/debian-archive-keyring.gpg archive codename
 	command -v apt-get >/dev/null || { say 'there is no apt-get to download Debian packages with'; return 1; }
 	mkdir -p "$state/lists/partial" "$state/cache/archives/partial" || return
-	# As if nothing were installed.
+	# Behave as if nothing were installed.
 	: >"$state/status"
 	apt=(-o "Dir::State::Lists=$state/lists" -o "Dir::State::status=$state/status" -o "Dir::Cache=$state/cache"
 		-o APT::Sandbox::User=root
@@ -57,8 +57,8 @@ debian_unpack_all() {
 	find "$into/packages" -name '*.deb' -exec dpkg-deb --extract {} "$into" \; && rm -r "$into/packages"
 }
 
-# provide DIRECTORY COMMAND... - makes DIRECTORY, if it is missing, by COMMAND with the path of an empty one added; a failure leaves
-# nothing. Of several that want it at the same time one makes it.
+# provide DIRECTORY COMMAND... - if DIRECTORY is missing, makes it by COMMAND, which gets the path of an empty directory
+# as its last argument. A failure leaves nothing. If several processes want it at the same time, one makes it.
 provide() {
 	local directory=$1 lock
 	shift

@@ -14,7 +14,7 @@ containerd) checks=55 ;;
 esac
 echo "1..$((checks + 3))"
 
-# What a run makes outside of its own namespaces. The first namespace that is named makes /run/netns.
+# The files that a run creates outside of its own namespaces. The first namespace that is named creates /run/netns.
 traces() {
 	mkdir -p /run/netns
 	find /run/netns "${TMPDIR:-/tmp}" -maxdepth 1 -name 'evenet*' | sort

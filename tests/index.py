@@ -28,11 +28,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NO_PROMISES = {"folder | contents"}
+NO_PROMISES = {"directory | contents"}
 UNTESTED = {
     "libvrfbind(7): Without CAP_NET_RAW",
     "libvrfbind(7): Limits of rules",
-    "libvrfbind(7): More limits",
+    "libvrfbind(7): Seals and filters",
+    "libvrfbind(7): Other tools",
     "vrfbind(1): LIMITATIONS",
 }
 WORDS = 6

@@ -3,7 +3,7 @@
 #
 # build: fetches Debian's sources of both, of the release that this machine's apt uses, and builds them with musl-gcc
 # into target/musl: dnsmasq without what Debian adds by other libraries (D-Bus, DNSSEC, sets of addresses), and of
-# busybox nc alone.
+# busybox nc and nslookup.
 # run: is run by topology.sh (`make test-musl`). Speaks TAP: first ss(8) says where busybox listens, then
 # c-tests/daemons/two_dnsmasqs.c drives that dnsmasq instead of Debian's, and looks at its sockets, its answers and at what its
 # clients get.
@@ -54,7 +54,7 @@ build)
 	make --directory "$work/dnsmasq" --quiet CC="$cc" >&2
 	dpkg-source --extract "$work"/busybox_*.dsc "$work/busybox" >&2
 	make --directory "$work/busybox" --quiet allnoconfig >&2
-	sed -i -E 's/^# (CONFIG_NC|CONFIG_NC_SERVER|CONFIG_FEATURE_IPV6) is not set/\1=y/' "$work/busybox/.config"
+	sed -i -E 's/^# (CONFIG_NC|CONFIG_NC_SERVER|CONFIG_NSLOOKUP|CONFIG_FEATURE_IPV6) is not set/\1=y/' "$work/busybox/.config"
 	yes '' | make --directory "$work/busybox" --quiet oldconfig >&2 || [ "${PIPESTATUS[1]}" -eq 0 ]
 	make --directory "$work/busybox" --quiet CC="$cc" SKIP_STRIP=y busybox >&2
 	is_musl "$work/dnsmasq/src/dnsmasq"

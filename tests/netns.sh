@@ -13,7 +13,7 @@ if [ "$1" = --vrf ]; then
 	ip link add red type vrf table 102
 	ip link set blue up
 	ip link set red up
-	# Nobody is in these VRFs: a connect() need not be tried for two minutes.
+	# No peer is in these VRFs: a connect() need not try for two minutes.
 	echo 1 >/proc/sys/net/ipv4/tcp_syn_retries
 else
 	ip link add blue type veth peer name blue-peer

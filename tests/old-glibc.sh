@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # old-glibc.sh PROGRAM [ARGUMENT...] - runs PROGRAM with glibc 2.31, the oldest that the library is for
 #
-# That is Debian 11's. Its package is unpacked below target/glibc-2.31 (debian.sh); PROGRAM runs under the ld.so and with the
-# libraries from there, so that it must not need newer symbols itself. LD_PRELOAD and the rest of the
+# glibc 2.31 is Debian 11's. Its package is unpacked below target/glibc-2.31 (debian.sh). PROGRAM runs with the ld.so
+# and the libraries from there, so that it must not need newer symbols itself. LD_PRELOAD and the rest of the
 # environment are passed on.
 #
-# Exit status: PROGRAM's; 77 and one sentence where the package cannot be had.
+# Exit status: PROGRAM's; 77 and one sentence if the package is not available.
 set -euo pipefail
 root=$(cd -- "$(dirname -- "$0")/.." && pwd)
 directory=$root/target/glibc-2.31
-# For PROGRAM alone: under the library, apt-get would look for the archive in the VRF.
+# Set for PROGRAM only: under the library, apt-get would look for the archive in the VRF.
 preload=${LD_PRELOAD-}
 unset LD_PRELOAD
 

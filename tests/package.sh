@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # package.sh - the Debian package: built twice to the same bytes, clean by lintian, installed, used and removed
 #
-# Speaks TAP (testanything.org). `make test-package` runs it; what it needs is in packages.sh, group package. What is
-# committed is built, twice, in two folders. The package is installed below a folder of its own, by dpkg --root: nothing of this
-# machine changes.
+# Prints TAP (testanything.org). `make test-package` runs it; the packages that it needs are in packages.sh, group
+# package. The committed files are built, twice, in two directories. The package is installed below a directory of its
+# own, by dpkg --root: nothing of this machine changes.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -15,9 +15,9 @@ trap 'rm -rf "$scratch"' EXIT
 . tests/tap.sh
 
 builds() {
-	local folder
-	for folder in one another; do
-		make --no-print-directory deb DIST="$scratch/$folder"
+	local directory
+	for directory in one another; do
+		make --no-print-directory deb DIST="$scratch/$directory"
 	done
 	ls "$scratch"/*/*.deb
 }
@@ -44,10 +44,10 @@ installs() {
 	library=$(echo "$root"/usr/lib/*-linux-gnu/libvrfbind.so)
 	[ -f "$library" ]
 	[ -f "$root/usr/share/man/man1/vrfbind.1.gz" ] && [ -f "$root/usr/share/man/man7/libvrfbind.7.gz" ]
-	# The command finds what belongs to it, and a socket is bound.
+	# The command finds its files, and a socket is bound.
 	"$root/usr/bin/vrfbind" check --any-device lo | tee "$scratch/said"
 	grep -q "^ok    library: $library, version" "$scratch/said"
-	grep -q '^ok    trial: a socket made here is bound to lo' "$scratch/said"
+	grep -q '^ok    probe: a socket made here is bound to lo' "$scratch/said"
 }
 
 removes() {
@@ -57,8 +57,8 @@ removes() {
 }
 
 echo 1..5
-point 'make deb builds what is committed' builds
-point 'two builds in two folders have the same bytes' same_bytes
+point 'make deb builds the committed files' builds
+point 'two builds in two directories have the same bytes' same_bytes
 point 'lintian has nothing against it' lint
 point 'installed, the command finds its library and binds a socket' installs
 point 'purged, nothing is left' removes

@@ -6,6 +6,7 @@
 #   evenet  what `make evenet` runs besides
 #   daemons daemons-more   the services of tests/units.sh and tests/units-more.sh: not installed, but set aside in target/daemons
 #   daemons-rules          likewise, those of tests/rules-daemons-more.sh
+#   daemons-containers     likewise, the engines that tests/containers.sh runs in `make test`
 #   vm      what tests/machine.sh runs the machines with
 #   aarch64 i686 riscv64   what `make ARCH=...` builds with, and what runs that here
 #   arch-vm what `make test-arch-vm` runs the virtual machine with
@@ -97,8 +98,13 @@ daemons-rules | haproxy         | its statistics are in another VRF
 daemons-rules | rsyslog         | it sends to a server in each of two VRFs
 daemons-rules | pdns-recursor   | it asks servers in two VRFs
 daemons-rules | systemd-resolved | a resolver on 127.0.0.53
+daemons-rules | libnss-resolve  | and getent, over its UNIX socket
 daemons-rules | bind9-dnsutils  | dig asks that
 daemons-rules | default-jdk-headless | a program in Java, of one source file
+daemons-containers | podman     | the engine without a daemon, with CDI
+daemons-containers | crun       | its OCI runtime
+daemons-containers | containerd | ctr
+daemons-containers | runc       | its OCI runtime
 aarch64 | gcc-aarch64-linux-gnu   | the linker and the C test programs, for aarch64
 aarch64 | libc6-dev-arm64-cross   | its glibc
 aarch64 | qemu-user-static        | runs them
@@ -140,7 +146,7 @@ as_root() {
 rows=''
 for group in "$@"; do
 	found=$(grep -E "^$group +\|" <<<"$table") || {
-		say "no group of packages is named '$group'; there are build, test, evenet, daemons, daemons-more, daemons-rules, containers, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
+		say "no group of packages is named '$group'; there are build, test, evenet, daemons, daemons-more, daemons-rules, daemons-containers, containers, package, vm, lint, musl, aarch64, i686, riscv64 and arch-vm"
 		exit 2
 	}
 	if [[ $group == daemons* ]]; then
@@ -152,7 +158,7 @@ for group in "$@"; do
 	fi
 done
 if [ $# -eq 0 ]; then
-	say "usage: tests/packages.sh GROUP...  (build, test, evenet, daemons, daemons-more, daemons-rules, containers, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
+	say "usage: tests/packages.sh GROUP...  (build, test, evenet, daemons, daemons-more, daemons-rules, daemons-containers, containers, package, vm, lint, musl, aarch64, i686, riscv64, arch-vm)"
 	exit 2
 fi
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # programs.sh - the library beside other people's: preloads, a sanitizer, a virtual machine
 #
-# Speaks TAP (testanything.org) like the programs of c-tests/ and is run with the same variables: VRFBIND_TEST_LIB,
+# Prints TAP (testanything.org) like the programs of c-tests/ and is run with the same variables: VRFBIND_TEST_LIB,
 # VRFBIND_TEST_DEVICE. Each point shows first that its program's sockets are unbound without the library and that the
 # other tool does its work, and then that both hold under the library. The sockets are looked at from inside
 # by python3, whose ctypes finds libc's own socket() too, and for dnsmasq from outside by ss(8).
 #
-# What is written here lies in one scratch directory, which goes at the end; what is started is waited for, or ended by
-# its process id.
+# All files are in one scratch directory, which is removed at the end; every process that is started is waited for, or
+# ended by its PID.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 
@@ -21,7 +21,7 @@ chmod 755 "$scratch"
 
 # shellcheck source=tests/tap.sh
 . "$(dirname -- "$0")/tap.sh"
-# A valgrind on an emulated machine is slow twice over.
+# valgrind on an emulated machine is slow for two reasons.
 limit=$((3 * limit))
 
 # -- Other preloads
@@ -44,12 +44,12 @@ for family in socket.AF_INET, socket.AF_INET6:
         mine = socket.socket(family, kind)
         found = device(mine.fileno()), device(libc.socket(family, kind, 0))
         assert found == (expected, expected), f"{family} {kind}: by export, by libc: {found}"
-# A child whose environment is scrubbed, as long as one may ask it.
+# A child whose environment is scrubbed, unless the test forbids it.
 if len(sys.argv) == 2:
     subprocess.run([sys.executable, *sys.argv, "child"], env={}, check=True)
 END
 
-# Each asserts that another preload does what it is there for.
+# Each asserts that another preload does its work.
 cat >"$scratch/faketime.py" <<'END'
 import time
 assert time.gmtime().tm_year == 2001, time.asctime()
@@ -67,7 +67,7 @@ END
 cat >"$scratch/copy.py" <<'END'
 END
 
-# must_fail COMMAND... - what it says is in $scratch/failure
+# must_fail COMMAND... - its output is in $scratch/failure
 must_fail() {
 	if "$@" >"$scratch/failure" 2>&1; then
 		echo "succeeds: $*"
@@ -200,12 +200,12 @@ or_gone() { "$@" || ! kill -0 "$daemon" 2>/dev/null; }
 start_dnsmasq() {
 	local expected=$1
 	shift
-	# What the one before has said is not taken for this one's.
+	# The output of the previous daemon must not be mistaken for this one's.
 	rm -f "$scratch/dnsmasq"
 	unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
 		env "$@" "${memcheck[@]}" dnsmasq "${dnsmasq_options[@]}" >"$scratch/dnsmasq" 2>&1 </dev/null &
 	daemon=$!
-	# It is a child that has not been waited for: its number is nobody else's.
+	# It is a child that has not been waited for, so its PID is not reused.
 	trap 'cat "$scratch/dnsmasq"; kill -KILL "$daemon"' EXIT
 	await or_gone grep -qs 'started, version' "$scratch/dnsmasq"
 	sockets_of_dnsmasq >"$scratch/sockets"
@@ -227,7 +227,7 @@ print(socket.inet_ntoa(asker.recv(512)[-4:]))
 END
 
 valgrind_starts() {
-	# That the daemon's sockets are unbound without the library, and valgrind has nothing to say.
+	# First, without the library: the daemon's sockets are unbound, and valgrind has no complaint.
 	start_dnsmasq 127.0.0.1:5300 VRFBIND_VRF=lo
 	start_dnsmasq 127.0.0.1%lo:5300 VRFBIND_VRF=lo LD_PRELOAD="$library" "$@"
 }

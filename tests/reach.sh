@@ -2,7 +2,7 @@
 # reach.sh       - prints how far the library reaches: every way to a socket, and what becomes of it
 # reach.sh --man - prints what is expected of each, as libvrfbind(7) has it, and runs nothing
 #
-# Runs reach_matrix (c-tests/reach/reach_matrix.c says what is in the table), built for glibc and for musl, and lays out as a
+# Runs reach_matrix (c-tests/reach/reach_matrix.c explains the table), built for glibc and for musl, and lays out as a
 # table what it found. `make reach` calls it on the VRF tier (with-vrf.sh, topology.sh); called alone it runs on lo,
 # where there is no column for `ip vrf exec`. A cell that is not as expected is WRONG, and shown in full first.
 #
@@ -19,6 +19,11 @@ bin=${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}
 # The two libcs have one table in the manual: their verdicts must not differ, but musl lacks some of the functions.
 if [ "${1-}" = --man ]; then
 	LC_ALL=C awk -F '; ' '
+	/^= / {
+		if (NR != FNR)
+			heading[count + 1] = substr($0, 3)
+		next
+	}
 	{
 		verdict = $2
 		sub(/^[^:]*: /, "", verdict)
@@ -35,6 +40,8 @@ if [ "${1-}" = --man ]; then
 				print "reach.sh: the libcs differ: " way >"/dev/stderr"
 				exit 1
 			}
+			if (w in heading)
+				printf "T{\n%s\\fI%s\\fR\nT};;;;\n", (w > 1 ? ".sp\n" : ""), heading[w]
 			title = way (way in musl ? "" : " (glibc)")
 			gsub(/-/, "\\-", title)
 			printf "T{\n%s\nT}%s\n", title, glibc[way]

@@ -4,19 +4,19 @@
 # Speaks TAP (testanything.org) and is run on the tier vrf, with the variables of tests/topology.sh. The daemons are not installed
 # on this machine: tests/packages.sh has set them aside in target/daemons.
 #
-# The daemon's VRF is blue. Blue, red, a third VRF, green, and the default VRF have a peer each (peer.py): 192.0.2.53, 54 and 55 in
-# all four. It asks the daemon, and answers with the name of its VRF: who asks or is asked in the wrong VRF is seen. The edge is
-# 192.0.2.1 in blue, .2 in red, .4 in green and .3 in the default VRF, the decoy. A daemon has of its own
+# The daemon's VRF is blue; who asks it, and whom it asks, is in tests/peers.sh. A daemon has of its own
 #
 #   daemon      the command line                            rules      what it needs
 #   sockets     PROTOCOL LOCAL DEVICE, a pattern for LOCAL: those that must be there. All others must be in blue
 #   requests    what must be answered: in blue, and on 127.0.0.1 or in red
 #   strayed     a request from a VRF where the daemon must not be reached
+#   by_nobody   the command line of an ordinary user, if it is another one
 #
 # Of each: as it is, under `ip vrf exec` and under `vrfbind exec` without rules some requests fail. By rules all are answered, the
-# sockets say that they are on their devices (c-tests/command/sockets.c), and no packet leaves by the default VRF.
+# sockets say that they are on their devices (c-tests/command/sockets.c), and no packet leaves by a link that is in none of the VRFs
+# of its rules. The same as nobody, who may bind all ports here, and whose sockets are replaced.
 #
-# Without arguments: the daemons of `make test`. tests/rules-daemons-more.sh has the others.
+# Without arguments: the daemons of `make test`. tests/rules-daemons-more.sh has the others, and tests/musl.sh its own.
 # shellcheck disable=SC2317,SC2034,SC2016  # functions are called by point(), variables are used there, requests are text
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -28,141 +28,13 @@ if [ -e "$packages" ] && [ -z "${VRFBIND_TEST_MOVED-}" ]; then
 fi
 # shellcheck source=tests/command.sh
 . tests/command.sh
+for_nobody ask ask-go
+echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
 
-declare -A peer=([blue]=$T_BLUE_UPSTREAM [red]=$T_RED_UPSTREAM [default]=$T_UPSTREAM [green]=$T_RED_CLIENT)
-declare -A number=([blue]=1 [red]=2 [default]=3 [green]=4)
-
-# --- Requests ---
-
-# How long one may take, in seconds. Some that must fail do so by that; where one must succeed, it is tried again.
-once=$((limit < 60 ? 5 : limit / 12))
-
-# from VRF COMMAND... - by the peer of that VRF
-from() { timeout "$once" nsenter --net="/run/netns/${peer[$1]}" -- "${@:2}"; }
-# is TEXT COMMAND... - what it prints
-is() {
-	local said
-	said=$("${@:2}" 2>&1 </dev/null) || true
-	[ "$said" = "$1" ] || { echo "\"$said\", not \"$1\": ${*:2}"; return 1; }
-}
-http=(curl --silent --show-error --max-time "$once")
-asks=("$python" "$scratch/ask.py")
-
-# ask.py dns ADDRESS NAME | ntp ADDRESS | snmp ADDRESS - prints the answer; fails if there is none in two seconds
-cat >"$scratch/ask.py" <<'END'
-import socket, sys
-
-kind, address = sys.argv[1:3]
-client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-client.settimeout(0.5)
-if kind == "dns":
-    name = b"".join(bytes([len(part)]) + part.encode() for part in sys.argv[3].split("."))
-    port, question = 53, b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name + b"\x00\x00\x01\x00\x01"
-elif kind == "ntp":
-    port, question = 123, b"\x23" + bytes(47)
-else:
-    # A GET of sysName.0, community public.
-    port, question = 161, bytes.fromhex(
-        "302902010104067075626c6963a01c02040000000102010002010030 0e300c06082b060102010105000500")
-for _ in range(4):
-    try:
-        client.connect((address, port))
-        client.send(question)
-        answer = client.recv(1024)
-    except TimeoutError:
-        continue
-    except OSError as error:
-        sys.exit(error)
-    if kind == "dns":
-        if not answer[7]:
-            sys.exit("no answer in the reply")
-        print(socket.inet_ntoa(answer[-4:]))
-    elif kind == "ntp":
-        print("mode", answer[0] & 7)
-    else:
-        print(answer[-answer[answer.rindex(b"\x06\x08+\x06\x01\x02\x01\x01\x05\x00") + 11]:].decode())
-    sys.exit()
-sys.exit("no answer")
-END
-
-# peer.py NAME NUMBER LOG - DNS (any name is 10.0.0.NUMBER), HTTP (NAME), syslog, SSH (a greeting). LOG has the lines of syslog and SSH,
-# and the host of each HTTP request.
-cat >"$scratch/peer.py" <<'END'
-import http.server, os, socket, socketserver, sys, threading
-
-name, number, log = sys.argv[1], int(sys.argv[2]), open(sys.argv[3], "ab", buffering=0)
-
-class Dns(socketserver.BaseRequestHandler):
-    def handle(self):
-        query, server = self.request
-        end = query.index(b"\0", 12) + 5
-        is_a = query[end - 4:end - 2] == b"\0\1"
-        answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + bytes([10, 0, 0, number])
-        server.sendto(query[:2] + b"\x85\x80\0\1" + (b"\0\1" if is_a else b"\0\0") + bytes(4) + query[12:end]
-                      + (answer if is_a else b""), self.client_address)
-
-class Http(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        log.write(f"http {self.headers['Host']} {self.headers['User-Agent']}\n".encode())
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(name.encode())
-    def log_message(self, *_):
-        pass
-
-class SyslogUdp(socketserver.BaseRequestHandler):
-    def handle(self):
-        log.write(b"udp " + self.request[0] + b"\n")
-
-class SyslogTcp(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            log.write(b"tcp " + line)
-
-class Ssh(socketserver.StreamRequestHandler):
-    def handle(self):
-        self.wfile.write(b"SSH-2.0-peer\r\n")
-        log.write(b"ssh " + self.rfile.readline())
-
-class Tcp(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-
-class Udp(socketserver.ThreadingUDPServer):
-    pass
-
-at = "127.0.0.1" if name == "edge" else ""
-servers = [Tcp((at, 8080), Http)] if at else [
-    # A datagram's answer has the address that was asked.
-    *[Udp((f"192.0.2.{last}", 53), Dns) for last in (53, 54, 55)],
-    Tcp((at, 80), Http), Udp((at, 514), SyslogUdp), Tcp((at, 514), SyslogTcp), Tcp((at, 22), Ssh)]
-for server in servers:
-    threading.Thread(target=server.serve_forever).start()
-END
-
-ip -batch - <<-END
-	link add green type vrf table 103
-	link set green up
-	link add up-green type veth peer name eth1 netns ${peer[green]}
-	link set up-green master green up
-	address add 192.0.2.4/24 dev up-green
-END
-ip -n "${peer[green]}" -batch - <<-END
-	address add 192.0.2.53/24 dev eth1
-	link set eth1 up
-END
-peers=()
-for vrf in "${!peer[@]}"; do
-	device=eth0
-	[ "$vrf" != green ] || device=eth1
-	printf 'address add %s dev %s\n' 192.0.2.54/24 "$device" 192.0.2.55/24 "$device" "10.0.0.${number[$vrf]}/32" lo |
-		ip -n "${peer[$vrf]}" -batch -
-	nsenter --net="/run/netns/${peer[$vrf]}" -- "$python" "$scratch/peer.py" "$vrf" "${number[$vrf]}" "$scratch/heard.$vrf" &
-	peers+=($!)
-done
-# A program of this machine that the daemons reach on 127.0.0.1.
-"$python" "$scratch/peer.py" edge 0 "$scratch/heard.edge" &
-peers+=($!)
-trap 'kill "${peers[@]}"; wait; rm -rf "$scratch"' EXIT
+# shellcheck source=tests/peers.sh
+. tests/peers.sh
+# What a daemon writes; of the user who runs it.
+own=$scratch/own
 
 # --- The daemons ---
 
@@ -190,6 +62,8 @@ unbound() {
 		  control-use-cert: no
 	END
 	daemon=(/usr/sbin/unbound -d -p -c "$scratch/unbound.conf")
+	{ cat "$scratch/unbound.conf"; printf 'server:\n  username: ""\n'; } >"$scratch/unbound-nobody.conf"
+	by_nobody=(/usr/sbin/unbound -d -p -c "$scratch/unbound-nobody.conf")
 	rules=('bind 192.0.2.2 red' 'loopback lo')
 	sockets=('udp 192.0.2.1:53 blue' 'tcp 192.0.2.1:53 blue' 'udp 192.0.2.2:53 red' 'tcp 192.0.2.2:53 red'
 		'tcp 127.0.0.1:8953 lo')
@@ -202,7 +76,7 @@ unbound() {
 }
 
 redis() {
-	daemon=("${nobody[@]}" redis-server --bind 127.0.0.1 192.0.2.1 --protected-mode no --save '' --dir /)
+	daemon=(redis-server --bind 127.0.0.1 192.0.2.1 --protected-mode no --save '' --dir /)
 	rules=('loopback lo')
 	sockets=('tcp 127.0.0.1:6379 lo' 'tcp 192.0.2.1:6379 blue')
 	requests=('is PONG redis-cli -h 127.0.0.1 PING' 'is PONG from blue redis-cli -h 192.0.2.1 PING')
@@ -210,14 +84,13 @@ redis() {
 }
 
 named() {
-	mkdir -p "$scratch/named"
-	cat >"$scratch/named/key" <<-'END'
+	cat >"$scratch/rndc.key" <<-'END'
 		key "rndc-key" { algorithm hmac-sha256; secret "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"; };
 	END
-	cat >"$scratch/named/conf" <<-END
-		include "$scratch/named/key";
+	cat >"$scratch/named.conf" <<-END
+		include "$scratch/rndc.key";
 		options {
-			directory "$scratch/named";
+			directory "$own";
 			pid-file none;
 			session-keyfile none;
 			listen-on { 192.0.2.1; 192.0.2.2; };
@@ -231,12 +104,12 @@ named() {
 		};
 		controls { inet 127.0.0.1 port 953 allow { 127.0.0.1; } keys { "rndc-key"; }; };
 	END
-	daemon=(/usr/sbin/named -g -n 1 -c "$scratch/named/conf")
+	daemon=(/usr/sbin/named -g -n 1 -c "$scratch/named.conf")
 	rules=('bind 192.0.2.2 red' 'loopback lo')
 	sockets=('udp 192.0.2.1:53 blue' 'tcp 192.0.2.1:53 blue' 'udp 192.0.2.2:53 red' 'tcp 192.0.2.2:53 red'
 		'tcp 127.0.0.1:953 lo')
 	requests=(
-		'rndc -k "$scratch/named/key" -s 127.0.0.1 reload'
+		'rndc -k "$scratch/rndc.key" -s 127.0.0.1 reload'
 		'is 10.0.0.1 from red "${asks[@]}" dns 192.0.2.2 other.example'
 		'is 10.0.0.1 from blue "${asks[@]}" dns 192.0.2.1 other.example'
 	)
@@ -264,11 +137,16 @@ nginx() {
 		user www-data;
 		worker_processes 2;
 		daemon off;
-		pid $scratch/nginx.pid;
+		pid $own/pid;
 		error_log stderr;
 		events { }
 		http {
 			access_log off;
+			client_body_temp_path $own/body;
+			proxy_temp_path $own/proxy;
+			fastcgi_temp_path $own/fastcgi;
+			uwsgi_temp_path $own/uwsgi;
+			scgi_temp_path $own/scgi;
 			server {
 				listen 80;
 				location /inside { proxy_pass http://127.0.0.1:8080; }
@@ -306,8 +184,6 @@ dnsmasq() {
 	strayed() { from blue "${asks[@]}" dns 192.0.2.1 other.example || from default "${asks[@]}" dns 192.0.2.3 other.example; }
 }
 
-# dig sets SO_REUSEPORT and binds to the wildcard, unless it is told an address: such a socket is not moved by connect().
-# What it listens on is an extra listener: its usual one it puts on lo itself, which the library refuses.
 # resolves USER PATTERN COMMAND... - COMMAND is run by USER, with a new name in the place of NAME; its output, or what the peer
 # in blue has heard, has a line of PATTERN
 resolves() {
@@ -323,8 +199,7 @@ resolves() {
 # Programs whose names libc resolves, by a resolver on 127.0.0.53: they are what is run in each way.
 libc() {
 	local user
-	for_nobody ask
-	dnsmasq
+	"${1-dnsmasq}"
 	resolver=("$vrfbind" exec blue --loopback --)
 	rm -f /etc/resolv.conf
 	echo 'nameserver 127.0.0.53' >/etc/resolv.conf
@@ -342,6 +217,7 @@ libc() {
 	done
 	requests+=("resolves_for_apt")
 }
+libc_resolved() { libc systemd_resolved; }
 # Its method http runs as _apt.
 resolves_for_apt() {
 	echo 'deb [trusted=yes] http://apt.example/ ./' >"$scratch/apt/sources.list"
@@ -350,27 +226,54 @@ resolves_for_apt() {
 		-o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$scratch/apt/lists" update
 }
 
+# Its listeners it puts on lo itself, which a rule grants it. dig sets SO_REUSEPORT and binds to the wildcard, so that connect()
+# does not move it any more: an address to bind to does, or TCP.
 systemd_resolved() {
 	mkdir -p /run/systemd
-	mount -t tmpfs -o mode=755 resolved /run/systemd
+	mount -t tmpfs -o mode=777 resolved /run/systemd
 	cat >/etc/systemd/resolved.conf <<-'END'
 		[Resolve]
 		DNS=192.0.2.53
 		LLMNR=no
 		MulticastDNS=no
 		DNSSEC=no
-		DNSStubListener=no
-		DNSStubListenerExtra=127.0.0.53
 	END
 	daemon=(/lib/systemd/systemd-resolved)
+	# Its directory root makes for it.
+	by_nobody=(sh -c 'cd /run/systemd && { mv resolve $$ 2>/dev/null; mkdir resolve; } && exec "$0"' "${daemon[@]}")
 	rules=('loopback lo')
-	sockets=('udp 127.0.0.53:53 lo' 'tcp 127.0.0.53:53 lo')
+	sockets=('udp 127.0.0.5[34]:53 lo' 'tcp 127.0.0.5[34]:53 lo')
 	requests=(
 		'is 10.0.0.1 "${asks[@]}" dns 127.0.0.53 "$RANDOM.example"'
 		'is 10.0.0.1 "$vrfbind" exec --loopback red "${asks[@]}" dns 127.0.0.53 "$RANDOM.example"'
 		'is 10.0.0.1 "$vrfbind" exec --loopback red dig -b 127.0.0.1 +short @127.0.0.53 "$RANDOM.example"'
+		'is 10.0.0.1 "$vrfbind" exec --loopback red dig +tcp +short @127.0.0.53 "$RANDOM.example"'
+		'not is 10.0.0.1 "$vrfbind" exec --loopback red dig +short @127.0.0.53 "$RANDOM.example"'
 	)
 	strayed() { from blue "${asks[@]}" dns 192.0.2.1 other.example || from default "${asks[@]}" dns 192.0.2.3 other.example; }
+}
+
+# Built with musl, by tests/musl.sh.
+musl_dnsmasq() {
+	dnsmasq
+	cp target/musl/sbin/dnsmasq "$scratch/dnsmasq-musl"
+	daemon=("$scratch/dnsmasq-musl" "${daemon[@]:1}" --listen-address=192.0.2.1 --listen-address=192.0.2.2)
+	rules+=('bind 192.0.2.2 red')
+	sockets+=('udp 192.0.2.1:53 blue' 'tcp 192.0.2.1:53 blue' 'udp 192.0.2.2:53 red' 'tcp 192.0.2.2:53 red')
+	requests=(
+		'is 10.0.0.1 "${asks[@]}" dns 127.0.0.53 "$RANDOM.example"'
+		'is 10.0.0.1 from red "${asks[@]}" dns 192.0.2.2 "$RANDOM.example"'
+		'is 10.0.0.1 from blue "${asks[@]}" dns 192.0.2.1 "$RANDOM.example"'
+	)
+	strayed() { from default "${asks[@]}" dns 192.0.2.3 other.example; }
+}
+musl_libc() {
+	libc
+	cp target/musl/bin/busybox "$scratch/busybox-musl"
+	requests=()
+	for user in root nobody; do
+		requests+=("resolves $user '^Address.* 10[.]0[.]0[.]1( |$)' '$scratch/busybox-musl' nslookup NAME")
+	done
 }
 
 # A program that listens in three VRFs, and says to each client who has answered it in all of them and on 127.0.0.1.
@@ -439,15 +342,18 @@ java() {
 }
 
 chronyd() {
-	cat >"$scratch/chrony.conf" <<-'END'
+	cat >"$scratch/chrony.conf" <<-END
 		server 192.0.2.54 iburst minpoll 0 maxpoll 0
 		local stratum 8
 		allow
 		cmdport 323
 		bindcmdaddress 127.0.0.1
+		bindcmdaddress /
+		pidfile $own/pid
 	END
 	# -x: it shall not set this machine's clock.
 	daemon=(/usr/sbin/chronyd -x -d -f "$scratch/chrony.conf")
+	by_nobody=("${daemon[@]}" -U)
 	rules=('connect 192.0.2.54 red' 'loopback lo')
 	sockets=('udp 0.0.0.0:123 blue' 'udp 127.0.0.1:323 lo' 'udp6 \[::1]:323 lo' 'udp 192.0.2.2:* red')
 	requests=('chronyc -n -h 127.0.0.1 tracking' 'is "mode 4" from blue "${asks[@]}" ntp 192.0.2.1')
@@ -478,6 +384,8 @@ haproxy() {
 			stats uri /
 	END
 	daemon=(/usr/sbin/haproxy -db -f "$scratch/haproxy.cfg")
+	sed -E '/^(user|group) /d' "$scratch/haproxy.cfg" >"$scratch/haproxy-nobody.cfg"
+	by_nobody=(/usr/sbin/haproxy -db -f "$scratch/haproxy-nobody.cfg")
 	rules=('bind tcp *:8404 red' 'loopback lo')
 	sockets=('tcp 0.0.0.0:80 blue' 'tcp 0.0.0.0:8404 red')
 	requests=(
@@ -506,7 +414,7 @@ rsyslogd() {
 		action(type="omfwd" target="192.0.2.54" port="514" protocol="tcp" action.resumeRetryCount="-1" action.resumeInterval="1")
 		action(type="omfwd" target="192.0.2.54" port="514" protocol="udp" address="192.0.2.2")
 	END
-	daemon=(/usr/sbin/rsyslogd -n -i "$scratch/rsyslog.pid" -f "$scratch/rsyslog.conf")
+	daemon=(/usr/sbin/rsyslogd -n -i "$own/pid" -f "$scratch/rsyslog.conf")
 	rules=('bind 192.0.2.2 red' 'connect 192.0.2.54 red' 'loopback lo')
 	sockets=('udp 127.0.0.1:514 lo' 'tcp 192.0.2.1:* blue' 'tcp 192.0.2.2:* red' 'udp 192.0.2.2:* red')
 	requests=('syslog_arrives "of $BASHPID"')
@@ -517,7 +425,7 @@ pdns_recursor() {
 	mkdir -p "$scratch/recursor"
 	cat >"$scratch/recursor/recursor.conf" <<-END
 		config-dir=$scratch/recursor
-		socket-dir=$scratch/recursor
+		socket-dir=$own
 		local-address=192.0.2.1
 		allow-from=192.0.2.0/24
 		dnssec=off
@@ -569,24 +477,27 @@ dnsdist() {
 	strayed() { from default "${asks[@]}" dns 192.0.2.3 other.example; }
 }
 
-# Its usual listener, which it puts on lo itself.
-systemd_resolved_stub() {
-	systemd_resolved
-	sed -i '/^DNSStubListener/d' /etc/systemd/resolved.conf
-	requests+=('is 10.0.0.1 "$vrfbind" exec --loopback red dig +short @127.0.0.53 "$RANDOM.example"')
+asked_often() { for _ in {1..20}; do is blue "${http[@]}" 127.0.0.1:9103; done; }
+# While one asks in the VRF, the other is asked on 127.0.0.1.
+scraped_meanwhile() {
+	asked_often &
+	while kill -0 $! 2>/dev/null; do "${http[@]}" --fail 127.0.0.1:9100/metrics | grep '^node_load1 ' || return 1; done
+	wait $!
 }
-
 # Written in Go: its system calls are its own.
 prometheus_node_exporter() {
 	supervised=1
-	daemon=(/usr/bin/prometheus-node-exporter --web.listen-address=127.0.0.1:9100 --web.listen-address=192.0.2.2:9101
+	# Beside it another one, which answers with what it hears by the VRF.
+	daemon=(sh -c 'setpriv --pdeathsig TERM "$0" exporter 127.0.0.1:9103 http://192.0.2.53/ & exec "$@"' "$scratch/ask-go"
+		/usr/bin/prometheus-node-exporter --web.listen-address=127.0.0.1:9100 --web.listen-address=192.0.2.2:9101
 		--web.listen-address=192.0.2.1:9102 --collector.disable-defaults --collector.loadavg)
 	rules=('bind 192.0.2.2 red' 'loopback lo')
-	sockets=('tcp 127.0.0.1:9100 lo' 'tcp 192.0.2.2:9101 red' 'tcp 192.0.2.1:9102 blue')
+	sockets=('tcp 127.0.0.1:9100 lo' 'tcp 127.0.0.1:9103 lo' 'tcp 192.0.2.2:9101 red' 'tcp 192.0.2.1:9102 blue')
 	requests=(
 		'"${http[@]}" --fail 127.0.0.1:9100/metrics | grep "^node_load1 "'
 		'from red "${http[@]}" --fail 192.0.2.2:9101/metrics | grep "^node_load1 "'
 		'from blue "${http[@]}" --fail 192.0.2.1:9102/metrics | grep "^node_load1 "'
+		scraped_meanwhile
 	)
 	strayed() { from blue "${http[@]}" 192.0.2.1:9100 || from default "${http[@]}" 192.0.2.3:9102; }
 }
@@ -595,10 +506,16 @@ prometheus_node_exporter() {
 
 pid='' under=() resolver=()
 
-# start WAY - the daemon, in the background
+# start WAY [nobody] - the daemon, in the background
 start() {
-	local rule heard list='' options=()
+	local rule heard list='' options=() user=() command=("${daemon[@]}")
 	under=()
+	rm -rf "$own"
+	mkdir "$own"
+	if [ -n "${2-}" ]; then
+		user=("${nobody[@]}") command=("${by_nobody[@]}")
+		chown 65534:65534 "$own"
+	fi
 	for rule in "${rules[@]}"; do
 		if [ "$rule" = 'loopback lo' ]; then options+=(--loopback); else options+=(--rule "$rule"); fi
 		list+="$rule;"
@@ -612,7 +529,7 @@ start() {
 	esac
 	for heard in "$scratch"/heard.*; do : >"$heard"; done
 	if [ ${#resolver[@]} -gt 0 ]; then set -- "${resolver[@]}"; else set -- "${under[@]}"; fi
-	"$@" "${daemon[@]}" >"$scratch/log" 2>&1 </dev/null &
+	"${user[@]}" "$@" "${command[@]}" >"$scratch/log" 2>&1 </dev/null &
 	pid=$!
 }
 has_ended() { ! grep -q '^State:.[^Z]' "/proc/$pid/status" 2>/dev/null; }
@@ -656,12 +573,20 @@ has_socket() {
 	return 1
 }
 begins() { has_ended || has_socket || one_answered; }
-packets() { sh -c "$T_UPLINK_COUNT"; }
+# That have left by the default VRF, to the customers, and by a VRF that no rule names.
+packets() {
+	sh -c "$T_UPLINK_COUNT"
+	counted "$T_BLUE_CLIENT" 91
+	counted "$T_RED_CLIENT" 92
+	[[ "${rules[*]}" == *' red'* ]] || counted "$T_RED_UPSTREAM" 93
+	[[ "${rules[*]}" == *' green'* ]] || counted "$T_RED_CLIENT" 94
+}
 
 fails() {
 	local way
 	for way; do
-		start "$way"
+		# shellcheck disable=SC2086  # a way, and who
+		start $way
 		await begins >"$scratch/answers" 2>&1
 		not all_answered
 		stop
@@ -686,7 +611,7 @@ on_their_devices() {
 works() {
 	local before
 	before=$(packets)
-	start "$1"
+	start "$@"
 	await all_answered >"$scratch/answers" 2>&1 || { tail -n 3 "$scratch/answers"; return 1; }
 	on_their_devices
 	[ "$(packets)" = "$before" ]
@@ -694,20 +619,29 @@ works() {
 	not has_ended
 }
 
-echo "1..$((3 * $#))"
+works_for_nobody() {
+	works vrfbind-exec nobody
+	stop
+	if [ -n "$supervised" ]; then fails 'library nobody'; else works library nobody; fi
+}
+
+echo "1..$((4 * $#))"
 for daemon; do
 	title=$daemon
 	# The decoy counts nothing for them.
 	point_end=:
-	resolver=() supervised=''
+	resolver=() supervised='' by_nobody=()
 	"${title//-/_}"
+	[ ${#by_nobody[@]} -gt 0 ] || by_nobody=("${daemon[@]}")
 	point_end=stop
 	point "$title: without rules not all requests are answered" fails as-it-is ip-vrf-exec without-rules
 	point "$title: by vrfbind exec and rules all requests are answered, and its sockets are on their devices" works vrfbind-exec
 	if [ -z "$supervised" ]; then
 		point "$title: by the library alone and rules likewise" works library
+		point "$title: as nobody both do" works_for_nobody
 	else
 		point "$title: by the library alone they are not" fails library
+		point "$title: as nobody likewise" works_for_nobody
 	fi
 done
 exit "$all_ok"

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # second-systemd.sh - a second systemd of this machine, PID 1 of namespaces of its own, for tests of units
 #
-# Sourced, it has functions: start_systemd, and what it takes to speak to that systemd. Called, it becomes it:
+# Sourced, it defines functions: start_systemd, and those by which tests control that systemd. Called, it becomes that
+# systemd:
 #
 # second-systemd.sh [--packages ARCHIVE] UNIT...
 #
 # The network namespace is the caller's. Everything else that the units can change is theirs: in the mount namespace /etc is an
 # overlay, /run, /tmp, /dev and /usr/local/lib are new, and so is /var; with --packages /usr and /var are overlays too, and the
 # packages of the archive (tests/set-aside.sh) are in all three. systemd knows the UNITs and nothing else: a path is copied,
-# a name is one of this machine's or of these packages. Its /usr/local/lib holds the library, and the command and its trial
+# a name is one of this machine's or of these packages. Its /usr/local/lib holds the library, and the command and its probe
 # besides. $T_DIR/etc is copied into /etc. At the end nothing is left: the kernel ends with PID 1 all that is in its
 # PID namespace.
 set -euo pipefail
@@ -17,7 +18,7 @@ set -euo pipefail
 
 unshare='' cgroup='' pid1=''
 
-# start_systemd ARGUMENT... - until basic.target is reached, and its udevd knows the devices. Needs tests/tap.sh.
+# start_systemd ARGUMENT... - returns when basic.target is reached and its udevd knows the devices. Needs tests/tap.sh.
 start_systemd() {
 	local group
 	group=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET)
@@ -56,7 +57,7 @@ inside() { nsenter --target "$pid1" --mount --uts --ipc --pid --cgroup -- "$@"; 
 manage() { inside systemctl --no-pager "$@"; }
 vrfbind() { inside /usr/local/lib/vrfbind "$@"; }
 is() { [ "$(manage show --property "$2" --value "$1")" = "$3" ]; }
-# What the processes of a unit, and systemd about it, have written; lines of before it was restarted may be among them.
+# The messages of a unit's processes, and of systemd about the unit; some may be older than its last restart.
 journal() { inside journalctl --unit "$1" --output cat; }
 # write PATH - a file for the units, of standard input
 write() { inside install -D -m 644 /dev/stdin "$1"; }
@@ -67,7 +68,7 @@ restart() {
 	manage restart "$1"
 }
 
-# The processes of a unit, the eldest first, as they are numbered here.
+# The PIDs of a unit's processes in this PID namespace, the oldest first.
 pids_of() {
 	local group
 	group=$(manage show --property ControlGroup --value "$1")
@@ -75,7 +76,7 @@ pids_of() {
 }
 main_pid() { pids_of "$1" | sed -n 1p; }
 
-# in_vrf VRF UNIT - all IP sockets of all its processes are, and there is one
+# in_vrf VRF UNIT - all IP sockets of the unit's processes are in the VRF, and there is at least one
 in_vrf() {
 	local pids
 	# shellcheck disable=SC2086  # process ids
@@ -136,11 +137,11 @@ mount -t tmpfs -o mode=755 rules /lib/udev/rules.d
 mount -t tmpfs -o mode=755 lib /usr/local/lib
 install -m 644 "$VRFBIND_TEST_LIB" /usr/local/lib/libvrfbind.so
 install -m 755 "$VRFBIND_TEST_COMMAND" /usr/local/lib/vrfbind
-install -m 755 "$VRFBIND_TEST_COMMAND-trial" /usr/local/lib/vrfbind-trial
+install -m 755 "$VRFBIND_TEST_COMMAND-probe" /usr/local/lib/vrfbind-probe
 
 mount --move "$layers/dev" /dev
 
-# From here on, files of the project and of T_DIR may be out of sight.
+# From here on, the files of the project and of T_DIR may be out of reach.
 units=/run/units
 mount -t tmpfs -o mode=755 run /run
 [ -n "$packages" ] || mount -t tmpfs -o mode=755 var /var
@@ -154,7 +155,7 @@ for unit in {basic,sysinit,sockets,shutdown,umount}.target \
 	*) ln -s "/lib/systemd/system/$unit" "$units/$unit" ;;
 	esac
 done
-# systemd asks for no news of devices unless this file says that there will be a udevd.
+# systemd does not listen for events of devices unless this file announces a udevd.
 mkdir /run/udev
 touch /run/udev/control
 

@@ -28,8 +28,8 @@ if [ "${1-}" = install ]; then
 	mount -t tmpfs -o mode=755 run /run
 	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 	chmod 755 /usr/sbin/policy-rc.d
-	# dpkg shall know the packages that are here, but not read the names of their files, a hundred thousand. Of debconf the
-	# questions remain that a package asks in another one's name.
+	# dpkg has to know the installed packages, but need not read the names of their files, a hundred thousand. Of
+	# debconf only the questions stay that a package asks in the name of another one.
 	mkdir -p /run/dpkg/{info,updates}
 	cp /var/lib/dpkg/{status,statoverride,diversions} /run/dpkg/
 	cp /var/lib/dpkg/info/*.{templates,config} /run/dpkg/info/

@@ -1,19 +1,19 @@
 # shellcheck shell=bash
-# tap.sh - what the scripts that speak TAP (testanything.org) have in common; they source it
+# tap.sh - what the scripts that print TAP (testanything.org) have in common; they source it
 #
-# The script sets `scratch`, a folder of its own, and calls point() or skip_point() for each sentence of its plan. It ends
-# with `exit "$all_ok"`.
+# The script sets `scratch`, a directory of its own, and calls point() or skip_point() for each sentence of its plan. It
+# ends with `exit "$all_ok"`.
 
 number=0
 all_ok=0
-# After how long a command hangs, in seconds. Who calls has measured how slow this machine is: tests/machines/guest.sh by its boot,
-# tests/harness/here.rs by starting processes.
+# After this many seconds a command counts as hanging. The caller has measured how slow this machine is:
+# tests/machines/guest.sh by its boot, tests/harness/here.rs by starting processes.
 limit=${VRFBIND_TEST_LIMIT:-120}
 # Runs when a point has ended, within it.
 point_end=:
 
-# point SENTENCE COMMAND... - COMMAND says by its status whether SENTENCE holds, and by its output why not. Each command
-# in it has to succeed: bash forgets errexit in what is tested, so the status is looked at afterwards.
+# point SENTENCE COMMAND... - the status of COMMAND tells whether SENTENCE holds, and its output why not. Each command
+# in it has to succeed: bash ignores errexit in a command that is tested, so the status is tested afterwards.
 point() {
 	local sentence=$1 verdict=ok status
 	shift
@@ -48,14 +48,15 @@ root_point() {
 	if [ "$(id -u)" -eq 0 ]; then point "$@"; else skip_point "$1" 'it takes root'; fi
 }
 
-# point_with FILE SENTENCE COMMAND... - if FILE is there
+# point_with FILE SENTENCE COMMAND... - a point if FILE exists, otherwise a skip
 point_with() {
 	local file=$1
 	shift
 	if [ -x "$file" ]; then point "$@"; else skip_point "$1" "${file##*/} is not there"; fi
 }
 
-# ends STATUS COMMAND... - within $limit seconds; its output is in $scratch/said and $scratch/said.stderr
+# ends STATUS COMMAND... - COMMAND ends with STATUS within $limit seconds; its output is in $scratch/said and
+# $scratch/said.stderr
 ends() {
 	local expected=$1 status=0
 	shift
@@ -86,11 +87,11 @@ refused() {
 	grep -qE "^vrfbind: .*($pattern)" "$scratch/said.stderr"
 }
 
-# before VERSION - whether the kernel is older than that, for what a test then expects instead
+# before VERSION - whether the kernel is older than VERSION, for tests that expect something else then
 before() { [ "$(printf '%s\n' "$1" "$(uname -r)" | sort -V | sed -n 1p)" != "$1" ]; }
 
-# await COMMAND... - until it succeeds. It is tried as often as it could be in $limit seconds if it took no time: on a machine
-# that is busy, that is longer.
+# await COMMAND... - repeats COMMAND until it succeeds: as many times as would fit into $limit seconds if it took no
+# time, so on a busy machine it waits longer.
 await() {
 	local tries
 	for ((tries = 10 * limit; tries > 0; tries--)); do

@@ -21,14 +21,14 @@
 #
 # The edge is one network namespace, each client and each upstream another. Each of the three tables has an IPv4 and an
 # IPv6 default route by way of its own upstream. The edge forwards, which radvd asks for. It keeps what the kernel gives
-# a new network namespace: 127.0.0.1 is on lo alone, the *_l3mdev_accept switches are 0, and the local table is asked
+# a new network namespace: 127.0.0.1 is on lo alone, the *_l3mdev_accept sysctls are 0, and the local table is asked
 # before the VRFs (hence different addresses on the uplinks: an address of the default VRF is local in every VRF). Only
 # ping_group_range is opened.
 #
 # A client's eth0 is up and has a link-local address and nothing else; it accepts router advertisements. Duplicate address
 # detection is off everywhere, or the daemons of the edge would have to wait for their own addresses.
 #
-# How it works, in order: take a scratch folder, whose random name the namespaces get too; set the trap that undoes
+# How it works, in order: take a scratch directory, whose random name the namespaces get too; set the trap that undoes
 # everything; make the namespaces; connect and address them; wait until every link runs; run CMD in the edge's network
 # namespace, with mounts, cgroup and standard input as they are; undo. Undoing ends the processes that are still in one of
 # these namespaces (SIGTERM, and SIGKILL if that is not enough) and no other. On SIGINT, SIGTERM and SIGHUP that is done at once. Only
@@ -40,7 +40,7 @@
 #                          T_X_CLIENT, T_X_UPSTREAM          names of network namespaces, the device there is eth0
 #   T_UPLINK, T_UPSTREAM   the same for the default VRF
 #   T_EDGE                 the name of the network namespace it runs in
-#   T_DIR                  a scratch folder, removed at the end; every user may enter it, as daemons drop root
+#   T_DIR                  a scratch directory, removed at the end; every user may enter it, as daemons drop root
 #   T_UPLINK_COUNT         a command line for `sh -c`: how many packets left by the default VRF's uplink
 #
 # That count is taken on the other end of uplink0, where every frame arrives, those of packet sockets too. It leaves out ARP
@@ -67,7 +67,8 @@ uncounted=(130 131 132 143 133 135 136)
 
 namespaces=()
 
-# Tries command $2... up to $1 times, until it succeeds. Not up to some time: that would be shorter where others work.
+# Tries command $2... up to $1 times, until it succeeds. There is no limit of time, which would be shorter on a busy
+# machine.
 await() {
 	local tries
 	for ((tries = $1; tries > 0; tries--)); do
@@ -102,7 +103,7 @@ undo() {
 		await 50 no_pids || true
 	done
 	printf 'netns delete %s\n' "${namespaces[@]}" | ip -force -batch - 2>/dev/null || true
-	# `ip vrf exec` leaves the cgroups that it made in the folder NETNS-ns.
+	# `ip vrf exec` leaves the cgroups that it made in the directory NETNS-ns.
 	mount=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET) || true
 	[ -z "$mount" ] || find "$mount" -depth -path "*/$edge-ns*" -type d -exec rmdir {} + 2>/dev/null || true
 	rm -rf "$dir"
@@ -147,7 +148,7 @@ configure "$edge" 1
 configure "$id-client-blue" 0
 configure "$id-client-red" 0
 
-# Devices are enslaved before they get addresses: IPv6 loses those that it had.
+# Devices are enslaved before they get addresses, because enslaving removes their IPv6 addresses.
 uplink() {
 	local device=$1 upstream=$2 number=$3 vrf=${4-}
 	cat <<-IP
@@ -161,8 +162,8 @@ uplink() {
 	IP
 }
 
-# A port of a bridge is not in the bridge's VRF: an address of its own would be one of the default VRF. The
-# bridge is up after its port, whose MAC address it takes over.
+# A port of a bridge is not in the bridge's VRF: an address of its own would be one of the default VRF. The bridge is
+# set up after its port, whose MAC address it takes over.
 customer() {
 	local vrf=$1 number=$2
 	cat <<-IP
@@ -204,7 +205,7 @@ for client in "$id"-client-{blue,red}; do
 	printf 'link set %s up\n' lo eth0 | in_namespace "$client"
 done
 
-# What is not counted is let pass before. tc, since the smallest kernels have it where nft's family netdev is missing.
+# Frames that are not counted pass first. tc, since the smallest kernels have it but not nft's family netdev.
 tc -n "$id-upstream" -batch - <<-TC
 	qdisc add dev eth0 ingress
 	filter add dev eth0 ingress pref 1 protocol arp matchall action pass

@@ -18,7 +18,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 
-[ $# -gt 0 ] || set -- prometheus-node-exporter redis-server named ssh unbound nginx mosquitto snmpd
+[ $# -gt 0 ] || set -- prometheus-node-exporter redis-server named named-by-rules ssh unbound nginx mosquitto snmpd
 packages=target/daemons/${VRFBIND_TEST_DAEMONS:-daemons}.tar
 
 scratch=$(mktemp -d)
@@ -39,6 +39,7 @@ units() {
 	case $1 in
 	ssh) echo ssh.service ssh.socket ;;
 	postgresql) echo postgresql@.service ;;
+	named-by-rules) echo named.service ;;
 	rsyslog) echo rsyslog.service syslog.socket ;;
 	*) echo "$1.service" ;;
 	esac
@@ -162,6 +163,41 @@ ssh_is_in_vrf() {
 	service_is_in_vrf ssh.service
 }
 
+# Its own commands for reload and stop are rndc, which speaks to it on 127.0.0.1. Red has no such address.
+named_is_commanded_by_rndc() {
+	local unit=named.service said="received control channel command '"
+	printf '[Service]\nTimeoutStopSec=10\n' | write "/etc/systemd/system/$unit.d/10-once.conf"
+	vrfbind enable named red
+	restart "$unit"
+	await in_vrf red "$unit"
+	manage stop "$unit"
+	not in_journal "$unit" "${said}stop"
+	vrfbind enable named red --loopback
+	restart "$unit" || { journal "$unit"; return 1; }
+	await on_devices
+	manage reload "$unit"
+	await in_journal "$unit" "${said}reload"
+	on_devices
+	manage stop "$unit"
+	in_journal "$unit" "${said}stop" || { journal "$unit"; return 1; }
+	is "$unit" Result success
+	inside rm "/etc/systemd/system/$unit.d/10-once.conf"
+	vrfbind disable named
+	manage daemon-reload
+}
+in_journal() { journal "$1" | grep -F -- "$2" >/dev/null; }
+# All in red, but those of loopback addresses, which are on lo.
+on_devices() {
+	local line
+	in_vrf red named.service >"$scratch/table" || true
+	cat "$scratch/table"
+	awk '{ print $(NF - 3), $(NF - 2), $(NF - 1) }' "$scratch/table" >"$scratch/sockets"
+	for line in 'udp 192.0.2.2:53 red' 'tcp 192.0.2.2:53 red' 'udp 127.0.0.1:53 lo' 'tcp 127.0.0.1:953 lo'; do
+		grep -qxF "$line" "$scratch/sockets" || return 1
+	done
+	! grep -vE ' (VERDICT|ok)$| (127[.0-9]*|\[::1]):[0-9]+ +lo ' "$scratch/table"
+}
+
 # --- The points ---
 
 echo "1..$#"
@@ -183,6 +219,7 @@ for service; do
 	# shellcheck disable=SC2207  # words
 	all+=($(units "$service"))
 done
+mapfile -t all < <(printf '%s\n' "${all[@]}" | sort -u)
 start_systemd --packages "$packages" "${all[@]}" >"$scratch/boot" 2>&1 || {
 	sed 's/^/# /' "$scratch/boot"
 	echo 'Bail out! the second systemd did not come up'
@@ -192,6 +229,7 @@ manage start systemd-journald-dev-log.socket
 for service; do
 	case $service in
 	ssh) point 'ssh is in the VRF, by its service and by its socket' ssh_is_in_vrf ;;
+	named-by-rules) point 'named by rules is reloaded and stopped by its own commands on 127.0.0.1' named_is_commanded_by_rndc ;;
 	postgresql) point 'postgresql is in the VRF' service_is_in_vrf postgresql@15-main.service ;;
 	*) point "$service is in the VRF" service_is_in_vrf "$service.service" ;;
 	esac

@@ -23,7 +23,7 @@ export VRFBIND_TEST_BIN=${VRFBIND_TEST_BIN:-$PWD/target/c-tests/gnu}
 
 has_vrf() { [ -z "${VRFBIND_VM_KERNEL-}" ] && unshare --net -- ip link add vrf-probe type vrf table 1 2>/dev/null; }
 
-# What a program is called in tests/machines/uml-lacks, and by the harness (tests/harness/programs.rs).
+# The name of a program in tests/machines/uml-lacks, and in the harness (tests/harness/programs.rs).
 name() {
 	local name=${1##*/}
 	[ "$name" != run ] || name=example-$(basename "$(dirname "$1")")
@@ -66,7 +66,7 @@ case ${1-} in
 	status=125
 	[ -n "$stock" ] || ! suffices "$@" || { status=0; tests/machine.sh uml "$@" || status=$?; }
 	[ "$status" -ne 125 ] || { status=0; tests/machine.sh qemu "$@" || status=$?; }
-	# No machine came up.
+	# No machine has started.
 	[ "$status" -ne 125 ] || status=77
 	exit "$status"
 	;;

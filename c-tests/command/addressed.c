@@ -1,19 +1,20 @@
 /*
- * addressed.c - gives sockets addresses and devices, and says where they are then
+ * addressed.c - gives sockets addresses and devices, and reports where they are then
  *
- * For the tests of rules, which start it in many ways. It knows nothing of the library. Each argument is a thing to do, in
- * order; what concerns a socket is a line: the word, the errno's name if it fails, and the device.
+ * For the tests of rules, which start it in many ways. It knows nothing of the library. Each argument is an
+ * action, in order; an action on a socket prints a line: the word, the errno's name if it fails, and the
+ * device.
  *
- *   tcp udp tcp6 udp6 raw mptcp    a new socket, which the following words are about
+ *   tcp udp tcp6 udp6 raw mptcp    creates a socket, to which the following words apply
  *   bind IP[%DEVICE] PORT    connect IP PORT     unspec: connect() to AF_UNSPEC
  *   device NAME      setsockopt(SO_BINDTODEVICE); "" for none
  *   index NAME       setsockopt(SO_BINDTOIFINDEX)
  *   send             a datagram to the peer
- *   nonblock         the socket is
+ *   nonblock         makes the socket non-blocking
  *   set              some options and flags; options: which of them it has
  *   dup              another descriptor of it
  *   epoll            it is registered in an epoll(7)
- *   nowhere          bind() and connect() with addresses that are no memory, and too short
+ *   nowhere          bind() and connect() with invalid pointers, and with lengths that are too short
  *   unix             connect() of a socket of AF_UNIX to the path "nothing"
  *   waits N          N milliseconds after it has begun, a signal with a handler ends a connect() that waits
  *   apart            what follows is in another thread; files: with descriptors of its own
@@ -24,8 +25,8 @@
  *   unshare          a new network namespace, with lo up
  *   nobody           gives up root, without executing a program
  *   title            writes over its arguments and its environment, as setproctitle(3) does
- *   pause            says "paused", and waits for a line on standard input
- *   run CMD...       becomes CMD
+ *   pause            prints "paused", and waits for a line on standard input
+ *   run CMD...       executes CMD
  *
  * Built as it is, and once more as a static program, addressed-static.
  */

@@ -1,8 +1,8 @@
 /*
- * ask.c - asks for sockets, and says what it gets
+ * ask.c - asks for sockets, and prints what it gets
  *
  * For the tests of the command, which start it in many ways. It knows nothing of the library. Each
- * argument is a thing to do, in order; each socket stays open and is a line:
+ * argument is an action, in order; each socket stays open and is a line:
  *
  *   tcp udp tcp6 udp6 raw ping ping6 packet unix     NAME DEVICE, or NAME and the name of the errno
  *   libc             a TCP socket by libc's own function, which getaddrinfo() and the like call
@@ -11,7 +11,7 @@
  *   flags            which of close-on-exec and non-blocking a socket has that asked for both, and for none
  *   many T N         N sockets in each of T threads, each closed again: how many were bound to each device
  *   signals N        N sockets, while a signal with a handler comes each millisecond
- *   full             opens sockets up to a limit of 20 descriptors, and says how it ends
+ *   full             opens sockets up to a limit of 20 descriptors, and prints how it ends
  *   close            closes all descriptors but standard output
  *   i386             a TCP socket by the 32-bit socket(), and by socketcall()
  *   unshare          a new network namespace, with lo up
@@ -19,13 +19,13 @@
  *   group N          becomes a member of group N and no other
  *   stdio            which of the descriptors 0 to 2 are open
  *   ignored          the signals that are ignored
- *   pid              the number of this process, and of its parent
- *   wait             waits for its children until there is none, and says how many there were
+ *   pid              the PIDs of this process and of its parent
+ *   wait             waits for its children until there is none, and prints how many there were
  *   subreaper        orphans of its children become its children
- *   scrub            empties the environment of what it becomes
- *   set NAME=VALUE   puts this into it
+ *   scrub            empties the environment of the program that it executes
+ *   set NAME=VALUE   puts this into that environment
  *   title            writes over its arguments and its environment, as setproctitle(3) does
- *   pause            says "paused", and waits for a line on standard input
+ *   pause            prints "paused", and waits for a line on standard input
  *   refuse CALL ARGUMENT VALUE ERRNO
  *                    from now on, this system call fails if this argument (from 0) has this value; errno 0:
  *                    it does nothing and succeeds
@@ -34,9 +34,9 @@
  *   listen           from now on, somebody listens to this process's calls of acct(), which nobody calls
  *   exit N           ends with this status
  *   signal N         ends by this signal
- *   run CMD...       becomes CMD
- *   thread CMD...    a second thread asks for TCP three times, and becomes CMD
- *   vfork CMD...     a child that shares its memory does; when CMD has ended, so does it itself
+ *   run CMD...       executes CMD
+ *   thread CMD...    a second thread asks for TCP three times, and executes CMD
+ *   vfork CMD...     a child that shares its memory executes CMD; when CMD has ended, so does this
  *
  * Built as it is, and once more as a static program, ask-static.
  */
@@ -120,7 +120,7 @@ static void *many(void *nothing)
 	return nothing;
 }
 
-/* "many: ALL of ALL as the first one, on DEVICE", and to standard error how long it took. */
+/* Prints "many: ALL of ALL as the first one, on DEVICE", and to standard error how long it took. */
 static void say_many(const char *name, long threads)
 {
 	socklen_t length = sizeof(first_device);
@@ -176,7 +176,7 @@ static void say_full(void)
 	while ((fd = socket(AF_INET, SOCK_STREAM, 0)) >= 0)
 		last = fd;
 	printf("full %d %s\n", last, name_of_errno());
-	/* What was refused for this is not refused for ever. */
+	/* A call that was refused for this is not refused for ever. */
 	close(last);
 	say("again", socket(AF_INET, SOCK_STREAM, 0));
 }
@@ -265,7 +265,7 @@ static void say_waited(void)
 	printf("waited %d\n", count);
 }
 
-/* Three times: what a supervisor remembers of who asks, it does by the third. */
+/* Three times: at the third, a supervisor remembers the caller. */
 static void say_thrice(void)
 {
 	for (int i = 0; i < 3; i++)

@@ -1,9 +1,9 @@
-// ask.go - what Go programs do with sockets: says what it gets, serves, fetches and resolves
+// ask.go - what Go programs do with sockets: prints what it gets, serves, fetches and resolves
 //
 //	ask-go tcp        the device of a TCP socket
-//	ask-go serve ADDRESS TEXT  an HTTP server; says "serves ADDRESS" with the port that it got
-//	ask-go get URL    what a server says
-//	ask-go exporter ADDRESS URL  an HTTP server that says what another one says
+//	ask-go serve ADDRESS TEXT  an HTTP server; prints "serves ADDRESS" with the port that it got
+//	ask-go get URL    what a server answers
+//	ask-go exporter ADDRESS URL  an HTTP server that answers what another one answers
 //	ask-go resolve NAME
 //	ask-go many N     N sockets, each in a goroutine of its own, while the collector keeps stopping them all
 package main

@@ -1,8 +1,9 @@
 /*
- * own_entry.c - a dynamic program that does not begin in libc's start code, as Go's linker makes them
+ * own_entry.c - a dynamic program that does not begin in libc's start code, like those of Go's linker
  *
- * With musl, nobody runs the constructors of a library that is preloaded into it. It makes a socket by libc's function
- * and one by an instruction, and says "libc DEVICE" and "raw DEVICE", "unbound" or "none". Linked with -nostartfiles.
+ * With musl, nobody runs the constructors of a library that is preloaded into it. It creates a socket by
+ * libc's function and one by an instruction, and prints "libc DEVICE" and "raw DEVICE", "unbound" or "none".
+ * Linked with -nostartfiles.
  */
 #include "bound_device.h"
 #include "raw_syscall.h"

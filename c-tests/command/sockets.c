@@ -1,6 +1,6 @@
 /*
  * sockets VRF PID... - prints every INET socket of the processes and of their
- * children, and whether it is in the VRF.  process_sockets.h says how that is found out and
+ * children, and whether it is in the VRF.  process_sockets.h tells how it is found and
  * what the verdicts mean.
  *
  * Exit status: 0, at least one INET socket was seen and every one is in the VRF;

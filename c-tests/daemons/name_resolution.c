@@ -1,23 +1,22 @@
 /*
  * name_resolution.c - names are resolved inside the VRF: getent, curl, python3 and git, with a decoy outside
  *
- * The edge's resolv.conf says 10.10.1.1, and who answers there depends on the VRF that asks:
+ * The edge's resolv.conf names 10.10.1.1, and which server answers there depends on the VRF of the client:
  *
  *   VRF blue       a dnsmasq under the library, on br-blue; app.test is 192.0.2.11, behind blue's uplink
  *   default VRF    the decoy, a dnsmasq behind uplink0; app.test is 192.0.2.12, behind uplink0 as well
  *
- * 10.10.1.1 is the bridge's own address, and so in the VRF's table alone; from the default VRF it is
- * reached by the default route. Behind both names is an HTTP server, whose page and whose git
- * repository's one branch are called by its address: that address is the answer a client got.
+ * 10.10.1.1 is the bridge's own address, and so in the VRF's table alone; from the default VRF it is reached
+ * by the default route. Behind both names is an HTTP server, whose page and whose git repository's only
+ * branch have the server's address as their name: the client's answer shows which server it has reached.
  *
- * No client makes the socket of the DNS query itself: libc does, and asks no exported symbol for it. The
- * clients of the world BASELINE get the decoy's answer, and the counter on uplink0's other end counts
- * what they send. In the other two worlds it stays where it is.
+ * No client creates the socket of the DNS query itself: libc does, without an exported symbol. The clients of
+ * the world BASELINE get the decoy's answer, and the counter on the other end of uplink0 counts their
+ * packets. In the other two worlds it does not change.
  *
- * A client's mount namespace has an /etc of its own with nothing in it but where names come from and
- * ld.so's cache, so that what the machine's own /etc says, or is, plays no part. `hosts: files dns`
- * leaves out the ways by which another process would resolve (nss-resolve, sssd); nscd's socket is not
- * in /etc and has to be absent.
+ * A client's mount namespace has an /etc of its own with only the sources of names and ld.so's cache, so that
+ * the machine's own /etc has no influence. `hosts: files dns` excludes resolution by another process
+ * (nss-resolve, sssd); nscd's socket is not in /etc and has to be absent.
  */
 #include "daemon.h"
 
@@ -34,7 +33,7 @@ static const struct {
 };
 enum { CLIENTS = sizeof(clients) / sizeof(*clients) };
 
-/* A shell command that has to succeed without a word. */
+/* A shell command that has to succeed without output. */
 #define DO(...) ({							\
 	const char *do_said = in_netns(__VA_ARGS__);			\
 	if (*do_said)							\
@@ -56,15 +55,15 @@ static void spawn_there(const char *netns, const char *name, const char *const a
 
 static void start_http(const char *netns, const char *address)
 {
-	char folder[PATH_MAX];
+	char directory[PATH_MAX];
 
-	snprintf(folder, sizeof(folder), "%s/%s", scratch, address);
+	snprintf(directory, sizeof(directory), "%s/%s", scratch, address);
 	DO(netns, "set -e; ip address add %s/24 dev eth0; mkdir -p %s/repository/info; cd %s; "
 	   "echo %s >index.html; printf '%%040d\\trefs/heads/%s\\n' 1 >repository/info/refs; "
 	   "echo ref: refs/heads/%s >repository/HEAD",
-	   address, folder, folder, address, address, address);
+	   address, directory, directory, address, address, address);
 	spawn_there(netns, "http",
-		    (const char *const[]){ "busybox", "httpd", "-f", "-p", address, "-h", folder, NULL });
+		    (const char *const[]){ "busybox", "httpd", "-f", "-p", address, "-h", directory, NULL });
 	if (!AWAIT(PATIENCE, strstr(in_netns(netns, "busybox wget -q -O - http://%s/ 2>&1", address), address)))
 		bail_out("the HTTP server at %s does not answer: %s", address,
 			 in_netns(netns, "cat %s/%s.http.log", scratch, netns));

@@ -5,7 +5,7 @@
  * a client asks is answered differently in blue (N = 1) and in red (N = 2):
  *
  *   app.test          10.10.1.N1, from the configuration
- *   who.test          198.51.100.N, forwarded to 192.0.2.53, which is another server behind the
+ *   who.test          198.51.100.N, forwarded to 192.0.2.53, which is a different server behind the
  *                     uplink of each VRF (198.51.100.99 behind that of the default VRF)
  *   DHCPv4            the domain blue.test or red.test
  *   DHCPv6, RA        2001:db8:N::/64
@@ -83,9 +83,9 @@ static void start_dnsmasq(struct network *net, enum world world, const struct co
 	      (const char *const[]){ "dnsmasq", "--keep-in-foreground", "-C", path, NULL });
 }
 
-/* -- What a client can ask */
+/* -- What a client can ask for */
 
-/* The IPv4 address that the server gives for a name; "" when it gives none. */
+/* The IPv4 address that the server returns for a name; "" if it returns none. */
 static const char *resolve(const char *netns, const char *name, const char *server)
 {
 	static char address[64];
@@ -113,7 +113,7 @@ static void start_upstream(const char *netns, int answer)
 		bail_out("the name server in %s does not answer; see %s", netns, log);
 }
 
-/* What DHCPv4 says: "SERVER DOMAIN ADDRESS", or what went wrong. The client takes the address. */
+/* The result of DHCPv4: "SERVER DOMAIN ADDRESS", or what went wrong. The client sets the address. */
 static const char *lease4(const char *netns, int tries)
 {
 	static char lease[200];
@@ -126,7 +126,7 @@ static const char *lease4(const char *netns, int tries)
 	return lease;
 }
 
-/* The address that a DHCPv6 server leases. The client takes no address, and forgets the lease. */
+/* The address that a DHCPv6 server leases. The client does not set it, and forgets the lease. */
 static const char *lease6(const char *netns)
 {
 	static char address[64];
@@ -255,7 +255,7 @@ static void check_busy(struct network *net, enum world world, const struct confi
 
 /* -- The parts */
 
-/* Starts both and judges their sockets. False: there is no point in asking them anything. */
+/* Starts both and judges their sockets. False: it makes no sense to query them. */
 static bool start_both(enum world world, const struct configuration *c)
 {
 	bool ok = true;
@@ -269,7 +269,7 @@ static bool start_both(enum world world, const struct configuration *c)
 	return ok;
 }
 
-/* dnsmasq says that it cannot listen on the address, and ends. */
+/* dnsmasq reports that it cannot listen on the address, and ends. */
 static void check_refusal(struct network *net, enum world world, const struct configuration *c,
 			  const char *address)
 {
@@ -324,7 +324,7 @@ static void without_the_library(const struct configuration *c)
 	}
 }
 
-/* What blue's client gets from a dnsmasq that knows of no VRF; and where its questions go. */
+/* The answers that blue's client gets from a dnsmasq without a VRF; and where its queries go. */
 static void record_without_the_library(const struct configuration *c)
 {
 	struct network *blue = &networks[0];
@@ -410,7 +410,7 @@ static void under_the_yardstick(const struct configuration *c)
 	}
 }
 
-/* What the answers come from: files, servers upstream, a script that says what udhcpc was told. */
+/* The sources of the answers: files, servers upstream, a script that prints what udhcpc got. */
 static void set_up_answers(void)
 {
 	char path[PATH_MAX];

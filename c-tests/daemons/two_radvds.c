@@ -109,7 +109,7 @@ static int router_socket(const char *device, int bridge)
 	return sk;
 }
 
-/* Sends a router advertisement without content to all nodes, and says whether the kernel took it. */
+/* Sends a router advertisement without contents to all nodes, and returns whether the kernel accepted it. */
 static bool advertises(int sk, int scope)
 {
 	struct nd_router_advert nothing = { .nd_ra_type = ND_ROUTER_ADVERT };

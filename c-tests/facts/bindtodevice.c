@@ -1,8 +1,8 @@
 /*
- * bindtodevice.c - what we rely on in SO_BINDTODEVICE, and in sockets in general
+ * bindtodevice.c - what the library relies on in SO_BINDTODEVICE, and in sockets in general
  *
- * socket(7); sock_setbindtodevice, sock_bindtoindex and sk_getsockopt in net/core/sock.c. Each
- * scenario says what follows from it for the library. The library is not there.
+ * socket(7); sock_setbindtodevice, sock_bindtoindex and sk_getsockopt in net/core/sock.c. The comment of each
+ * scenario tells what follows for the library. The library is not loaded.
  */
 #include "device.h"
 
@@ -14,7 +14,7 @@ static int new_socket(int domain, int type)
 	return fd;
 }
 
-/* A missing VRF shows at once, and the errno says so: it is passed on as it is. */
+/* So a missing VRF is noticed at once, and the errno can be passed on. */
 static void unknown_name(void)
 {
 	for (int i = 0; i < 2; i++) {
@@ -27,8 +27,8 @@ static void unknown_name(void)
 }
 
 /*
- * The kernel copies min(optlen, IFNAMSIZ - 1) bytes and looks for that. A name that is too long has
- * to be refused by us, or a socket ends on another customer's device.
+ * The kernel copies min(optlen, IFNAMSIZ - 1) bytes and looks this name up. So the library has to refuse a
+ * name that is too long, or a socket ends on another customer's device.
  */
 static void long_name(void)
 {
@@ -43,7 +43,7 @@ static void long_name(void)
 	STR(device_of(fd), "fifteen-letters");
 }
 
-/* So nobody but us keeps the families apart. */
+/* So only the library distinguishes families. */
 static void any_family(void)
 {
 	static const int OTHERS[] = { AF_UNIX, AF_NETLINK, AF_PACKET };
@@ -61,10 +61,9 @@ static void any_family(void)
 }
 
 /*
- * c427bfec18f2 (Linux 5.7): the first bind is everybody's. Hence a library that needs no
- * privileges; hence, too, bind() asks for the device first instead of setting it again, and EPERM
- * means that the socket has one. The name is looked up before that, so that ENODEV always means
- * the name.
+ * c427bfec18f2 (Linux 5.7): everybody may set the first device. Hence the library needs no privileges; and
+ * bind() reads the device first instead of setting it again, since EPERM means that the socket has one. The
+ * name is looked up before that, so ENODEV always means the name.
  */
 static void first_bind_only(void)
 {
@@ -84,7 +83,7 @@ static void first_bind_only(void)
 	}
 }
 
-/* So a privileged program can leave its VRF, and a second hook after us can move our sockets. */
+/* So a privileged program can leave its VRF, and a hook that comes after the library can move its sockets. */
 static void with_capabilities(void)
 {
 	int fd;
@@ -100,9 +99,9 @@ static void with_capabilities(void)
 }
 
 /*
- * Since Linux 3.8 (c91f6df2db49). No device: length 0, and nothing is written, so the length
- * decides, not the buffer. A device: the name with its NUL, and a buffer of IFNAMSIZ is asked for,
- * however short the name.
+ * Since Linux 3.8 (c91f6df2db49). Without a device the length is 0, and nothing is written: the length
+ * decides, not the buffer. With a device the name has its NUL, and the buffer has to have IFNAMSIZ bytes,
+ * however short the name is.
  */
 static void read_back(void)
 {
@@ -123,7 +122,7 @@ static void read_back(void)
 	FAILS(getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &length), EINVAL);
 }
 
-/* bind(), connect() and listen() may ask about whatever descriptor they get. */
+/* So bind(), connect() and listen() may query any descriptor that they get. */
 static void questions(void)
 {
 	char name[IFNAMSIZ];
@@ -168,8 +167,8 @@ static void accepted(void)
 }
 
 /*
- * A connection that waits in the queue of a listener without a device has none either, also if the
- * listener gets one before accept(). bind() on an inherited listener comes too late for it.
+ * A connection in the queue of a listener without a device has no device either, even if the listener gets
+ * one before accept(). bind() on an inherited listener is too late for it.
  */
 static void queued(void)
 {
@@ -209,9 +208,9 @@ static void disconnected(void)
 }
 
 /*
- * __sock_create, net/socket.c: socket(AF_INET, SOCK_PACKET) makes a socket of AF_PACKET, with a
- * warning in the kernel's log. Such a call is not for us, whatever the first argument says; of
- * AF_INET6 there is no such disguise.
+ * __sock_create, net/socket.c: socket(AF_INET, SOCK_PACKET) creates a socket of AF_PACKET, with a warning in
+ * the kernel's log. The library must leave such a call alone, whatever the first argument is. AF_INET6 has no
+ * such disguise.
  */
 static void disguise(void)
 {
@@ -259,7 +258,7 @@ static int bind_to(int fd, in_addr_t address, in_port_t port)
 	return bind(fd, (struct sockaddr *)&to, sizeof(to));
 }
 
-/* Hence what sits on a device enslaved to the VRF counts as inside (daemon.h). */
+/* Hence a socket on a device enslaved to the VRF counts as inside (daemon.h). */
 static void narrowed(void)
 {
 	struct sockaddr_in6 to = { .sin6_family = AF_INET6, .sin6_addr.s6_addr = {

@@ -1,10 +1,9 @@
 /*
- * deleted_device.c - what becomes of a socket whose device is deleted
+ * deleted_device.c - a socket whose device is deleted
  *
- * The kernel stores an index in the socket, and a new device gets a new index. So the socket stays
- * tied to something that is no more: it is of no use, but it does not leak into the default VRF
- * either. The library therefore treats ENODEV from getsockopt as "has a device", and gives every
- * new socket the device by name.
+ * The kernel stores an index in the socket, and a new device gets a new index. So the socket stays bound to a
+ * device that no longer exists: it is useless, but it does not leak into the default VRF either. The library
+ * therefore treats ENODEV from getsockopt as "has a device", and gives every new socket the device by name.
  */
 #include "device.h"
 
@@ -35,7 +34,7 @@ static void deleted(void)
 			CONTEXT("family %d, %s", FAMILIES[i],
 				back ? "a device of that name is back" : "the device is gone");
 			STR(device_of(fd), "(ENODEV)");
-			/* IPv6 finds no route, where IPv4 misses the device. */
+			/* IPv6 finds no route; IPv4 finds no device. */
 			FAILS(send_to_the_host(fd, FAMILIES[i]),
 			      FAMILIES[i] == AF_INET ? ENODEV : ENETUNREACH);
 			if (!back)

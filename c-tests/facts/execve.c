@@ -1,7 +1,7 @@
 /*
- * execve.c - what we expect of execve(2): how it follows scripts, and when it sets AT_SECURE
+ * execve.c - what the library expects of execve(2): how it follows scripts, and when it sets AT_SECURE
  *
- * rules/executable.rs predicts both. The library is not there.
+ * rules/executable.rs predicts both. The library is not loaded.
  */
 #include "tmpfs_sandbox.h"
 #include "bypass.h"
@@ -59,7 +59,7 @@ static void five_scripts(void)
 	NEED(rmdir(directory) == 0);
 }
 
-/* "#!" and slashes up to the length, and the program, with this behind it. */
+/* "#!", slashes up to this length, and the program, followed by this text. */
 static int error_of_line(const char *program, size_t length, const char *end)
 {
 	const char *script = in_folder("script");
@@ -73,7 +73,7 @@ static int error_of_line(const char *program, size_t length, const char *end)
 	return error_of(script);
 }
 
-/* BINPRM_BUF_SIZE, since Linux 5.1. A path that may be cut off is none (since 5.0). */
+/* BINPRM_BUF_SIZE, since Linux 5.1. A path that may be cut off is not used (since 5.0). */
 static void first_256_bytes(void)
 {
 	const char *program = program_in_memory(write_static_program);
@@ -188,7 +188,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "five scripts may run one another, and no sixth", five_scripts, .worlds = FACT },
 	{ "an interpreter's path ends within the first 256 bytes", first_256_bytes, .worlds = FACT },
 	{ "an interpreter is a regular file", regular_files, .worlds = FACT },
-	{ "AT_SECURE is set for who gains a user, a group or capabilities, or has two users or groups",
+	{ "AT_SECURE is set for a process that gains a user, a group or capabilities, or has two users or groups",
 	  at_secure, .worlds = FACT, .elsewhere = requires_root },
 	{ NULL }
 };

@@ -1,13 +1,13 @@
 /*
- * ld_so.c - what we expect of ld.so, glibc's and musl's
+ * ld_so.c - what the library expects of ld.so, glibc's and musl's
  *
- * ld.so(8). Shown with the preloads that lie beside this program; the library is not there.
+ * ld.so(8). Shown with the preloads that lie beside this program; the library is not loaded.
  */
 #include "tmpfs_sandbox.h"
 #include <dlfcn.h>
 #include <sys/auxv.h>
 
-/* A symbol of a preload, or NULL if that is not there. */
+/* A symbol of a preload, or NULL if the preload is not loaded. */
 static const unsigned int *symbol(const char *name)
 {
 	return dlsym(RTLD_DEFAULT, name);
@@ -20,7 +20,7 @@ static int under(const char *first, const char *second)
 	return reexec("preloaded");
 }
 
-/* Hence an exported socket() is all it takes, and the next one is found behind it. */
+/* Hence an exported socket() is enough, and the next one is found behind it. */
 static void comes_first(void)
 {
 	const unsigned int *calls;
@@ -37,8 +37,8 @@ static void comes_first(void)
 }
 
 /*
- * Constructors do not run in the order of LD_PRELOAD: one may call a hook whose own constructor has
- * yet to run. Hence a hook has to work from the first moment, and -z initfirst, which glibc knows.
+ * Constructors do not run in the order of LD_PRELOAD: one may call a hook whose own constructor has not run
+ * yet. Hence a hook has to work from the first moment, and the library uses -z initfirst, which glibc knows.
  */
 static void constructors(void)
 {
@@ -56,9 +56,9 @@ static void constructors(void)
 }
 
 /*
- * Hence a hook that is called early can read the environment. Both libcs have set `environ` by
- * then, but glibc only after the constructor that -z initfirst lets run before its own; that one
- * has to do with what it is passed, which is nothing with musl.
+ * Hence a hook that is called early can read the environment. Both libcs have set `environ` by then, but
+ * glibc only after the constructor that -z initfirst puts first; that constructor has to use its arguments,
+ * which musl does not pass.
  */
 static void environment(void)
 {
@@ -73,7 +73,7 @@ static void environment(void)
 #endif
 }
 
-/* Hence a wrong path in a unit file starts the program unbound, and the library cannot help it. */
+/* Hence a wrong path in a unit file starts the program unbound, and the library cannot prevent it. */
 static void missing(void)
 {
 	if (!phase) {
@@ -85,7 +85,7 @@ static void missing(void)
 	STR(device_of(socket(AF_INET, SOCK_DGRAM, 0)), "");
 }
 
-/* Hence a set-user-ID program under the library has sockets of its own choice: out of our reach. */
+/* Hence the library cannot reach the sockets of a set-user-ID program. */
 static void privileged(void)
 {
 	if (phase) {
@@ -105,7 +105,7 @@ static void privileged(void)
 static const struct scenario SCENARIOS[] = {
 	{ "a function of a preload comes before libc's, and before a later preload's",
 	  comes_first, .worlds = FACT },
-	{ "constructors of preloads run in an order of ld.so's own", constructors,
+	{ "constructors of preloads run in ld.so's own order", constructors,
 	  .worlds = FACT },
 	{ "a preload's constructor can read the environment", environment, .worlds = FACT },
 	{ "a preload that does not exist does not keep the program from running", missing,

@@ -1,8 +1,8 @@
 /*
- * libc_is_patchable.c - what leading libc's functions expects of libc and the kernel
+ * libc_is_patchable.c - what patching libc's functions requires of libc and the kernel
  *
- * Without the library. A jump is written over libc's own socket() or execve(), as the library does
- * it, but to a function that says that it has been called: so it shows who gets there.
+ * Without the library. A jump is written over libc's own socket() or execve(), as the library does it, but to
+ * a function that reports its call: so it shows which callers reach the code.
  */
 #include "seccomp_filters.h"
 #include "bypass.h"
@@ -26,7 +26,7 @@ static void exits(void)
 	_exit(ARRIVED);
 }
 
-/* A jump to `target`, which needs no register that a call does not spoil. */
+/* A jump to `target`, by a register that is free at a call. */
 static void make_jump(unsigned char jump[JUMP_SIZE], void (*target)(void))
 {
 #if defined(__x86_64__)
@@ -49,7 +49,7 @@ static ssize_t write_through_proc(void *to, const void *bytes, size_t size)
 	return written;
 }
 
-static void lead(const char *name, void (*target)(void))
+static void patch(const char *name, void (*target)(void))
 {
 	unsigned char jump[JUMP_SIZE], *function = libc_own(name);
 
@@ -58,13 +58,13 @@ static void lead(const char *name, void (*target)(void))
 	NEED(memcmp(function, jump, sizeof(jump)) == 0);
 }
 
-/* Names are resolved over IP here: the nameserver is asked, whoever it is, or would be. */
+/* Names are resolved over IP here: the name server is queried, even if none exists. */
 static void resolver(void)
 {
 	struct addrinfo *found, hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM,
 					  .ai_flags = AI_NUMERICSERV };
 
-	lead("socket", (void (*)(void))refuses);
+	patch("socket", (void (*)(void))refuses);
 	EQ(socket(AF_UNIX, SOCK_STREAM, 0), -1);
 	EQ(arrivals, 1);
 	TRUE(getaddrinfo("name.invalid", "1", &hints, &found) != 0);
@@ -81,7 +81,7 @@ static void ways_to_exec(void)
 	static const char TRUE_PATH[] = "/bin/true";
 	pid_t pid;
 
-	lead("execve", exits);
+	patch("execve", exits);
 	for (int way = 0; way < 6; way++) {
 		pid = fork();
 		if (pid == 0) {
@@ -116,7 +116,7 @@ static unsigned char *some_code(void)
 	return libc_own("getppid");
 }
 
-/* The byte is inverted in a child; who calls getppid() after that runs it as it was. */
+/* The byte is inverted in a child; another process's getppid() still runs the original. */
 static void written_privately(void)
 {
 	unsigned char *code = some_code(), was = *code, is = (unsigned char)~was;
@@ -151,7 +151,7 @@ static void under_mdwe(void)
 	FAILS(mprotect(page, 1, PROT_READ | PROT_WRITE | PROT_EXEC), EACCES);
 	EQ(write_through_proc(code, &byte, 1), 1);
 	EQ(getppid() > 0, 1);
-	/* Taking away is allowed, and there is no way back: libc's code would be gone. */
+	/* Execute permission can be taken away but not given back: libc's code would be lost. */
 	page = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	NEED(page != MAP_FAILED);
 	WORKS(mprotect(page, 1, PROT_READ | PROT_WRITE));
@@ -172,7 +172,7 @@ static void not_dumpable(void)
 	NEED(getppid() > 0);
 }
 
-/* Which thread it is, is told by that address, also in a child of vfork(2). */
+/* The address identifies the thread, and is the same in a child of vfork(2). */
 static void *errno_of_thread(void *address)
 {
 	*(int **)address = &errno;
@@ -203,11 +203,11 @@ static const struct scenario SCENARIOS[] = {
 	  .worlds = FACT },
 	{ "what is written to code through /proc/self/mem is private to the process",
 	  written_privately, .worlds = FACT },
-	{ "PR_SET_MDWE lets that pass, and nothing else", under_mdwe, .worlds = FACT,
+	{ "PR_SET_MDWE allows that, and no other way", under_mdwe, .worlds = FACT,
 	  .elsewhere = requires_mdwe },
-	{ "a process that may not be dumped has no /proc/self/mem, but mprotect()", not_dumpable,
+	{ "a process that may not be dumped cannot use /proc/self/mem, but can use mprotect()", not_dumpable,
 	  .worlds = FACT },
-	{ "errno's address tells threads apart, and a child of vfork() not", thread_addresses,
+	{ "errno's address identifies a thread, and is the same in a child of vfork()", thread_addresses,
 	  .worlds = FACT },
 	{ NULL }
 };

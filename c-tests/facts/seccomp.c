@@ -7,9 +7,9 @@
 #include "bypass.h"
 #include <pthread.h>
 
-static const long NUMBER = 0x76726662;	/* of the low half of the sixth register */
+static const long NUMBER = 0x76726662;	/* the offset of the low half of the sixth register */
 
-/* A part of the scenario in a child, which may filter itself. */
+/* Runs a part of the scenario in a child, which may filter itself. */
 static int in_child(void (*checks)(void))
 {
 	pid_t pid = fork();
@@ -21,7 +21,7 @@ static int in_child(void (*checks)(void))
 	return wait_status(pid);
 }
 
-/* Hence a marker can lie there. */
+/* Hence the marker can be passed there. */
 static void sixth(void)
 {
 	for (int bit = 0; bit < 64; bit += 7)
@@ -42,7 +42,7 @@ static void any_errno(void)
 	FAILS(raw_socket(0x7673, 0, 0), 4095);
 }
 
-/* Hence who asks a sealed process finds the seal's answer, whatever is around the seal. */
+/* Hence a query in a sealed process gets the seal's answer, whatever other filters there are. */
 static void the_last_of_equals(void)
 {
 	filter_out(SYS_socket, 0, ~0U, 0x7672, fails_with(EXDEV));
@@ -61,7 +61,7 @@ static void a_child(void)
 	FAILS(raw_socket(AF_UNIX, SOCK_STREAM, 0), EXDEV);
 }
 
-/* Hence one seal does for a tree. */
+/* Hence one seal is enough for a process tree. */
 static void inherited(void)
 {
 	pthread_t thread;
@@ -89,7 +89,7 @@ static void unprivileged(void)
 	WORKS(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
-/* Hence no_new_privs is set only where it must be. */
+/* Hence no_new_privs is set only if it is necessary. */
 static void requires_no_new_privs(void)
 {
 	static const struct sock_filter ALLOW = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);

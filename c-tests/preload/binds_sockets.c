@@ -1,9 +1,9 @@
 /*
- * binds_sockets.c - somebody else who binds sockets: each IP socket to $VRFBIND_TEST_BINDS_TO
+ * binds_sockets.c - somebody else binds sockets: each IP socket to $VRFBIND_TEST_BINDS_TO
  *
- * Where it comes after the library in LD_PRELOAD, the library gets a socket that has a device
- * already, as inside `ip vrf exec` or in a systemd unit with BindNetworkInterface=. The system calls are instructions,
- * for libc's functions may lead back to the library.
+ * If it comes after the library in LD_PRELOAD, the library gets a socket that has a device already, as inside
+ * `ip vrf exec` or in a systemd unit with BindNetworkInterface=. The system calls are instructions, since
+ * libc's functions may jump back to the library.
  */
 #define _GNU_SOURCE
 #include "raw_syscall.h"

@@ -21,7 +21,7 @@ static void constructor(int count, char **arguments, char **environment)
 	(void)count;
 	(void)arguments;
 	early_saw_environment = getenv("LD_PRELOAD") != NULL;
-	/* Not looked into: where nothing is passed, it is anything. */
+	/* Not dereferenced: if nothing is passed, it is undefined. */
 	early_was_passed_environment = environment == environ;
 	errno = 0;
 	early_socket = socket(AF_INET, SOCK_DGRAM, 0);

@@ -1,8 +1,8 @@
 /*
- * counts_calls.c - another preload that wants to see the calls: counts them, and passes them on
+ * counts_calls.c - another preload that hooks the calls: it counts them, and passes them on
  *
- * Its constructor notes how many calls came before it, which tells a test in which order
- * constructors run (facts/ld_so.c).
+ * Its constructor records how many calls came before it, which tells a test in which order constructors run
+ * (facts/ld_so.c).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

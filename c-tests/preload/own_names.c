@@ -1,7 +1,8 @@
 /*
- * own_names.c - a library whose own functions are called as libc's are, and mean something else
+ * own_names.c - a library whose own functions have the names of libc's, and another meaning
  *
- * It comes before libc in the search order, so its calls of its own functions go to a preload of these names first.
+ * It comes before libc in the search order, so its calls of its own functions go first to a preload that
+ * exports these names.
  */
 #include <string.h>
 
@@ -32,7 +33,7 @@ static const struct {
 	long (*function)(struct bus *, const char *, long, const char *, long, long);
 } FUNCTIONS[] = { EVERY(CALL) };
 
-/* The name of a function, and what it makes of `flags`; NULL behind the last. */
+/* The name of a function, and its result for `flags`; NULL at the end. */
 const char *call_own(unsigned int index, long flags, long *result)
 {
 	if (index >= sizeof(FUNCTIONS) / sizeof(*FUNCTIONS))

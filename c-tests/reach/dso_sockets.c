@@ -1,5 +1,5 @@
 /*
- * dso_sockets.c - a library that opens sockets as soon as it is there, and says what became of them
+ * dso_sockets.c - a library that opens sockets as soon as it is loaded, and reports their devices
  *
  * A program is linked with it (linked_with_dso.c), and reach_matrix.c loads it as a plug-in.
  */

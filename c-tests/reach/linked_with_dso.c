@@ -1,6 +1,4 @@
-/*
- * linked_with_dso.c - a program that does nothing, but needs dso_sockets.so: it is linked with that
- */
+/* linked_with_dso.c - a program that does nothing, but is linked with dso_sockets.so */
 int main(void)
 {
 	return 0;

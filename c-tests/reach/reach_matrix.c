@@ -83,7 +83,7 @@ static int by_32_bit_gate(int domain, int type, int protocol)
 
 static const char *requires_32_bit_gate(void)
 {
-	/* Where the kernel has no such gate, the instruction is a fault. */
+	/* If the kernel has no such gate, the instruction faults. */
 	pid_t pid = fork();
 
 	if (pid == 0)
@@ -107,7 +107,10 @@ static const char *requires_32_bit_gate(void)
 
 static void with_32_bit_gate(void) { report_sockets(by_32_bit_gate); }
 
-/* As who takes the function from libc itself: Python's CDLL("libc.so.6"), a plug-in with RTLD_DEEPBIND. */
+/*
+ * As code does that takes the function from libc itself: Python's CDLL("libc.so.6"), a plug-in with
+ * RTLD_DEEPBIND.
+ */
 static int by_syscall_of_libc(int domain, int type, int protocol)
 {
 	return (int)((long (*)(long, ...))libc_own("syscall"))(SYS_socket, domain, type, protocol);
@@ -157,7 +160,7 @@ static void disconnects_past_us(void)
 	report_socket(fd);
 }
 
-/* A device that leads elsewhere; the tiers have one, but for lo. */
+/* A device of another network; all tiers but lo have one. */
 static const char *elsewhere_device(void)
 {
 	const char *uplink = getenv("T_UPLINK");
@@ -181,7 +184,7 @@ static struct sockaddr_in6 elsewhere_address(void)
 	return address;
 }
 
-/* Being on that device is being in no VRF. */
+/* A socket on this device is in no VRF. */
 static void report_unless_elsewhere(int fd)
 {
 	if (strcmp(device_of(fd), elsewhere_device()) == 0)
@@ -208,7 +211,7 @@ static void binds_elsewhere_past_us(void)
 	report_unless_elsewhere(fd);
 }
 
-/* The socket has its device, and yet a datagram leaves by the one that is named along with it. */
+/* The socket has its device, but a datagram leaves by the device that is named with it. */
 static void sends_elsewhere(void)
 {
 	static const char MARK[] = "a datagram of reach_matrix";
@@ -540,7 +543,7 @@ static void by_execve_instruction(void)
 	syscall(SYS_execve, child_path, child_argv, NOTHING);
 }
 
-/* Privileged programs, in a mount namespace of our own, where everybody finds the library too. */
+/* Privileged programs, in a mount namespace of the process, where every user can reach the library too. */
 static void stage_outside(void)
 {
 	const char *child = beside("reporting_child"), *const names[] = { "LD_PRELOAD", "VRFBIND_LIBRARY" };
@@ -562,7 +565,7 @@ static void stage_outside(void)
 			setenv(names[i], SANDBOX "/libvrfbind.so", 1);
 }
 
-/* A seal that root makes leaves no_new_privs alone. */
+/* A seal that root installs does not set no_new_privs. */
 static void nobody_runs(const char *program)
 {
 	NEED(become_nobody());
@@ -780,6 +783,8 @@ static const struct row ROWS[] = {
 	  { ESCAPES, BOUND, BOUND, BOUND, BOUND }, NULL, requires_glibc },
 	{ "a plug-in, dlmopen(LM_ID_NEWLM)", plugin_apart,
 	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, requires_glibc },
+	{ "socket(), where a filter of the program's own refuses setsockopt()", without_setsockopt,
+	  { ESCAPES, FAILS_EPERM, BOUND, FAILS_EPERM, BOUND }, NULL, requires_filters },
 	{ "a thread", with_thread,
 	  { ESCAPES, BOUND, BOUND, BOUND, BOUND } },
 	{ "a child of fork()", with_fork,
@@ -819,8 +824,6 @@ static const struct row ROWS[] = {
 	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND } },
 	{ "a static program that has given up its user", static_nobody,
 	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, NULL, requires_root },
-	{ "socket(), where a filter of the program's own refuses setsockopt()", without_setsockopt,
-	  { ESCAPES, FAILS_EPERM, BOUND, FAILS_EPERM, BOUND }, NULL, requires_filters },
 	{ "a program below another root, without the library", below_another_root,
 	  { ESCAPES, ESCAPES, BOUND, FAILS_EPERM, BOUND }, root_outside, requires_root },
 	{ "inherited, then bind()", inherited_bound,
@@ -858,6 +861,18 @@ static const struct row ROWS[] = {
 };
 
 enum { HEIGHT = sizeof(ROWS) / sizeof(*ROWS) };
+
+/* The parts of the table in the manual, by their first rows. */
+static const struct {
+	const char *first, *heading;
+} PARTS[] = {
+	{ "socket()", "The program creates the socket" },
+	{ "execve() with an empty list", "A program that it starts, without the variables" },
+	{ "a system call instruction", "A system call without libc" },
+	{ "a static program", "Static, Go and privileged programs, and another root" },
+	{ "inherited, then bind()", "The socket was created outside" },
+	{ "socket(), then connect() to AF_UNSPEC", "The program changes a bound socket" },
+};
 
 /* -- A cell. */
 
@@ -934,7 +949,7 @@ static void look_by_status(int pid, int fd, const char *device)
 	STR(socket ? "it is shown" : json, "it is shown");
 	if (!socket)
 		return;
-	STR(member(socket, "verdict", value), is_bound ? "ok" : "default");
+	STR(member(socket, "verdict", value), is_bound ? "ok" : strcmp(device, "none") == 0 ? "unbound" : "no-vrf");
 	if (strcmp(device, "none") != 0)
 		STR(member(socket, "device", value), device);
 	else
@@ -984,13 +999,16 @@ static void cell(void)
 	STR(verdict, row->expected[column]);
 }
 
-/* Of the ways that this libc has. */
+/* The table: a line `= HEADING` before each part, and of the ways that this libc has a line for each column. */
 static void list(void)
 {
 	const char *(*const not_in_musl[])(void) = { requires_glibc, requires_execveat, requires_shell };
 	bool has;
 
 	for (row = ROWS; row < ROWS + HEIGHT; row++) {
+		for (size_t i = 0; i < sizeof(PARTS) / sizeof(*PARTS); i++)
+			if (strcmp(row->name, PARTS[i].first) == 0)
+				printf("= %s\n", PARTS[i].heading);
 		has = true;
 		for (int i = 0; i < 3; i++)
 			has &= row->elsewhere != not_in_musl[i] || !not_in_musl[i]();

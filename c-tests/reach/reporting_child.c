@@ -1,9 +1,10 @@
 /*
- * reporting_child.c - the program that others become: says what became of its sockets (child_report.h)
+ * reporting_child.c - the program that other programs execute: reports the devices of its sockets
+ * (child_report.h)
  *
- * With the argument "environ" it says what its environment is instead: the strings as they are, each
- * with its NUL. With "silent" it says nothing. With "scrubs" it executes itself without an environment, with "nobody"
- * it first gives up its user. Built once more as a static program, reporting_child-static.
+ * With the argument "environ" it reports its environment instead: the strings as they are, each with its NUL.
+ * With "silent" it reports nothing. With "scrubs" it executes itself without an environment, with "nobody" it
+ * first gives up its user. Built once more as a static program, reporting_child-static.
  */
 #include "child_report.h"
 #include <stdlib.h>

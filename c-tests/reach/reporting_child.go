@@ -1,4 +1,4 @@
-// reporting_child.go - reporting_child (reporting_child.c) as a Go program that is linked dynamically: says what became of its sockets
+// reporting_child.go - reporting_child (reporting_child.c) as a Go program that is linked dynamically: reports the devices of its sockets
 //
 // Built with cgo, as Debian's Go programs are: ld.so loads what LD_PRELOAD names, and sockets are made by the instruction.
 package main
@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// As in answer.h.
+// As in child_report.h.
 const answerFd = 197
 
 func answer(domain, kind int) {

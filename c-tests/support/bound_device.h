@@ -1,7 +1,8 @@
 /*
- * bound_device.h - the question that decides every test: which device is this socket bound to?
+ * bound_device.h - the device that a socket is bound to, by which every test is decided
  *
- * Asked of the kernel, by libc's getsockopt(). Knows no tap.h, for plug-ins and static programs ask too.
+ * Asks the kernel, by libc's getsockopt(). Does not use tap.h, since plug-ins and static programs include
+ * this too.
  */
 #ifndef BOUND_DEVICE_H
 #define BOUND_DEVICE_H
@@ -15,7 +16,10 @@
 static inline int bound_device(int fd, char name[IFNAMSIZ])
 {
 #ifdef UNDER_QEMU_USER
-	/* Its getsockopt(SO_BINDTODEVICE) answers as if that were a number (7.2). The index says the same. */
+	/*
+	 * getsockopt(SO_BINDTODEVICE) returns this as if it were a number (7.2). The index is the same
+	 * device.
+	 */
 	enum { BINDTOIFINDEX = 62 };
 	unsigned int index = 0;
 	socklen_t length = sizeof(index);

@@ -1,9 +1,9 @@
 /*
- * bypass.h - ways to a socket that pass the library's exports by
+ * bypass.h - ways to a socket that bypass the library's exports
  *
- * What other code does, done here so that nothing of the library or of libc is in between: a system
- * call by the instruction itself (raw_syscall.h), one by the 32-bit gate of x86, libc's own function found in libc
- * rather than in the first object that exports the name, and whole programs that have no libc.
+ * What other code does, done here so that nothing of the library or of libc is in between: a system call by
+ * the instruction itself (raw_syscall.h), a system call by the 32-bit gate of x86, libc's own function found
+ * in libc rather than in the first object that exports the name, and whole programs that have no libc.
  */
 #ifndef BYPASS_H
 #define BYPASS_H
@@ -14,7 +14,10 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
-/* libc's own function of this name, which libc's own callers reach. musl knows itself as libc.so. */
+/*
+ * libc's own function of this name, which libc's own callers reach. In musl, libc.so is the object that knows
+ * itself.
+ */
 static inline void *libc_own(const char *name)
 {
 #ifdef __GLIBC__
@@ -56,7 +59,7 @@ static inline const char *requires_i386(void)
 	static const long GETPID = 20;
 	pid_t pid = fork();
 
-	/* Where the kernel has no such gate, the instruction is a fault. */
+	/* If the kernel has no such gate, the instruction faults. */
 	if (pid == 0)
 		_exit(call_i386(GETPID, 0, 0, 0) == getpid() ? 0 : 1);
 	return wait_status(pid) == 0 ? NULL : "this kernel runs no 32-bit programs";
@@ -68,10 +71,7 @@ static inline const char *requires_i386(void)
 }
 #endif
 
-/*
- * Programs of one page that know no libc. Each asks for a TCP socket and exits with the errno, or
- * with CREATED.
- */
+/* Programs of one page without libc. Each asks for a TCP socket and exits with the errno, or with CREATED. */
 enum { CREATED = 200 };
 
 /*
@@ -136,7 +136,7 @@ __asm__(".pushsection .rodata\n"
 	"	.popsection\n");
 #endif
 
-/* Where the kernel shall load such a program, all of it. */
+/* The address at which the kernel shall load such a program. */
 enum { PROGRAM_BASE = 0x400000 };
 
 static inline void write_static_program(int fd)
@@ -189,7 +189,7 @@ static inline void write_i386_program(int fd)
 }
 #endif
 
-/* The path of a program that is in memory only; it stays there. */
+/* The path of a program that exists only in memory, and stays there. */
 static inline const char *program_in_memory(void (*write_program)(int))
 {
 	int writer = memfd_create("bypass", MFD_CLOEXEC);
@@ -221,7 +221,7 @@ static inline int run(const char *path)
 	return wait_status(pid);
 }
 
-/* Of the environment what the harness set: neither LD_PRELOAD nor a variable of the library's. */
+/* The variables of the environment that the harness set: neither LD_PRELOAD nor a variable of the library. */
 static inline char **stripped_environment(void)
 {
 	static char *environment[100];
@@ -251,7 +251,7 @@ static inline int reexec_stripped(const char *as_phase)
 	return wait_status(pid);
 }
 
-/* Another file with the same content, which ld.so takes for another library. */
+/* Another file with the same contents, which ld.so treats as another library. */
 static inline const char *copy_of_the_library(void)
 {
 	static char path[40];

@@ -1,5 +1,5 @@
 /*
- * cancelled.h - a thread is cancelled while it waits in a connect(), and what it has to clean up is
+ * cancelled.h - a thread is cancelled while it waits in connect(), and its cleanup handlers run
  *
  * The program is built with -fexceptions (programs.txt).
  */
@@ -58,8 +58,8 @@ static bool read_of(pid_t thread, const char *name, char *line, size_t size)
 }
 
 /*
- * By its state, a thread that sleeps in the system call. Where the kernel does not show the call
- * (user-mode Linux), a thread that sleeps: it does so nowhere else.
+ * Judged by its state: a thread that sleeps in the system call. If the kernel does not show the call
+ * (user-mode Linux), any thread that sleeps: it sleeps nowhere else.
  */
 static bool is_in_connect(pid_t thread)
 {
@@ -94,7 +94,7 @@ static void cancel_in(connect_function *function)
 	pid_t id;
 
 	cancelled_connect = function;
-	/* The kernel chooses the name. Who connects to a full queue waits. */
+	/* The kernel chooses the name. A connect() to a full queue waits. */
 	full.sun_family = AF_UNIX;
 	NEED(bind(listener, (struct sockaddr *)&full, sizeof(sa_family_t)) == 0);
 	NEED(getsockname(listener, (struct sockaddr *)&full, &full_length) == 0);

@@ -1,13 +1,13 @@
 /*
- * child_report.h - how a process says what became of its sockets, whatever it has become
+ * child_report.h - how a process reports its sockets, whatever program it has become
  *
- * The one who asks keeps the reading end of a pipe, and everybody that it starts has the writing end
- * as descriptor REPORT_FD: no environment and no argument has to survive for that. An answer is a line
- * per socket: its device, "none", or "errno N" for one that was not to be had. Knows no tap.h, for
- * plug-ins and static programs answer too.
+ * The observer keeps the reading end of a pipe, and all processes that it starts have the writing end as
+ * descriptor REPORT_FD: neither environment nor arguments have to survive. A report is a line per socket: its
+ * device, "none", or "errno N" for a socket that could not be created. Does not use tap.h, since plug-ins and
+ * static programs include this too.
  *
- * Where REPORT_FD is a socket instead, the one who asks wants to look at the socket too: then the line goes
- * on with the process and the descriptor, and the socket stays open until a byte comes back.
+ * If REPORT_FD is a socket instead, the observer wants to look at the reported socket too: then the line also
+ * has the process and the descriptor, and the socket stays open until a byte comes back.
  */
 #ifndef CHILD_REPORT_H
 #define CHILD_REPORT_H
@@ -38,7 +38,7 @@ static inline const char *device_in_words(int fd, char *text)
 	return text;
 }
 
-/* Of a socket that a call has just returned. The descriptor is closed. */
+/* Reports a socket that a call has just returned. The descriptor is closed. */
 static inline void report_socket(int fd)
 {
 	char text[40], line[80];
@@ -57,7 +57,7 @@ static inline void report_socket(int fd)
 		close(fd);
 }
 
-/* Of one socket of each family. */
+/* Reports one socket of each family. */
 static inline void report_sockets(int (*make)(int domain, int type, int protocol))
 {
 	report_socket(make(AF_INET, SOCK_DGRAM, 0));

@@ -1,27 +1,27 @@
 /*
- * daemon.h - real daemons in two VRFs, and clients that ask them from outside
+ * daemon.h - real daemons in two VRFs, and clients that query them from outside
  *
- * A program of daemons/ runs as the command of tests/topology.sh: in the network namespace of an edge
- * device that has two VRFs with the same subnet behind them, with a client in each, and the names of
- * all that in T_... variables. It starts one daemon per network in one of three worlds:
+ * A program of daemons/ runs as the command of tests/topology.sh: in the network namespace of an edge device
+ * that has two VRFs with the same subnet behind them, with a client in each, and with all names in T_...
+ * variables. It starts one daemon per network in one of three worlds:
  *
  *   BASELINE     as any program is started: its sockets have no device, or the test proves nothing
  *   PRELOADED    LD_PRELOAD=$VRFBIND_TEST_LIB VRFBIND_VRF=<the network's VRF, or its bridge>
  *   IP_VRF_EXEC  ip vrf exec <the network's VRF>
  *
- * and judges it in two ways that owe nothing to its exit status or its log: process_sockets.h takes its sockets
- * and reads their device, and the clients ask it. The log only tells when a daemon is ready, or why
- * it is not, and is shown when a check fails.
+ * It judges a daemon in two ways that do not depend on its exit status or its log: process_sockets.h
+ * duplicates its sockets and reads their device, and the clients query it. The log only tells when a daemon
+ * is ready, or why it is not, and is shown when a check fails.
  *
- * This process and what it starts apart from the daemons have neither a preload nor a VRF. A client's
- * command enters the client's namespace by setns() before its exec; a client's socket is made there
- * and is used from here, for a socket stays in the namespace it was made in.
+ * This process and all that it starts besides the daemons have neither a preload nor a VRF. A client's
+ * command enters the client's namespace by setns() before its exec. A client's socket is created there and
+ * used from here, since a socket stays in the namespace in which it was created.
  *
- * Daemons end with this process: by stop() in order, by the exit handler when a check gives up, and
- * by PR_SET_PDEATHSIG if we are killed (unless they have changed their user).
+ * Daemons end with this process: by stop() in order, by the exit handler when a check gives up, and by
+ * PR_SET_PDEATHSIG if this process is killed (unless they have changed their user).
  *
- * Output is TAP: a line per check() and the plan at the end. The exit status is 0 only if every check
- * was ok and the program got to its end.
+ * Output is TAP: a line per check() and the plan at the end. The exit status is 0 only if every check was ok
+ * and the program ran to its end.
  */
 #ifndef DAEMON_H
 #define DAEMON_H
@@ -37,7 +37,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-/* Nothing here takes a tenth of it, but an emulated machine is twenty times slower than one of iron. */
+/* Nothing here needs a tenth of it, but an emulated machine is twenty times slower than a real one. */
 enum { PATIENCE = 120 };
 
 enum world { BASELINE, PRELOADED, IP_VRF_EXEC };
@@ -129,7 +129,7 @@ static inline double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-/* Whether the condition came true within so many seconds; it is looked at every 50 ms. */
+/* Whether the condition came true within so many seconds; it is checked every 50 ms. */
 #define AWAIT(seconds, condition) ({					\
 	double await_end = now() + (seconds);				\
 	bool await_so;							\
@@ -275,15 +275,16 @@ static inline void start(struct network *net, enum world world, const char *devi
 			    world == IP_VRF_EXEC ? yardstick : argv);
 }
 
-/* Waits until the daemon has said so, or has ended. */
+/* Waits until the daemon has logged this, or has ended. */
 static inline void await_log(struct network *net, const char *text)
 {
 	AWAIT(PATIENCE, has_ended(net) || strstr(log_of(net), text));
 }
 
 /*
- * Looks at the daemon's sockets. False: not all are there that `complete` looks for, or, but for the world BASELINE, one is
- * not in the VRF. It may just have been created: a socket gets its device by a second system call.
+ * Looks at the daemon's sockets. False: not all sockets that `complete` expects are there, or, except in the
+ * world BASELINE, a socket is not in the VRF. It may just have been created: a socket gets its device by a
+ * second system call.
  */
 static inline bool are_there(struct probe *p, struct network *net, enum world world,
 			     bool (*complete)(const struct probe *))
@@ -323,9 +324,9 @@ static inline bool check_sockets(struct network *net, enum world world, const ch
 	return ok;
 }
 
-/* -- What is around them */
+/* -- The surroundings of the daemons */
 
-/* Packets that this device itself has sent out of the default VRF's uplink, so far. */
+/* Packets that this device itself has sent by the default VRF's uplink, so far. */
 static inline long uplink_packets(void)
 {
 	return atol(in_netns(NULL, "%s", getenv("T_UPLINK_COUNT")));
@@ -345,8 +346,8 @@ static inline void check_counter(void)
 }
 
 /*
- * The client forgets its addresses and asks for a router, as a machine does that was just plugged in.
- * Its link stays up: the bridge has no other port, and would lose its carrier, too.
+ * The client forgets its addresses and asks for a router, as a machine does that was just plugged in. Its
+ * link stays up: the bridge has no other port, and would lose its carrier too.
  */
 static inline void plug_in(const struct network *net)
 {
@@ -354,7 +355,7 @@ static inline void plug_in(const struct network *net)
 		 "echo 1 >disable_ipv6 && echo 0 >disable_ipv6");
 }
 
-/* The client's addresses that come from somebody else, one a line. */
+/* The client's addresses that it got from another machine, one a line. */
 static inline const char *addresses(const struct network *net)
 {
 	return in_netns(net->client, "ip -o addr show dev eth0 scope global");

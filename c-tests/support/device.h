@@ -1,11 +1,10 @@
 /*
- * device.h - the device of a socket, and a place of one's own to have devices in
+ * device.h - the device of a socket, and a network namespace to create devices in
  *
- * The verdict of a test comes from the socket: device_of() asks the kernel. What a test needs
- * besides the tier's device (a second one, one with a long name, one that can be deleted), it makes
- * in a network namespace of its own, which ends with the process. An ordinary user gets one inside
- * a user namespace. The library is not concerned: it knows a name, and the kernel looks that up in
- * the namespace of the socket, each time.
+ * The verdict of a test comes from the socket: device_of() asks the kernel. Devices besides the tier's own (a
+ * second one, one with a long name, one that can be deleted) are created in a network namespace of the
+ * process, which ends with it. An ordinary user gets one inside a user namespace. To the library this makes
+ * no difference: it has a name, and the kernel looks the name up in the namespace of the socket, each time.
  */
 #ifndef DEVICE_H
 #define DEVICE_H
@@ -38,7 +37,7 @@ static inline struct sockaddr *wildcard(int domain)
 
 enum { WILDCARD_LENGTH = sizeof(struct sockaddr_storage) };
 
-/* The device of a socket, "" if it has none, or how the question failed, e.g. "(ENODEV)". */
+/* The device of a socket, "" if it has none, or the error of the query, e.g. "(ENODEV)". */
 static inline const char *device_of(int fd)
 {
 	static _Thread_local char name[80];
@@ -60,7 +59,7 @@ static inline const char *expected_device(void)
 	return world == PRELOADED && !inert ? vrf : "";
 }
 
-/* By an instruction: the library has a word in setsockopt(). */
+/* By an instruction: the library hooks setsockopt(). */
 static inline int set_device(int fd, const char *name)
 {
 	return (int)raw_call(SYS_setsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, (long)name,
@@ -85,8 +84,8 @@ static inline int open_descriptors(void)
 }
 
 /*
- * Drops every capability, for good: capset(2), _LINUX_CAPABILITY_VERSION_3. What is left is what
- * an ordinary user may do, save for the ownership of files.
+ * Drops every capability, for good: capset(2), _LINUX_CAPABILITY_VERSION_3. The process can then do what an
+ * ordinary user may do, except that it still owns its files.
  */
 static inline void give_up_capabilities(void)
 {
@@ -143,15 +142,15 @@ static inline const char *requires_root(void)
 {
 	pid_t pid = fork();
 
-	/* Root of a user namespace has only its own user to be. */
+	/* Root of a user namespace can only be its own user. */
 	if (pid == 0)
 		_exit(geteuid() == 0 && become_nobody() ? 0 : 1);
 	return wait_status(pid) == 0 ? NULL : "making a privileged program takes root";
 }
 
 /*
- * Moves the process, which has one thread still, into new namespaces (CLONE_NEWNET, CLONE_NEWNS),
- * where it may do everything.
+ * Moves the process, which still has one thread, into new namespaces (CLONE_NEWNET, CLONE_NEWNS), in which it
+ * has all privileges.
  */
 static inline void own_namespaces(int which)
 {
@@ -169,7 +168,7 @@ static inline void own_namespaces(int which)
 	NEED(write_text("/proc/self/gid_map", map));
 }
 
-/* A network namespace of one's own has one device, lo, which is up. */
+/* A new network namespace has one device, lo, which is up. */
 static inline void own_netns(void)
 {
 	own_namespaces(CLONE_NEWNET);
@@ -179,14 +178,14 @@ static inline void own_netns(void)
 		"do sleep 0.05; done");
 }
 
-/* In a namespace of one's own: a device of that name, and another one, `other`. */
+/* In a namespace of the process: a device of this name, and another one, `other`. */
 static inline void add_devices(const char *name, const char *other)
 {
 	command("ip link add '%s' type veth peer name '%s'", name, other);
 	command("ip link set '%s' up && ip link set '%s' up", name, other);
 }
 
-/* In a namespace of one's own: a device that can be deleted, in the VRF tier a VRF. */
+/* In a namespace of the process: a device that can be deleted; in the VRF tier a VRF. */
 static inline void add_deletable_device(const char *name)
 {
 	if (tier_is("vrf"))
@@ -196,8 +195,8 @@ static inline void add_deletable_device(const char *name)
 }
 
 /*
- * A device besides the tier's own. Where there is none, the process moves into its own namespace,
- * where the tier's device has to be lo.
+ * A device besides the tier's own. If the tier has none, the process moves into a namespace of its own; the
+ * tier's device has to be lo then.
  */
 static inline const char *other_device(void)
 {

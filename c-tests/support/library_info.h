@@ -1,6 +1,4 @@
-/*
- * library_info.h - what the library says of itself: its exported object vrfbind_info (rules/info.rs)
- */
+/* library_info.h - what the library reports: its exported object vrfbind_info (rules/info.rs) */
 #ifndef LIBRARY_INFO_H
 #define LIBRARY_INFO_H
 
@@ -18,9 +16,9 @@ struct info {
 	unsigned int connect;
 };
 
-enum { NOT_TRIED, PATCHED, PATCHED_BY_OTHER_COPY, NOT_FOUND, UNKNOWN_CODE, REFUSED };	/* socket, execve, connect */
+enum { NOT_TRIED, PATCHED, PATCHED_BY_OTHER_COPY, NOT_FOUND, UNKNOWN_CODE, NOT_WRITABLE };	/* socket, execve, connect */
 enum { SEAL_NONE, SEAL_MADE, SEAL_FOUND, SEAL_REFUSED, SEAL_SUPERVISED };
-enum { STATE_UNREAD, STATE_INERT, STATE_DEVICE, STATE_INVALID, STATE_DEFAULT };
+enum { STATE_NOT_STARTED, STATE_INERT, STATE_DEVICE, STATE_INVALID, STATE_DEFAULT };
 
 /* Of the library in this process. */
 static inline const struct info *info(void)

@@ -34,7 +34,7 @@ static inline void own_places(void)
 	add_place("home", 22, NULL);
 }
 
-/* Where a socket is in the world of the library; without it, on no device. */
+/* The device of a socket in the world PRELOADED; without the library, no device. */
 static inline const char *if_ruled(const char *device)
 {
 	return world == PRELOADED ? device : "";
@@ -97,7 +97,7 @@ static inline int port_of(int fd)
 	return ntohs(address.sin6_port);
 }
 
-/* A listener that is bound to this address, by the library's rules if there are any. */
+/* A listener bound to this address, by the library's rules if there are any. */
 static inline int listener_at(const char *ip)
 {
 	int fd = socket_for(ip, SOCK_STREAM);

@@ -1,13 +1,13 @@
 /*
- * process_sockets.h - on which device is every INET socket of a running process?
+ * process_sockets.h - the device of every INET socket of a running process
  *
  * How it works, in the order things run.  probe_tree() opens the process
  * (pidfd_open), takes a copy of each of its file descriptors (pidfd_getfd) and
- * asks the copy: a duplicate shares the socket, so getsockopt() answers for the
+ * asks the copy: a duplicate shares the socket, so getsockopt() reports the
  * daemon's own.  Then it does the same for the process's children.  Nothing is
  * read from the daemon's log or configuration and nothing is sent.
  *
- *   verdict   SO_BINDTODEVICE says
+ *   verdict   SO_BINDTODEVICE returns
  *   ok        the VRF itself, or a device whose master is the VRF
  *   UNBOUND   no device
  *   OTHER     a device outside the VRF
@@ -59,7 +59,7 @@ enum verdict { OK, UNBOUND, OTHER, STALE };
 struct inet_socket {
 	pid_t pid;
 	char process[16];		/* TASK_COMM_LEN */
-	int fd;				/* its number in that process */
+	int fd;				/* its fd in this process */
 	char protocol[24];
 	char local[INET6_ADDRSTRLEN + 8];
 	char device[IFNAMSIZ];		/* "" when UNBOUND or STALE */

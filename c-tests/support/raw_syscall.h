@@ -1,7 +1,7 @@
 /*
- * raw_syscall.h - system calls by an instruction of one's own, past every library
+ * raw_syscall.h - system calls by an instruction of the test's own, bypassing every library
  *
- * syscall(2) would not do: it is a function, and one that the library exports.
+ * syscall(2) would not do: it is a function, and the library exports it.
  */
 #ifndef RAW_SYSCALL_H
 #define RAW_SYSCALL_H

@@ -1,9 +1,9 @@
 /*
- * seccomp_filters.h - system call filters like those that service managers put around a program
+ * seccomp_filters.h - system call filters like those of service managers
  *
- * seccomp(2). Each refusal is a filter of its own, of eight instructions; the kernel asks them all,
- * and the strictest answer counts. They are inherited and survive exec, so a scenario filters
- * itself and goes on in another phase. System calls of other architectures are left alone.
+ * seccomp(2). Each refusal is a filter of its own, of eight instructions; the kernel runs them all, and the
+ * strictest answer counts. They are inherited and survive exec, so a scenario filters itself and goes on in
+ * another phase. System calls of other architectures are not filtered.
  */
 #ifndef SECCOMP_FILTERS_H
 #define SECCOMP_FILTERS_H
@@ -39,15 +39,15 @@ static inline int install_filter(const struct sock_filter *code, size_t length)
 
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0)
 		return 0;
-	/* Who lacks CAP_SYS_ADMIN must give up gaining privileges first. */
+	/* Without CAP_SYS_ADMIN, no_new_privs has to be set first. */
 	if (errno != EACCES || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -1;
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
 /*
- * From now on `answer` (SECCOMP_RET_...) is what becomes of system call `number` if the bits `mask`
- * of this argument, counted from 0, are `value`. With a mask and value of WHATEVER: always.
+ * From now on system call `number` has the result `answer` (SECCOMP_RET_...) if the bits `mask` of this
+ * argument, counted from 0, are `value`. With a mask and value of WHATEVER: always.
  */
 static inline void filter_out(long number, int argument, unsigned int mask, unsigned int value,
 			      unsigned int answer)

@@ -1,6 +1,4 @@
-/*
- * stderr_capture.h - what is written to stderr, by this process and its children
- */
+/* stderr_capture.h - captures what this process and its children write to stderr */
 #ifndef STDERR_CAPTURE_H
 #define STDERR_CAPTURE_H
 
@@ -17,7 +15,7 @@ static inline void capture_stderr(int flags)
 	NEED(pipe2(ends, O_CLOEXEC | flags) == 0);
 	NEED(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
 	close(ends[1]);
-	/* Out of the way of those who count on low numbers. */
+	/* A high number, out of the way of code that expects low ones. */
 	capture_end = fcntl(ends[0], F_DUPFD_CLOEXEC, 150);
 	close(ends[0]);
 	NEED(capture_end >= 0 && fcntl(capture_end, F_SETFL, O_NONBLOCK) == 0);
@@ -52,7 +50,7 @@ static inline int reexec_with_stderr(int fd)
 	return wait_status(pid);
 }
 
-/* That, with each stderr that takes nothing. */
+/* Runs the phase with each stderr that accepts nothing. */
 static inline void reexec_with_useless_stderr(void)
 {
 	CONTEXT("closed");
@@ -63,7 +61,7 @@ static inline void reexec_with_useless_stderr(void)
 	EQ(reexec_with_stderr(open("/dev/null", O_RDONLY | O_CLOEXEC)), 0);
 }
 
-/* A pipe or a socket takes nothing more. */
+/* Until the pipe or socket accepts nothing more. */
 static inline void fill(int fd)
 {
 	static const char bytes[4096];
@@ -78,7 +76,7 @@ static inline void fill(int fd)
 	NEED(fcntl(fd, F_SETFL, flags) == 0);
 }
 
-/* How many lines there are in a text. */
+/* The number of lines in a text. */
 static inline int lines_in(const char *text)
 {
 	int lines = 0;

@@ -1,25 +1,24 @@
 /*
- * tap.h - a test program is a table of sentences, each with a function that holds it true
+ * tap.h - a test program is a table of sentences, each with a function that proves it
  *
- * Run without arguments, the program prints a plan and runs every scenario of its table, each in a
- * fresh exec of itself and in a process group of its own, so that a crash, a hang or a leftover
- * cannot reach the next one. A scenario is run once in each of its worlds:
+ * Run without arguments, the program prints a plan and runs every scenario of its table, each in a fresh exec
+ * of itself and in a process group of its own, so that a crash, a hang or a leftover process does not affect
+ * the next one. A scenario is run once in each of its worlds:
  *
- *   BASELINE   the same program and the same environment, but no LD_PRELOAD. What the library is
- *              there for must be missing here, or the scenario proves nothing about the library.
- *   PRELOADED  LD_PRELOAD=$VRFBIND_TEST_LIB. That it is really loaded (and above, that it is not) is
+ *   BASELINE   the same program and the same environment, but no LD_PRELOAD. The effect of the library
+ *              must be missing here, or the scenario proves nothing about the library.
+ *   PRELOADED  LD_PRELOAD=$VRFBIND_TEST_LIB. That it is really loaded (and in BASELINE, that it is not) is
  *              checked, because ld.so only warns about a preload that it cannot load.
- *   FACT       a statement about the kernel or libc; the library has no part in it.
+ *   FACT       a statement about the kernel or libc, without the library.
  *
- * The scenario's process says its own verdict, one TAP line, and ends with a status that stands for
- * it. Any other end (a signal, an exit(0) in the wrong place, none within the time limit) is a
- * failure, which the parent reports. All output goes to TAP_FD, a copy of stdout, so that a
- * scenario may close, fill or replace descriptors 0 to 2.
+ * The scenario's process prints its own verdict, one TAP line, and ends with a status that stands for it. Any
+ * other end (a signal, an exit(0) in the wrong place, none within the time limit) is a failure, which the
+ * parent reports. All output goes to TAP_FD, a copy of stdout, so that a scenario may close, fill or replace
+ * descriptors 0 to 2.
  *
- * A check that fails prints where, what it got and what it expected, and the scenario goes on. The
- * count of failures is shared with threads and forked children. A scenario can have further phases,
- * each in another exec of the program (reexec()): there `phase` is set, and the exit status says how
- * the checks went.
+ * A check that fails prints its place, the value and the expected value, and the scenario goes on. The count
+ * of failures is shared with threads and forked children. A scenario can have further phases, each in another
+ * exec of the program (reexec()): then `phase` is set, and the exit status tells how the checks went.
  */
 #ifndef TAP_H
 #define TAP_H
@@ -42,7 +41,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A table leaves out what it does not choose. */
+/* Members that a table leaves out have these defaults. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 enum world { BASELINE = 1, PRELOADED = 2, FACT = 4 };
@@ -64,7 +63,7 @@ enum {
 	TOO_LONG = 600,			/* for a scenario */
 	TAP_FD = 198,			/* the descriptor */
 	SAID_OK = 40, SAID_NOT_OK = 41,	/* exit statuses of a scenario */
-	ERRNO_SENTINEL = 12321,		/* an errno that no call sets: the kernel's end at 4095 */
+	ERRNO_SENTINEL = 12321,		/* an errno that no call sets: the kernel's errnos end at 4095 */
 };
 
 static const struct scenario *scenario;
@@ -72,7 +71,7 @@ static enum world world;
 static const char *phase;		/* in another exec of the program; else NULL */
 
 static char **tap_arguments;		/* program, index, world, number of the point [, phase] */
-static pid_t tap_process;		/* the one that says the verdict */
+static pid_t tap_process;		/* the process that prints the verdict */
 static int *tap_failures;
 static _Thread_local char tap_context[160];
 
@@ -92,7 +91,7 @@ static inline bool tier_is(const char *name)
 	return strcmp(setting("VRFBIND_TEST_TIER"), name) == 0;
 }
 
-/* -- Checks. Each returns what it looked at. Of those that fail, the first twenty are shown. */
+/* -- Checks. Each returns its value. Of those that fail, the first twenty are shown. */
 
 #define TRUE(condition)		tap_true(__FILE__, __LINE__, #condition, (condition))
 #define EQ(got, expected)	tap_eq(__FILE__, __LINE__, #got, (got), (expected))
@@ -106,11 +105,11 @@ static inline bool tier_is(const char *name)
 #define FAILS(call, error) \
 	({ errno = ERRNO_SENTINEL; tap_fails(__FILE__, __LINE__, #call, (call), (error)); })
 
-/* Without this there is nothing to test: ends the process. */
+/* Without this nothing can be tested: ends the process. */
 #define NEED(condition) \
 	((condition) ? (void)0 : tap_give_up(__FILE__, __LINE__, #condition))
 
-/* What the checks that follow in this thread are about. */
+/* The subject of the checks that follow in this thread. */
 #define CONTEXT(...) ((void)snprintf(tap_context, sizeof(tap_context), __VA_ARGS__))
 
 /* A line of information. */
@@ -210,7 +209,7 @@ _Noreturn static inline void tap_give_up(const char *file, int line, const char 
 	tap_end(NULL);
 }
 
-/* Ends the scenario, because this machine cannot run it: a failure where VRFBIND_MUST_RUN=1. */
+/* Ends the scenario, because it cannot run here: a failure if VRFBIND_MUST_RUN=1. */
 _Noreturn static inline void skip(const char *reason)
 {
 	const char *must_run = getenv("VRFBIND_MUST_RUN");
@@ -250,7 +249,7 @@ static inline int wait_status(pid_t pid)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* What this program is executed with, to run the scenario afresh with `phase` set. */
+/* The arguments that run the scenario again in this program, with `phase` set. */
 static inline char **phase_arguments(const char *as_phase)
 {
 	static char *arguments[6];
@@ -260,14 +259,14 @@ static inline char **phase_arguments(const char *as_phase)
 	return arguments;
 }
 
-/* Does that; for children. `program` is a copy of this program, or NULL: this one. */
+/* Runs the phase, in a child. `program` is a copy of this program, or NULL: this one. */
 _Noreturn static inline void exec_phase(const char *program, const char *as_phase)
 {
 	execv(program ? program : "/proc/self/exe", phase_arguments(as_phase));
 	_exit(127);
 }
 
-/* Does so in a child, and returns its exit status: 0 if it ran and all checks of that phase held. */
+/* Runs the phase in a new child, and returns its exit status: 0 if it ran to its end and all checks held. */
 static inline int reexec(const char *as_phase)
 {
 	pid_t pid = fork();
@@ -290,7 +289,7 @@ static inline const char *beside(const char *name)
 	return path;
 }
 
-/* LD_PRELOAD for the next life: `before`, the library if this world has it, `after`, or NULL. */
+/* LD_PRELOAD for the next phase: `before`, the library if this world has it, `after`, or NULL. */
 static inline void preload(const char *before, const char *after)
 {
 	const char *library = world == PRELOADED ? setting("VRFBIND_TEST_LIB") : "";

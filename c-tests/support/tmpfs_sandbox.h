@@ -1,8 +1,8 @@
 /*
- * tmpfs_sandbox.h - a place for copies of the program and the library, where everybody finds them
+ * tmpfs_sandbox.h - a tmpfs for copies of the program and the library, which all users can reach
  *
- * It is a tmpfs in a mount namespace of our own, and ends with it. There a program can be given
- * privileges, and a user who may not enter the project's folder can run it.
+ * The tmpfs is in a mount namespace of the process, and ends with it. There a program can be given
+ * privileges, and a user who may not enter the project's directory can run it.
  */
 #ifndef TMPFS_SANDBOX_H
 #define TMPFS_SANDBOX_H
@@ -36,12 +36,12 @@ static inline void set_up_sandbox(void)
 		setenv("LD_PRELOAD", SANDBOX "/libvrfbind.so", 1);
 }
 
-/* Makes a root of the scene, for chroot(2): with all that a dynamic program needs, and no more. */
+/* Makes the sandbox a root for chroot(2), with all that a dynamic program needs, and no more. */
 static inline void populate_root(void)
 {
-	command("cd " SANDBOX " && for folder in usr lib lib64; do "
-		"if [ -L /$folder ]; then cp -a /$folder .; elif [ -d /$folder ]; then "
-		"mkdir $folder && mount --bind /$folder $folder; fi; done");
+	command("cd " SANDBOX " && for directory in usr lib lib64; do "
+		"if [ -L /$directory ]; then cp -a /$directory .; elif [ -d /$directory ]; then "
+		"mkdir $directory && mount --bind /$directory $directory; fi; done");
 }
 
 /* The phase, in the copy of the program, as an ordinary user. */

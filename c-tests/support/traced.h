@@ -1,8 +1,8 @@
 /*
- * traced.h - where a traced process stands: at which system call, with which arguments, on which stack
+ * traced.h - the position of a traced process: its system call, the arguments and the stack
  *
- * That is PTRACE_GET_SYSCALL_INFO (Linux 5.3). user-mode Linux 6.1 answers EIO to it; there it is
- * read from the registers. Such a kernel is x86_64 here.
+ * PTRACE_GET_SYSCALL_INFO (Linux 5.3) reports it. In user-mode Linux 6.1 this fails with EIO, so it is read
+ * from the registers there. Such a kernel is x86_64 here.
  */
 #ifndef TRACED_H
 #define TRACED_H

@@ -1,8 +1,10 @@
 /*
- * ways_to_exec.h - hears what programs say of their sockets (child_report.h), and knows the ways to start them
+ * ways_to_exec.h - receives the reports of programs about their sockets (child_report.h), and lists the ways
+ * to start them
  *
- * The ways are a list, EVERY_WAY, of which library/exec/started_programs.c makes scenarios and reach/reach_matrix.c rows of its
- * table. Each starts reporting_child with an environment that has neither LD_PRELOAD nor VRFBIND_VRF.
+ * The ways are a list, EVERY_WAY, of which library/exec/started_programs.c makes scenarios and
+ * reach/reach_matrix.c rows of its table. Each starts reporting_child with an environment that has neither
+ * LD_PRELOAD nor VRFBIND_VRF.
  */
 #ifndef WAYS_TO_EXEC_H
 #define WAYS_TO_EXEC_H
@@ -18,12 +20,12 @@ static const char *child_path;
 static char *child_argv[] = { "reporting_child", NULL, NULL };
 static char *NOTHING[] = { NULL };
 
-/* -- What a child says. */
+/* -- The report of a child. */
 
-/* If set, looks at each socket that is answered for, while it is open (child_report.h). */
+/* If set, is called for each reported socket while it is open (child_report.h). */
 static void (*look)(int pid, int fd, const char *device);
 
-/* Takes "PID FD" off the line at the end of what was said, looks, and lets the one who answered go on. */
+/* Takes "PID FD" off the end of the line, looks at the socket, and lets the reporting process go on. */
 static size_t look_at_last(int reporter, char *said, size_t length)
 {
 	char *line = memrchr(said, '\n', length - 1), device[40];
@@ -97,12 +99,12 @@ static const char *shell_line(void)
 /* A program is found in PATH, which is the parent's; glibc and musl look in environ, not in envp. */
 static void set_path(void)
 {
-	char folder[PATH_MAX];
+	char directory[PATH_MAX];
 
 	clearenv();
-	snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(child_path, '/') - child_path),
+	snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(child_path, '/') - child_path),
 		 child_path);
-	setenv("PATH", folder, 1);
+	setenv("PATH", directory, 1);
 }
 
 static void ended_well(pid_t pid)
@@ -212,7 +214,7 @@ static void start_clone(void)
 			 NOTHING));
 }
 
-/* A file of one command, which may be executed, is there while it runs. */
+/* An executable file of one command, which exists while this runs. */
 static void start_script_with(const char *first_line)
 {
 	char path[] = "/tmp/reach.XXXXXX", *argv[] = { path, NULL };
@@ -225,7 +227,7 @@ static void start_script_with(const char *first_line)
 	pid = fork();
 	if (pid == 0) {
 		clearenv();
-		/* Without `#!` the kernel says ENOEXEC, and execvp() asks a shell. */
+		/* Without `#!` the kernel fails with ENOEXEC, and execvp() starts a shell. */
 		execvp(path, argv);
 		_exit(127);
 	}

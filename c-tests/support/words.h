@@ -1,5 +1,6 @@
 /*
- * words.h - programs that do what their words say, in a row, and are no tests themselves: c-tests/command
+ * words.h - for programs that do what their arguments say, one after the other, and are no tests themselves:
+ * c-tests/command
  */
 #ifndef WORDS_H
 #define WORDS_H
@@ -19,7 +20,7 @@
 		} \
 	} while (0)
 
-/* What the kernel has laid out in a row; `words` are kept elsewhere. */
+/* The strings that the kernel has laid out in a row; `words` are kept elsewhere. */
 static inline void overwrite(char *first, char **words)
 {
 	char *end = first;

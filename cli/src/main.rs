@@ -26,6 +26,7 @@ mod program;
 mod supervisor;
 #[allow(unsafe_code)]
 mod sys;
+mod values;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use command::{check, completions, container, exec, identify, status, unit};

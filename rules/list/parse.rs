@@ -6,8 +6,8 @@
 //!     ADDRESSES = ("*" | IPV4 ["/" LENGTH] | "[" IPV6 "]" ["/" LENGTH]) [":" PORT ["-" PORT]]
 //!     DEVICE    = a device's name | "lo" | "default"
 //!
-//! The words of a rule are separated by blanks. What is not in the grammar is an error that names its rule and its place:
-//! a list is taken as a whole or not at all.
+//! The words of a rule are separated by blanks. Anything else is an error that names the rule and the place in it: a list
+//! is accepted as a whole or not at all.
 
 use super::{Addresses, Call, EVERYTHING, IPV4, LOOPBACK, List, Protocol, Rule, To, mask};
 use crate::device::{BadName, DeviceName};
@@ -16,14 +16,14 @@ use core::fmt;
 /// The most bytes that a file may have: 64 rules of the longest kind, and as much again for comments.
 pub const LARGEST_FILE: usize = 16 << 10;
 
-/// Why a text is no list.
+/// Why a text is not a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Invalid<'a> {
     /// Which rule, from 1.
     pub number: usize,
     /// The rule.
     pub rule: &'a [u8],
-    /// Where in it; empty: at its end.
+    /// The place in it; empty: at its end.
     pub place: &'a [u8],
     /// The reason, to be put after the place.
     pub why: &'static str,
@@ -41,7 +41,7 @@ impl fmt::Display for Invalid<'_> {
     }
 }
 
-/// What is wrong with the place that is being looked at.
+/// What is wrong at the current place.
 #[derive(Clone, Copy)]
 enum Fault {
     NoRule,
@@ -91,14 +91,14 @@ impl Fault {
     }
 }
 
-/// The list that a text is.
+/// Parses a text.
 pub fn parse(text: &[u8]) -> Result<List, Invalid<'_>> {
     let mut list = List::empty();
     add(&mut list, text)?;
     Ok(list)
 }
 
-/// Adds to an empty list the rules that a text is.
+/// Parses a text, and adds its rules to an empty list.
 pub fn add<'a>(list: &mut List, text: &'a [u8]) -> Result<(), Invalid<'a>> {
     let (mut rest, mut number) = (text, 0);
     while let Some(text) = next_rule(&mut rest) {
@@ -133,7 +133,7 @@ pub fn texts(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::from_fn(move || next_rule(&mut text))
 }
 
-/// Takes the next rule off a text that has anything in it but blanks and comments.
+/// Takes the next rule off a text; rules that consist of blanks and comments are skipped.
 fn next_rule<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     while !text.is_empty() {
         let rule = trimmed(until(text, b";\n#"));
@@ -148,13 +148,13 @@ fn next_rule<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
     None
 }
 
-/// Without the blanks around it.
+/// The text without blanks at its beginning and end.
 #[inline(never)]
 fn trimmed(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
-/// Takes what is before the first byte that is one of these.
+/// Takes what is before the first byte that is one of `ends`.
 #[inline(never)]
 fn until<'a>(text: &mut &'a [u8], ends: &[u8]) -> &'a [u8] {
     let end = text.iter().position(|byte| ends.contains(byte));
@@ -165,7 +165,7 @@ fn until<'a>(text: &mut &'a [u8], ends: &[u8]) -> &'a [u8] {
     before
 }
 
-/// Takes what is before the first such byte, and that byte. None: there is no such byte, and nothing is taken.
+/// Takes what is before the first `end`, and this byte too. None: there is no such byte, and nothing is taken.
 #[inline(never)]
 fn before<'a>(text: &mut &'a [u8], end: u8) -> Option<&'a [u8]> {
     let mut rest = *text;
@@ -174,14 +174,14 @@ fn before<'a>(text: &mut &'a [u8], end: u8) -> Option<&'a [u8]> {
     Some(before)
 }
 
-/// Which of these names, which have blanks between them, the word is.
+/// The position of the word among these names, which are separated by blanks.
 #[inline(never)]
 fn index(names: &[u8], word: &[u8]) -> Option<usize> {
     let mut names = names.split(|byte| *byte == b' ');
     names.position(|name| name == word)
 }
 
-/// What a rule is that says `loopback` and nothing more.
+/// The rule `loopback`, before its device is parsed.
 const LOOPBACK_RULE: Rule = Rule {
     call: None,
     protocol: None,
@@ -201,9 +201,9 @@ const PROTOCOLS: [Protocol; 5] = [
 
 /// The words of a rule.
 struct Words<'a> {
-    /// What is left of it.
+    /// The rest of the rule.
     rest: &'a [u8],
-    /// What is being looked at, which an error names: a word or a part of it; empty at the end.
+    /// The current place, which an error names: a word or a part of it; empty at the end.
     place: &'a [u8],
 }
 
@@ -252,7 +252,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Sets the addresses of a rule to what this word says, and its ports if there are any, of which it tells.
+    /// Sets the addresses of a rule from this word, and its ports if the word has any. Returns whether it has.
     #[inline(never)]
     fn addresses(&mut self, rule: &mut Rule) -> Result<bool, Fault> {
         let word = self.place;
@@ -311,7 +311,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// A number in decimal, without zeros before it.
+/// A decimal number without leading zeros.
 #[inline(never)]
 fn number(text: &[u8], most: u32) -> Option<u32> {
     let has_zeros = text.len() > 1 && text.first() == Some(&b'0');
@@ -348,7 +348,7 @@ fn ipv6(text: &[u8]) -> Option<u128> {
     };
     let (high, before) = groups(text.get(..gap)?, false)?;
     let (low, behind) = groups(text.get(gap + 2..)?, true)?;
-    // The gap is one group at least.
+    // `::` stands for at least one group.
     (before + behind < COUNT).then(|| high.checked_shl(16 * (COUNT - before)).unwrap_or(0) | low)
 }
 

@@ -1,8 +1,8 @@
-//! Under which rule a socket is that is seen from outside, by the addresses that it has.
+//! Infers the rule of a socket from its addresses, for an observer outside the process.
 //!
-//! The library judges a call. Who looks at the socket later sees what the calls have left of it:
+//! The library judges calls. An observer sees only the addresses that the calls have left:
 //!
-//! - A peer was named by connect(). But a stream that was accepted is where its listener is, by the listener's address.
+//! - A peer was named by connect(). But an accepted stream is where its listener is, by the listener's address.
 //! - Without a peer, the socket's own address was named by bind().
 //! - Without either, the socket is in the VRF, where it was created.
 //!
@@ -10,16 +10,16 @@
 //!
 //! - A stream without a peer that does not listen may have been bound, or its connect() is under way, or its connection has ended.
 //! - A raw socket on the wildcard may have been bound to it, or not at all.
-//! - A port may be of the kernel's choice: then bind() has named port 0, or sendto() was called without it.
+//! - The kernel may have chosen the port: then bind() named port 0, or sendto() was called without a bind().
 
 use super::{Address, Call, List, Match, Protocol, To};
 use crate::device::DeviceName;
 use core::convert::Infallible;
 
-/// A socket as it is seen.
+/// A socket as an observer sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Socket {
-    /// None: one that no rule can name.
+    /// None: a protocol that no rule can name.
     pub protocol: Option<Protocol>,
     /// Its own address, if it has one.
     pub own: Option<Address>,
@@ -31,12 +31,12 @@ pub struct Socket {
     pub listener: Option<Address>,
 }
 
-/// What a socket is under.
+/// The rule that a socket is under.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Under {
-    /// The rule. None: it belongs in the VRF.
+    /// The rule. None: the socket belongs in the VRF.
     pub rule: Option<Match>,
-    /// Whether nothing else can have put it elsewhere.
+    /// Whether nothing can have put the socket elsewhere.
     pub is_certain: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Under {
 const FIRST_CHOSEN: u16 = 32768;
 
 impl List {
-    /// What a socket is under.
+    /// The rule that a socket is under.
     pub fn under(&self, socket: &Socket) -> Under {
         let first = |call, address: Address| {
             let protocol = || Ok::<_, Infallible>(socket.protocol);
@@ -66,8 +66,8 @@ impl List {
         Under { rule, is_certain }
     }
 
-    /// Whether the library can have put a socket on a device: the VRF's or a rule's. A program may have put it on another
-    /// one of the VRF, where it stays.
+    /// Whether the library can have put a socket on `device`: it is the VRF or a rule's device. The program may have put it
+    /// on another device of the VRF; there it stays.
     pub fn can_have_put_on(&self, vrf: &DeviceName, device: &DeviceName) -> bool {
         device == vrf || self.names(To::Device(*device))
     }

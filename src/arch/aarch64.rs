@@ -12,10 +12,10 @@ use syscalls::{Errno, Sysno};
 pub const BEFORE: [u8; 8] = [0x50, 0, 0, 0x58, 0, 0x02, 0x1f, 0xd6];
 /// Nothing.
 pub const AFTER: [u8; 0] = [];
-/// By which another copy of the library knows it.
+/// By this another copy of the library recognises the jump.
 pub const SIGNATURE: [u8; 4] = *b"vrf\x01";
-/// `bti c`, where indirect calls land in code that is guarded so, and nothing elsewhere. A libc that is guarded begins the
-/// function with it, or with a `paciasp`, which is a landing too and cannot stay.
+/// `bti c`, the target of indirect calls in code that BTI guards; elsewhere it does nothing. A guarded libc begins the
+/// function with it, or with a `paciasp`, which is a target too and cannot stay.
 pub const FIRST: [u8; 4] = BTI_C.to_le_bytes();
 
 const BTI_C: u32 = 0xd503_245f;
@@ -39,7 +39,7 @@ pub fn is_breakpoint(code: &[u8]) -> bool {
         .is_some_and(|word| u32::from_le_bytes(*word) & 0xffe0_001f == 0xd420_0000)
 }
 
-/// `$name` is where a stub jumps that has pushed 16 bytes: `$function` does not see them.
+/// A stub that has pushed 16 bytes jumps to `$name`, which pops them and jumps to `$function`.
 macro_rules! after_push {
     ($name:ident, $function:ident) => {
         #[unsafe(naked)]
@@ -63,11 +63,11 @@ pub fn is_stub(code: &[u8], number: u32) -> bool {
         .is_some_and(|at| (at + 1..at + 8).any(|index| word(index) == Some(SVC)))
 }
 
-/// Stores `value` where there is 0. Returns what there was. No ordering.
+/// Stores `value` if `place` has 0. Returns the previous value. No ordering.
 ///
-/// By hand: for an atomic read and write, rustc calls compiler-rt here (outline atomics), and that
+/// In assembly: for an atomic read and write, rustc calls compiler-rt here (outline atomics), which
 /// brings constructors of its own, and in Debian's rustc a stack protector whose symbol is in glibc's
-/// ld.so, so that musl cannot load the library.
+/// ld.so, so that musl could not load the library.
 pub fn claim(place: &AtomicUsize, value: usize) -> usize {
     let found: usize;
     // SAFETY: `place` is valid and all access to it is atomic. This is compare_exchange by ARMv8.0.
@@ -88,9 +88,9 @@ pub fn claim(place: &AtomicUsize, value: usize) -> usize {
     found
 }
 
-/// A system call with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
-/// instructions of our own, so that no other register ever holds it, and of the stack only the
-/// frame of a signal that comes meanwhile.
+/// A system call with the seal's marker in the sixth argument register, which the kernel preserves and we clear. It is
+/// written in assembly, so that no other register ever holds the marker, and no memory but the frame of a signal that
+/// comes meanwhile.
 ///
 /// # Safety
 /// As for the system call, of at most five arguments.
@@ -176,7 +176,7 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
-/// How the code of `connect` is made: as in this version of glibc.
+/// The shapes of the code that is cut, named after the version of glibc that has them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
     Glibc231,
@@ -187,8 +187,8 @@ pub enum Shape {
     Musl125,
 }
 
-/// glibc's `connect`. Up to 2.40 it saves registers, looks whether there is one thread only, makes the call if so, and has
-/// another way behind, where a thread can be cancelled, which is right in any case. In 2.41 there is one way, by a call.
+/// glibc's `connect`. Up to 2.40 it saves registers, and makes the call if there is only one thread. The path for several
+/// threads follows, where a thread can be cancelled; it is correct in any case. 2.41 has only one path, by a call.
 pub fn cut(code: &[u8]) -> Option<Cut> {
     type Pattern = (u32, u32);
     // Masks and instructions: what stays, what `connect_stubs` does, and a load and a branch by the flag.
@@ -290,8 +290,8 @@ macro_rules! stub_pair {
 }
 pub(crate) use stub_pair;
 
-/// Defines `connect_stubs`: `before` is called with the call's first three arguments, and returns 1 if it shall be made, else
-/// what `connect` returns. They go on where the word `resume` says.
+/// Defines `connect_stubs`: `before` is called with the first three arguments of the call. It returns 1 if the call shall be
+/// made, otherwise the result of `connect`. The stubs go on at the address in `resume`.
 macro_rules! connect_stubs {
     ($before:path, $resume:path) => {
         $crate::arch::stub_pair! {
@@ -415,8 +415,9 @@ macro_rules! sendto_stub_of {
 }
 pub(crate) use sendto_stub_of;
 
-/// Defines `sendto_stub`: `before` is called with the descriptor, the address, its length, and where `sendto` was called from,
-/// and returns 1 if the call shall be made, else what `sendto` returns. It goes on where the word `resume` says.
+/// Defines `sendto_stub`: `before` is called with the descriptor, the address, its length, and the return address of
+/// `sendto`. It returns 1 if the call shall be made, otherwise the result of `sendto`. The stub goes on at the address in
+/// `resume`.
 macro_rules! sendto_stub {
     ($before:path, $resume:path) => {
         $crate::arch::sendto_stub_of! {
@@ -544,7 +545,7 @@ mod tests {
         0xd65f_03c0,
         0x17fd_362f,
     ];
-    /// The beginning of musl 1.2.3's.
+    /// The beginning of socket in musl 1.2.3.
     const MUSL: [u32; 12] = [
         0xa9bf_7bfd, // stp x29, x30, [sp, #-16]!
         0x9340_7c07,

@@ -13,7 +13,7 @@ use core::ffi::c_void;
 pub const BEFORE: [u8; 10] = [0x97, 0x0f, 0, 0, 0x83, 0xbf, 0xaf, 0, 0x82, 0x8f];
 /// Nothing.
 pub const AFTER: [u8; 0] = [];
-/// There is no room. Nobody else has reason to jump by t6.
+/// There is no room for one. No other code has a reason to jump by t6.
 pub const SIGNATURE: [u8; 0] = [];
 /// Nothing.
 pub const FIRST: [u8; 0] = [];
@@ -32,7 +32,7 @@ pub fn is_breakpoint(code: &[u8]) -> bool {
     code.starts_with(&[0x02, 0x90]) || code.starts_with(&[0x73, 0, 0x10, 0])
 }
 
-/// `$name` is where a stub jumps that has pushed 16 bytes: `$function` does not see them.
+/// A stub that has pushed 16 bytes jumps to `$name`, which pops them and jumps to `$function`.
 macro_rules! after_push {
     ($name:ident, $function:ident) => {
         #[unsafe(naked)]

@@ -1,4 +1,4 @@
-//! An architecture whose code we do not know.
+//! An unknown architecture: nothing is patched.
 
 use super::Kept;
 pub use super::uncut::{Shape, cut, cut_sendto};
@@ -15,7 +15,7 @@ pub const SIGNATURE: [u8; 0] = [];
 /// Nothing.
 pub const FIRST: [u8; 0] = [];
 
-/// Nothing stays.
+/// No instruction stays.
 pub fn kept(_code: &[u8]) -> Option<Kept> {
     None
 }
@@ -25,7 +25,7 @@ pub fn is_breakpoint(_code: &[u8]) -> bool {
     false
 }
 
-/// `$name` is `$function`, since no stub is known.
+/// `$name` is another name of `$function`; no stub is known that would jump there.
 macro_rules! after_push {
     ($name:ident, $function:ident) => {
         use self::$function as $name;
@@ -38,7 +38,7 @@ pub fn is_stub(_code: &[u8], _number: u32) -> bool {
     false
 }
 
-/// Calls `function` on the stack that we are on: how to get to another one is not known.
+/// Calls `function` on the current stack: how to switch stacks is not known.
 ///
 /// # Safety
 /// `function` may be called with `argument`.

@@ -12,12 +12,12 @@ use core::ffi::c_void;
 pub const BEFORE: [u8; 1] = [0x68];
 /// `ret`.
 pub const AFTER: [u8; 1] = [0xc3];
-/// By which another copy of the library knows it.
+/// By this another copy of the library recognises the jump.
 pub const SIGNATURE: [u8; 4] = *b"vrf\x01";
 /// Nothing.
 pub const FIRST: [u8; 0] = [];
 
-/// `endbr32`, where indirect calls land under CET, and `push %ebx`.
+/// `endbr32`, the target of indirect calls under CET, and `push %ebx`.
 pub fn kept(code: &[u8]) -> Option<Kept> {
     match code {
         [0xf3, 0x0f, 0x1e, 0xfb, ..] => Some(Kept::Harmless(4)),
@@ -31,7 +31,7 @@ pub fn is_breakpoint(code: &[u8]) -> bool {
     code.starts_with(&[0xcc])
 }
 
-/// `$name` is where a stub jumps that has pushed 4 bytes: `$function` does not see them.
+/// A stub that has pushed 4 bytes jumps to `$name`, which pops them and jumps to `$function`.
 macro_rules! after_push {
     ($name:ident, $function:ident) => {
         #[unsafe(naked)]
@@ -43,7 +43,7 @@ macro_rules! after_push {
 pub(crate) use after_push;
 
 /// The stub moves the number to %eax (`b8 imm32`), and calls the kernel soon behind, by the vDSO (`call *%gs:0x10`) or by
-/// `int $0x80`. For socket the number may be that of socketcall, and 1 goes to %ebx, which says that socket is meant.
+/// `int $0x80`. For socket the number may be that of socketcall, with 1 (SYS_SOCKET) in %ebx.
 pub fn is_stub(code: &[u8], number: u32) -> bool {
     const SOCKETCALL: u32 = 102;
     const WHICH: [u8; 5] = [0xbb, 1, 0, 0, 0];
@@ -198,7 +198,7 @@ mod tests {
         0x53, 0x8b, 0x54, 0x24, 0x10, 0x8b, 0x4c, 0x24, 0x0c, 0x8b, 0x5c, 0x24, 0x08, 0xb8, 0x0b,
         0, 0, 0, 0x65, 0xff, 0x15, 0x10, 0, 0, 0,
     ];
-    /// Its socket up to there, without some of the moves between.
+    /// glibc 2.36's socket up to its system call, without some of the moves between.
     const SOCKET: [u8; 27] = [
         0x53, 0xbb, 1, 0, 0, 0, 0x83, 0xec, 0x18, 0x8b, 0x44, 0x24, 0x20, 0x89, 0xe1, 0xb8, 0x66,
         0, 0, 0, 0x65, 0xff, 0x15, 0x10, 0, 0, 0,

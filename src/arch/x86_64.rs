@@ -12,12 +12,12 @@ use syscalls::{Errno, Sysno};
 pub const BEFORE: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
 /// Nothing.
 pub const AFTER: [u8; 0] = [];
-/// By which another copy of the library knows it.
+/// By this another copy of the library recognises the jump.
 pub const SIGNATURE: [u8; 4] = *b"vrf\x01";
 /// Nothing.
 pub const FIRST: [u8; 0] = [];
 
-/// `endbr64`, where indirect calls land under CET; `mov $number, %eax`, in glibc; `movslq %esi, %rsi` and the like, in musl.
+/// `endbr64`, the target of indirect calls under CET; `mov $number, %eax`, in glibc; `movslq %esi, %rsi` and the like, in musl.
 /// `push %rbp` and `sub $8, %rsp`, in musl.
 pub fn kept(code: &[u8]) -> Option<Kept> {
     const HARMLESS: [(u32, u32, u8); 5] = [
@@ -43,7 +43,7 @@ pub fn is_breakpoint(code: &[u8]) -> bool {
     code.starts_with(&[0xcc])
 }
 
-/// `$name` is where a stub jumps that has pushed 8 bytes: `$function` does not see them.
+/// A stub that has pushed 8 bytes jumps to `$name`, which pops them and jumps to `$function`.
 macro_rules! after_push {
     ($name:ident, $function:ident) => {
         #[unsafe(naked)]
@@ -64,9 +64,9 @@ pub fn is_stub(code: &[u8], number: u32) -> bool {
     number_at < Some(32) && call.is_some_and(|call| call.windows(2).any(|two| two == [0x0f, 0x05]))
 }
 
-/// A system call with the seal's marker in the sixth argument register, which the kernel preserves and we clear: by
-/// instructions of our own, so that no other register ever holds it, and of the stack only the
-/// frame of a signal that comes meanwhile.
+/// A system call with the seal's marker in the sixth argument register, which the kernel preserves and we clear. It is
+/// written in assembly, so that no other register ever holds the marker, and no memory but the frame of a signal that
+/// comes meanwhile.
 ///
 /// # Safety
 /// As for the system call, of at most five arguments.
@@ -156,10 +156,10 @@ fn behind_endbr64(code: &[u8]) -> (usize, &[u8]) {
     }
 }
 
-/// How the code of `connect` is made.
+/// The shapes of the code that is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
-    /// Where it goes on all is as when it was called.
+    /// At the place where it goes on, the state is the same as at the call.
     AsCalled,
     /// It has moved the stack, and registers.
     Framed,
@@ -167,8 +167,8 @@ pub enum Shape {
     Sendto,
 }
 
-/// glibc's `connect`. Up to 2.40 it looks whether there is one thread only, makes the call with `mov $42, %eax; syscall`, and
-/// has another way behind, where a thread can be cancelled, which is right in any case. In 2.41 there is one way, by a call.
+/// glibc's `connect`. Up to 2.40 it makes the call with `mov $42, %eax; syscall` if there is only one thread. The path for
+/// several threads follows, where a thread can be cancelled; it is correct in any case. 2.41 has only one path, by a call.
 pub fn cut(code: &[u8]) -> Option<Cut> {
     const SYSTEM_CALL: [u8; 7] = [0xb8, 42, 0, 0, 0, 0x0f, 0x05];
     // sub $16, %rsp; what `connect_stubs` has; call.
@@ -203,8 +203,8 @@ pub fn cut(code: &[u8]) -> Option<Cut> {
     })
 }
 
-/// Defines `connect_stubs`: `before` is called with the call's first three arguments, and returns 1 if it shall be made, else
-/// what `connect` returns. They go on where the word `resume` says.
+/// Defines `connect_stubs`: `before` is called with the first three arguments of the call. It returns 1 if the call shall be
+/// made, otherwise the result of `connect`. The stubs go on at the address in `resume`.
 macro_rules! connect_stubs {
     ($before:path, $resume:path) => {
         #[unsafe(naked)]
@@ -300,8 +300,9 @@ pub fn cut_sendto(code: &[u8]) -> Option<Cut> {
     })
 }
 
-/// Defines `sendto_stub`: `before` is called with the descriptor, the address, its length, and where `sendto` was called from,
-/// and returns 1 if the call shall be made, else what `sendto` returns. It goes on where the word `resume` says.
+/// Defines `sendto_stub`: `before` is called with the descriptor, the address, its length, and the return address of
+/// `sendto`. It returns 1 if the call shall be made, otherwise the result of `sendto`. The stub goes on at the address in
+/// `resume`.
 macro_rules! sendto_stub {
     ($before:path, $resume:path) => {
         #[unsafe(naked)]
@@ -409,13 +410,13 @@ mod tests {
         ]);
         code
     };
-    /// The beginning of musl 1.2.3's socket.
+    /// The beginning of socket in musl 1.2.3.
     const MUSL: [u8; 39] = [
         0x55, 0x48, 0x63, 0xf6, 0x48, 0x63, 0xd2, 0x48, 0x63, 0xff, 0x53, 0x45, 0x31, 0xd2, 0x48,
         0x89, 0xf3, 0x45, 0x31, 0xc0, 0x45, 0x31, 0xc9, 0xb8, 0x29, 0, 0, 0, 0x48, 0x83, 0xec, 8,
         0x0f, 0x05, 0x89, 0xc5, 0x83, 0xf8, 0xea,
     ];
-    /// And its execve, whole.
+    /// execve in musl 1.2.3, complete.
     const MUSL_EXECVE: [u8; 24] = [
         0x48, 0x83, 0xec, 0x08, 0xb8, 0x3b, 0, 0, 0, 0x0f, 0x05, 0x48, 0x89, 0xc7, 0xe8, 0xfd,
         0x2d, 0xfd, 0xff, 0x48, 0x83, 0xc4, 0x08, 0xc3,

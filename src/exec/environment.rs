@@ -1,15 +1,16 @@
-//! What is missing in an environment, and what it is put back as.
+//! Which of our variables are missing in an environment, and the strings by which they are put back.
 //!
-//! LD_PRELOAD has to name the library, by the path that it was loaded from: by a bare name, or by `$LIB`, ld.so may find
-//! another file or none, and then it starts the program unbound. Where it does not, the path is put at the head, and what is
-//! there is kept behind it.
+//! LD_PRELOAD has to name the library by the path that it was loaded from: by a bare name, or by `$LIB`, ld.so may find
+//! another file or none, and then it starts the program unbound. If LD_PRELOAD does not contain this path, the path is put
+//! before the entries that it has.
 //!
-//! `VRFBIND_VRF` has to be set, and so have `VRFBIND_SEAL`, `VRFBIND_LOG` and `VRFBIND_RULES` if they were at load. One that is unset or empty
-//! counts as scrubbed, and gets the value that it had at load. Any other value is the program's own choice, be it another VRF
-//! or `default`. Of a variable that is there twice, the first counts, as it will in the child ([`settings`]).
+//! `VRFBIND_VRF` has to be set, and so have `VRFBIND_SEAL`, `VRFBIND_LOG` and `VRFBIND_RULES` if they were set at load. A
+//! variable that is unset or empty counts as scrubbed, and gets the value that it had at load. Any other value is the
+//! program's own choice, be it another VRF or `default`. If a variable occurs twice, the first one counts, as it will in
+//! the child ([`settings`]).
 //!
-//! What is put back is one string for each variable, NAME=VALUE, made at load ([`prepare`]). Only an LD_PRELOAD with others
-//! in it is put together when it is needed.
+//! There is one string for each variable, NAME=VALUE, made at load ([`prepare`]). Only an LD_PRELOAD with other entries
+//! is put together when it is needed.
 
 use crate::log::Line;
 use crate::settings;
@@ -32,8 +33,9 @@ const VARIABLES: usize = 5;
 static STRINGS: [AtomicPtr<c_char>; VARIABLES] =
     [const { AtomicPtr::new(ptr::null_mut()) }; VARIABLES];
 
-/// Makes the strings, in `room` if they fit, else in a mapping. `path` is the one that ld.so has found the library by; a
-/// relative one would depend on where the program goes, so it is made absolute. Returns the log's path.
+/// Makes the strings, in `room` if they fit, otherwise in a mapping. `path` is the path by which ld.so has found the
+/// library. A relative path would depend on the program's current directory, so it is made absolute. Returns the log's
+/// path.
 ///
 /// # Safety
 /// `path` is a string that stays.
@@ -54,10 +56,10 @@ pub unsafe fn prepare(
             device.as_bytes()
         }
         Setting::Default | Setting::Inert => DEFAULT.as_bytes(),
-        // As invalid for the child as for us.
+        // The child gets the same invalid value, and fails as we do.
         Setting::Invalid => b"/",
     };
-    // LD_PRELOAD last: that it is there says that the others are.
+    // LD_PRELOAD last: readers conclude from it that the others are set.
     let variables: [(&[u8], Option<&[u8]>); VARIABLES] = [
         (RULES_VARIABLE.as_bytes(), options.rules),
         (LOG_VARIABLE.as_bytes(), options.log),
@@ -87,7 +89,7 @@ pub unsafe fn prepare(
     unsafe { behind(log.load(Ordering::Relaxed), LOG_VARIABLE.len() + 1) }
 }
 
-/// The library's path, as it shall stand in LD_PRELOAD. None before [`prepare`], or if that had no memory.
+/// The library's path for LD_PRELOAD. None before [`prepare`], or if `prepare` had no memory.
 #[inline(never)]
 pub fn library() -> Option<&'static CStr> {
     let [preload, ..] = &STRINGS;
@@ -95,7 +97,7 @@ pub fn library() -> Option<&'static CStr> {
     unsafe { behind(preload.load(Ordering::Acquire), PRELOAD.len() + 1) }
 }
 
-/// What one of [`STRINGS`] has behind its name.
+/// The value of one of [`STRINGS`].
 ///
 /// # Safety
 /// `string` is null, or has a name and a `=` of this length, and stays as it is.
@@ -113,17 +115,17 @@ fn complain(path: &[u8]) {
     line.write_to_stderr();
 }
 
-/// What there is of ours in an environment.
+/// Which of our variables an environment has.
 pub struct Scan<'a> {
     envp: Strings,
     library: &'a [u8],
-    /// How many strings the environment has, all in all.
+    /// How many strings the environment has.
     count: usize,
     /// The value of LD_PRELOAD; the last one, if there are several, as glibc's ld.so has it.
     preload: &'a [u8],
     /// The value of `VRFBIND_VRF`.
     vrf: &'a [u8],
-    /// Those of [`STRINGS`] that have to be put back. Null: that one is not missing.
+    /// Those of [`STRINGS`] that have to be put back. Null: the variable is not missing.
     missing: [*const c_char; VARIABLES],
 }
 
@@ -143,13 +145,13 @@ impl<'a> Scan<'a> {
         scan
     }
 
-    /// In a frame of its own, of which nothing is left when the environment is repaired.
+    /// In a frame of its own, which is gone when the environment is repaired.
     #[inline(never)]
     fn read(&mut self) {
         for (missing, ours) in self.missing.iter_mut().zip(&STRINGS) {
             *missing = ours.load(Ordering::Acquire);
         }
-        // Whether each is as it has to be. None: it is not there.
+        // Whether each variable is as it has to be. None: it does not occur.
         let mut is_right = [None; VARIABLES];
         for entry in self.entries() {
             self.count += 1;
@@ -160,7 +162,7 @@ impl<'a> Scan<'a> {
                 };
                 if index == 0 {
                     self.preload = value;
-                    // Each of them, since musl's ld.so takes the first.
+                    // Each occurrence has to have it, since musl's ld.so reads the first one.
                     *is_right =
                         Some(*is_right != Some(false) && preload::contains(value, self.library));
                 } else if is_right.is_none() {
@@ -182,7 +184,7 @@ impl<'a> Scan<'a> {
     fn entries(&self) -> impl Iterator<Item = *const c_char> + use<> {
         let mut next = self.envp;
         core::iter::from_fn(move || {
-            // Linux takes no array for an empty one (execve(2), NOTES).
+            // Linux treats NULL as an empty array (execve(2), NOTES).
             if next.is_null() {
                 return None;
             }
@@ -196,7 +198,7 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// The VRF that the environment names, as it is there.
+    /// The VRF that the environment names, before any repair.
     pub fn vrf(&self) -> &'a [u8] {
         self.vrf
     }
@@ -228,7 +230,7 @@ impl<'a> Scan<'a> {
             Some(())
         };
         for entry in self.entries() {
-            // What is put back is left out here, in all its copies.
+            // All occurrences of a variable that was put back are left out.
             // SAFETY: an entry is a string, and stays as it is.
             let is_same = |ours: &*const c_char| unsafe { value_of_same(entry, *ours) }.is_some();
             if !self.missing.iter().any(is_same) {
@@ -277,7 +279,7 @@ unsafe fn value_of_same<'a>(entry: *const c_char, ours: *const c_char) -> Option
     unsafe { sys::value_of_same(entry, ours) }
 }
 
-/// Room for strings, one behind the other.
+/// A buffer for consecutive strings.
 struct StringBuffer<'a>(&'a mut [u8]);
 
 impl StringBuffer<'_> {
@@ -312,7 +314,7 @@ mod tests {
     use super::*;
     use std::ffi::CString;
 
-    /// What an environment becomes. None: it is passed on as it is.
+    /// The repaired environment. None: it is passed on as it is.
     fn repaired(envp: &[&str]) -> Option<Vec<String>> {
         let strings: Vec<_> = envp
             .iter()

@@ -1,11 +1,11 @@
 //! Memory for a new environment: per thread, never given back, safe after vfork.
 //!
-//! Where it lives is the difficulty. In a child of vfork or posix_spawn the heap's lock may be held by a thread that does not
-//! exist there, and memory is the parent's, where everything that is not given back stays. And it cannot be given back,
-//! because a successful execve does not return. So each thread has an arena of its own that is used over and over: a vfork
-//! child has its parent's thread pointer (and so its errno's address, by which we know it), and the parent waits until the
-//! child is gone. A process pays 32 bytes and its largest environment for each thread address that has ever started a program;
-//! under a seal or with a log 64 KiB more ([`exec::STACK`](crate::exec)).
+//! The heap cannot be used: in a child of vfork or posix_spawn its lock may be held by a thread that does not exist there.
+//! A new mapping for each call would leak: the child shares the parent's memory, and cannot unmap anything because a
+//! successful execve does not return. So each thread has an arena of its own that is used again and again: a vfork child
+//! has its parent's thread pointer (and so its errno's address, by which we know it), and the parent waits until the
+//! child is gone. The cost is 32 bytes and the largest environment for each thread address that has ever started a program,
+//! and 64 KiB more under a seal or with a log ([`exec::STACK`](crate::exec)).
 //!
 //! An arena is in use if its user is this process or its parent: a signal handler has interrupted an execve, and execs itself
 //! or in a child of vfork. Any other user is a child that has become another program.
@@ -29,13 +29,13 @@ use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 pub struct Arena {
     address: usize,
     size: usize,
-    /// Whose it is. None: it is given back.
+    /// The slot that it belongs to. None: it is unmapped after use.
     slot: Option<&'static ThreadSlot>,
 }
 
 /// A thread's place in a table.
 struct ThreadSlot {
-    /// The thread, or 0. Once claimed, never given back.
+    /// The thread, or 0. Once claimed, a slot is never released.
     owner: AtomicUsize,
     /// The process that is using the arena, or 0. A vfork child that has become another program has
     /// left its PID here.
@@ -44,14 +44,14 @@ struct ThreadSlot {
     size: AtomicUsize,
 }
 
-/// Places of some threads. Untouched, it costs address space and nothing else.
+/// Slots of some threads. Until it is used it takes address space only.
 struct SlotTable {
     slots: [ThreadSlot; 1023],
-    /// For the threads that have no place in this one.
+    /// The table for threads that have no slot in this one.
     next: TableLink,
 }
 
-/// Leads to a table: null, or the address of a mapping that is a table and is never given back.
+/// A pointer to a table: null, or the address of a mapping that is a table and is never unmapped.
 struct TableLink(AtomicUsize);
 
 /// The first table, mapped in the constructor: all other data becomes read-only then.
@@ -63,10 +63,10 @@ pub fn prepare() {
 }
 
 impl Arena {
-    /// At least so many bytes of this thread's, with anything in them.
+    /// At least `size` bytes for this thread, not zeroed.
     #[inline(never)]
     pub fn of_this_thread(size: usize) -> Option<Self> {
-        // The kernel maps whole pages, of which these are the smallest.
+        // The kernel maps whole pages; this is the smallest size of a page.
         let size = size.max(1).checked_next_multiple_of(4096)?;
         let slot = ThreadSlot::of_this_thread()?;
         let me = sys::getpid();
@@ -124,7 +124,7 @@ impl ThreadSlot {
             if let Some(slot) = table.slot(thread) {
                 return Some(slot);
             }
-            // Each of its places belongs to another thread, and will.
+            // Each of its slots belongs to another thread for good.
             table = table.next.map()?;
         }
     }
@@ -152,7 +152,7 @@ impl TableLink {
 }
 
 impl SlotTable {
-    /// By open addressing: from the thread's own place on, the first that is its own or free.
+    /// By open addressing: the first slot from the thread's hash on that is its own or free.
     fn slot(&self, thread: usize) -> Option<&ThreadSlot> {
         let (before, from) = self
             .slots

@@ -1,11 +1,11 @@
-//! Says so, if the library will not serve a program that is about to be started: if ld.so will not preload it there, or
-//! if it does and the program's sockets pass it by, as Go's do. They are then not bound, or, under a seal, not to be had;
-//! EPERM from socket() would be a riddle.
+//! Warns if the library will not serve a program that is about to be started: if ld.so will not preload it, or if it does
+//! but the program's sockets bypass it, as Go's do. Such sockets are not bound, or fail under a seal; without a warning
+//! nobody would understand the EPERM of socket().
 //!
-//! What is so [`rules::executable`] decides; here the facts are gathered. Looked at only if somebody may hear of it:
-//! sealed, or with a log. Nothing is refused here, and what cannot be opened or read is left for execve to complain about.
-//! Runs in vfork children, on a stack that [`exec`](crate::exec) has for it (it needs 3 KiB): no memory, and descriptors
-//! are closed again.
+//! [`rules::executable`] decides; the facts are gathered here, and only if the warning would go somewhere: under a seal or
+//! with a log. Nothing is refused here: execve itself fails if a file cannot be opened or read.
+//! This runs in vfork children, on a stack from [`exec`](crate::exec) (3 KiB are needed): it allocates no memory, and
+//! closes its descriptors.
 
 use crate::log::{self, Line};
 use crate::{settings, sys};
@@ -15,18 +15,18 @@ use rules::executable::{self, Inode, Server, Verdict};
 /// A program, as execve and its like name it.
 #[derive(Clone, Copy)]
 pub enum Program {
-    /// From this directory, or AT_FDCWD.
+    /// A path relative to this directory, or AT_FDCWD.
     At(c_int, *const c_char),
-    /// Open already.
+    /// An open file.
     Fd(c_int),
 }
 
-/// Whether somebody would hear of it.
+/// Whether a warning would go somewhere.
 pub fn should_warn() -> bool {
     settings::is_sealed() || log::is_on()
 }
 
-/// Says why `library` will not serve `program`, if it will not.
+/// Warns if `library` will not serve `program`.
 ///
 /// # Safety
 /// The path of `program`, if it has one, is a string.
@@ -72,7 +72,7 @@ pub unsafe fn warn_if_not_served(program: Program, library: *const c_char) {
 struct Obstacle {
     /// To be put after "PROGRAM is".
     sentence: &'static str,
-    /// Whether a supervisor binds what we do not; i386's socketcall() it cannot see.
+    /// Whether a supervisor can bind its sockets; it cannot see i386's socketcall().
     is_supervisable: bool,
 }
 
@@ -110,7 +110,7 @@ impl File {
         }
     }
 
-    /// Not what is seen to be no regular file: to open it may block, or do something (a watchdog, a tape).
+    /// Only a regular file: opening any other may block, or have an effect (a watchdog, a tape).
     fn open_at(directory: c_int, path: *const c_char) -> Option<Self> {
         if !sys::is_regular(directory, path) {
             return None;

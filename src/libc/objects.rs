@@ -1,22 +1,22 @@
 //! The objects that ld.so has loaded, and the functions in their dynamic symbol tables.
 //!
-//! This is what dlsym(3) would be for, but dlsym cannot be had in one binary for all: linked against a
-//! current glibc it needs GLIBC_2.34, and before 2.34 it lives in libdl, which need not be loaded. It
-//! would also answer with another preload's function where libc's own is wanted.
+//! dlsym(3) would do this, but one binary for all glibcs cannot use dlsym: linked against a current glibc it needs
+//! GLIBC_2.34, and before 2.34 it is in libdl, which need not be loaded. It would also return another preload's function
+//! where libc's own is wanted.
 //!
-//! Each object is searched by its own hash table, as ld.so would (the GNU one; by name where an object
-//! has only the old one).
+//! Each object is searched by its own hash table, as ld.so would do it (the GNU one; if it has only the old one, symbols
+//! are compared one by one).
 //!
-//! The list is ld.so's own, the one that it keeps for debuggers (`struct r_debug`, link.h). Where it is, the program's
-//! dynamic section says (DT_DEBUG), which the kernel leads to (AT_PHDR), or else a symbol that ld.so exports. No function is
-//! called for it: a program may export a dl_iterate_phdr of its own (ThreadSanitizer's does), which need not be ready as long
-//! as no constructor of the program has run. Where we are not in the list (dlmopen(3) makes others), or it is not found (a
-//! program may export ld.so's symbol too), libc's own dl_iterate_phdr describes the objects, but not one that comes before it.
+//! The list of objects is the one that ld.so keeps for debuggers (`struct r_debug`, link.h). It is found by DT_DEBUG in the
+//! program's dynamic section, which is found by AT_PHDR; otherwise by a symbol that ld.so exports. No function is called
+//! for it: a program may export a dl_iterate_phdr of its own (ThreadSanitizer does), which need not work before the
+//! program's constructors have run. If we are not in the list (dlmopen(3) makes others), or it is not found (a program may
+//! export ld.so's symbol too), libc's own dl_iterate_phdr describes the objects; another function of this name is not used.
 //!
 //! For the constructor, and for a hook that is called before it: nobody may load or unload an object meanwhile.
 //!
-//! What an [`Object`] and its [`Symbols`] say of memory is the loader's word, which holds as long as the object is loaded. So
-//! only [`each_object`] makes them, they live no longer than its callback, and nobody else sees what is in them.
+//! The addresses in an [`Object`] and its [`Symbols`] come from the loader, and are valid as long as the object is loaded.
+//! So only [`each_object`] makes these values, they live no longer than its callback, and their members are private.
 
 use crate::sys;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -28,7 +28,7 @@ use libc::{Elf32_Ehdr as Header, Elf32_Phdr as ProgramHeader, Elf32_Sym as Symbo
 #[cfg(target_pointer_width = "64")]
 use libc::{Elf64_Ehdr as Header, Elf64_Phdr as ProgramHeader, Elf64_Sym as Symbol};
 
-/// Shows all objects, in the order in which ld.so searches them for a symbol: the program, the
+/// Passes all objects to `look`, in the order in which ld.so searches them for a symbol: the program, the
 /// preloads, then what they need, breadth first (glibc and musl).
 pub fn each_object<F: FnMut(&Object<'_>) -> ControlFlow<()>>(mut look: F) {
     let mut next = first_of_ours(by_program().unwrap_or_else(by_loader));
@@ -86,23 +86,23 @@ const DT_SYMTAB: isize = 6;
 const DT_DEBUG: isize = 21;
 const DT_GNU_HASH: isize = 0x6fff_fef5;
 
-/// The list by the program's own headers. Who is started by `ld.so PROGRAM` finds the program's there in glibc, and ld.so's
-/// in musl, which have no PT_PHDR.
+/// The list by the program's own headers. Under `ld.so PROGRAM`, these are the program's with glibc, and ld.so's own with
+/// musl, which have no PT_PHDR.
 fn by_program() -> Option<*const Debug> {
     let address = sys::auxiliary(libc::AT_PHDR);
     let count = sys::auxiliary(libc::AT_PHNUM);
-    // SAFETY: the kernel says that the headers are there, and they stay.
+    // SAFETY: by the kernel's word the headers are there, and they stay.
     let headers = unsafe { program_headers(address, count) };
     let base = address.wrapping_sub(first_of(headers, libc::PT_PHDR)?.p_vaddr as usize);
     let dynamic = base.wrapping_add(first_of(headers, libc::PT_DYNAMIC)?.p_vaddr as usize);
-    // SAFETY: there the program is loaded, and its header says that this is its dynamic section.
+    // SAFETY: the program is loaded there, and by its header this is its dynamic section.
     let mut entries = unsafe { entries(ptr::with_exposed_provenance(dynamic)) };
-    // Where there is such an entry, ld.so has put the address there, before any code of an object ran.
+    // If there is such an entry, ld.so has stored the address in it before any code of an object ran.
     let debug = entries.find(|entry| entry.tag == DT_DEBUG)?.value;
     (debug != 0).then_some(ptr::with_exposed_provenance(debug))
 }
 
-/// The first header of this kind.
+/// The first header of this type.
 fn first_of(headers: &[ProgramHeader], kind: u32) -> Option<&ProgramHeader> {
     headers.iter().find(|header| header.p_type == kind)
 }
@@ -110,12 +110,12 @@ fn first_of(headers: &[ProgramHeader], kind: u32) -> Option<&ProgramHeader> {
 /// The list by the name that ld.so exports it by: `_r_debug`, or `_dl_debug_addr`, a pointer to it, in musl.
 fn by_loader() -> *const Debug {
     unsafe extern "C" {
-        /// The addresses of both, of which one is there.
+        /// The addresses of both symbols; one is null.
         static vrfbind_debug: [*const Debug; 2];
     }
-    // SAFETY: ld.so has written them when it relocated us, and nobody else does.
+    // SAFETY: ld.so has written them when it relocated us; nobody else writes them.
     let [of_glibc, of_musl] = unsafe { vrfbind_debug };
-    // SAFETY: musl's symbol is a pointer, if it is there.
+    // SAFETY: null, or musl's symbol, which is a pointer.
     let of_musl = unsafe { of_musl.cast::<*const Debug>().as_ref() };
     of_musl.map_or(of_glibc, |debug| *debug)
 }
@@ -124,7 +124,7 @@ fn by_loader() -> *const Debug {
 struct Described {
     /// How many have been shown.
     shown: usize,
-    /// How many of these are still to be passed over.
+    /// How many of these are still to be skipped.
     left: usize,
     object: LinkMap,
 }
@@ -143,8 +143,8 @@ impl Described {
         }
     }
 
-    /// The next one. Null at the end, and where another function comes before libc's own: that is in libc's code, as
-    /// getauxval is, which nobody else exports. glibc's is 1.4 MB long, musl's 0.5 MB.
+    /// The next object. Null at the end, and if the function is not libc's own: libc's is near its getauxval, which nobody
+    /// else exports. The code of glibc is 1.4 MB long, of musl 0.5 MB.
     #[cold]
     fn next(&mut self) -> *const LinkMap {
         const LIBC: usize = 2 << 20;
@@ -155,14 +155,14 @@ impl Described {
         }
         self.left = self.shown;
         self.shown += 1;
-        // SAFETY: libc's; the callback gets what it takes, and nobody else has that meanwhile.
+        // SAFETY: libc's function; the callback gets what it expects, which nobody else uses meanwhile.
         match unsafe { libc::dl_iterate_phdr(Some(Self::look), ptr::from_mut(self).cast()) } {
             0 => ptr::null(),
             _ => &raw const self.object,
         }
     }
 
-    /// Keeps the object that comes after those that were shown: 1. Otherwise 0.
+    /// Keeps the first object that was not shown yet, and returns 1. Otherwise 0.
     ///
     /// # Safety
     /// As [`Described::next`] passes it.
@@ -197,7 +197,7 @@ impl Described {
     }
 }
 
-// Weak, so that ld.so loads us where one is missing: Rust has no word for it.
+// Weak, so that ld.so loads us although one is missing. Rust has no stable syntax for it.
 core::arch::global_asm!(
     ".weak _r_debug",
     ".weak _dl_debug_addr",
@@ -210,7 +210,7 @@ core::arch::global_asm!(
     size = const size_of::<usize>(),
 );
 
-/// The first object of the list, if we are in it. Null: we are not, but in a namespace of our own (dlmopen(3)).
+/// The first object of the list, if we are in it. Null: we are in another namespace (dlmopen(3)).
 fn first_of_ours(debug: *const Debug) -> *const LinkMap {
     // SAFETY: null, or ld.so's.
     let first = unsafe { debug.as_ref() }.map_or(ptr::null(), |list| list.first);
@@ -228,7 +228,7 @@ fn first_of_ours(debug: *const Debug) -> *const LinkMap {
 /// Whether the dynamic section is that of the object which this code is in.
 fn is_ours(dynamic: *const Dynamic) -> bool {
     unsafe extern "C" {
-        // The linker's word for it, in each object its own.
+        // Defined by the linker, in each object for its own.
         #[link_name = "_DYNAMIC"]
         static OURS: Dynamic;
     }
@@ -236,7 +236,7 @@ fn is_ours(dynamic: *const Dynamic) -> bool {
 }
 
 /// # Safety
-/// There are so many at this address, or none, and they stay.
+/// There are `count` of them at this address, or none, and they stay.
 unsafe fn program_headers(address: usize, count: usize) -> &'static [ProgramHeader] {
     if address == 0 {
         return &[];
@@ -272,9 +272,9 @@ unsafe fn entries(mut next: *const Dynamic) -> impl Iterator<Item = Dynamic> {
     })
 }
 
-/// The name of a function, with its hash. Here and not by a pointer, which ld.so would have to relocate.
+/// The name of a function, with its hash. Stored inline: a pointer would have to be relocated by ld.so.
 pub struct Name {
-    /// With NULs behind it.
+    /// Padded with NULs.
     bytes: [u8; 12],
     hash: u32,
 }
@@ -291,13 +291,13 @@ impl Name {
         }
     }
 
-    /// Here and not by strlen(3) and a comparison, which takes more code.
+    /// Not by strlen(3) and a comparison, which would be more code.
     ///
     /// # Safety
     /// `name` is a string.
     unsafe fn is(&self, mut name: *const c_char) -> bool {
         for wanted in self.bytes {
-            // SAFETY: the bytes before this one were none of them the NUL at the end.
+            // SAFETY: no byte before this one was the NUL at the end.
             if unsafe { *name } as u8 != wanted {
                 return false;
             }
@@ -323,11 +323,11 @@ const fn gnu_hash(mut name: &[u8]) -> u32 {
 /// A function of a loaded object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Function {
-    /// Where it is.
+    /// Its address.
     pub address: usize,
-    /// How far it is from where the object begins, which for code is where it lies in the file too.
+    /// Its offset from the beginning of the object, which for code is its offset in the file too.
     pub offset: usize,
-    /// How long it is, in bytes.
+    /// Its length in bytes.
     pub size: usize,
 }
 
@@ -340,7 +340,7 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The path ld.so found the object by; it stays where it is as long as the object is loaded.
+    /// The path by which ld.so has found the object; it stays in memory as long as the object is loaded.
     pub fn path(&self) -> *const c_char {
         self.path
     }
@@ -369,7 +369,7 @@ impl<'a> Object<'a> {
     /// The dynamic symbols of the object, if it has any.
     pub fn symbols(&self) -> Option<Symbols<'a>> {
         let (mut symbols, mut strings, mut gnu_hash, mut old_hash) = (0, 0, 0, 0);
-        // SAFETY: the object is loaded, and ld.so says that this is its dynamic section.
+        // SAFETY: the object is loaded, and by ld.so's word this is its dynamic section.
         for Dynamic { tag, value } in unsafe { entries(self.dynamic) } {
             // glibc has replaced offsets by addresses in most objects, not in the vDSO; musl has not.
             let address = if value < self.base {
@@ -400,7 +400,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The dynamic symbol table of an object, and what there is to search it with.
+/// The dynamic symbol table of an object, and its hash table.
 pub struct Symbols<'a> {
     base: usize,
     symbols: *const Symbol,
@@ -436,7 +436,7 @@ impl Symbols<'_> {
     /// # Safety
     /// `table` is the object's DT_GNU_HASH.
     unsafe fn by_gnu_hash(&self, table: *const u32, name: &Name) -> Option<Function> {
-        // SAFETY: all words are asked for that the table's own counts say are there; ld.so relies on the same ones.
+        // SAFETY: only words are read that exist by the table's own counts; ld.so relies on the same counts.
         let word = |index| unsafe { word(table, index) };
         let (count, first, filter) = (word(0), word(1), word(2));
         let words_of_filter = filter as usize * (size_of::<usize>() / size_of::<u32>());
@@ -463,10 +463,10 @@ impl Symbols<'_> {
     }
 
     /// # Safety
-    /// The object's hash table says that there is a symbol of this index.
+    /// By the object's hash table there is a symbol of this index.
     unsafe fn if_it_is(&self, index: u32, wanted: &Name) -> Option<Function> {
         const STT_FUNC: u8 = 2;
-        // SAFETY: so the symbol table has it, which stays as it is while `self` lives.
+        // SAFETY: so the symbol table has it, and does not change while `self` lives.
         let symbol = unsafe { &*self.symbols.wrapping_add(index as usize) };
         let name = self.strings.wrapping_add(symbol.st_name as usize);
         let is_function = symbol.st_info & 0xf == STT_FUNC && symbol.st_shndx != 0;

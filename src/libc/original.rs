@@ -1,8 +1,8 @@
 //! The functions that our exports hide: the `socket`, `bind`, ... that come next after ours. They are libc's, or
-//! those of another preload, so that preloads stack in either order. This is dlsym(RTLD_NEXT) done by
-//! hand ([`objects`] says why).
+//! those of another preload, so that preloads stack in either order. This replaces dlsym(RTLD_NEXT); for the reason see
+//! [`objects`].
 //!
-//! [`find`] belongs into the constructor, since it looks at the loader's list of objects. After it, a
+//! [`find`] belongs into the constructor, since it walks the loader's list of objects. After it, a
 //! call costs one load and an indirect jump.
 
 use crate::libc::objects::{self, Function, Name};
@@ -14,8 +14,8 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use syscalls::Errno;
 
-/// In one array, since an array of references to them would have to be relocated. Public for the code of our own `syscall`,
-/// which finds the address of the first one at the beginning.
+/// One array, since an array of references would have to be relocated. Public for the code of our own `syscall`,
+/// which reads the address of the first one at the beginning of the array.
 pub static ORIGINALS: [Original; 9] = [
     Original::new(c"syscall"),
     Original::new(c"socket"),
@@ -42,18 +42,18 @@ static ONLY_IN_LIBC: Name = Name::new(c"getauxval");
 static SENDTO: Name = Name::new(c"sendto");
 static ONLY_IN_GLIBC: Name = Name::new(c"argp_parse");
 
-/// Whether [`find`] has run: what it has not found then, it never will.
+/// Whether [`find`] has run. It is not run again: what it has not found stays missing.
 static FOUND: AtomicBool = AtomicBool::new(false);
 
 /// Which originals are libc's own, and not another preload's: a bit for each.
 static LIBCS: AtomicU32 = AtomicU32::new(0);
 
-/// What registers bring to a function. It may be another one than libc's of this name, a library's own, with more
-/// arguments and wider ones.
+/// The argument registers of a call. The function of this name may be a library's own instead of libc's, with more and
+/// wider arguments.
 pub type Arguments = [usize; 6];
 
-/// Calls this original with these arguments, or fails with ENOSYS if there is none: the library was then loaded in some
-/// other way than by LD_PRELOAD, or it is a function that this libc does not have. There is no unbound way round.
+/// Calls this original with these arguments, or fails with ENOSYS if there is none: the library was not loaded by
+/// LD_PRELOAD, or this libc does not have the function. There is no unbound fallback.
 ///
 /// # Safety
 /// As for any call of it: the pointers are a program's that calls it.
@@ -91,7 +91,7 @@ unsafe extern "C" fn enter(
     unsafe { function(a, b, c, d, e, f) }
 }
 
-/// Where the original is not known yet, or there is none.
+/// For an original that is not known yet, or does not exist.
 ///
 /// # Safety
 /// As for [`forward`].
@@ -123,7 +123,7 @@ pub fn address(original: usize) -> usize {
     )
 }
 
-/// From now on the original connect(2), if it is libc's at this address, is called past its prefix.
+/// From now on the original connect(2), if it is libc's at this address, is called behind its prefix.
 pub fn skip_prefix(address: usize, past: usize) {
     let original = &ORIGINALS[CONNECT].address;
     if original.load(Ordering::Relaxed).addr() == address {
@@ -141,8 +141,8 @@ pub fn is_libcs(original: usize) -> bool {
     LIBCS.load(Ordering::Relaxed) >> original & 1 == 1
 }
 
-/// The original execve(2). Without [`forward`], whose frame it would have below it: libc's own comes back to us where of the
-/// stack there may be little.
+/// The original execve(2). Not by [`forward`], whose frame would stay on the stack: libc's own execve jumps back to us, and
+/// little stack may be left.
 ///
 /// # Safety
 /// As for any call of it: the pointers are a program's that calls it.
@@ -151,7 +151,7 @@ pub unsafe fn execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int
     let Some(function) = ORIGINALS[EXECVE].function() else {
         return no_such_function();
     };
-    // SAFETY: whoever defines this name after us means libc's signature for it.
+    // SAFETY: any definition of this name after ours has libc's signature.
     let function = unsafe { transmute::<*const c_void, Execve>(function) };
     // SAFETY: as callers promise.
     unsafe { function(path, argv, envp) }
@@ -169,7 +169,7 @@ pub unsafe fn execveat(
     flags: c_int,
 ) -> c_int {
     if ORIGINALS[EXECVEAT].function().is_none() {
-        // A program that looks for the function finds ours, where there is none of libc's.
+        // A program that looks for the function finds ours although libc has none.
         sys::set_errno(sys::execveat(directory, path, argv, envp, flags));
         return -1;
     }
@@ -200,7 +200,7 @@ pub unsafe fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int {
     unsafe { forward(FEXECVE, arguments) as c_int }
 }
 
-/// The original syscall(2), with all the arguments a system call can have.
+/// The original syscall(2), with all arguments that a system call can have.
 ///
 /// # Safety
 /// As for this system call.
@@ -211,7 +211,7 @@ pub unsafe fn syscall(number: c_long, arguments: [c_long; 6]) -> c_long {
     let Some(function) = ORIGINALS[SYSCALL].function() else {
         return no_such_function().into();
     };
-    // SAFETY: whoever defines this name after us means libc's signature for it.
+    // SAFETY: any definition of this name after ours has libc's signature.
     let function = unsafe { transmute::<*const c_void, Syscall>(function) };
     // SAFETY: as callers promise.
     unsafe { function(number, a, b, c, d, e, f) }
@@ -223,15 +223,15 @@ fn no_such_function() -> c_int {
     -1
 }
 
-/// What the constructor has to know of the objects that are loaded.
+/// What the constructor has to know about the loaded objects.
 pub struct LoadedObjects {
     /// Our own segment of data.
     pub writable: Range<usize>,
-    /// The path that ld.so found us by, which stays in its memory.
+    /// The path by which ld.so has found us, which stays in its memory.
     pub path: *const c_char,
-    /// Whether libc is glibc, and not musl.
+    /// Whether libc is glibc; otherwise it is musl.
     pub is_glibc: bool,
-    /// The path that ld.so found libc by, likewise.
+    /// The path by which ld.so has found libc, which stays too.
     pub libc_path: *const c_char,
     /// libc's own socket(2).
     pub libc_socket: Option<Function>,
@@ -271,7 +271,7 @@ pub fn find() -> LoadedObjects {
         let Some(symbols) = object.symbols() else {
             return ControlFlow::Continue(());
         };
-        // No preload has reason to have this of its own.
+        // No preload has a reason to define this name.
         let is_libc = symbols.function(&ONLY_IN_LIBC).is_some();
         for (index, original) in ORIGINALS.iter().enumerate() {
             if original.address.load(Ordering::Relaxed).is_null()
@@ -302,8 +302,7 @@ pub fn find() -> LoadedObjects {
     found
 }
 
-/// One hidden function. The address is published alone, so no ordering is needed: what it points to
-/// was there before the program ran.
+/// One hidden function. Only the address is published, so no ordering is needed: the code was there before the program ran.
 #[repr(C)]
 pub struct Original {
     address: AtomicPtr<c_void>,
@@ -326,7 +325,7 @@ impl Original {
     fn function(&self) -> Option<*const c_void> {
         let mut address = self.address.load(Ordering::Relaxed);
         if address.is_null() && !FOUND.load(Ordering::Relaxed) {
-            // Called before our constructor.
+            // For a call before our constructor has run.
             find();
             address = self.address.load(Ordering::Relaxed);
         }

@@ -8,17 +8,17 @@
 //! 2. [`recognise_stub`] looks at the code. Only the stub that we know is touched, and a jump that another copy of ours has
 //!    written is left as it is. Instructions at its beginning stay where they can, since a tracer's breakpoint may be there,
 //!    now or later. If one is there now, the file tells what it replaces.
-//! 3. The jump is written through /proc/self/mem, else through mprotect(2). The former works under PR_SET_MDWE and systemd's
-//!    MemoryDenyWriteExecute=, the latter without /proc and in a process that may not be dumped. Pages go from executable to
-//!    writable and executable and back, never to writable alone: where W^X is enforced, the way back would be refused, and
-//!    libc's code gone.
+//! 3. The jump is written through /proc/self/mem, otherwise through mprotect(2). /proc/self/mem works under PR_SET_MDWE and
+//!    systemd's MemoryDenyWriteExecute=; mprotect(2) works without /proc and in a process that may not be dumped. It makes
+//!    pages writable and executable and then executable again, never writable alone: where W^X is enforced, they could not
+//!    be made executable again, and libc's code would be lost.
 //!
-//! What cannot be patched is left alone and said in `vrfbind_info` and in the log; the exported symbols remain. Costs a page
-//! of private memory for each body.
+//! A function that cannot be patched is left alone, and reported in `vrfbind_info` and in the log; the exported symbols
+//! still work. Each patched body costs a page of private memory.
 //!
-//! Nobody may be in a body while it is written. On glibc no constructor has run before ours. On musl, where another object has
-//! taken DF_1_INITFIRST, with LD_AUDIT or an IFUNC, or after dlmopen(3), other code may have: a thread that it has started and
-//! that is in socket() or execve() at this moment is not provided for.
+//! Nobody may be in a body while it is written. On glibc no constructor has run before ours. Other code may have run on musl,
+//! if another object has DF_1_INITFIRST, with LD_AUDIT or an IFUNC, or after dlmopen(3). Not provided for: a thread that
+//! this code has started and that is in socket() or execve() at this moment.
 
 use crate::arch::{Place, Stub, jump, recognise_stub};
 use crate::libc::objects::Function;
@@ -27,15 +27,15 @@ use core::ffi::{c_char, c_long};
 use core::sync::atomic::{AtomicU32, Ordering};
 use rules::info::{NOT_FOUND, NOT_WRITABLE, PATCHED, PATCHED_BY_OTHER_COPY, UNKNOWN_CODE};
 
-/// Where a stub shall jump: the addresses of functions that may be called in its place.
+/// The target of a stub's jump: the addresses of functions that replace the stub.
 pub struct Hook {
-    /// As it is called.
+    /// For a jump at the beginning of the stub.
     pub plain: usize,
-    /// What `after_push` has made of that.
+    /// The same behind `after_push`, for a jump after the stub has moved the stack.
     pub after_push: usize,
 }
 
-/// Patches the stub of system call `number`. Returns what became of it, as [`rules::info`] has it.
+/// Patches the stub of system call `number`. Returns the outcome, a value of [`rules::info`].
 ///
 /// # Safety
 /// `function` is libc's, of the file at `path`, and nobody is in it. The hook takes the same arguments.
@@ -75,8 +75,8 @@ pub unsafe fn redirect(
     }
 }
 
-/// What the file has where `code` may have a breakpoint in what stays of it. From there on both have to be the same; that
-/// also shows that the code lies in the file where its address says, as it does in all libcs seen.
+/// Recognises a stub by the file's code where `code` may have a breakpoint in the instructions that stay. The rest has to
+/// be the same in both, which also shows that the code is at the expected offset of the file, as in all libcs seen.
 #[cold]
 fn recognise_traced(code: &[u8], function: &Function, path: *const c_char, number: u32) -> Stub {
     let mut original = [0; 96];
@@ -95,7 +95,7 @@ fn recognise_traced(code: &[u8], function: &Function, path: *const c_char, numbe
     }
 }
 
-/// Whether one of the results in `vrfbind_info` says that the function jumps to us, or to another copy of us.
+/// Whether, by its result in `vrfbind_info`, the function jumps to us or to another copy of us.
 pub fn is_patched(result: &AtomicU32) -> bool {
     matches!(
         result.load(Ordering::Relaxed),

@@ -1,5 +1,5 @@
-//! Descriptors of ours, and a look at those of the program: which of them are epoll(7) descriptors, and which are the same
-//! socket. What they are is asked of themselves, and only which there are of /proc.
+//! Our own descriptors, and the program's: which of them are epoll(7) descriptors, and which are the same socket. Each
+//! descriptor itself tells what it is; /proc tells only which descriptors are open.
 
 use super::{close, domain, number, open_to_read, sock_type, socket};
 use core::ffi::{CStr, c_int};
@@ -68,8 +68,8 @@ impl Table {
         open_to_read(libc::AT_FDCWD, path.as_ptr()).map(|fd| Self(Own(fd)))
     }
 
-    /// Visits all descriptors in order. `visit` says EBADF of numbers that are none: as long as there are few of them, /proc is
-    /// not asked, which takes longer.
+    /// Visits all descriptors in order. `visit` returns EBADF for an fd that is not open: as long as few are not, /proc, which
+    /// takes longer, is not read.
     pub fn visit(&self, visit: &mut dyn FnMut(c_int) -> Result<(), Errno>) -> Result<(), Errno> {
         const FEW: u32 = 16;
         let (mut fd, mut in_a_row) = (0, 0);
@@ -90,12 +90,12 @@ impl Table {
         }
     }
 
-    /// The first open descriptor that is not less, or -1.
+    /// The first open descriptor from `fd` on, or -1.
     fn next_from(&self, fd: c_int) -> Result<c_int, Errno> {
-        // Of struct linux_dirent64, where the name is.
+        // The offset of the name in struct linux_dirent64.
         const NAME: usize = 19;
         let mut entries = [0_u8; 64];
-        // The entries before are "." and "..".
+        // The first two entries are "." and "..".
         // SAFETY: takes no pointers.
         unsafe { syscall!(Sysno::lseek, self.0.0, fd + 2, libc::SEEK_SET) }?;
         let size = entries.len();
@@ -136,7 +136,7 @@ impl Table {
     }
 }
 
-/// `../fdinfo/FD` at the end of the bytes, with a NUL. Seen from the directory of [`Table`].
+/// `../fdinfo/FD` at the end of the bytes, with a NUL: a path relative to the directory of [`Table`].
 fn info_path(fd: c_int) -> ([u8; 24], usize) {
     let mut path = [0; 24];
     let mut place = path.len() - 1;
@@ -158,10 +158,11 @@ fn info_path(fd: c_int) -> ([u8; 24], usize) {
     (path, place)
 }
 
-/// Whether `fd` is surely not registered there, by kcmp(2), which takes a hundredth of what the list takes. A system call filter may refuse it.
+/// Whether `fd` is surely not registered in `epoll`, by kcmp(2), which takes a hundredth of the time of reading the list. A
+/// system call filter may refuse it.
 fn is_unregistered(epoll: c_int, fd: c_int) -> bool {
     const KCMP_EPOLL_TFD: c_int = 7;
-    // struct kcmp_epoll_slot: the first registration of this number.
+    // struct kcmp_epoll_slot: the first registration of this fd.
     let slot = [epoll, fd, 0];
     // SAFETY: no preconditions.
     let thread = unsafe { syscall!(Sysno::gettid) }.unwrap_or(0);

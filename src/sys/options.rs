@@ -1,8 +1,8 @@
-//! What a program has set a socket to, as far as it can be read, and how another socket gets the same.
+//! Copies to another socket what a program has set on a socket, as far as it can be read.
 //!
-//! Each option is read of both sockets, and set where they differ. What the new one then has is read again. Options that cannot
-//! be read (memberships, filters, keys) are told by the memory that they take (SO_MEMINFO, since Linux 4.12).
-//! Which options there are, [`rules::options`] says.
+//! Each option is read from both sockets, set where they differ, and read again from the new one. Options that cannot be
+//! read (memberships, filters, keys) are detected by the memory that they take (SO_MEMINFO, since Linux 4.12).
+//! [`rules::options`] lists the options.
 
 use super::{domain, setsockopt};
 use core::ffi::c_int;
@@ -15,7 +15,7 @@ const SO_MEMINFO: c_int = 55;
 /// Since Linux 5.14. Read only: which network namespace the socket is in.
 const SO_NETNS_COOKIE: c_int = 71;
 
-/// What an option is set to. As long as the longest, IP_OPTIONS.
+/// The value of an option. As long as the longest, IP_OPTIONS.
 #[derive(PartialEq, Eq)]
 struct Value {
     words: [u32; 10],
@@ -45,7 +45,7 @@ impl Value {
     }
 }
 
-/// Gives a fresh socket the options of another one, which is of the same family and protocol. Whether it has them.
+/// Gives a fresh socket the options of another one of the same family and protocol. Returns whether it has them.
 pub fn copy(from: c_int, to: c_int, protocol: c_int) -> bool {
     let mut options = of(domain(from).unwrap_or(0), protocol);
     options.all(|(level, option)| copy_one(from, to, level, option))
@@ -67,11 +67,11 @@ fn copy_one(from: c_int, to: c_int, level: c_int, option: c_int) -> bool {
     }
     // SAFETY: the kernel reads `length` bytes of `value`, which has as many.
     let _ = unsafe { setsockopt(to, level, option, value.as_ptr(), length) };
-    // What a connection that has failed has left of its own reads as the program's, and is not for the program to set.
+    // What a failed connection has set itself reads like the program's value, and the program could not set it.
     may_differ(level, option) || wanted.is_of(to, level, option)
 }
 
-/// Memory that a socket takes, in bytes.
+/// The memory that a socket takes, in bytes.
 pub struct Memory {
     /// For data and errors.
     pub queued: u32,
@@ -95,7 +95,8 @@ const F_GETSIG: c_int = 11;
 const F_SETOWN_EX: c_int = 15;
 const F_GETOWN_EX: c_int = 16;
 
-/// Gives a fresh socket the flags of the open file of another one, and who gets its signals (O_ASYNC). Whether it has them.
+/// Gives a fresh socket the file status flags of another one, and the receiver of its signals (O_ASYNC). Returns whether it
+/// has them.
 pub fn copy_flags(from: c_int, to: c_int) -> bool {
     // struct f_owner_ex: type, and who.
     let mut owner = [0_i32; 2];

@@ -1,4 +1,4 @@
-//! file: the library as it is on disk, looked at from outside, and the manual's table.
+//! file: checks of the library's file, and of the manual's table.
 
 use crate::place::Place;
 use crate::programs;
@@ -8,7 +8,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-/// What the library may export: the hooks, and what it says of itself.
+/// The symbols that the library may export: the hooks, and what it reports.
 const EXPORTS: [&str; 10] = [
     "bind",
     "connect",
@@ -22,8 +22,8 @@ const EXPORTS: [&str; 10] = [
     "vrfbind_info",
 ];
 
-/// What it may take from libc: nothing that allocates, locks, prints or aborts. `abort` in particular
-/// would mean that a panic is possible. dl_iterate_phdr locks, and is called in the constructor or before it, if at all
+/// The symbols that it may import from libc: nothing that allocates, locks, prints or aborts. `abort` in particular
+/// would mean that a panic is possible. dl_iterate_phdr locks; only the constructor, or a hook before it, may call it
 /// (src/libc/objects.rs).
 const IMPORTS: [&str; 10] = [
     "__environ",
@@ -38,7 +38,7 @@ const IMPORTS: [&str; 10] = [
     "strlen",
 ];
 
-/// Those of them that may be missing, since each libc has its own (src/libc/objects.rs).
+/// Imports that may be missing, since each libc has its own (src/libc/objects.rs).
 const WEAK: [&str; 2] = ["_dl_debug_addr", "_r_debug"];
 
 /// The glibc the library has to run with.

@@ -43,7 +43,7 @@ pub fn trials(place: &Arc<Place>) -> Vec<Trial> {
     trials
 }
 
-/// There the exported symbols are all there is (src/arch/unknown.rs), and they have to serve.
+/// There only the exported symbols are hooked (src/arch/unknown.rs), and they have to be enough.
 fn unknown_machine(place: &Place) -> Result<Completion, Failed> {
     let target = place.root.join("target/unknown-machine");
     let mut cargo = Command::new(env!("CARGO"));
@@ -112,8 +112,8 @@ fn netns(place: &Place) -> Result<Command, String> {
     Err("a network namespace needs root or unprivileged user namespaces".to_owned())
 }
 
-/// After what time a test may call it a hang. Not less than two minutes, and where starting a process takes more than
-/// 2 ms, as it does on a slow or a busy machine, as many times more.
+/// After this time a test may report a hang. At least two minutes; if starting a process takes more than 2 ms, as on a
+/// slow or busy machine, in proportion longer.
 fn limit() -> Duration {
     static LIMIT: OnceLock<Duration> = OnceLock::new();
     *LIMIT.get_or_init(|| {

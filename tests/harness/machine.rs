@@ -1,4 +1,4 @@
-//! A machine that is up, and takes one command after the other: tests/machine.sh --serve.
+//! A running machine, which executes one command after the other: tests/machine.sh --serve.
 
 use crate::place::Place;
 use std::ffi::OsStr;
@@ -14,9 +14,9 @@ pub struct Machine {
 
 /// Why there is no machine any more.
 pub enum Gone {
-    /// It has not come up.
+    /// It has not started.
     Never,
-    /// It was ended, because the command made no progress.
+    /// It was stopped, because the command made no progress.
     Hung,
     /// It has ended before the command did.
     Early(String),
@@ -24,7 +24,7 @@ pub enum Gone {
 
 impl Machine {
     pub fn boot(place: &Place, name: &str) -> Result<Self, Gone> {
-        // It ends when this thread does, however that comes.
+        // It ends when this thread ends, for whatever reason.
         let mut command = Command::new("setpriv");
         place.set(&mut command);
         command
@@ -46,7 +46,7 @@ impl Machine {
         })
     }
 
-    /// Runs a command to its end, and returns its exit status. What it prints is in `out` with .out and .err behind.
+    /// Runs a command to its end, and returns its exit status. Its output is in the files `out`.out and `out`.err.
     pub fn run(&mut self, out: &Path, command: &[&OsStr]) -> Result<i32, Gone> {
         let words: Vec<_> = [out.as_os_str()]
             .iter()
@@ -54,7 +54,7 @@ impl Machine {
             .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
             .collect();
         let mut answer = String::new();
-        // An error is that it has gone, which is looked at below.
+        // An error means that the machine has ended, which is checked below.
         let _ = writeln!(self.commands, "{}", words.join(" "));
         let _ = self.statuses.read_line(&mut answer);
         if let Ok(status) = answer.trim_end().parse() {
@@ -67,7 +67,7 @@ impl Machine {
         }
     }
 
-    /// The end of its commands is its end.
+    /// It ends at the end of its commands.
     pub fn end(self) {
         let Self {
             mut child,

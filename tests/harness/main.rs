@@ -7,11 +7,11 @@
 //! | netns | a network namespace with veth devices (netns.sh)        | root, or user namespaces            |
 //! | vrf   | network namespaces with two VRFs (topology.sh)          | a kernel with VRFs: this, or a guest's |
 //!
-//! `programs` lists them. A program says what it found in TAP (testanything.org), which `tap` reads, and `verdict` judges:
-//! a test passes if all of it is `ok`, as many as planned, at least one, and the exit status is 0.
+//! `programs` lists them. A program prints its results as TAP (testanything.org), which `tap` reads and `verdict`
+//! judges: a test passes if all points are `ok`, as many as planned, at least one, and the exit status is 0.
 //!
-//! A tier that cannot be had is a skip with a reason. With VRFBIND_MUST_RUN=1 it is a failure, and so
-//! is every skip of a program.
+//! A tier that is not available is a skip with a reason. With VRFBIND_MUST_RUN=1 it is a failure, and so is every skip
+//! of a program.
 
 mod file;
 mod here;

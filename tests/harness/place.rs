@@ -1,4 +1,4 @@
-//! Where everything is, and whether it is what the sources say.
+//! The paths of everything under test, and whether it was built from the present sources.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,7 +45,7 @@ impl Place {
         self.root.join("tests").join(name)
     }
 
-    /// Tells a test program, or the script that runs it, what is tested and where the others are.
+    /// Passes to a test program, or to the script that runs it, what is tested and where everything is.
     pub fn set(&self, command: &mut Command) {
         command
             .env("VRFBIND_TEST_BIN", self.programs.join("gnu"))
@@ -54,8 +54,8 @@ impl Place {
     }
 }
 
-/// `cargo test` builds neither a cdylib nor what is released, so that it could well be yesterday's that is
-/// tested. What a product is made from, cargo has written beside it.
+/// `cargo test` builds neither a cdylib nor a release, so the tested files could be outdated. cargo has written the
+/// sources of a product beside it.
 fn refuse_stale(root: &Path, product: &Path) -> Result<(), String> {
     let error = |path: &Path, error| format!("{}: {error}; run `make` first", path.display());
     let modified = |path: &Path| -> Result<SystemTime, String> {

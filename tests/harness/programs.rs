@@ -1,14 +1,14 @@
 //! Which test programs there are, and the tiers that they belong to.
 //!
-//! Those of C programs are in c-tests/programs.txt. The examples' `run` scripts belong to vrf. The scripts that try other people's
-//! programs are listed.
+//! C programs are listed in c-tests/programs.txt. The examples' `run` scripts belong to vrf. The scripts that test
+//! other people's programs are listed here.
 
 use crate::place::Place;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Scripts that speak TAP as the C programs do, and the tiers they belong to. Those that take long come first.
-const SCRIPTS: [(&str, &[&str]); 17] = [
+/// Scripts that print TAP as the C programs do, and their tiers. Those that take long come first.
+const SCRIPTS: [(&str, &[&str]); 18] = [
     ("evenet.sh", &["vrf"]),
     ("command-rules-supervised.sh", &["lo", "vrf"]),
     ("command-supervise.sh", &["lo", "vrf"]),
@@ -17,6 +17,7 @@ const SCRIPTS: [(&str, &[&str]); 17] = [
     ("command-unit.sh", &["lo", "vrf"]),
     ("units.sh", &["vrf"]),
     ("rules-daemons.sh", &["vrf"]),
+    ("containers.sh", &["vrf"]),
     ("cpython.sh", &["lo", "vrf"]),
     ("command-check.sh", &["lo", "vrf"]),
     ("command-rules.sh", &["lo", "vrf"]),
@@ -28,7 +29,7 @@ const SCRIPTS: [(&str, &[&str]); 17] = [
     ("command-completions.sh", &["lo"]),
 ];
 
-const EXAMPLES: [&str; 4] = ["dnsmasq", "radvd", "systemd", "rules"];
+const EXAMPLES: [&str; 5] = ["dnsmasq", "radvd", "containerd", "systemd", "rules"];
 
 /// The C programs of a tier, built for a libc, in the order of c-tests/programs.txt; none where there is no compiler for it.
 pub fn compiled(place: &Place, tier: &str, libc: &str) -> Vec<PathBuf> {
@@ -58,12 +59,12 @@ fn rows(place: &Place) -> impl Iterator<Item = [String; 3]> {
     rows.into_iter()
 }
 
-/// What is built lies side by side.
+/// All built programs are in one directory.
 fn file_of(row: &str) -> &str {
     row.rsplit('/').next().unwrap_or(row)
 }
 
-/// What a test's title calls it: a C program's row in programs.txt, another one's [`name`].
+/// Its name in a test's title: a C program's row in programs.txt, any other program's [`name`].
 pub fn title(place: &Place, program: &Path) -> String {
     let name = name(program);
     rows(place)

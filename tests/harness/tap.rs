@@ -1,9 +1,9 @@
-//! Reads TAP (testanything.org), strictly: what is not in order is an error, not something to be guessed at.
+//! Reads TAP (testanything.org), strictly: whatever is not valid is an error, and nothing is guessed.
 //!
 //! A plan `1..N`, once, before the points or after them. Points `ok N` and `not ok N`, numbered from 1 without a gap, each
 //! perhaps with a `# SKIP REASON`. `Bail out!` is an error. All other lines are for people.
 
-/// What a program's points say.
+/// The results of a program's points.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Points {
     pub ok: usize,
@@ -15,7 +15,7 @@ pub struct Points {
 pub fn read(text: &str) -> Result<Points, String> {
     let mut points = Points::default();
     let mut plan = None;
-    // That the plan was behind the points.
+    // The plan was after the points.
     let mut closed = false;
     for line in text.lines() {
         let said = points.ok + points.not_ok;
@@ -58,7 +58,7 @@ pub fn read(text: &str) -> Result<Points, String> {
     }
 }
 
-/// Of a line that begins with the word `ok` or the words `not ok`: which, and the rest.
+/// The result and the rest of a line that begins with `ok` or `not ok`.
 fn verdict(line: &str) -> Option<(bool, &str)> {
     let (ok, rest) = match line.strip_prefix("not ") {
         Some(rest) => (false, rest),

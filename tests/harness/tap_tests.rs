@@ -1,4 +1,4 @@
-//! The unit tests of `tap`. They have cargo's own harness, which the tiers have not.
+//! The unit tests of `tap`. They use cargo's own harness, which the tiers do not.
 
 mod tap;
 

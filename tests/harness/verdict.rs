@@ -1,4 +1,4 @@
-//! What a test program has left, and what the test says of it.
+//! The output of a test program, and the test's verdict on it.
 
 use crate::tap;
 use libtest_mimic::{Completion, Failed};
@@ -27,7 +27,7 @@ impl Output {
         })
     }
 
-    /// Passes if standard output is TAP that says so.
+    /// Passes if standard output is TAP that passes.
     pub fn judge(&self) -> Result<Completion, Failed> {
         let points = tap::read(&self.stdout).map_err(|why| self.fails(&why))?;
         if points.not_ok > 0 {
@@ -51,7 +51,7 @@ impl Output {
         }
     }
 
-    /// The complaint, and all that the program said.
+    /// The complaint, and all output of the program.
     pub fn fails(&self, why: &str) -> Failed {
         let mut text = format!("{why}\n{}", self.stdout);
         for line in self.stderr.lines() {

@@ -1,9 +1,9 @@
 //! vrf: between two VRFs (topology.sh), on a kernel that has them.
 //!
-//! tests/with-vrf.sh says which machine a program runs on: this one if its kernel has VRFs, else a guest. Each machine
-//! is a thread that takes the next of its programs until there is none. They are started by the first test that asks, and
-//! take what the command line selects. A test waits for its own program and judges it. What a program prints is in target/vrf/,
-//! NAME.out and NAME.err, while it is written.
+//! tests/with-vrf.sh decides which machine a program runs on: this one if its kernel has VRFs, otherwise a guest. Each
+//! machine is a thread that takes the next of its programs until there is none. The first test that needs a machine
+//! starts them all, and they run what the command line selects. A test waits for its own program and judges it. A
+//! program's output is in target/vrf/, NAME.out and NAME.err, while it is written.
 
 use crate::machine::{Gone, Machine};
 use crate::place::Place;
@@ -45,7 +45,7 @@ pub fn trials(place: &Arc<Place>, arguments: &Arguments) -> Vec<Trial> {
         .collect()
 }
 
-/// The rule libtest has for its filters.
+/// libtest's rule for its filters.
 fn selected(arguments: &Arguments, title: &str) -> bool {
     let matches = |pattern: &String| {
         if arguments.exact {
@@ -59,19 +59,19 @@ fn selected(arguments: &Arguments, title: &str) -> bool {
 
 struct Tier {
     place: Arc<Place>,
-    /// Where the programs' output goes.
+    /// The directory of the programs' output.
     out: PathBuf,
     /// The programs that are to be run.
     wanted: Vec<PathBuf>,
     started: OnceLock<Result<(), String>>,
     progress: Mutex<Progress>,
-    /// That there is one more end.
+    /// Signals that one more program has ended.
     ended: Condvar,
 }
 
 #[derive(Default)]
 struct Progress {
-    /// Of each machine, the programs that it has not begun.
+    /// For each machine, the programs that it has not begun.
     queues: BTreeMap<String, VecDeque<PathBuf>>,
     ends: BTreeMap<PathBuf, End>,
 }
@@ -81,7 +81,7 @@ enum End {
     Status(i32),
     /// Not run: there is no machine.
     Nowhere,
-    /// Its machine ended before it did, and this is said of it.
+    /// Its machine ended before it did, for this reason.
     Lost(String),
 }
 
@@ -181,7 +181,7 @@ impl Tier {
         self.progress().queues.get_mut(queue)?.pop_front()
     }
 
-    /// On the machine that is up, or on a new one.
+    /// On the running machine, or on a new one.
     fn run(&self, up: &mut Option<Machine>, name: &str, program: &Path) -> Result<i32, Gone> {
         let mut machine = match up.take() {
             Some(machine) => machine,
@@ -195,7 +195,8 @@ impl Tier {
     }
 }
 
-/// How many of a machine run side by side. user-mode Linux has one CPU, the other guests two, which few programs use.
+/// How many programs of a machine run at the same time. user-mode Linux has one CPU, the other guests two, which few
+/// programs use.
 fn guests(machine: &str, programs: usize) -> usize {
     let cpus = available_parallelism().map_or(1, usize::from);
     let most = match machine {

@@ -7,7 +7,7 @@
 #
 # When it has made RUN/ready, it takes each RUN/next: words for the shell, OUT COMMAND ARGUMENT... The command runs in the project's
 # root directory. What it prints is in OUT.out and OUT.err while it is written, its exit status in OUT.status when it
-# and its output have ended. Files, for everything else that leads into a guest is another thing in each machine. RUN/end
+# and its output have ended. Files, because every other way into a guest depends on the machine. RUN/end
 # ends the guest.
 set -uo pipefail
 
@@ -45,11 +45,12 @@ prepare() {
 	mount "${target[@]}" "$project/target"
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
 	ip link set lo up
-	# The kernel's own value lets nobody make ICMP datagram sockets; systemd has this one (sysctl.d/50-default.conf).
+	# By the kernel's own value nobody may create ICMP datagram sockets; this is systemd's value
+	# (sysctl.d/50-default.conf).
 	echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
 }
 
-# What a command prints goes through pipes with names, so that every user may open /dev/stderr.
+# The output of a command goes through named pipes, so that every user may open /dev/stderr.
 relay() {
 	cat "$pipes/out" >"$1.out" &
 	cat "$pipes/err" >"$1.err" &
@@ -75,7 +76,7 @@ run_command() {
 	"$@" </dev/null >"$pipes/out" 2>"$pipes/err"
 	status=$?
 	relayed
-	# Nothing of a command is there for the next one.
+	# A command leaves no process for the next one.
 	[ -z "$modules" ] || kill -KILL -1
 	echo "$status" >"$out.partial"
 	mv "$out.partial" "$out.status"

@@ -44,7 +44,7 @@ qemu_get_kernel() {
 	say "downloading the kernel, 70 MB or more: ${packages//$'\n'/ }"
 	# shellcheck disable=SC2086  # package names are words
 	debian_unpack "$into" $packages || return
-	# Where /lib is a link to /usr/lib, newer packages hold the modules in usr/lib, and depmod -b asks for lib.
+	# If /lib is a link to /usr/lib, newer packages have the modules in usr/lib, but depmod -b expects lib.
 	[ -d "$into/lib" ] || ln -s usr/lib "$into/lib"
 	version=$(cd "$into/boot" && echo vmlinuz-*) || return
 	depmod -b "$into" "${version#vmlinuz-}"
@@ -58,7 +58,8 @@ machine_settings() {
 # What else init mounts.
 machine_mounts() { :; }
 
-# In an initramfs, in this order: the modules that the root file system takes, unpacked, since busybox cannot.
+# In an initramfs, in this order: the modules that the root file system needs, unpacked, since busybox cannot unpack
+# them.
 qemu_initramfs() {
 	local into=$run/initramfs version module name
 	version=$(cd "$qemu_image/boot" && echo vmlinuz-*)

@@ -19,7 +19,7 @@ uml_get() {
 	mkdir "$1/lib" && ln -s ../usr/lib/uml/modules "$1/lib/modules"
 }
 
-# What guest.sh needs to know.
+# The settings for guest.sh.
 machine_settings() {
 	local modules
 	modules=$(echo "$uml_image"/lib/modules/*)

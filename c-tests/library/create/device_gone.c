@@ -1,12 +1,12 @@
 /*
- * device_gone.c - the device is deleted and made again while the program runs
+ * device_gone.c - the device is deleted and created again while the program runs
  *
- * The library keeps a name, no index: what counts is whether a device of that name is there at the
- * moment of the call. While it is not, there are no new sockets. A socket that was born on a device
- * since deleted stays tied to it: it reaches nothing, also when the name is back
- * (facts/deleted_device.c), and the library does not untie it.
+ * The library keeps a name, not an index: it matters whether a device of this name exists at the moment of
+ * the call. While it does not, no new socket is created. A socket whose device was deleted stays bound to it:
+ * it reaches nothing, even when the name is back (facts/deleted_device.c), and the library does not unbind
+ * it.
  *
- * Everything happens in a network namespace of our own. In the VRF tier the device is a VRF.
+ * Everything happens in a network namespace of the process. In the VRF tier the device is a VRF.
  */
 #include "device.h"
 #include "seccomp_filters.h"
@@ -163,7 +163,9 @@ static void meanwhile(void)
 	NOTE("%d sockets were had, %d refused\n", had, refused);
 }
 
-/* connect(AF_UNSPEC) makes the kernel forget the device, and there is none to have instead. */
+/*
+ * connect(AF_UNSPEC) makes the kernel forget the device, and there is no device to put the socket on again.
+ */
 static void disconnected(void)
 {
 	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
@@ -180,7 +182,7 @@ static void disconnected(void)
 	}
 	FAILS(connect(fd, &nobody, sizeof(nobody)), ENODEV);
 	FAILS(send_something(fd), EPIPE);
-	/* And where there is one again, it is in time for a socket that was not shut down. */
+	/* When the device exists again, a socket that was not shut down gets it. */
 	add_deletable_device(NAME);
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
 	delete();

@@ -1,8 +1,8 @@
 /*
  * errno_left.c - what a call leaves in errno, row by row
  *
- *   success                                          errno is what it was
- *   no device of that name                           ENODEV
+ *   success                                          errno is unchanged
+ *   no device of this name                           ENODEV
  *   VRFBIND_VRF is not the name of a device          EINVAL
  *   somebody else has bound the socket elsewhere,
  *   and we may not change that (no CAP_NET_RAW)      EPERM
@@ -11,12 +11,12 @@
  *   the kernel refuses the call itself               the kernel's errno
  *   the library was not preloaded                    ENOSYS
  *
- * "The call" is socket(), which then leaves no descriptor behind, or bind(), connect() or listen()
- * of a socket that has no device, which then leave the socket as it was: open, and not bound, not
- * connected, not listening. Other families work all the same.
+ * "The call" is socket(), which then leaves no descriptor behind, or bind(), connect() or listen() of a
+ * socket that has no device. These then leave the socket as it was: open, and not bound, not connected, not
+ * listening. Other families always work.
  *
- * preload/binds_sockets.c plays "somebody else": the next in the chain after the library, it binds each
- * socket before the library gets to see it, as BPF does inside `ip vrf exec`.
+ * preload/binds_sockets.c plays "somebody else": it comes next after the library, and binds each socket
+ * before the library sees it, as BPF does inside `ip vrf exec`.
  */
 #include "device.h"
 #include <dlfcn.h>
@@ -186,8 +186,8 @@ static void not_a_name(void)
 }
 
 /*
- * The kernel would cut the name to its first 15 bytes, and there is a device of that name: what the
- * scenario sees of the kernel (a raw socket bound by hand) is what the program must not get.
+ * The kernel would cut the name to its first 15 bytes, and a device of this name exists: the device that a
+ * raw socket bound by hand gets in this scenario is the one that the program must not get.
  */
 static void cut_name(void)
 {
@@ -226,7 +226,7 @@ static void bound_to_the_same(void)
 		CONTEXT("family %d", domain);
 		fd = (int)WORKS(socket(domain, SOCK_STREAM, 0));
 		STR(device_of(fd), setting("VRFBIND_TEST_DEVICE"));
-		/* It is so because somebody else did it, and not because we could do it again. */
+		/* Somebody else has bound it; we could not do it again. */
 		FAILS(set_device(fd, setting("VRFBIND_TEST_DEVICE")), EPERM);
 		WORKS(bind(fd, wildcard(domain), WILDCARD_LENGTH));
 		WORKS(listen(fd, 1));
@@ -314,7 +314,7 @@ static void refused_otherwise(void)
 	refused_option(ENOPROTOOPT);
 }
 
-/* Loaded in another way, it comes last, and there is no socket() behind its own to be called. */
+/* Not preloaded, it comes last, and no socket() follows its own. */
 static void not_preloaded(void)
 {
 	void *library = dlopen(setting("VRFBIND_TEST_LIB"), RTLD_NOW);

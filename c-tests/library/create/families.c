@@ -1,10 +1,10 @@
 /*
- * families.c - which sockets get the device at birth: all of AF_INET and AF_INET6, no others
+ * families.c - which sockets are created on the device: all of AF_INET and AF_INET6, no others
  *
- * Each kind of socket is asked for twice, of the kernel (syscall(2)) and of socket(). What the
- * kernel gives or refuses here (a protocol that it lacks, a privilege that we lack) socket() has to
- * give or refuse likewise, with the same errno; and what it gives must be of the same kind and have
- * the flags it was asked for. The kernel of the VRF tier is one that we chose, and must give all.
+ * Each type of socket is created twice, by the kernel (syscall(2)) and by socket(). What the kernel grants or
+ * refuses (a protocol that it lacks, a privilege that we lack), socket() has to grant or refuse likewise,
+ * with the same errno; and the socket must have the same type and the flags that were asked for. The kernel
+ * of the VRF tier is our choice, and must grant all.
  */
 #include "device.h"
 
@@ -41,7 +41,7 @@ static const struct kind IP[] = {
 	{ "IPv6 SCTP, one to one", AF_INET6, SOCK_STREAM, IPPROTO_SCTP },
 	{ "IPv6 SCTP, one to many", AF_INET6, SOCK_SEQPACKET, IPPROTO_SCTP },
 	{ "IPv6 MPTCP", AF_INET6, SOCK_STREAM, IPPROTO_MPTCP },
-	{ "IPv4 of a type that there is not", AF_INET, 9, 0, .optional = true },
+	{ "IPv4 of a type that does not exist", AF_INET, 9, 0, .optional = true },
 	{ "IPv4 TCP over UDP", AF_INET, SOCK_DGRAM, IPPROTO_TCP, .optional = true },
 	{ NULL }
 };
@@ -113,7 +113,7 @@ static void other_sockets(void)
 	all_on_expected_device("", OTHERS);
 }
 
-/* Raw, packet and ping sockets take privileges, which everybody has in a namespace of his own. */
+/* Raw, packet and ping sockets require privileges, which everybody has in a namespace of his own. */
 static void privileged_sockets(void)
 {
 	int fd;
@@ -131,10 +131,10 @@ static void privileged_sockets(void)
 }
 
 static const struct scenario SCENARIOS[] = {
-	{ "every IPv4 and IPv6 socket is born on the device, with the flags it was asked for",
+	{ "every IPv4 and IPv6 socket is created on the device, with the flags it was asked for",
 	  ip_sockets },
 	{ "a socket of any other family has no device", other_sockets },
-	{ "both hold for raw, packet and ping sockets of one who may have them",
+	{ "both hold for raw, packet and ping sockets of a privileged process",
 	  privileged_sockets, .vrf = "lo" },
 	{ NULL }
 };

@@ -1,8 +1,8 @@
 /*
- * loaded_late.c - the library opened by dlopen(3), in a program that runs already
+ * loaded_late.c - the library loaded by dlopen(3) into a running program
  *
- * Nobody should do that, but a plug-in may be linked with the library. Its socket() finds none behind it
- * (errno_left.c), and nothing is patched. In a namespace of its own, dlmopen(3), there is a libc behind it, which it
+ * Nobody should do that, but a plug-in may be linked with the library. No socket() follows its own then
+ * (errno_left.c), and nothing is patched. In a namespace of its own, dlmopen(3), a libc follows, which it
  * patches, and which can stay when the library is closed.
  */
 #include "device.h"
@@ -56,8 +56,8 @@ static void closed(void) { }
 #endif
 
 static const struct scenario SCENARIOS[] = {
-	{ "opened where there is no environment, it is inert", no_environment, .worlds = BASELINE },
-	{ "closed, it stays where the libc that it has patched finds it", closed, .worlds = BASELINE,
+	{ "loaded where there is no environment, it is inert", no_environment, .worlds = BASELINE },
+	{ "closed, it stays mapped for the libc that it has patched", closed, .worlds = BASELINE,
 	  .elsewhere = requires_dlmopen },
 	{ NULL }
 };

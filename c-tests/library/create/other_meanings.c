@@ -1,9 +1,9 @@
 /*
  * other_meanings.c - a library's own function named connect() works as without the library
  *
- * This program is linked with own_names.so, which has functions called as libc's are, for its own use. The library takes
- * their place as it takes libc's. What it does not understand it has to pass on as it came: all arguments that are in
- * registers, in their full width, and the result. So no function of these names is called here.
+ * This program is linked with own_names.so, whose own functions have the names of libc's. The library hooks
+ * them as it hooks libc's. A call that it does not recognise has to be passed on unchanged: all argument
+ * registers, in their full width, and the result. No function of these names is called here.
  */
 #include "device.h"
 

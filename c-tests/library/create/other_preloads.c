@@ -1,8 +1,8 @@
 /*
  * other_preloads.c - other preloads beside the library, in either order, and a second copy of it
  *
- * A preload that hooks socket() too must still be asked, whether it comes before or after the
- * library; so must the library. Each scenario lives again under the LD_PRELOAD that it is about.
+ * Another preload that hooks socket() must still be called, whether it comes before or after the library; so
+ * must the library. Each scenario reexecutes itself under its LD_PRELOAD.
  */
 #include "device.h"
 #include "library_info.h"
@@ -40,7 +40,7 @@ static void *symbol(const char *name)
 	return address;
 }
 
-/* Lives again, twice. */
+/* Reexecutes itself, twice. */
 static void beside_the_library(const char *other)
 {
 	preload(other, NULL);
@@ -65,8 +65,8 @@ static void counting(void)
 }
 
 /*
- * Another file with the same content, which ld.so takes for another library; it needs no name. One
- * that does not hook exports nothing that anybody asks for, and is the library in all else.
+ * Another file with the same contents, which ld.so treats as another library; it needs no name. A copy that
+ * does not hook exports no name that anybody calls, and is otherwise the library.
  */
 static const char *copy_of_the_library(bool hooks)
 {
@@ -87,8 +87,8 @@ static const char *copy_of_the_library(bool hooks)
 	return path;
 }
 
-/* What became of libc's socket(), in the word of one copy. */
-static unsigned int led(const char *copy)
+/* Whether libc's socket() is patched, by the report of one copy. */
+static unsigned int patched_by(const char *copy)
 {
 	const struct info *found = dlsym(dlopen(copy, RTLD_NOW | RTLD_NOLOAD), "vrfbind_info");
 
@@ -111,8 +111,8 @@ static void second_copy(void)
 	/* Now the one copy may not bind again what the other has bound. */
 	give_up_capabilities();
 	sockets_are_on(expected_device());
-	by_library = led(setting("VRFBIND_TEST_LIB"));
-	by_copy = led(setting("THE_COPY"));
+	by_library = patched_by(setting("VRFBIND_TEST_LIB"));
+	by_copy = patched_by(setting("THE_COPY"));
 	TRUE((by_library == PATCHED && by_copy == PATCHED_BY_OTHER_COPY) ||
 	     (by_library == PATCHED_BY_OTHER_COPY && by_copy == PATCHED));
 }
@@ -127,7 +127,7 @@ static void early_in_each_place(void)
 	EQ(reexec("before the library"), 0);
 	preload(NULL, early);
 	EQ(reexec("after the library"), 0);
-	/* glibc runs one library's constructor first: that of the last which asks for it. */
+	/* glibc runs one library's constructor first: that of the last library with -z initfirst. */
 	NEED(asprintf(&early_and_rival, "%s:%s", early, copy_of_the_library(false)) > 0);
 	preload(NULL, early_and_rival);
 	EQ(reexec("after the library, which is not the first"), 0);
@@ -185,7 +185,7 @@ static void spoilt_refusal(void)
 
 static const struct scenario SCENARIOS[] = {
 	{ "another preload and the library both see every call, in either order", counting },
-	{ "a second copy of the library is no trouble, before or after the first", second_copy,
+	{ "a second copy of the library does no harm, before or after the first", second_copy,
 	  .worlds = PRELOADED },
 	{ "a socket that a library opens in its constructor has the device", constructor },
 	{ "such a socket is refused if VRFBIND_VRF is not the name of a device",

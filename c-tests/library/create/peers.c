@@ -1,14 +1,13 @@
 /*
- * peers.c - who is reached: two networks with the same addresses, and the peers' word for it
+ * peers.c - which peer is reached: two networks with the same addresses, by the peers' answers
  *
- *        this process's own namespace            a namespace each
- *     192.0.2.1/24, 2001:db8::1/64 ── red  ┄┄┄┄ 192.0.2.2, 2001:db8::2   "red"
- *     192.0.2.1/24, 2001:db8::1/64 ── blue ┄┄┄┄ 192.0.2.2, 2001:db8::2   "blue"
+ *         this process's own namespace            a namespace each
+ *      192.0.2.1/24, 2001:db8::1/64 ── red  ┄┄┄┄ 192.0.2.2, 2001:db8::2   "red"
+ *      192.0.2.1/24, 2001:db8::1/64 ── blue ┄┄┄┄ 192.0.2.2, 2001:db8::2   "blue"
  *
- * Each peer answers everybody with its name. red's routes are made first, so that the kernel takes
- * red if nobody says anything; the library is told blue. In the VRF tier red and blue are VRFs, and
- * the devices that lead to the peers are enslaved to them: then nothing leads to either of them
- * from outside a VRF.
+ * Each peer answers everybody with its name. red's routes are created first, so that the kernel uses red for
+ * a socket without a device; the library gets blue. In the VRF tier red and blue are VRFs, and the devices to
+ * the peers are enslaved to them: then no route from outside a VRF reaches a peer.
  */
 #include "device.h"
 #include <arpa/inet.h>

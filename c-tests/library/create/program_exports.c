@@ -1,10 +1,11 @@
 /*
- * program_exports.c - the library calls nothing that a program may export and that is not ready at load
+ * program_exports.c - the library calls no function that a program may export and that may not work at load
  *
- * This program exports a dl_iterate_phdr() that needs what main() prepares, as ThreadSanitizer's needs its constructor,
- * which comes after the library's. The library has to find the loaded objects otherwise: by the program's dynamic section,
- * or, where that does not say (no DT_DEBUG; musl's ld.so was told to start the program), by ld.so's symbols. The program
- * exports these too, and they say nothing. Copies of the program do not export the one or the other.
+ * This program exports a dl_iterate_phdr() that needs what main() prepares. ThreadSanitizer's needs its
+ * constructor, which runs after the library's. The library has to find the loaded objects without it: by the
+ * program's dynamic section, or, if that does not help (no DT_DEBUG; musl's ld.so was told to start the
+ * program), by ld.so's symbols. The program exports these too, without contents. Copies of the program do not
+ * export the one or the other.
  */
 #include "bypass.h"
 #include "library_info.h"
@@ -79,8 +80,8 @@ static void as_it_is(void)
 }
 
 /*
- * A copy of this program that does not export these names. With `debug` false it has no DT_DEBUG, as if its linker had been
- * asked for a dynamic section that cannot be written (-z rodynamic).
+ * A copy of this program that does not export these names. With `debug` false it has no DT_DEBUG, as if its
+ * linker had made a dynamic section that cannot be written (-z rodynamic).
  */
 static const char *copy_without(const char *const *names, bool debug)
 {
@@ -95,7 +96,7 @@ static const char *copy_without(const char *const *names, bool debug)
 
 	NEED(size > 0 && size < SIZE && dup2(copy, COPY) == COPY);
 	close(copy);
-	/* The dynamic strings come first in the file. A name that its hash does not lead to is not found. */
+	/* The dynamic strings come first in the file. A name that does not have its hash is not found. */
 	for (; *names; names++) {
 		name = memmem(file, (size_t)size, *names, strlen(*names) + 1);
 		NEED(name != NULL);
@@ -112,7 +113,7 @@ static const char *copy_without(const char *const *names, bool debug)
 	NEED(found == 1 && write(COPY, file, (size_t)size) == size && fchmod(COPY, 0755) == 0);
 	free(file);
 	close(from);
-	/* Who writes to it still may not have it executed. */
+	/* While it is open for writing it cannot be executed. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", COPY);
 	from = open(path, O_RDONLY);
 	NEED(dup2(from, COPY) == COPY);
@@ -156,7 +157,7 @@ static void without_a_list(void)
 	EQ(started(program, true), 0);
 }
 
-/* The library does not know then what its exports hide. */
+/* Then the library cannot find the functions that its exports hide. */
 static void with_nothing(void)
 {
 	if (!phase)
@@ -171,8 +172,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "a program's own dl_iterate_phdr() that is not ready at load is not called", as_it_is },
 	{ "nor where ld.so was told to start the program", by_an_explicit_loader },
 	{ "nor in a program without DT_DEBUG", with_another_dynamic_section },
-	{ "where nothing leads to ld.so's list, libc's own is called", without_a_list },
-	{ "and where that is not to be had either, socket() fails", with_nothing },
+	{ "where ld.so's list cannot be found, libc's own is called", without_a_list },
+	{ "and where that cannot be called either, socket() fails", with_nothing },
 	{ NULL }
 };
 

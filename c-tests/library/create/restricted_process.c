@@ -24,13 +24,13 @@ static void sockets_are_bound_to(const char *device, const char *by_libc)
 	}
 }
 
-/* Exported symbols lead to the library whatever happens; libc's own functions if they can be led. */
+/* Exported symbols lead to the library whatever happens; libc's own functions if they can be patched. */
 static void sockets_are_bound(const char *by_libc)
 {
 	sockets_are_bound_to(expected_device(), by_libc);
 }
 
-/* By this copy of the library, or by one that was there before (unreadable_program()). */
+/* Patched by this copy of the library, or by one that was there before (unreadable_program()). */
 static bool is_patched(unsigned int result)
 {
 	return result == PATCHED || result == PATCHED_BY_OTHER_COPY;
@@ -76,7 +76,7 @@ static int reexec_without_proc(const char *as_phase)
 
 	NEED(length > 0);
 	self[length] = '\0';
-	/* A user namespace may not uncover what is below, and below there may be another /proc. */
+	/* A user namespace may not uncover what is mounted over, and another /proc may be below. */
 	NEED(mount("none", "/proc", "tmpfs", 0, NULL) == 0);
 	NEED(access("/proc/self/mem", F_OK) < 0);
 	pid = fork();
@@ -111,7 +111,7 @@ static void read_only_proc(void)
 	reexec_restricted(make_proc_read_only, "with /proc read-only");
 }
 
-/* What may be executed and not read cannot be dumped either, and so not be written to by /proc. */
+/* A program that may be executed and not read cannot be dumped, so /proc cannot write to it either. */
 static void unreadable_program(void)
 {
 	pid_t pid;
@@ -141,7 +141,7 @@ static const char *requires_vrf(void)
 #define IN_THE_SAME "in the same VRF"
 #define IN_ANOTHER "in another VRF"
 
-/* As nobody, who may not bind a socket again that the kernel has bound at its birth. */
+/* As nobody, who may not bind a socket again that the kernel has bound at its creation. */
 static void inside_ip_vrf_exec(void)
 {
 	static const char *const WHERE[] = { IN_THE_SAME, IN_ANOTHER };
@@ -179,15 +179,15 @@ static void inside_ip_vrf_exec(void)
 	}
 }
 
-/* Both ways are barred: what libc opens for itself escapes, which is said. */
+/* Both ways are barred: sockets that libc opens for itself escape, which is reported. */
 static void both_barred(void)
 {
 	const char *said;
 
 	if (phase) {
 		if (world == PRELOADED) {
-			EQ(info()->socket, REFUSED);
-			EQ(info()->execve, REFUSED);
+			EQ(info()->socket, NOT_WRITABLE);
+			EQ(info()->execve, NOT_WRITABLE);
 			EQ(info()->state, STATE_DEVICE);
 			STR(info()->device, expected_device());
 		}
@@ -201,8 +201,8 @@ static void both_barred(void)
 	EQ(reexec_without_proc("with both ways barred"), 0);
 	said = captured_stderr();
 	CONTEXT("%.150s", said);
-	EQ(strstr(said, "socket is not led") != NULL, world == PRELOADED);
-	EQ(strstr(said, "execve is not led") != NULL, world == PRELOADED);
+	EQ(strstr(said, "socket is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "execve is not patched") != NULL, world == PRELOADED);
 	EQ(strstr(said, "MemoryDenyWriteExecute") != NULL, world == PRELOADED);
 	EQ(strstr(said, "ProtectProc") != NULL, world == PRELOADED);
 }
@@ -230,7 +230,7 @@ static void reword(int file, void *code, unsigned char number)
 		      sizeof(reworded));
 }
 
-/* A libc of its own for the program, whose code does the same and looks otherwise. */
+/* A libc of its own for the program, whose code does the same by other instructions. */
 static void other_libc(void)
 {
 	Dl_info libc;
@@ -251,7 +251,7 @@ static const char *requires_glibc_of_x86_64(void) { return "the test knows the c
 static void other_libc(void) { }
 #endif
 
-/* The library's jump would be written into something that it does not understand: it is not. */
+/* The library does not write its jump into code that it does not recognise. */
 static void unknown_code(void)
 {
 	const char *said;
@@ -278,9 +278,9 @@ static void unknown_code(void)
 	EQ(reexec("with another libc"), 0);
 	said = captured_stderr();
 	CONTEXT("%.150s", said);
-	EQ(strstr(said, "socket is not led") != NULL, world == PRELOADED);
-	EQ(strstr(said, "execve is not led") != NULL, world == PRELOADED);
-	EQ(strstr(said, "none that vrfbind knows") != NULL, world == PRELOADED);
+	EQ(strstr(said, "socket is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "execve is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "its code is unknown") != NULL, world == PRELOADED);
 }
 
 /* Under a seal it does not escape. */
@@ -367,7 +367,7 @@ static void code_stays_code(void)
 {
 	if (!phase) {
 		no_writable_code();
-		/* Now without /proc/self/mem: by mprotect(2). */
+		/* The same without /proc/self/mem: by mprotect(2). */
 		filter_out(SYS_openat, 2, O_ACCMODE, O_RDWR, fails_with(EACCES));
 		EQ(reexec("by mprotect"), 0);
 		return;
@@ -376,7 +376,7 @@ static void code_stays_code(void)
 	no_writable_code();
 }
 
-/* Where code may be written at all, it is never seen without being executable, or libc were gone. */
+/* While code may be written, it is never without execute permission, or libc would crash. */
 static void never_only_writable(void)
 {
 	if (!phase) {
@@ -471,8 +471,8 @@ static void setsockopt_refused(void)
 }
 
 /*
- * A birth does not ask. An inherited socket that may not be asked about is not bind()'s to use. The
- * devices are asked for by a process that shares the descriptors and not the filter.
+ * socket() does not ask. bind() may not use an inherited socket that may not be queried. The devices are read
+ * by a process that shares the descriptors and not the filter.
  */
 static void getsockopt_refused(void)
 {
@@ -503,7 +503,7 @@ static void close_refused(void)
 {
 	int fd;
 
-	/* Nothing can be done about that; what counts is that the program is not told the number. */
+	/* Nothing can be done about that; but the program must not get the fd. */
 	forbid(SYS_close, EIO);
 	for (int d = 0; d < 2; d++) {
 		fd = socket(FAMILIES[d], SOCK_STREAM, 0);
@@ -513,7 +513,7 @@ static void close_refused(void)
 	}
 }
 
-/* A refused look at one's own environment or files is no reason to escape. */
+/* Without access to its own environment or files, the library must not let a socket escape. */
 static void little_else(void)
 {
 	static const long FORBIDDEN[] = {
@@ -614,7 +614,7 @@ static void no_descriptors(void)
 		sockets_are_bound(expected_device());
 		return;
 	}
-	/* ld.so needs one for each library it loads, and closes it. There is one, 3 or so. */
+	/* ld.so needs one descriptor for each library it loads, and closes it. One is left, 3 or so. */
 	pid = fork();
 	if (pid == 0) {
 		for (int fd = 3; fd < 100; fd++)
@@ -678,18 +678,18 @@ static const struct scenario SCENARIOS[] = {
 	  .elsewhere = requires_root },
 	{ "inside ip vrf exec nobody has sockets in the same VRF, and none in another",
 	  inside_ip_vrf_exec, .elsewhere = requires_vrf },
-	{ "where neither way is left they escape, and the library says so", both_barred },
+	{ "where neither way is left they escape, and the library reports it", both_barred },
 	{ "or are refused, under a seal", both_barred_and_sealed },
-	{ "so do they, and it says so, where libc's code is not what the library knows", unknown_code,
+	{ "they escape too, reported, where the library does not recognise libc's code", unknown_code,
 	  .elsewhere = requires_glibc_of_x86_64 },
-	{ "the exported execve() is still there then", both_barred_and_exec },
-	{ "code that has been written is code again, and not writable", code_stays_code },
+	{ "the exported execve() still works then", both_barred_and_exec },
+	{ "code that has been written is executable again, and not writable", code_stays_code },
 	{ "and never is only writable", never_only_writable },
 	{ "the library's own data is read-only", data_is_read_only, .worlds = PRELOADED,
 	  .elsewhere = requires_glibc },
 	{ "under @system-service a process can be sealed", system_service },
 	{ "a refused setsockopt() is a refused socket, with the same errno", setsockopt_refused },
-	{ "a refused getsockopt() refuses bind(), not birth", getsockopt_refused },
+	{ "a refused getsockopt() refuses bind(), not socket()", getsockopt_refused },
 	{ "a close() that fails is not a socket handed out", close_refused,
 	  .vrf = "no-such-device" },
 	{ "nothing else that may be refused lets a socket escape", little_else },

@@ -1,9 +1,9 @@
 /*
- * syscall_count.c - what the library costs in system calls, counted by a tracer
+ * syscall_count.c - the library's cost in system calls, counted by a tracer
  *
- * A child does one thing between two system calls that nobody else makes (close(-1)); its parent
- * writes down, by ptrace(2), which ones it makes in between. They are compared as text, so that
- * an added one, a missing one and a changed order all show.
+ * A child does one thing between two system calls that nothing else makes (close(-1)); its parent records, by
+ * ptrace(2), the calls in between. They are compared as text, so that an added one, a missing one and a
+ * changed order all show.
  */
 #include "device.h"
 #include "bypass.h"
@@ -143,7 +143,7 @@ static void creations_past_the_export(void)
 	STR(calls_of(opens_in_libc), under("socket setsockopt", "socket"));
 }
 
-/* The call passes our export, the other preload's, and libc's own function, which leads to us. */
+/* The call goes through our export, the other preload's, and libc's own function, which jumps to us. */
 static void creations_through_another(void)
 {
 	if (!phase) {
@@ -186,7 +186,9 @@ static void on_a_device(void)
 	address.ss_family = AF_INET;
 	length = sizeof(struct sockaddr_in);
 	STR(calls_of(binds), under("getsockopt bind", "bind"));
-	/* In so many bytes there may be an IPv6 address, which is looked at: whether it can be read is asked first. */
+	/*
+	 * So many bytes may be an IPv6 address, which is read: first the library asks whether it can be read.
+	 */
 	length = sizeof(address);
 	STR(calls_of(binds), under("getsockopt rt_sigprocmask bind", "bind"));
 	STR(calls_of(connects), under("getsockopt connect", "connect"));
@@ -210,7 +212,7 @@ static void inert(void)
 static const struct scenario SCENARIOS[] = {
 	{ "socket() of an IP family makes one system call more, setsockopt", creations },
 	{ "so do libc's own socket() and syscall(SYS_socket)", creations_past_the_export },
-	{ "a call that comes by the library twice binds once", creations_through_another },
+	{ "a call that passes through the library twice binds once", creations_through_another },
 	{ "socket() of another family makes none", other_creations },
 	{ "a socket() that fails closes what it has opened, and nothing more", failed_creations,
 	  .vrf = "no-such-device" },

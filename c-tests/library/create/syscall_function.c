@@ -1,8 +1,8 @@
 /*
- * syscall_function.c - syscall(2): sockets are bound, and everything else is as if nobody had looked
+ * syscall_function.c - syscall(2): sockets are bound, and every other call is as without the library
  *
- * The calls that are passed on are chosen for what a middleman could spoil: six arguments of 64
- * bits, results of 64 bits, errno, and a return that happens twice, or on another stack.
+ * The calls that are passed on are those that a hook could spoil: six arguments of 64 bits, results of 64
+ * bits, errno, and a return that happens twice, or on another stack.
  */
 #include "bypass.h"
 #include <linux/futex.h>
@@ -28,7 +28,7 @@ static void creations(void)
 	CONTEXT("more than 32 bits");
 	STR(device_of((int)WORKS(syscall(SYS_socket, 0x500000000L | AF_INET,
 					 0x600000000L | SOCK_STREAM, 0x700000000L))), expected_device());
-	/* In that of the number only since Linux 5.14 (x86); to the library they never are. */
+	/* In the number's register only since Linux 5.14 (x86); the library never looks at them. */
 	if (world == PRELOADED || raw_call(0x800000000L | SYS_getpid, 0, 0, 0, 0, 0, 0) == getpid())
 		STR(device_of((int)WORKS(syscall(0x800000000L | SYS_socket, AF_INET, SOCK_STREAM, 0))),
 		    expected_device());
@@ -61,7 +61,7 @@ static void comes_in(int number)
 
 static void six_arguments(void)
 {
-	enum { PAGE = 65536 };		/* a whole number of pages, on every machine */
+	enum { PAGE = 65536 };		/* a whole number of pages, on every architecture */
 	struct timespec now = { 0, 1000 };
 	sigset_t none, usr1;
 	struct { const sigset_t *mask; size_t size; } sixth = { &none, 8 };
@@ -137,15 +137,15 @@ static void results(void)
 	FAILS(syscall(SYS_close, -1), EBADF);
 	FAILS(syscall(100000), ENOSYS);
 	FAILS(syscall(-1), ENOSYS);
-	/* Only the lower half is a number to the kernel, and none of it is ours to interpret. */
+	/* Only the lower half is a number to the kernel; the library must not interpret the rest. */
 	EQ(syscall(SYS_getpid, -1L, -2L, -3L, -4L, -5L, -6L), getpid());
 }
 
-/* -- What returns twice. */
+/* -- Calls that return twice. */
 
 static void forks(void)
 {
-	/* The arguments behind the flags are in another order on each machine, and all 0. */
+	/* The order of the arguments after the flags depends on the architecture, and all are 0. */
 	long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 
 	if (pid == 0) {
@@ -158,8 +158,8 @@ static void forks(void)
 }
 
 /*
- * As vfork(2): the child has its parent's memory, and so its stack. That goes well where the child's
- * next call is the one that its parent will return from, with no frame of another's between the two.
+ * As vfork(2): the child has its parent's memory, and so its stack. That works if the child's next call is
+ * the one from which its parent will return, with no other frame between the two.
  */
 static void vforks(void)
 {
@@ -204,7 +204,7 @@ static void other_stack(void)
 
 	NEED(stack != MAP_FAILED);
 	*top = (void *)landed;
-	/* CLONE_VM: what the child finds out is seen here. */
+	/* CLONE_VM: the child's results are seen here. */
 	pid = syscall(SYS_clone, CLONE_VM | SIGCHLD, top, NULL, NULL, NULL);
 	NEED(pid > 0);
 	EQ(wait_status((pid_t)pid), 7);
@@ -241,7 +241,7 @@ static void early(void)
 	EQ(reexec("after the library"), 0);
 	if (world == BASELINE)
 		return;
-	/* glibc runs one library's constructor first: that of the last which asks for it. */
+	/* glibc runs one library's constructor first: that of the last library with -z initfirst. */
 	NEED(asprintf(&caller_and_copy, "%s:%s", caller, copy_of_the_library()) > 0);
 	preload(NULL, caller_and_copy);
 	EQ(reexec("after the library, whose constructor comes late"), 0);

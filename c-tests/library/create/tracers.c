@@ -1,12 +1,14 @@
 /*
  * tracers.c - a debugger or a tracer has its breakpoint in libc's own socket() and execve()
  *
- * The library patches these functions. A tracer's breakpoint is at their beginning, before the start or after it; what it
- * replaces is run as the tracer saw it (a debugger: in memory) or as the file has it (a uprobe), and then what follows.
- * libc's own callers have to be served all the same, and nothing may crash. This program is the debugger, by ptrace(2); a
- * uprobe is the kernel's (perf_event_open(2), for the one process).
+ * The library patches these functions. A tracer's breakpoint is at their beginning, before the start or after
+ * it. When it is hit, the tracer runs the instruction that it replaces, as it was in memory (a debugger) or
+ * as it is in the file (a uprobe), and goes on behind it. libc's own callers have to be served all the same,
+ * and nothing may crash. This program is the debugger, by ptrace(2); a uprobe is the kernel's
+ * (perf_event_open(2), for this process only).
  *
- * What is traced: libc's own socket() makes a socket, and its own execve() starts a program without its variables.
+ * The tracee lets libc's own socket() create a socket, and libc's own execve() start a program without its
+ * variables.
  */
 #include "traced.h"
 #include "bypass.h"
@@ -33,7 +35,7 @@ static unsigned long offset_in_file(const char *function, char file[PATH_MAX])
 	return (unsigned long)(code - (unsigned char *)libc.dli_fbase);
 }
 
-/* -- What is traced, in another exec of this program. It stops first, for a tracer that comes late. */
+/* -- The tracee, in another exec of this program. It stops first, for a tracer that attaches late. */
 
 static void makes_a_socket_and_starts_a_program(void)
 {
@@ -65,7 +67,7 @@ static void is_the_program(void)
 	STR(device_of(fd), expected_device());
 }
 
-/* The exports serve all the same. */
+/* The exports still work. */
 static void finds_them_as_they_were(void)
 {
 	EQ(info()->socket, UNKNOWN_CODE);
@@ -94,18 +96,18 @@ static bool is_a_phase(void)
 
 struct breakpoint {
 	unsigned long offset;		/* in libc's file */
-	unsigned long address;		/* 0: it is not there now */
+	unsigned long address;		/* 0: it is not set now */
 	unsigned char was[4];
 	int hits;
 };
 
 static struct breakpoint breakpoints[FUNCTIONS];
-static unsigned long second;		/* how far behind each of them there is another one; 0: there is none */
+static unsigned long second;		/* the distance of another breakpoint behind each; 0: there is none */
 static char libc_file[PATH_MAX];
 
 #if defined(__x86_64__)
 static const unsigned char BREAK[] = { 0xcc };
-enum { BEHIND = 1 };			/* how far a breakpoint leaves the program counter behind it */
+enum { BEHIND = 1 };			/* the distance of the program counter from a breakpoint that was hit */
 #define PC(registers) ((registers).rip)
 /* user-mode Linux has no PTRACE_GETREGSET. */
 #define REGISTERS(request, pid, all) ptrace(PTRACE_##request##REGS, pid, NULL, (all)->iov_base)
@@ -116,7 +118,7 @@ enum { BEHIND = 0 };
 #define REGISTERS(request, pid, all) ptrace(PTRACE_##request##REGSET, pid, (void *)NT_PRSTATUS, all)
 #endif
 
-/* A debugger's `break` goes behind a `push %rbp`, which musl's socket() begins with. */
+/* A debugger's `break` is put behind the `push %rbp` with which musl's socket() begins. */
 static void find_breakpoints(void)
 {
 	for (int i = 0; i < FUNCTIONS; i++) {
@@ -256,7 +258,7 @@ static void breakpoints_after(void)
 		debugs(false);
 }
 
-/* Another one lies where the library's jump would be. */
+/* Another one lies where the library would write its jump. */
 static void breakpoints_in_the_way(void)
 {
 	second = 20;

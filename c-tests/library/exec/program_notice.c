@@ -1,9 +1,10 @@
 /*
- * program_notice.c - what the library says of a program that is about to be started, and how it looks at it
+ * program_notice.c - the library's warning about a program that is about to be started, and how the program
+ * is judged
  *
- * A line on stderr names a program whose sockets the library will not bind. It is judged by its file, which may be
- * anybody's: each point shows that execve() itself does as it does without the library. vrfbind_seal.c and vrfbind_log.c have
- * the plain cases.
+ * A line on stderr names a program whose sockets the library will not bind. It is judged by its file, which
+ * is untrusted: each point shows that execve() itself does the same as without the library. vrfbind_seal.c
+ * and vrfbind_log.c have the simple cases.
  */
 #include "stderr_capture.h"
 #include "tmpfs_sandbox.h"
@@ -29,10 +30,10 @@ static void is_said(const char *program, const char *words)
 
 /* -- Go. */
 
-/* A note of ours, to be made Go's. */
+/* A note that is made to look like Go's. */
 __asm__(".pushsection .note.hook, \"a\", %note\n"
 	"	.balign 4\n"
-	"	.long 4, 4, 9\n"			/* of the name, of what it says, type */
+	"	.long 4, 4, 9\n"			/* sizes of the name and the description, type */
 	"	.ascii \"No\\0\\0\"\n"
 	"	.long 0\n"
 	"	.popsection\n");
@@ -70,7 +71,7 @@ static void write_go_program(int fd)
 	NEED(!"the note");
 }
 
-/* The library is in it; with the sockets that libc makes nothing is amiss. */
+/* The library is in it, and libc's sockets are bound. */
 static void go_program(void)
 {
 	const char *program;
@@ -103,7 +104,7 @@ static void write_endless(int fd)
 		.p_type = PT_DYNAMIC, .p_offset = sizeof(header) + sizeof(segment),
 		.p_filesz = 1UL << 62, .p_memsz = 1UL << 62,
 	};
-	/* The one that is there; behind it the file ends. */
+	/* The only entry; the file ends behind it. */
 	Elf64_Dyn entry = { .d_tag = DT_NEEDED };
 	Elf64_Ehdr own;
 	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -155,7 +156,10 @@ static void write_script(const char *path, const char *interpreter)
 	close(fd);
 }
 
-/* To open a device can start a watchdog or rewind a tape: a FIFO stands for them, since others can see it opened. */
+/*
+ * Opening a device can start a watchdog or rewind a tape. A FIFO stands for one, since others can see it
+ * opened.
+ */
 static void opens_no_fifo(void)
 {
 	const char *pipe, *script;
@@ -222,7 +226,10 @@ static void other_ids(void)
 	is_said(SANDBOX "/program", "real and effective IDs that differ");
 }
 
-/* Whether the library is in it, as its child says; a script's interpreter is what the kernel gives capabilities to. */
+/*
+ * Whether the library is in it, by its child's report; the kernel gives the capabilities of a script's
+ * interpreter.
+ */
 static int run_as_nobody(const char *script)
 {
 	pid_t pid = fork();

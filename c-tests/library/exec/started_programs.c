@@ -1,14 +1,14 @@
 /*
- * started_programs.c - a program that this one becomes, or starts, is in the VRF too
+ * started_programs.c - a program that this one executes, or starts, is in the VRF too
  *
- * All ways to start a program end in execve(2), and what they pass for an environment may have lost
- * LD_PRELOAD and VRFBIND_VRF on the way: `env -i`, clearenv(3), an explicit list. The library puts
- * back what is missing, and touches nothing else. The verdict is the child's (reach/reporting_child.c): the
- * device of its sockets, or its environment to the byte. Without the library each of them is in no
- * VRF, and has just what it was passed.
+ * All ways to start a program end in execve(2), and the environment that they pass may have lost LD_PRELOAD
+ * and VRFBIND_VRF: `env -i`, clearenv(3), an explicit list. The library puts back what is missing, and
+ * changes nothing else. The verdict is the child's report (reach/reporting_child.c): the device of its
+ * sockets, or its environment to the byte. Without the library each child is in no VRF, and has just what it
+ * was passed.
  *
- * What the library needs for that has to cost the one who starts programs nothing that stays: a child
- * of vfork(2) or posix_spawn(3) works in its parent's memory, on a stack that may be small.
+ * The library must not leave anything behind in a process that starts programs: a child of vfork(2) or
+ * posix_spawn(3) works in its parent's memory, on a stack that may be small.
  */
 #include "ways_to_exec.h"
 #include "seccomp_filters.h"
@@ -17,7 +17,7 @@
 
 enum { MANY = 10000 };			/* variables */
 
-/* All that is started by `start` is on this device: `times` programs with a socket of each family. */
+/* All programs that `start` starts are on this device: `times` programs with a socket of each family. */
 static void are_on(const char *device, int times, void (*start)(void))
 {
 	static char said[8192], expected[8192];
@@ -47,7 +47,7 @@ static void start_with_passed(void)
 	execve(child_path, child_argv, passed);
 }
 
-/* The environment that a child says it has, which was passed `list`, is `expected`, to the byte. */
+/* The environment that a child reports when it was passed `list` is `expected`, to the byte. */
 static void becomes(char **list, char **expected)
 {
 	static char said[1 << 20], text[1 << 20];
@@ -95,7 +95,7 @@ static void passes(char **list, char **expected)
 	is_on(expected_device(), list);
 }
 
-/* The list has all that is needed, so this holds without the library in the parent as well. */
+/* The list has everything needed, so this holds without the library in the parent as well. */
 static void passes_untouched(char **list)
 {
 	becomes(list, list);
@@ -152,7 +152,7 @@ static void own_list(void)
 
 	child_path = beside("reporting_child");
 	TRUE(list_at_execve(complete_list) == complete_list);
-	/* And never is the program's list changed. */
+	/* The program's own list never changes. */
 	EQ(list_at_execve(scrubbed) == scrubbed, world == BASELINE);
 }
 
@@ -221,7 +221,10 @@ static void twice(void)
 	is_on("", LIST(preload_it, "VRFBIND_VRF=default", vrf));
 }
 
-/* A name of the library that leads nowhere: ld.so would say so, and start the program unbound. */
+/*
+ * A name under which ld.so does not find the library: it would print a warning, and start the program
+ * unbound.
+ */
 static void misleading_name(void)
 {
 	static const char *const NOWHERE[] = {
@@ -237,7 +240,7 @@ static void misleading_name(void)
 	}
 }
 
-/* -- A child may say where it belongs. */
+/* -- A child may choose its VRF. */
 
 static void has_spoken(void)
 {
@@ -271,7 +274,7 @@ static void leaves(void)
 	stays(start_env_empty);
 }
 
-/* -- What it costs the one who starts programs. */
+/* -- What it costs a process that starts programs. */
 
 /* Of /proc/self/statm: the size of the address space, in pages. */
 static long pages(void)
@@ -303,7 +306,7 @@ static void by_spawn(char **envp)
 }
 
 
-/* What is the program's in memory: the list, and all of its strings. */
+/* The program's own memory: the list, and all of its strings. */
 static unsigned long sum_of(char **list)
 {
 	unsigned long sum = 0;
@@ -316,7 +319,7 @@ static unsigned long sum_of(char **list)
 	return sum;
 }
 
-/* Without the library there is nothing to find, and on an emulated machine no time for it. */
+/* Without the library there is nothing to test, and on an emulated machine no time for it. */
 static int times(int number)
 {
 	return world == BASELINE || tier_is("vrf") ? number / 10 : number;
@@ -333,7 +336,7 @@ static void start_often(void)
 	long before = 0;
 
 	for (int i = 0; i < times(TIMES); i++) {
-		/* What is kept for use again is there after the first few. */
+		/* Memory that is kept for reuse is allocated by the first few calls. */
 		if (i == 10)
 			before = pages();
 		HOW[i % 2](list);
@@ -495,11 +498,11 @@ static void too_large(void)
 	child_path = beside("reporting_child");
 	FAILS(execve(child_path, child_argv, list), E2BIG);
 	EQ(posix_spawn(&pid, child_path, NULL, NULL, child_argv, list), E2BIG);
-	/* And all is well after it. */
+	/* Afterwards everything still works. */
 	stays(start_vfork);
 }
 
-/* The kernel says EFAULT (execve(2)); the library, which has to read the array, is not saved by it. */
+/* The kernel fails with EFAULT (execve(2)); the library, which has to read the array, crashes. */
 static void list_nowhere(void)
 {
 	char **nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -532,31 +535,31 @@ static void long_preload(void)
 }
 
 /*
- * musl's child of posix_spawnp() has a stack of 5 KiB, and puts PATH and the name on it. The file is
- * in the last folder of the longest PATH that there can be, and has the longest name.
+ * musl's child of posix_spawnp() has a stack of 5 KiB, and puts PATH and the name on it. The file is in the
+ * last directory of the longest possible PATH, and has the longest name.
  */
 static void start_from_longest_path(void)
 {
-	char folder[] = "/tmp/reach.XXXXXX", name[NAME_MAX + 1], file[PATH_MAX + NAME_MAX];
+	char directory[] = "/tmp/reach.XXXXXX", name[NAME_MAX + 1], file[PATH_MAX + NAME_MAX];
 	static char path[PATH_MAX];
 	size_t length = 0;
 	pid_t pid = 0;
 
-	NEED(mkdtemp(folder) != NULL);
+	NEED(mkdtemp(directory) != NULL);
 	memset(name, 'n', NAME_MAX);
 	name[NAME_MAX] = '\0';
-	snprintf(file, sizeof(file), "%s/%s", folder, name);
+	snprintf(file, sizeof(file), "%s/%s", directory, name);
 	NEED(symlink(child_path, file) == 0);
-	/* As many that are not there as have room before it. */
-	while (length + sizeof("/x:") + sizeof(folder) < sizeof(path))
+	/* As many directories that do not exist as fit before it. */
+	while (length + sizeof("/x:") + sizeof(directory) < sizeof(path))
 		length += (size_t)snprintf(path + length, sizeof(path) - length, "/x:");
-	snprintf(path + length, sizeof(path) - length, "%s", folder);
+	snprintf(path + length, sizeof(path) - length, "%s", directory);
 	setenv("PATH", path, 1);
 	EQ(posix_spawnp(&pid, name, NULL, NULL, child_argv, NOTHING), 0);
 	if (pid > 0)
 		EQ(wait_status(pid), 0);
 	unlink(file);
-	rmdir(folder);
+	rmdir(directory);
 }
 
 static void longest_path(void)
@@ -565,8 +568,8 @@ static void longest_path(void)
 }
 
 /*
- * How much of the stack a failing execve(2) takes: of a static program that may be read, so that it is
- * looked at and there is a line about it, and not executed. musl's posix_spawnp() leaves some 700 bytes.
+ * How much of the stack a failing execve(2) needs. The program is static, so that it causes a warning, and
+ * may be read but not executed. musl's posix_spawnp() leaves some 700 bytes.
  */
 enum { ROOM = 640 };
 
@@ -577,7 +580,7 @@ static void *fails_to_exec(void *unused)
 {
 	unsigned char here, *lowest = stack;
 
-	/* Once before, since what is bound at the first call takes a stack of its own. */
+	/* Once before, since symbols that are bound at the first call need stack of their own. */
 	for (int again = 0; again < 2; again++) {
 		memset(stack, 0xa5, (size_t)(&here - stack) - 200);
 		execve(not_executable, child_argv, NOTHING);
@@ -641,31 +644,31 @@ static void are_not_outside(void (*start)(void))
 	EQ(strstr(said, "none") != NULL, world == BASELINE);
 }
 
-#define IN_FOLDER "started in the folder of the library"
+#define IN_DIRECTORY "started in the directory of the library"
 
 /*
- * LD_PRELOAD=./libvrfbind.so, in a folder of that name with a copy. To have that as it is, we leave
- * the VRF first: a program in it would be given the library by its other name too.
+ * LD_PRELOAD=./libvrfbind.so, in a directory of this name with a copy. To keep it as it is, we leave the VRF
+ * first: a program in the VRF would be given the library by its other name too.
  */
-static void named_from(char *folder)
+static void named_from(char *directory)
 {
 	if (!phase) {
-		NEED(mkdtemp(folder) && chdir(folder) == 0);
+		NEED(mkdtemp(directory) && chdir(directory) == 0);
 		command("cp '%s' libvrfbind.so", LIBRARY);
 		setenv("VRFBIND_VRF", "default", 1);
 		EQ(reexec("in no VRF"), 0);
-		command("rm -r '%s'", folder);
+		command("rm -r '%s'", directory);
 		return;
 	}
-	if (strcmp(phase, IN_FOLDER) != 0) {
+	if (strcmp(phase, IN_DIRECTORY) != 0) {
 		setenv("VRFBIND_VRF", DEVICE, 1);
 		if (world == PRELOADED)
 			setenv("LD_PRELOAD", "./libvrfbind.so", 1);
-		exec_phase(NULL, IN_FOLDER);
+		exec_phase(NULL, IN_DIRECTORY);
 	}
 	NEED(!is_loaded(LIBRARY) && is_loaded("./libvrfbind.so") == (world == PRELOADED));
 	NEED(chdir("/") == 0);
-	if (strchr(folder, ' '))
+	if (strchr(directory, ' '))
 		are_not_outside(start_execve_or_report);
 	else
 		stays(start_execve);
@@ -731,9 +734,9 @@ static const struct scenario SCENARIOS[] = {
 	{ "it is the program's own list then, and another one if something is missing", own_list },
 	{ "what is missing is put back, and the rest stays", put_back },
 	{ "other preloads are kept behind the library, a list that has it as it is", other_preloads },
-	{ "a variable that is there twice is no way out", twice },
-	{ "a name that does not lead to the library is no way out", misleading_name },
-	{ "a child that says VRFBIND_VRF=something is obeyed", has_spoken },
+	{ "a variable that occurs twice is no way out", twice },
+	{ "a name under which ld.so does not find the library is no way out", misleading_name },
+	{ "a child that sets VRFBIND_VRF=something gets that VRF", has_spoken },
 	{ "env VRFBIND_VRF=default is how to leave, and VRFBIND_VRF= is not", leaves },
 	{ "children by the hundred, 10,000 variables: the parent's memory is as it was", often },
 	{ "an exec that fails, thousands of times, leaves everything usable", failing },
@@ -753,7 +756,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "an environment beyond all bounds: E2BIG", too_large },
 	{ "LD_PRELOAD that grows beyond what the kernel takes: E2BIG", long_preload },
 	{ "no memory at load for what has to be put back: E2BIG", no_memory_at_load, .worlds = PRELOADED },
-	{ "LD_PRELOAD was a relative path, and the program goes elsewhere: in the VRF", relative },
+	{ "LD_PRELOAD was a relative path, and the program changes its directory: in the VRF", relative },
 	{ "where that path has a space in it, no child is outside the VRF: it is not started, or is inside", relative_with_space },
 	{ NULL }
 };

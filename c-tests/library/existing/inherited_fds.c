@@ -1,11 +1,11 @@
 /*
- * inherited_fds.c - sockets that the library did not see being born
+ * inherited_fds.c - sockets that the library did not create
  *
- * A socket can come into a program in other ways than by a function: inherited over exec, passed
- * over a UNIX socket, made by an instruction of the program's own. bind(), connect() and listen()
- * look at the socket itself, and not at the address, which may be a bad one: a socket of an IP family
- * without a device gets the device before the real call is made, one that has a device keeps it, and
- * everything else is left to the kernel. What connect() takes away it gives back.
+ * A socket can come into a program without one of the hooked functions: inherited over exec, passed over a
+ * UNIX socket, created by an instruction of the program's own. bind(), connect() and listen() look at the
+ * socket itself, and not at the address, which may be bad. An IP socket without a device gets the device
+ * before the real call is made, one with a device keeps it, and everything else is left to the kernel.
+ * connect() gives back the device that it takes away.
  */
 #include "cancelled.h"
 #include "device.h"
@@ -58,7 +58,7 @@ static void listen_gives_it(void)
 		}
 }
 
-/* Where a socket that is bound to the wildcard is reached from here. */
+/* The address by which a socket on the wildcard is reached from here. */
 static struct sockaddr_in6 reached_at(int domain, int fd)
 {
 	struct sockaddr_in6 address;
@@ -73,7 +73,7 @@ static struct sockaddr_in6 reached_at(int domain, int fd)
 	return address;
 }
 
-/* Somebody to talk to, who does not take part: `listener` is made by hand. */
+/* A peer without the library: `listener` is created by an instruction. */
 static struct sockaddr_in6 listener(int domain, int type)
 {
 	int fd = unseen_socket(domain, type, 0);
@@ -138,7 +138,7 @@ static void duplicates(void)
 	STR(device_of(80), expected_device());
 }
 
-enum { KNOWN = 50 };	/* a descriptor that both sides of an exec know */
+enum { KNOWN = 50 };	/* a descriptor known on both sides of an exec */
 
 static void inherited(void)
 {
@@ -196,7 +196,7 @@ static void keeps_its_own(void)
 		(void)connect(fd, wildcard(FAMILIES[d]), WILDCARD_LENGTH);
 		STR(device_of(fd), other);
 	}
-	/* Born in ours and moved by the program, which takes CAP_NET_RAW. */
+	/* Created in our VRF and moved by the program, which requires CAP_NET_RAW. */
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
 	STR(device_of(fd), expected_device());
 	if (set_device(fd, other) == 0) {
@@ -266,7 +266,7 @@ static void disconnected(void)
 	STR(device_of(fd), world == PRELOADED ? other : "");
 }
 
-/* The name of the device says less than its number, but whether there is one. */
+/* The name of the device tells less than its number, but tells whether there is one. */
 static void without_device_numbers(void)
 {
 	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
@@ -358,9 +358,9 @@ static const struct scenario SCENARIOS[] = {
 	{ "it is the socket that has the device, whichever descriptor was used", duplicates },
 	{ "a socket inherited over exec gets the device when it is bound", inherited },
 	{ "a socket passed by a process in no VRF gets it when it is used", passed },
-	{ "a socket that has another device keeps that", keeps_its_own },
+	{ "a socket that has another device keeps it", keeps_its_own },
 	{ "connect() to AF_UNSPEC leaves a socket its device", disconnected },
-	{ "for a moment of that another thread sees it without one", moment_without },
+	{ "for a moment another thread sees it without one", moment_without },
 	{ "a kernel that does not know SO_BINDTOIFINDEX is asked for the name", without_device_numbers },
 	{ "a thread that is cancelled in connect() unwinds its stack", cancelled,
 	  .elsewhere = unwinds },

@@ -44,7 +44,7 @@ static int bind_to(int fd, const struct sockaddr_in6 *address)
 	return bind(fd, (const struct sockaddr *)address, sizeof(*address));
 }
 
-/* The library refuses, and the socket stays. Without it the kernel has moved it, whatever bind() said. */
+/* The library refuses, and the socket stays. Without it the kernel has moved it, whatever bind() returned. */
 static void refused(int type, const char *address, const char *device)
 {
 	struct sockaddr_in6 to = at(address, if_nametoindex(device));
@@ -163,7 +163,7 @@ static void other_addresses(void)
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
 	WORKS(bind(fd, (struct sockaddr *)&any4, sizeof(struct sockaddr_storage)));
 	STR(device_of(fd), expected_device());
-	/* An IPv4 socket takes no such address, and says so itself. */
+	/* An IPv4 socket accepts no such address, and fails itself. */
 	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
 	any = at("fe80::a", if_nametoindex("outside"));
 	FAILS(bind_to(fd, &any), EAFNOSUPPORT);
@@ -184,7 +184,7 @@ static void sockets_from_outside(void)
 	else
 		WORKS(bind_to(fd, &to));
 	STR(device_of(fd), world == PRELOADED ? NAME : "outside");
-	/* One that has that very device keeps it, and does not move. */
+	/* A socket that has this very device keeps it, and does not move. */
 	fd = raw_socket(AF_INET6, SOCK_DGRAM, 0);
 	NEED(set_device(fd, "outside") == 0);
 	to.sin6_port = htons(9);
@@ -194,7 +194,7 @@ static void sockets_from_outside(void)
 	STR(device_of(fd), "outside");
 }
 
-/* Where it cannot be asked, the call fails: the question takes a descriptor. */
+/* If the kernel cannot be asked, the call fails: the question needs a descriptor. */
 static void no_descriptor_left(void)
 {
 	struct sockaddr_in6 to, here;
@@ -243,7 +243,7 @@ static void bad_pointers(void)
 	STR(device_of(fd), NAME);
 }
 
-/* A limit: no hook sees it. The other end of `outside` does. */
+/* A limit: no hook sees it. The other end of `outside` receives it. */
 static void sends_leave(void)
 {
 	static const char MARK[] = "a datagram of link_local";
@@ -294,7 +294,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "the same in a sealed process", scopes_outside, .vrf = NAME, .also = "VRFBIND_SEAL=1",
 	  .worlds = PRELOADED },
 	{ "the same without a capability", as_an_ordinary_user, .vrf = NAME },
-	{ "bind() to the scope of a device that is not there leaves it too", no_such_device,
+	{ "bind() to the scope of a device that does not exist leaves it there too", no_such_device,
 	  .vrf = NAME },
 	{ "bind() to an address of a device in the VRF narrows the socket to that device",
 	  scopes_inside, .vrf = NAME },

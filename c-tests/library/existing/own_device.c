@@ -1,9 +1,10 @@
 /*
  * own_device.c - a program that puts its sockets on a device itself does so within its VRF
  *
- * setsockopt(SO_BINDTODEVICE) and SO_BINDTOIFINDEX: the device that the socket has is granted without a privilege, no
- * device means the VRF, a device in the VRF is the kernel's to grant, and one outside is not there. All other options,
- * sockets and errors are the kernel's. Each scenario has a network namespace of its own (in_and_out.h).
+ * setsockopt(SO_BINDTODEVICE) and SO_BINDTOIFINDEX: the device that the socket has is granted without a
+ * privilege, no device means the VRF, a device in the VRF is the kernel's decision, and a device outside does
+ * not exist. All other options, sockets and errors are the kernel's. Each scenario has a network namespace of
+ * its own (in_and_out.h).
  */
 #include "in_and_out.h"
 #include "stderr_capture.h"
@@ -61,7 +62,7 @@ static void same_again(int domain, int type, enum way way)
 {
 	int fd;
 
-	if (type > 1)	/* A raw socket takes a privilege itself. */
+	if (type > 1)	/* A raw socket itself requires a privilege. */
 		return;
 	fd = socket_in(domain, type);
 	if (world == PRELOADED)
@@ -88,7 +89,10 @@ static void same_device(void)
 	STR(device_of(fd), NAME);
 }
 
-/* One that the kernel has narrowed, or that was on another device before, keeps that by the same right. */
+/*
+ * A socket that the kernel has moved to a device of the VRF, or that was on another device before, keeps its
+ * device by the same rule.
+ */
 static void same_other_device(void)
 {
 	int fd;
@@ -315,11 +319,11 @@ static void one_line(void)
 }
 
 static const struct scenario SCENARIOS[] = {
-	{ "the device that a socket has takes no privilege", same_device, .vrf = NAME },
-	{ "also where that is not the VRF", same_other_device, .vrf = NAME },
+	{ "the device that a socket has requires no privilege", same_device, .vrf = NAME },
+	{ "also where this is not the VRF", same_other_device, .vrf = NAME },
 	{ "no device means the VRF", no_device, .vrf = NAME },
-	{ "a device in the VRF is the kernel's to grant", devices_inside, .vrf = NAME },
-	{ "a device outside is not there, and the socket stays", devices_outside, .vrf = NAME },
+	{ "a device in the VRF is the kernel's decision", devices_inside, .vrf = NAME },
+	{ "a device outside does not exist, and the socket stays", devices_outside, .vrf = NAME },
 	{ "the same in a sealed process", devices_outside, .vrf = NAME, .also = "VRFBIND_SEAL=1",
 	  .worlds = PRELOADED },
 	{ "a socket from outside gets the VRF, or nothing", from_outside, .vrf = NAME },

@@ -1,9 +1,10 @@
 /*
  * passed_fds.c - inherited sockets: those that a service manager passes are bound at load, others are counted
  *
- * A device belongs to the open socket, so who binds an inherited one moves it for its other owners too. The library does so
- * at load only with what is meant for it: $LISTEN_FDS descriptors from 3 on, if $LISTEN_PID is this process
- * (sd_listen_fds(3)). Here the service manager is the parent, which has the sockets still, and looks at them.
+ * A device belongs to the open socket, so binding an inherited one moves it for its other owners too. The
+ * library does so at load only with sockets that are meant for it: $LISTEN_FDS descriptors from 3 on, if
+ * $LISTEN_PID is this process (sd_listen_fds(3)). Here the service manager is the parent, which still has the
+ * sockets, and looks at them.
  */
 #include "in_and_out.h"
 #include "library_info.h"
@@ -44,7 +45,7 @@ static int hand_over(const char *as_phase, const char *listen_pid, const char *l
 	return wait_status(pid);
 }
 
-/* Of the sockets, here or in the phase, where `of` begins. */
+/* The devices of the sockets, here or in the phase, where `of` begins. */
 static void devices_are(const int of[COUNT], const char *first, const char *second)
 {
 	STR(device_of(of[0]), first);
@@ -68,7 +69,7 @@ static void meant_for_us(void)
 	devices_are(passed, expected_device(), expected_device());
 }
 
-/* What is behind the count is not passed. */
+/* Descriptors beyond the count are not passed. */
 static void meant_in_part(void)
 {
 	if (phase) {
@@ -124,7 +125,7 @@ static void meant_for_others(void)
 	devices_are(passed, expected_device(), "");
 }
 
-/* Counted is up to four closed descriptors in a row. */
+/* The count ends after four closed descriptors in a row. */
 static void with_gaps(void)
 {
 	static const int AT[] = { FIRST, FIRST + 4, FIRST + 9 };
@@ -150,7 +151,7 @@ static void with_gaps(void)
 	EQ(wait_status(pid), 0);
 }
 
-/* Nobody accepts what comes by another network. */
+/* A connection from another network is not accepted. */
 static void not_to_be_bound(void)
 {
 	const char *said;
@@ -193,7 +194,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "a count beyond all descriptors ends", meant_too_many, .vrf = NAME },
 	{ "sockets that are meant for others are counted and left alone", meant_for_others, .vrf = NAME },
 	{ "they are counted over gaps of three descriptors, and not of four", with_gaps, .vrf = NAME },
-	{ "one that cannot be bound is closed, and a line says so", not_to_be_bound,
+	{ "a socket that cannot be bound is closed, and a line reports it", not_to_be_bound,
 	  .vrf = "no-such-device" },
 	{ "VRFBIND_VRF=default leaves them alone", in_no_vrf, .vrf = "default" },
 	{ NULL }

@@ -1,8 +1,8 @@
 /*
- * unseen_ways.c - what takes packets out of a VRF, or does not let them arrive, and no hook sees
+ * unseen_ways.c - ways by which packets leave a VRF, or do not arrive, that no hook sees
  *
- * The program's sockets have their device all the time. These are limits of the kernel's VRFs, under `ip vrf exec` alike, and
- * so the same in both worlds. Each scenario has a network namespace of its own (in_and_out.h).
+ * The program's sockets have their device all the time. These are limits of the kernel's VRFs, also under `ip
+ * vrf exec`, and so the same in both worlds. Each scenario has a network namespace of its own (in_and_out.h).
  */
 #include "in_and_out.h"
 #include <arpa/inet.h>
@@ -47,7 +47,7 @@ static bool arrives(int watcher)
 	return false;
 }
 
-/* The local table is looked at first, and has the broadcast addresses of the default VRF's subnets. */
+/* The local table is searched first, and has the broadcast addresses of the default VRF's subnets. */
 static void directed_broadcast(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
@@ -114,7 +114,7 @@ static const char *udp_sockets(void)
 	return found;
 }
 
-/* The program has it made by ip(8), with the library if it has that itself. */
+/* The program has it created by ip(8), with the library if the program has it. */
 static bool makes(const char *tunnel)
 {
 	char line[200];
@@ -146,7 +146,7 @@ static void vxlan(void)
 	devices[1] = inside;
 	command("ip link set near up");
 	for (int i = 0; i < 2; i++) {
-		/* As long as nothing carries, nothing is sent. */
+		/* Without a carrier nothing is sent. */
 		command("until ip link show %s | grep -q 'state UP'; do sleep 0.05; done", devices[i]);
 		command("ip address add 10.9.9.1/24 dev %s", devices[i]);
 		command("ip neighbour add 10.9.9.2 lladdr 02:00:00:00:00:02 dev %s", devices[i]);
@@ -175,7 +175,10 @@ static void wireguard(void)
 	TRUE(strchr(udp_sockets(), '%') == NULL);
 }
 
-/* The local table has the address for lo, as the VRF's table has it for the VRF. What lo delivers is not the VRF's. */
+/*
+ * The local table has the address for lo, and the VRF's table has it for the VRF. Packets on lo are not
+ * delivered in the VRF.
+ */
 static void loopback_address(void)
 {
 	struct sockaddr_in here = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

@@ -1,10 +1,9 @@
 /*
- * stderr_line.c - the one line that the library prints, and what it must not cost
+ * stderr_line.c - the one line that the library prints, and what printing must not cost
  *
- * If VRFBIND_VRF is not the name of a device, a line on stderr says so at load. It is a favour, and
- * the program pays nothing for it: it does not wait for a reader, is not killed by a reader that
- * has gone, and nothing is printed into a connection that happens to be descriptor 2. After load
- * nothing is printed at all.
+ * If VRFBIND_VRF is not the name of a device, a line on stderr reports it at load. The program must not
+ * suffer from it: it does not wait for a reader, is not killed by a reader that has gone, and nothing is
+ * printed into a connection that happens to be descriptor 2. After load nothing is printed at all.
  */
 #include "device.h"
 #include "stderr_capture.h"
@@ -56,7 +55,7 @@ static void one_line(void)
 	TRUE(strchr(text, '\n') == text + strlen(text) - 1);
 }
 
-/* A terminal may be reading: of what the variable holds only harmless characters are shown. */
+/* A terminal may show the line: only harmless characters of the variable are printed. */
 static void long_and_ugly(void)
 {
 	char value[5000];
@@ -198,7 +197,7 @@ static void sockets_at_0_to_2(void)
 	}
 }
 
-/* A refusal says nothing, and least of all to whoever is at the other end of descriptor 2. */
+/* A refusal prints nothing, least of all to a peer at the other end of descriptor 2. */
 static void refusal_at_0_to_2(void)
 {
 	int sockets[4];
@@ -217,12 +216,12 @@ static void refusal_at_0_to_2(void)
 }
 
 static const struct scenario SCENARIOS[] = {
-	{ "a name that is none is told in one line", one_line, .vrf = INVALID },
+	{ "an invalid name is reported in one line", one_line, .vrf = INVALID },
 	{ "the line stays short and printable, whatever the variable holds", long_and_ugly },
 	{ "nothing is printed for anything else", silence },
 	{ "a full stderr is not waited for", nobody_drains, .vrf = INVALID },
 	{ "a stderr that nobody reads any more does not kill", nobody_reads, .vrf = INVALID },
-	{ "a stderr that takes nothing does no harm", nowhere, .vrf = INVALID },
+	{ "a stderr that accepts nothing does no harm", nowhere, .vrf = INVALID },
 	{ "a stderr that is a TCP connection is left alone", connection, .vrf = INVALID },
 	{ "where descriptors 0 to 2 are closed, sockets take their place, on the device",
 	  sockets_at_0_to_2 },

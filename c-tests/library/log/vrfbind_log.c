@@ -1,8 +1,8 @@
 /*
- * vrfbind_log.c - VRFBIND_LOG: a line for each decision, and what it must not cost or spoil
+ * vrfbind_log.c - VRFBIND_LOG: a line for each decision, and what logging must not cost or spoil
  *
- * What a line says is compared with the socket it is about. The stderr that lines are counted on is
- * a pipe that keeps each write(2) apart from the others (O_DIRECT, pipe(2)).
+ * A line is compared with the socket that it is about. The stderr on which lines are counted is a pipe that
+ * keeps each write(2) apart from the others (O_DIRECT, pipe(2)).
  */
 #include "seccomp_filters.h"
 #include "stderr_capture.h"
@@ -16,7 +16,7 @@
 
 #define TO_STDERR "VRFBIND_LOG=stderr"
 
-/* The line that there must be now, alone and from one write(2), or "": without the library. */
+/* The line that must have been written now, alone and by one write(2), or "": without the library. */
 static const char *one_line(void)
 {
 	static char line[4096];
@@ -48,7 +48,7 @@ static const char *value_of(const char *line, const char *word)
 	return value;
 }
 
-/* The line about this call: of that family and type, by this way, with this result. */
+/* The line about this call: of this family and type, by this way, with this result. */
 static void line_says(const char *call, const char *via, int domain, int type, int fd, int error)
 {
 	const char *line = one_line();
@@ -206,7 +206,7 @@ static void stage(void)
 	mount_sandbox();
 }
 
-/* The whole log; what there is not, is empty. */
+/* The whole log; empty if it does not exist. */
 static const char *log_text(void)
 {
 	static char text[8 << 20];
@@ -285,7 +285,7 @@ static void written_at_once(void)
 	EQ(writes_so_far() - before, world == PRELOADED ? 2 : 0);
 }
 
-/* A descriptor without FD_CLOEXEC could end in a program that is started at that moment. */
+/* A descriptor without FD_CLOEXEC could be inherited by a program that is started at this moment. */
 static void opened_with(unsigned int flag)
 {
 	if (!phase) {
@@ -314,7 +314,7 @@ static void append(void)
 static void unwritable(void)
 {
 	static const char *const PATHS[] = {
-		"/", "/no/such/folder/log", "/dev/full", "/proc/self/status",
+		"/", "/no/such/directory/log", "/dev/full", "/proc/self/status",
 	};
 
 	if (phase) {
@@ -329,7 +329,7 @@ static void unwritable(void)
 	}
 }
 
-/* A log that would wait for its reader is not waited for. */
+/* The library does not wait for the reader of a log. */
 static void fifo(void)
 {
 	int reader;
@@ -501,7 +501,7 @@ static void not_into_sockets(void)
 	WORKS(socket(AF_INET, SOCK_STREAM, 0));
 	FAILS(recv(receiver, &byte, 1, MSG_DONTWAIT), EAGAIN);
 
-	/* As of openlog(3), or of a server that is asked for something. */
+	/* A socket of openlog(3), or of a server that gets requests. */
 	for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
 		CONTEXT("a UNIX socket of type %d", type);
 		NEED(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) == 0);
@@ -511,7 +511,7 @@ static void not_into_sockets(void)
 	}
 }
 
-/* systemd hands out a UNIX stream socket as stderr: that is for us. */
+/* systemd passes a UNIX stream socket as stderr: the line is written there. */
 static void into_the_journal(void)
 {
 	char line[1000] = "";
@@ -593,7 +593,7 @@ static void invalid(void)
 	}
 	memset(longer, '/', 256);
 	longer[256] = '\0';
-	/* If one is taken for a path after all, the file goes with this namespace. */
+	/* If a value is used as a path after all, the file goes with this namespace. */
 	stage();
 	NEED(chdir(SANDBOX) == 0);
 	capture_stderr(0);
@@ -608,11 +608,11 @@ static void invalid(void)
 }
 
 static const struct scenario SCENARIOS[] = {
-	{ "each birth is a line that says what became of it, written at once", creations,
+	{ "each new socket is a line with its result, written at once", creations,
 	  .also = TO_STDERR },
 	{ "a refused one has a line with its errno", refused_creations, .vrf = "no-such-device",
 	  .also = TO_STDERR },
-	{ "a device that is not in this network namespace is said", another_namespace,
+	{ "a device that is not in this network namespace is reported", another_namespace,
 	  .vrf = "no-such-device", .also = TO_STDERR, .worlds = PRELOADED },
 	{ "a socket that another preload is asked for has one too", by_the_next,
 	  .also = TO_STDERR },
@@ -621,17 +621,17 @@ static const struct scenario SCENARIOS[] = {
 	{ "or does not get it", refused_existing_sockets, .vrf = "no-such-device", .also = TO_STDERR },
 	{ "there is no log if VRFBIND_LOG is unset or empty", silence },
 	{ "nor without a VRF", inert, .vrf = "default", .also = TO_STDERR },
-	{ "a path is made or added to, for each line, and no descriptor is left", path },
+	{ "a path is created or appended to, for each line, and no descriptor is left", path },
 	{ "a line to a path is one write(2)", written_at_once, .also = "VRFBIND_LOG=/dev/null",
 	  .elsewhere = counts_writes },
 	{ "a path is opened with O_CLOEXEC", cloexec },
 	{ "a path is opened with O_APPEND", append },
-	{ "a path that takes nothing does no harm", unwritable },
+	{ "a path that accepts nothing does no harm", unwritable },
 	{ "a path that is a FIFO is not waited for", fifo },
 	{ "nor is there harm in having no descriptor left for it", no_descriptor_left,
 	  .also = "VRFBIND_LOG=/dev/null" },
 	{ "lines of 64 threads and of 8 processes do not mix, and none is lost", many_writers },
-	{ "a stderr that takes nothing does no harm", nowhere, .also = TO_STDERR },
+	{ "a stderr that accepts nothing does no harm", nowhere, .also = TO_STDERR },
 	{ "a descriptor 2 that is a socket of the program's is left alone", not_into_sockets,
 	  .vrf = "lo", .also = TO_STDERR },
 	{ "a UNIX socket, which journald reads, is written to", into_the_journal,
@@ -639,8 +639,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "a child whose environment is scrubbed logs on", survives_a_scrubbing,
 	  .also = TO_STDERR },
 	{ "a program that is not preloaded is named", names_a_static_program, .also = TO_STDERR },
-	{ "a path of 255 bytes is taken whole", longest },
-	{ "a value that is no path and not \"stderr\" refuses all IP sockets", invalid },
+	{ "a path of 255 bytes is used whole", longest },
+	{ "a value that is neither a path nor \"stderr\" refuses all IP sockets", invalid },
 	{ NULL }
 };
 

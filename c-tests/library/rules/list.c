@@ -1,12 +1,13 @@
 /*
- * list.c - what VRFBIND_RULES holds: rules or a file, inherited, and valid or no IP socket at all
+ * list.c - VRFBIND_RULES: rules or a file, inherited, and valid or no IP socket at all
  *
- * Whether a list is heard shows by where 127.0.0.1 is bound to: the VRF is prod, the rules say lo (support/places.h).
+ * Whether a list is in effect shows by the device on which 127.0.0.1 is bound: the VRF is prod, the rules
+ * name lo (support/places.h).
  */
 #include "places.h"
 #include "stderr_capture.h"
 
-/* By which device an address is served, or how that failed. */
+/* The device of a socket that is bound to an address, or the error. */
 static const char *served_by(const char *ip)
 {
 	int fd = socket(strchr(ip, ':') ? AF_INET6 : AF_INET, SOCK_DGRAM, 0);
@@ -18,7 +19,7 @@ static const char *served_by(const char *ip)
 	return device_of(fd);
 }
 
-/* In another life of this program, with these rules. */
+/* In another exec of this program, with these rules. */
 static int with_rules(const char *rules, const char *device)
 {
 	setenv("VRFBIND_RULES", rules, 1);
@@ -83,7 +84,7 @@ static void files(void)
 	unlink(path);
 }
 
-/* What another life with these rules prints, which gets no IP socket. */
+/* What another exec with these rules prints; it gets no IP socket. */
 static const char *complaint(const char *rules)
 {
 	EQ(with_rules(rules, "invalid"), 0);
@@ -155,7 +156,7 @@ static void inherited(void)
 	EQ(reexec("again"), 0);
 }
 
-/* A program that has left its VRF is no business of the rules. */
+/* The rules do not apply to a program that has left its VRF. */
 static void outside(void)
 {
 	if (phase) {
@@ -167,7 +168,7 @@ static void outside(void)
 	EQ(with_rules("nonsense", "outside"), 0);
 }
 
-/* Written over by the program, the environment changes nothing any more. */
+/* When the program overwrites its environment, nothing changes any more. */
 static void read_once(void)
 {
 	own_places();
@@ -183,7 +184,7 @@ static void read_once(void)
 static const struct scenario SCENARIOS[] = {
 	{ "rules, blanks, comments, up to 64 of them", values, RULED },
 	{ "a file, which each program reads at load", files, RULED },
-	{ "an invalid list is told in a line that names the rule and the place, and no IP socket is made", invalid, RULED },
+	{ "an invalid list is reported in a line that names the rule and the place, and no IP socket is created", invalid, RULED },
 	{ "a program that is started inherits them, its environment scrubbed or not", inherited, RULED },
 	{ "no rules without a VRF", outside, RULED },
 	{ "they are read once", read_once, RULED },

@@ -1,16 +1,16 @@
 /*
  * model.c - random sequences of calls from several threads, against a model of where each socket is
  *
- * Each thread has sockets of its own and does one thing after the other with one of them: socket, bind, connect, listen, send,
- * connect(AF_UNSPEC), dup, SCM_RIGHTS, fork, epoll (level, edge, one-shot, exclusive), close. After each step the socket has the device that the model says, by
- * getsockopt(), and the call has succeeded or failed as it says. Another thread looks at all sockets all the time: each is
- * on one of the three devices.
+ * Each thread has sockets of its own and does one thing after the other with one of them: socket, bind,
+ * connect, listen, send, connect(AF_UNSPEC), dup, SCM_RIGHTS, fork, epoll (level, edge, one-shot, exclusive),
+ * close. After each step getsockopt() has to return the model's device, and the call must have had the
+ * model's result. Another thread looks at all sockets all the time: each is on one of the three devices.
  *
- * Once more without capabilities, where sockets are replaced: what is registered in epoll stays registered, a duplicate is the
+ * Once more without capabilities, where sockets are replaced: registrations in epoll stay, a duplicate is the
  * same socket, and copies in other processes or in messages stay on a device.
  *
- * VRFBIND_TEST_SEED repeats a run, VRFBIND_TEST_STEPS makes it longer. Each thread is fully determined by the seed, but for
- * ports that are taken. Without the library no socket has a device, whatever the model says.
+ * VRFBIND_TEST_SEED repeats a run, VRFBIND_TEST_STEPS makes it longer. The seed determines each thread fully,
+ * except for ports that are taken. Without the library no socket has a device, whatever the model expects.
  */
 #include "places.h"
 #include "pass_fd.h"
@@ -108,7 +108,7 @@ static void move(struct slot *slot, const char *place)
 	slot->place = place;
 }
 
-/* Whether it would have to be replaced, and cannot be. */
+/* Whether it would have to be replaced but cannot be. */
 static bool is_stuck(const struct slot *slot, const char *place)
 {
 	return world == PRELOADED && !is_privileged && slot->is_disarmed && strcmp(slot->place, place) != 0;
@@ -141,7 +141,7 @@ static void try_bind(struct worker *worker, struct slot *slot)
 		}
 	} else if (world == PRELOADED) {
 		EQ(result, -1);
-		/* In a VRF the address is looked at first. */
+		/* In a VRF the address is checked first. */
 		TRUE(errno == EINVAL || errno == EADDRNOTAVAIL ||
 		     (errno == EPERM && !is_privileged && strcmp(slot->place, place) != 0));
 	}
@@ -169,7 +169,7 @@ static void try_connect(struct worker *worker, struct slot *slot)
 	CONTEXT("connect() of a socket of type %d and state %d on %s to %s port %d", slot->type, slot->state,
 		slot->place, PEERS[which].ip, PEERS[which].port);
 	if (world != PRELOADED) {
-		/* A connection that is being made is waited for by the next call. */
+		/* The next call waits for a connection that is being made. */
 		close_slot(worker, slot);
 		open_slot(worker, slot);
 	} else if (slot->state == BUSY && is_stream) {
@@ -203,7 +203,7 @@ static void try_connect(struct worker *worker, struct slot *slot)
 			slot->place = place;
 		STR(device_of(slot->fd), slot->place);
 		/*
-		 * What becomes of a connection that is being made is a matter of time. One that was refused gives
+		 * The result of a connection that is being made depends on timing. One that was refused gives
 		 * a port of the kernel's choice back, and the socket can be bound again.
 		 */
 		if (PEERS[which].result == GOES_ON ||
@@ -392,7 +392,7 @@ static void follow_the_model(void)
 	own_places();
 	if (!is_privileged)
 		give_up_capabilities();
-	/* Somebody to connect to, who lets everybody in and out again. */
+	/* A server that accepts every connection and closes it. */
 	listener = listener_at("127.0.0.1");
 	lo_port = port_of(listener);
 	pid_of_acceptor = fork();

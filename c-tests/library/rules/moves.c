@@ -298,15 +298,20 @@ static void listeners(void)
 	STR(device_of(fd), if_ruled("mgmt"));
 }
 
+/* The local table comes first, as booted, or behind the VRFs: then the VRF's 127.0.0.1 is reached too. */
 static void automatic(void)
 {
-	int fd;
+	int fd, listener;
 
-	own_places();
-	for (int has = 0; has < 2; has++) {
+	for (int order = 0; order < 4; order++) {
+		bool has = order & 1, last = order & 2;
+
+		own_places();
 		if (has)
 			command("ip addr add 127.0.0.1/8 dev prod");
-		CONTEXT("the VRF has 127.0.0.1: %d", has);
+		if (last)
+			command("for v in 4 6; do ip -$v rule add pref 32765 table local && ip -$v rule del pref 0; done");
+		CONTEXT("the VRF has 127.0.0.1: %d, the local table comes last: %d", has, last);
 		fd = socket_for("127.0.0.1", SOCK_DGRAM);
 		WORKS(connect_at(fd, "127.0.0.1", 53));
 		STR(device_of(fd), if_ruled(has ? "prod" : "lo"));
@@ -317,6 +322,12 @@ static void automatic(void)
 		fd = socket_for("::1", SOCK_DGRAM);
 		WORKS(connect_at(fd, "::1", 53));
 		STR(device_of(fd), if_ruled("lo"));
+		if (has && !last)
+			continue;
+		listener = listener_at("127.0.0.1");
+		STR(device_of(listener), if_ruled(has ? "prod" : "lo"));
+		fd = socket_for("127.0.0.1", SOCK_STREAM);
+		WORKS(connect_at(fd, "127.0.0.1", port_of(listener)));
 	}
 }
 
@@ -409,7 +420,7 @@ static const struct scenario SCENARIOS[] = {
 	  .also = "VRFBIND_RULES=bind * mgmt" },
 	{ "listen() goes by the socket's own address", listeners, .vrf = "prod",
 	  .also = "VRFBIND_RULES=bind tcp *:5380 mgmt" },
-	{ "loopback auto: the VRF's where the VRF has the address", automatic, .vrf = "prod",
+	{ "loopback auto: the VRF's where the VRF has the address, whatever comes first", automatic, .vrf = "prod",
 	  .also = "VRFBIND_RULES=loopback auto", .elsewhere = takes_vrfs },
 	{ "the scope of an address is judged by its rule's device", scopes, .vrf = "prod",
 	  .also = "VRFBIND_RULES=bind [fe80::]/10 mgmt" },

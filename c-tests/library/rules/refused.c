@@ -166,6 +166,64 @@ static void missing_device(void)
 	STR(device_of(fd), if_ruled("prod"));
 }
 
+/*
+ * A device changes while a socket is in the VRF. Then connect() to each address either puts it where that belongs, or fails and
+ * leaves it where it is.
+ */
+static const struct change {
+	const char *command;
+	struct {
+		const char *ip;
+		int error;
+		const char *device;
+	} calls[3];
+} CHANGES[] = {
+	{ "ip link del mgmt", { { "10.99.1.2", ENODEV, "prod" }, { "127.0.0.1", 0, "lo" } } },
+	{ "ip link set mgmt down && ip link set mgmt name other && ip link set other up",
+	  { { "10.99.1.2", ENODEV, "prod" }, { "127.0.0.1", 0, "lo" } } },
+	{ "ip link set mgmt down", { { "10.99.1.2", ENETUNREACH, "prod" }, { "127.0.0.1", 0, "lo" } } },
+	{ "ip link set lo down", { { "127.0.0.1", ENETUNREACH, "prod" }, { "10.99.1.2", 0, "mgmt" } } },
+	{ "ip link del prod", { { "10.1.1.2", ENODEV, "(ENODEV)" }, { "127.0.0.1", ENODEV, "(ENODEV)" },
+				{ "10.99.1.2", ENODEV, "(ENODEV)" } } },
+	/* As one that the program has put on a device of its own. */
+	{ "ip link set prod down && ip link set prod name other && ip link set other up",
+	  { { "127.0.0.1", 0, "other" } } },
+	{ "ip link set prod down", { { "10.1.1.2", ENETUNREACH, "prod" }, { "127.0.0.1", 0, "lo" } } },
+};
+
+static void device_changes(const struct change *change, bool privileged)
+{
+	int fd;
+
+	own_places();
+	fd = socket_for("127.0.0.1", SOCK_DGRAM);
+	command("%s", change->command);
+	if (!privileged)
+		give_up_capabilities();
+	for (int i = 0; i < 3 && change->calls[i].ip; i++) {
+		int error = connect_at(fd, change->calls[i].ip, 7) < 0 ? errno : 0;
+
+		CONTEXT("%s, connect() to %s%s", change->command, change->calls[i].ip,
+			privileged ? "" : " without CAP_NET_RAW");
+		if (world == PRELOADED)
+			EQ(error, change->calls[i].error);
+		STR(device_of(fd), if_ruled(change->calls[i].device));
+	}
+}
+
+static void changed_devices(void)
+{
+	for (size_t i = 0; i < 2 * sizeof(CHANGES) / sizeof(*CHANGES); i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			device_changes(&CHANGES[i / 2], i % 2 == 0);
+			_exit(0);
+		}
+		EQ(wait_status(pid), 0);
+	}
+}
+
 #define RULED .vrf = "prod", .also = RULES
 
 static const struct scenario SCENARIOS[] = {
@@ -177,6 +235,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "a connection that has failed meanwhile is told as the kernel tells it", failed_later, RULED },
 	{ "a call that fails leaves the socket where it was", failing_calls, RULED },
 	{ "a rule's device that is missing: ENODEV", missing_device, RULED },
+	{ "where the VRF, a rule's device or lo is removed, renamed or down, a socket is moved or stays", changed_devices, RULED },
 	{ NULL }
 };
 

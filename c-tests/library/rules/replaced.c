@@ -1,9 +1,9 @@
 /*
  * replaced.c - without CAP_NET_RAW a socket that has a device is moved by a fresh one that takes its place
  *
- * What must not be seen of that: the descriptor has the same options and flags, is registered in the same epoll instances, and its
- * duplicates are the same socket. What cannot go with it is refused (replaced_not.c). The VRF is prod; rules name mgmt and lo
- * (support/places.h).
+ * The program must not notice: the descriptor has the same options and flags, is registered in the same epoll
+ * instances, and its duplicates are the same socket. What cannot be carried over is refused (replaced_not.c).
+ * The VRF is prod; rules name mgmt and lo (support/places.h).
  */
 #include "places.h"
 #include "pass_fd.h"
@@ -147,7 +147,7 @@ static void never_without(void)
 	own_places_without_capabilities();
 	watched = socket_for("127.0.0.1", SOCK_STREAM);
 	NEED(pthread_create(&thread, NULL, watches, NULL) == 0);
-	/* Until the other thread has seen what it should. */
+	/* Waits until the other thread has seen the expected devices. */
 	for (int i = 0; i < 500 || (world == PRELOADED ? on_lo : strange) == 0; i++) {
 		FAILS(connect_at(watched, "127.0.0.1", 1), ECONNREFUSED);
 		FAILS(connect_at(watched, "224.0.0.9", 1), ENETUNREACH);
@@ -164,7 +164,7 @@ struct option {
 	int type, domain, level, name, value;
 };
 
-/* As many bytes as the kernel has of it. */
+/* As many bytes as the kernel returns. */
 static int value_of(int fd, const struct option *option, char value[40])
 {
 	socklen_t length = 40;
@@ -462,7 +462,9 @@ static void *takes_the_number(void *unused)
 	return unused;
 }
 
-/* Linux cannot compare and replace. How often it goes wrong where somebody tries is in the manual. */
+/*
+ * Linux cannot compare and replace in one step. How often it goes wrong if somebody tries is in the manual.
+ */
 static void races_with_close(void)
 {
 	enum { ROUNDS = 2000 };

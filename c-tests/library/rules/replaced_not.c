@@ -8,14 +8,13 @@
 #include "places.h"
 #include "seccomp_filters.h"
 #include "stderr_capture.h"
+#include "tmpfs_sandbox.h"
 #include <linux/bpf.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #define RULES \
 	"VRFBIND_RULES=bind udp *:5353 lo; bind tcp *:5380 mgmt; connect 10.99.0.0/16 mgmt; loopback lo"
@@ -369,6 +368,47 @@ static void no_dup3(void)
 	EQ((long)event.data.u64, 6);
 }
 
+static const char *requires_vrf(void)
+{
+	return tier_is("vrf") ? NULL : "ip vrf exec takes a VRF";
+}
+
+/* A BPF program puts each socket on the device when it is made: nobody has a fresh one to put elsewhere. */
+static void inside_ip_vrf_exec(void)
+{
+	static const char *const WHO[] = { "root", "nobody" };
+	bool moves;
+	int fd;
+
+	if (!phase) {
+		set_up_sandbox();
+		for (int i = 0; i < 2; i++) {
+			pid_t pid = fork();
+
+			if (pid == 0) {
+				execlp("ip", "ip", "vrf", "exec", setting("VRFBIND_TEST_DEVICE"), SANDBOX "/program",
+				       tap_arguments[1], tap_arguments[2], tap_arguments[3], WHO[i], (char *)NULL);
+				_exit(127);
+			}
+			EQ(wait_status(pid), 0);
+		}
+		return;
+	}
+	moves = strcmp(phase, "root") == 0;
+	if (!moves && geteuid() == 0) {
+		NEED(become_nobody());
+		exec_phase(SANDBOX "/program", phase);
+	}
+	CONTEXT("%s", phase);
+	fd = socket_for("127.0.0.1", SOCK_DGRAM);
+	STR(device_of(fd), setting("VRFBIND_TEST_DEVICE"));
+	if (world == PRELOADED && !moves)
+		FAILS(connect_at(fd, "127.0.0.1", 7), EPERM);
+	else
+		WORKS(connect_at(fd, "127.0.0.1", 7));
+	STR(device_of(fd), world == PRELOADED && moves ? "lo" : setting("VRFBIND_TEST_DEVICE"));
+}
+
 #define RULED .vrf = "prod", .also = RULES
 
 static const struct scenario SCENARIOS[] = {
@@ -378,6 +418,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "no descriptor is free: EPERM, and no descriptor is left over", no_descriptors, RULED },
 	{ "no /proc: EPERM", no_proc, RULED },
 	{ "a filter that refuses dup3(): EPERM, and the registration is as it was", no_dup3, RULED },
+	{ "inside ip vrf exec: EPERM for nobody, and root moves them", inside_ip_vrf_exec, .also = RULES, .elsewhere = requires_vrf },
 	{ NULL }
 };
 

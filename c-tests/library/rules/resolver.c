@@ -1,11 +1,12 @@
 /*
- * resolver.c - rules reach the sockets that libc connects itself, or sends by: its resolver's
+ * resolver.c - rules apply to the sockets that libc itself connects, or sends by: its resolver's
  *
  * A name server of our own, on a socket that the library does not see, answers for 127.0.0.53 on lo. When it
- * is asked, it looks through this process's descriptors for the socket that has it for a peer: the resolver's, which waits
- * for the answer. That socket's device is the verdict. musl's has no peer: there it is the one that is not the server's.
+ * gets a query, it searches this process's descriptors for the socket whose peer it is: the resolver's, which
+ * waits for the answer. The device of this socket is the verdict. musl's socket has no peer: it is the one
+ * that is not the server's.
  *
- * glibc's own `connect` is also called by its address: there no symbol of ours is on the way.
+ * glibc's own `connect` is also called by its address, without any symbol of ours.
  */
 #include "bypass.h"
 #include "cancelled.h"
@@ -48,7 +49,7 @@ static void look(int server, int type, char *device)
 	}
 }
 
-/* Makes an answer of a question: 192.0.2.1, or nothing but that it should be asked for by TCP. */
+/* Makes an answer of a query: 192.0.2.1, or only that it should be repeated by TCP. */
 static size_t answer(unsigned char *message, size_t length, bool truncated)
 {
 	static const unsigned char RECORD[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1 };
@@ -112,7 +113,7 @@ static void *serves_tcp(void *unused)
 	}
 }
 
-/* An unseen socket on a device, bound to port 53 of this address, past the library. */
+/* A socket on a device, bound to port 53 of this address, created without the library. */
 static int server_socket(int type, const char *device, const char *ip)
 {
 	struct place_address address = at(ip, 53);
@@ -179,7 +180,7 @@ static void resolves_by_tcp(void)
 	STR(tcp_device, if_ruled("lo"));
 }
 
-/* Past all symbols. */
+/* Called without a symbol. */
 static connect_function *libc_connect;
 
 static void find_connect(void)

@@ -1,11 +1,12 @@
 /*
  * marker.c - the seal's marker never leaves the library
  *
- * The kernel preserves the sixth argument register, by which the library tells the seal that a socket(2) is its own. What
- * were left there would let the next socket(2) pass that an instruction makes with three registers set, as rustix,
- * musl and sanitizers make it. So every way into the library is called, and then two things are looked at: all
- * registers that a function may change, and the 8 KiB of stack below it; and what the kernel gives to such a
- * socket(2). Written for the architectures that have the seal.
+ * The kernel preserves the sixth argument register, in which the library passes the marker to the seal with
+ * its socket(2). A marker that stayed there would let the seal allow the next socket(2) that an instruction
+ * makes with only three registers set, as rustix, musl and sanitizers do. So every entry point of the library
+ * is called, and then two things are checked: all registers that a function may change, and the 8 KiB of
+ * stack below it; and what the kernel returns to such a socket(2). Written for the architectures that have
+ * the seal.
  */
 #include "bypass.h"
 #include <linux/if_packet.h>
@@ -98,7 +99,7 @@ __asm__(".pushsection .text\n"
 __attribute__((visibility("hidden")))
 extern void call_and_look(void *function, const long arguments[6], long found[REGISTERS + 1]);
 
-/* Whatever was called has been below our frame. */
+/* The stack of the called function was below our frame. */
 __attribute__((noinline)) static bool is_on_the_stack(void)
 {
 	const volatile unsigned long *frame = __builtin_frame_address(0);
@@ -279,7 +280,7 @@ static void once_a_handler_has_returned(void)
 }
 
 static const struct scenario TABLE[] = {
-	{ "a raw socket(2) that follows a socket() of any family, by any function, is refused, and nothing of the marker is left",
+	{ "a raw socket(2) after a socket() of any family, by any function, is refused, and nothing of the marker is left",
 	  after_sockets, .also = SEALED },
 	{ "the same after a socket() that failed", after_failures, .also = SEALED },
 	{ "the same after libc's functions that make sockets themselves", after_libcs_own, .also = SEALED },

@@ -1,11 +1,11 @@
 /*
- * vrfbind_seal.c - VRFBIND_SEAL=1: an IP socket is made by the library or not at all
+ * vrfbind_seal.c - VRFBIND_SEAL=1: an IP socket is created by the library or not at all
  *
- * Every scenario runs in a process that is sealed when it begins (but for those about seals that
- * are not asked for, or not to be had). What the library makes has its device. All other ways to a
- * socket, which find an unbound one without the library, are refused under it: the system call
- * by its instruction, by the gates of other ABIs, by io_uring, in programs that have no
- * libc, or another architecture's, or into which ld.so preloads nothing.
+ * Every scenario runs in a process that is sealed when it begins (except those about seals that are not asked
+ * for, or cannot be installed). Sockets that the library creates have its device. All other ways to a socket,
+ * which create an unbound one without the library, are refused under it: the system call by its instruction,
+ * by the gates of other ABIs, by io_uring, in programs without libc, of another architecture, or into which
+ * ld.so preloads nothing.
  */
 #include "seccomp_filters.h"
 #include "stderr_capture.h"
@@ -38,7 +38,7 @@ static int socket_with(int domain, int type, unsigned long sixth)
 	return (int)raw_call(SYS_socket, domain, type, 0, 0, 0, (long)sixth);
 }
 
-/* An unmarked socket: refused under the library, and without it there and on no device. */
+/* An unmarked socket: refused under the library, and without it created on no device. */
 #define BYPASS(call) do { \
 	if (world == PRELOADED) \
 		FAILS(call, EPERM); \
@@ -46,7 +46,7 @@ static int socket_with(int domain, int type, unsigned long sixth)
 		STR(device_of((int)WORKS(call)), ""); \
 } while (0)
 
-/* What BYPASS() is for a socket, for the ending of a program of bypass.h. */
+/* As BYPASS() for a socket, for the exit status of a program of bypass.h. */
 static int bypass_outcome(void)
 {
 	return world == PRELOADED ? EPERM : CREATED;
@@ -198,7 +198,7 @@ static void i386_program(void)
 	EQ(run(program_in_memory(write_i386_program)), bypass_outcome());
 }
 
-/* x32 has its numbers where bit 30 is set; many kernels are built without, or boot without. */
+/* x32's numbers have bit 30 set; many kernels are built or booted without it. */
 static void x32(void)
 {
 	enum { X32 = 0x40000000 };
@@ -214,7 +214,7 @@ static void x32(void)
 }
 #endif
 
-/* -- Who is sealed. */
+/* -- Which processes are sealed. */
 
 static void *in_a_thread(void *unused)
 {
@@ -299,7 +299,10 @@ static void one_seal(void)
 	EQ(reexec(number), 0);
 }
 
-/* systemd's RestrictAddressFamilies= refuses families that it does not know, ours among them. */
+/*
+ * systemd's RestrictAddressFamilies= refuses families that it does not know, the one for the query among
+ * them.
+ */
 static void asks_through_others(void)
 {
 	if (!phase) {
@@ -327,7 +330,7 @@ static void leaves(void)
 	}
 	if (strcmp(phase, "left") != 0)
 		return;
-	/* What it starts has left too, be the environment as it may. */
+	/* What it starts has left the VRF too, whatever the environment is. */
 	unsetenv("VRFBIND_VRF");
 	unsetenv("LD_PRELOAD");
 	EQ(reexec("with a scrubbed environment"), 0);
@@ -348,7 +351,7 @@ static void enters_another(void)
 	EQ(reexec("in another VRF"), 0);
 }
 
-/* -- Seals that are not asked for, or not to be had. */
+/* -- Seals that are not asked for, or cannot be installed. */
 
 static void not_sealed(void)
 {
@@ -388,7 +391,7 @@ static void sockets_are_refused(void)
 	WORKS(socket(AF_UNIX, SOCK_STREAM, 0));
 }
 
-/* The phase, with an IP socket that is already there, and what the library says of it. */
+/* The phase, with an IP socket that exists already, and what the library reports. */
 static const char *refused_life(const char *as_phase)
 {
 	char number[12];
@@ -476,7 +479,7 @@ static void neither_0_nor_1(void)
 	}
 }
 
-/* What cannot be understood here is not to be forgotten by a child. */
+/* A child must not forget a setting that is invalid here. */
 static void neither_for_a_child(void)
 {
 	if (phase) {
@@ -514,7 +517,7 @@ static void privileges_go(void)
 	STR(device_of((int)WORKS(socket(AF_INET, SOCK_STREAM, 0))), expected_device());
 }
 
-/* Whether the line is there that says so, and it alone. */
+/* Whether there is exactly the line that reports this. */
 static void is_said(const char *program, const char *why)
 {
 	const char *said = captured_stderr();
@@ -766,7 +769,7 @@ static void others_past_the_chain(void)
 	calls = dlsym(RTLD_DEFAULT, "counted_calls");
 	NEED(calls != NULL);
 	if (world == PRELOADED)
-		EQ(info()->socket, REFUSED);
+		EQ(info()->socket, NOT_WRITABLE);
 	for (int d = 0; d < 2; d++) {
 		STR(device_of((int)WORKS(socket(FAMILIES[d], SOCK_STREAM, 0))), expected_device());
 		BYPASS(libc_socket(FAMILIES[d], SOCK_DGRAM, 0));
@@ -781,15 +784,15 @@ static const char *requires_privilege(void)
 
 static const struct scenario SCENARIOS[] = {
 	{ "sockets made by the library are bound", ours_are_bound, .also = SEALED },
-	{ "IP sockets made past it are refused with EPERM", bypasses_are_refused, .also = SEALED },
+	{ "IP sockets that bypass it are refused with EPERM", bypasses_are_refused, .also = SEALED },
 	{ "families that carry IP under another name are refused to everybody", disguises,
 	  .also = SEALED },
 	{ "other families are untouched", others_are_untouched, .also = SEALED },
 	{ "the marker, each bit of it, is what makes a call the library's", marker, .also = SEALED,
 	  .worlds = PRELOADED },
-	{ "a sealed process gives a certain answer to a certain question", question,
+	{ "a sealed process is recognised by its answer to a query", question,
 	  .also = SEALED },
-	{ "io_uring is not there", io_uring, .also = SEALED },
+	{ "io_uring is not available", io_uring, .also = SEALED },
 #ifdef __x86_64__
 	{ "i386 system calls make no IP sockets", i386, .also = SEALED, .elsewhere = requires_i386 },
 	{ "an i386 program makes none", i386_program, .also = SEALED, .elsewhere = requires_i386 },
@@ -811,15 +814,15 @@ static const struct scenario SCENARIOS[] = {
 	{ "without a VRF there is no seal", not_sealed, .vrf = UNSET, .also = SEALED },
 	{ "with an empty one neither", not_sealed, .vrf = "", .also = SEALED },
 	{ "with the default one neither", not_sealed, .vrf = "default", .also = SEALED },
-	{ "where a seal is not to be had, no IP socket is, and a line says so", not_to_be_had },
-	{ "nor where no_new_privs is not", no_new_privs_not_to_be_had, .elsewhere = requires_root },
+	{ "where a seal cannot be installed, every IP socket fails, and a line reports it", not_to_be_had },
+	{ "so it is where no_new_privs cannot be set", no_new_privs_not_to_be_had, .elsewhere = requires_root },
 	{ "a VRFBIND_SEAL that is neither 0 nor 1 refuses all IP sockets", neither_0_nor_1 },
 	{ "and those of a child whose environment is scrubbed", neither_for_a_child,
 	  .also = "VRFBIND_SEAL=2" },
-	{ "sealing takes no privileges from who has CAP_SYS_ADMIN", privileges_stay,
+	{ "sealing takes no privileges from a process with CAP_SYS_ADMIN", privileges_stay,
 	  .also = SEALED, .elsewhere = requires_privilege },
-	{ "and sets no_new_privs for who has not", privileges_go, .elsewhere = requires_root },
-	{ "set-user-ID, set-group-ID and file-capability programs get no sockets, and a line says so",
+	{ "and sets no_new_privs for a process without it", privileges_go, .elsewhere = requires_root },
+	{ "set-user-ID, set-group-ID and file-capability programs get no sockets, and a line reports it",
 	  privileged_children, .also = SEALED, .elsewhere = requires_root },
 	{ "below no_new_privs a set-user-ID program is an ordinary one; one with file capabilities is not",
 	  privileged_children_of_nobody, .elsewhere = requires_root },
@@ -837,7 +840,7 @@ static const struct scenario SCENARIOS[] = {
 	{ "there is no line about a program that is preloaded, or is none", no_line,
 	  .also = SEALED },
 	{ "other preloads stay in the chain", others_in_the_chain, .also = SEALED },
-	{ "they are passed by where libc cannot be led", others_past_the_chain },
+	{ "they are bypassed where libc cannot be patched", others_past_the_chain },
 	{ NULL }
 };
 

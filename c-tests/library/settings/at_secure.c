@@ -2,14 +2,14 @@
  * at_secure.c - programs that are more privileged than their caller: the library is inert
  *
  * The kernel marks them at exec, by AT_SECURE in the auxiliary vector (getauxval(3)): set-user-ID,
- * set-group-ID, file capabilities. ld.so then drops a path from LD_PRELOAD, and musl's drops
- * everything. What is left is glibc's exception, and it is how the library's own check is reached:
- * a name without a slash is still loaded from a trusted directory, if the file there has the
- * set-user-ID bit. Such a file is made without touching the machine: in a mount namespace of our
- * own a copy of the library is mounted over one of glibc's least used ones.
+ * set-group-ID, file capabilities. glibc's ld.so then drops every path from LD_PRELOAD, and musl's drops
+ * everything. By one exception of glibc the library's own check is still reached: a name without a slash is
+ * loaded from a trusted directory, if the file there has the set-user-ID bit. The test makes such a file
+ * without changing the machine: in a mount namespace of the process a copy of the library is mounted over one
+ * of glibc's least used ones.
  *
- * Making really privileged programs takes root. Everybody can be shown what a program does that
- * finds AT_SECURE set: its parent sets it, by ptrace(2), before the first instruction.
+ * Only root can make really privileged programs. Everybody can test a program that finds AT_SECURE set: its
+ * parent sets it, by ptrace(2), before the first instruction.
  */
 #include "tmpfs_sandbox.h"
 #include "traced.h"
@@ -94,7 +94,7 @@ static void dropped(void)
 
 #define TRUSTED "libBrokenLocale.so.1"
 
-/* What is loaded for LD_PRELOAD=libBrokenLocale.so.1 is the library. */
+/* ld.so loads the library for LD_PRELOAD=libBrokenLocale.so.1. */
 static void trusted_library(void)
 {
 	struct link_map *map = dlopen(TRUSTED, RTLD_NOW);
@@ -119,7 +119,7 @@ static void loaded_all_the_same(void)
 	if (!phase) {
 		set_up_sandbox();
 		trusted_library();
-		/* That the sockets are unbound is not because of how the library is loaded. */
+		/* The sockets are not unbound because of the way in which the library is loaded. */
 		EQ(reexec(ORDINARY), 0);
 		EQ(as_if_privileged("with AT_SECURE"), 0);
 		return;

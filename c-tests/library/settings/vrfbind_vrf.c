@@ -53,7 +53,7 @@ static void changed(void)
 	sockets_are_on(expected_device());
 }
 
-/* As programs do that show their state in ps(1): the memory of the environment is written over. */
+/* As programs do that show their state in ps(1): they overwrite the memory of the environment. */
 static void overwritten(void)
 {
 	const char *device = strdup(expected_device());
@@ -65,7 +65,7 @@ static void overwritten(void)
 	sockets_are_on(device);
 }
 
-/* An environment that names a device later does not wake an inert library. */
+/* An environment that names a device later does not activate an inert library. */
 static void set_late(void)
 {
 	setenv("VRFBIND_VRF", setting("VRFBIND_TEST_DEVICE"), 1);

@@ -5,7 +5,6 @@
 //! in `default`, if a socket is in no VRF.
 
 use crate::command::status::{Entry, Unread};
-use crate::command::verdict::Verdict;
 use crate::failure::{Failure, refuse};
 use crate::output::{self, line, text, word};
 use crate::process::apart::look_at_each;
@@ -13,6 +12,7 @@ use crate::process::container;
 use crate::process::netns::Netns;
 use crate::process::sockets::{Reader, Vrf};
 use crate::process::{self, Process};
+use crate::values::Verdict;
 use rules::DEFAULT;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -127,12 +127,12 @@ impl Vrfs {
         for row in entry
             .sockets
             .iter()
-            .filter(|row| !only_here || !row.elsewhere)
+            .filter(|row| !only_here || !row.other_netns)
         {
             match (&row.vrf, row.verdict) {
                 (Some(vrf), _) => drop(vrfs.names.insert(vrf.clone())),
                 // It is in no VRF any more, and in no other.
-                (None, Verdict::Stale) => {}
+                (None, Verdict::DeviceDeleted) => {}
                 (None, Verdict::Unknown) => vrfs.is_unknown = true,
                 (None, _) => drop(vrfs.names.insert(DEFAULT.to_owned())),
             }

@@ -4,7 +4,7 @@
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
-use crate::command::verdict::{Judge, Verdict};
+use crate::command::verdict::Judge;
 use crate::failure::{Failure, OURS, refuse};
 use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
@@ -12,6 +12,7 @@ use crate::process::container;
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::process::{self, Process, Rules};
 use crate::sys::Around;
+use crate::values::{Coverage, Method, Patch, RulesSource, Seal, State, Verdict, VrfSource};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -56,7 +57,7 @@ struct Report {
 #[derive(Serialize)]
 struct NoEntry {
     pid: u32,
-    why: String,
+    reason: String,
 }
 
 /// A process.
@@ -69,14 +70,12 @@ pub struct Entry {
     pub container: Option<String>,
     /// What its sockets are judged by, and who says so.
     pub vrf: Option<String>,
-    vrf_from: Option<String>,
+    vrf_from: Option<VrfSource>,
     rules: Option<RuleList>,
     library: Option<Library>,
-    /// "libc" or "exports".
-    tier: Option<String>,
-    /// "none", "sealed" or "supervised".
-    seal: Option<String>,
-    via: String,
+    coverage: Option<Coverage>,
+    seal: Option<Seal>,
+    method: Method,
     notes: Vec<String>,
     pub sockets: Vec<Row>,
 }
@@ -85,18 +84,17 @@ pub struct Entry {
 struct Library {
     path: String,
     version: Option<String>,
-    state: Option<String>,
+    state: Option<State>,
     device: Option<String>,
-    socket: Option<String>,
-    execve: Option<String>,
+    socket: Option<Patch>,
+    execve: Option<Patch>,
     inherited: Option<u32>,
 }
 
 /// The rules that its sockets come under.
 #[derive(Serialize, Deserialize)]
 struct RuleList {
-    /// "library" or "environment".
-    from: String,
+    from: RulesSource,
     file: Option<String>,
     list: Vec<String>,
 }
@@ -104,7 +102,7 @@ struct RuleList {
 impl RuleList {
     fn of(rules: &Rules) -> Self {
         Self {
-            from: rules.from.to_owned(),
+            from: rules.from,
             file: rules.file.clone(),
             list: rules.texts.clone(),
         }
@@ -129,8 +127,8 @@ pub struct Row {
     pub vrf: Option<String>,
     /// The rule that it comes under.
     rule: Option<Rule>,
-    /// Whether they are in another network namespace than this command.
-    pub elsewhere: bool,
+    /// Whether device and VRF are in another network namespace than this command.
+    pub other_netns: bool,
     pub verdict: Verdict,
 }
 
@@ -152,7 +150,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         }
     }
     for unread in &report.unread {
-        output::say(&unread.why);
+        output::say(&unread.reason);
     }
     if !args.pids.is_empty() && !report.unread.is_empty() {
         return Ok(ExitCode::from(OURS));
@@ -178,7 +176,7 @@ fn look(args: &Args) -> Result<Report, Failure> {
             Err(Unread::Ended(_)) if !named => {}
             Err(why) => unread.push(NoEntry {
                 pid,
-                why: why.sentence(),
+                reason: why.sentence(),
             }),
         }
     }
@@ -252,7 +250,9 @@ impl Entry {
         reader: &mut Reader,
     ) -> Result<Self, Errno> {
         let mut found = reader.read(&process.directory)?;
-        let wants = option.map(|vrf| (vrf, "option")).or(process.wants());
+        let wants = option
+            .map(|vrf| (vrf, VrfSource::Option))
+            .or(process.wants());
         let judge = Judge::of(process, wants.map(|(vrf, _)| vrf), reader);
         let verdicts = judge.verdicts(&mut found.sockets, reader).into_iter();
         let rules = process.rules.as_ref();
@@ -286,19 +286,19 @@ impl Entry {
             container: process.container.clone(),
             vrf: judge.vrf,
             rules: rules.map(RuleList::of),
-            vrf_from: wants.map(|(_, from)| from.to_owned()),
-            tier: says.map(|says| tier(says.socket)),
+            vrf_from: wants.map(|(_, from)| from),
+            coverage: says.map(|says| coverage(Patch::of(says.socket))),
             seal: process.seal.map(seal),
-            via: found.via.to_owned(),
+            method: found.method,
             notes,
             sockets,
             library: process.library.as_ref().map(|library| Library {
                 path: library.path.clone(),
                 version: library.version.clone(),
-                state: says.map(|says| state(says.state)),
+                state: says.map(|says| State::of(says.state)),
                 device: says.and_then(|says| says.device.clone()),
-                socket: says.map(|says| led(says.socket)),
-                execve: says.map(|says| led(says.execve)),
+                socket: says.map(|says| Patch::of(says.socket)),
+                execve: says.map(|says| Patch::of(says.execve)),
                 inherited: says.map(|says| says.inherited),
             }),
         })
@@ -315,49 +315,24 @@ impl Entry {
             || self
                 .sockets
                 .iter()
-                .filter(|row| !row.elsewhere)
+                .filter(|row| !row.other_netns)
                 .any(|row| row.vrf == self.vrf || row.device == self.vrf)
     }
 }
 
-fn tier(word: u32) -> String {
-    match word {
-        rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY => "libc",
-        _ => "exports",
+fn coverage(socket: Patch) -> Coverage {
+    match socket {
+        Patch::Patched | Patch::PatchedByOtherCopy => Coverage::Libc,
+        _ => Coverage::Exports,
     }
-    .to_owned()
 }
 
-fn seal(around: Around) -> String {
+fn seal(around: Around) -> Seal {
     match around {
-        Around::Nothing => "none",
-        Around::Seal => "sealed",
-        Around::Supervisor => "supervised",
+        Around::Nothing => Seal::None,
+        Around::Seal => Seal::Sealed,
+        Around::Supervisor => Seal::Supervised,
     }
-    .to_owned()
-}
-
-fn led(word: u32) -> String {
-    match word {
-        rules::info::NOT_TRIED => "not-tried",
-        rules::info::PATCHED => "led",
-        rules::info::PATCHED_BY_OTHER_COPY => "led-by-another",
-        rules::info::NOT_FOUND => "not-found",
-        rules::info::UNKNOWN_CODE => "unknown-code",
-        _ => "refused",
-    }
-    .to_owned()
-}
-
-fn state(word: u32) -> String {
-    match word {
-        rules::info::STATE_UNREAD => "unread",
-        rules::info::STATE_INERT => "inert",
-        rules::info::STATE_DEVICE => "device",
-        rules::info::STATE_DEFAULT => "default",
-        _ => "invalid",
-    }
-    .to_owned()
 }
 
 impl Row {
@@ -375,7 +350,7 @@ impl Row {
             device,
             vrf,
             rule,
-            elsewhere: socket.elsewhere,
+            other_netns: socket.is_in_other_netns,
             verdict,
         }
     }
@@ -411,16 +386,17 @@ fn table(report: &Report, is_coloured: bool) -> String {
         if let Some(count @ 1..) = entry.library.as_ref().and_then(|of| of.inherited) {
             said.push(format!("{count} inherited without a device"));
         }
-        let state = entry.library.as_ref().and_then(|of| of.state.as_deref());
-        match entry.tier.as_deref() {
-            Some("libc") => said.push("libc led".to_owned()),
-            Some(_) if state == Some("inert") => said.push("inert".to_owned()),
-            Some(_) => said.push("exported symbols only".to_owned()),
+        let state = entry.library.as_ref().and_then(|of| of.state);
+        match entry.coverage {
+            Some(Coverage::Libc) => said.push("libc patched".to_owned()),
+            Some(Coverage::Exports) if state == Some(State::Inert) => said.push("inert".to_owned()),
+            Some(Coverage::Exports) => said.push("exported symbols only".to_owned()),
             None => {}
         }
-        said.push(match entry.seal.as_deref() {
-            Some("none") => "not sealed".to_owned(),
-            seal => seal.unwrap_or("seal unknown").to_owned(),
+        said.push(match entry.seal {
+            Some(Seal::None) => "not sealed".to_owned(),
+            Some(seal) => seal.word().to_owned(),
+            None => "seal unknown".to_owned(),
         });
         if let Some(container) = &entry.container {
             said.push(format!("container {}", word(container::short(container))));
@@ -464,7 +440,8 @@ fn rows(text: &mut String, sockets: &[Row], is_coloured: bool) {
     let device = width("DEVICE", |row| &row.device);
     let vrf = width("VRF", |row| &row.vrf);
     // Escaped names may leave nothing.
-    let behind = 1 + device + 1 + vrf + 1 + "unknown".len();
+    let verdict = Verdict::ALL.iter().map(|one| one.word().len()).max();
+    let behind = 1 + device + 1 + vrf + 1 + verdict.unwrap_or(0);
     let local = WIDTH.saturating_sub(BEFORE + behind);
     output::line(
         text,
@@ -536,8 +513,8 @@ mod tests {
                 number: 64,
                 text: "connect sctp [2001:db8:1111:2222:3333:4444:5555:6666]/128:10000-65535 ABCDEFGHIJKLMNO".to_owned(),
             }),
-            elsewhere: false,
-            verdict: Verdict::Unknown,
+            other_netns: false,
+            verdict: Verdict::DeviceDeleted,
         }];
         let mut text = String::new();
         rows(&mut text, &sockets, false);
@@ -561,9 +538,9 @@ mod tests {
             vrf_from: None,
             rules: None,
             library: None,
-            tier: None,
+            coverage: None,
             seal: None,
-            via: String::new(),
+            method: Method::PidfdGetfd,
             notes: vec![format!("of {}", word(&name))],
             sockets: vec![Row {
                 fd: 3,
@@ -573,7 +550,7 @@ mod tests {
                 device: Some(name.clone()),
                 vrf: Some(name.clone()),
                 rule: None,
-                elsewhere: false,
+                other_netns: false,
                 verdict: Verdict::Ok,
             }],
         };

@@ -3,41 +3,25 @@
 use crate::output::text;
 use crate::process::sockets::{Device, Reader, Socket, Vrf};
 use crate::process::{Process, Rules};
+use crate::values::Verdict;
 use rules::list::{Match, To};
 use rules::{DEFAULT, DeviceName};
-use serde::{Deserialize, Serialize};
-
-/// Whether a socket is where it belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It is.
-    Ok,
-    /// It has no device, or one that is in no VRF.
-    Default,
-    /// It is in another VRF, or on another device than its rule says.
-    Other,
-    /// Its device is gone: it reaches nothing.
-    Stale,
-    /// Its device, or that device's VRF, is not to be had.
-    Unknown,
-}
 
 impl Verdict {
     /// Where nobody says which VRF it should be, any will do.
     fn on(device: &Device, wanted: Option<&str>) -> Self {
         let is_at_home = wanted == Some(DEFAULT);
         match device {
-            Device::Gone => Self::Stale,
+            Device::Gone => Self::DeviceDeleted,
             Device::Unknown => Self::Unknown,
             Device::None if is_at_home => Self::Ok,
-            Device::None => Self::Default,
+            Device::None => Self::Unbound,
             Device::Of(name, _) if wanted == Some(name) => Self::Ok,
             Device::Of(_, Vrf::Unknown) => Self::Unknown,
             Device::Of(_, Vrf::None) if is_at_home => Self::Ok,
-            Device::Of(_, Vrf::None) => Self::Default,
+            Device::Of(_, Vrf::None) => Self::NoVrf,
             Device::Of(_, Vrf::Name(vrf)) => match wanted {
-                Some(wanted) if wanted != vrf => Self::Other,
+                Some(wanted) if wanted != vrf => Self::WrongVrf,
                 _ => Self::Ok,
             },
         }
@@ -54,19 +38,9 @@ impl Verdict {
                 _ => Self::on(device, Some(loopback)),
             },
             To::Default => match (device, Self::on(device, Some(DEFAULT))) {
-                (Device::Of(..), Self::Ok) => Self::Other,
+                (Device::Of(..), Self::Ok) => Self::WrongVrf,
                 (_, verdict) => verdict,
             },
-        }
-    }
-
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Default => "default",
-            Self::Other => "other",
-            Self::Stale => "stale",
-            Self::Unknown => "unknown",
         }
     }
 }
@@ -176,24 +150,24 @@ mod tests {
         let (blue, bridge) = (on("blue", Some("blue")), on("br-blue", Some("blue")));
         let hidden = Device::Of("br-blue".to_owned(), Vrf::Unknown);
         for (device, wanted, verdict) in [
-            (&Device::None, Some("blue"), Verdict::Default),
-            (&Device::None, None, Verdict::Default),
+            (&Device::None, Some("blue"), Verdict::Unbound),
+            (&Device::None, None, Verdict::Unbound),
             (&Device::None, Some("default"), Verdict::Ok),
             (&blue, Some("blue"), Verdict::Ok),
             (&blue, None, Verdict::Ok),
-            (&blue, Some("red"), Verdict::Other),
-            (&blue, Some("br-blue"), Verdict::Other),
-            (&blue, Some("default"), Verdict::Other),
+            (&blue, Some("red"), Verdict::WrongVrf),
+            (&blue, Some("br-blue"), Verdict::WrongVrf),
+            (&blue, Some("default"), Verdict::WrongVrf),
             (&bridge, Some("blue"), Verdict::Ok),
             (&bridge, Some("br-blue"), Verdict::Ok),
-            (&bridge, Some("red"), Verdict::Other),
-            (&on("lo", None), Some("blue"), Verdict::Default),
-            (&on("lo", None), None, Verdict::Default),
+            (&bridge, Some("red"), Verdict::WrongVrf),
+            (&on("lo", None), Some("blue"), Verdict::NoVrf),
+            (&on("lo", None), None, Verdict::NoVrf),
             (&on("lo", None), Some("lo"), Verdict::Ok),
             (&on("lo", None), Some("default"), Verdict::Ok),
             (&hidden, Some("blue"), Verdict::Unknown),
             (&hidden, Some("br-blue"), Verdict::Ok),
-            (&Device::Gone, Some("blue"), Verdict::Stale),
+            (&Device::Gone, Some("blue"), Verdict::DeviceDeleted),
             (&Device::Unknown, Some("blue"), Verdict::Unknown),
         ] {
             assert_eq!(
@@ -211,20 +185,20 @@ mod tests {
         let to = |name: &str| To::Device(DeviceName::new(name.as_bytes()).unwrap());
         for (device, rule, verdict) in [
             (&red, to("red"), Verdict::Ok),
-            (&blue, to("red"), Verdict::Other),
+            (&blue, to("red"), Verdict::WrongVrf),
             (&lonely, to("mgmt"), Verdict::Ok),
-            (&Device::None, to("mgmt"), Verdict::Default),
-            (&Device::Gone, to("mgmt"), Verdict::Stale),
+            (&Device::None, to("mgmt"), Verdict::Unbound),
+            (&Device::Gone, to("mgmt"), Verdict::DeviceDeleted),
             (&lo, To::Lo, Verdict::Ok),
-            (&blue, To::Lo, Verdict::Other),
-            (&Device::None, To::Lo, Verdict::Default),
+            (&blue, To::Lo, Verdict::WrongVrf),
+            (&Device::None, To::Lo, Verdict::Unbound),
             (&lo, To::LoUnlessInVrf, Verdict::Ok),
             (&blue, To::LoUnlessInVrf, Verdict::Ok),
-            (&red, To::LoUnlessInVrf, Verdict::Other),
-            (&Device::None, To::LoUnlessInVrf, Verdict::Default),
+            (&red, To::LoUnlessInVrf, Verdict::WrongVrf),
+            (&Device::None, To::LoUnlessInVrf, Verdict::Unbound),
             (&Device::None, To::Default, Verdict::Ok),
-            (&lo, To::Default, Verdict::Other),
-            (&blue, To::Default, Verdict::Other),
+            (&lo, To::Default, Verdict::WrongVrf),
+            (&blue, To::Default, Verdict::WrongVrf),
         ] {
             let found = Verdict::by_rule(device, rule, "blue", "lo");
             assert_eq!(found, verdict, "{device:?}, {rule:?}");

@@ -28,6 +28,7 @@ use crate::failure::{Failure, refuse};
 use crate::output::{text, word};
 use crate::proc_status::Status;
 use crate::sys::Around;
+use crate::values::VrfSource;
 use crate::{auxv, environ, library, supervisor};
 pub use directory::{Directory, MOST};
 use maps::{Mapping, Refusal};
@@ -137,17 +138,20 @@ impl Process {
 
     /// The name of the VRF that its sockets shall be in: the library's, or the environment's where there is
     /// no library to ask. `default` is one too.
-    pub fn wants(&self) -> Option<(&str, &'static str)> {
+    pub fn wants(&self) -> Option<(&str, VrfSource)> {
         let says = self
             .library
             .as_ref()
             .and_then(|library| library.says.as_ref());
-        let environment = self.environment.as_deref().map(|vrf| (vrf, "environment"));
+        let environment = self
+            .environment
+            .as_deref()
+            .map(|vrf| (vrf, VrfSource::Environment));
         match says {
             None => environment,
             Some(says) => match (says.state, &says.device) {
-                (rules::info::STATE_DEVICE, Some(device)) => Some((device, "library")),
-                (rules::info::STATE_DEFAULT, _) => Some((DEFAULT, "library")),
+                (rules::info::STATE_DEVICE, Some(device)) => Some((device, VrfSource::Library)),
+                (rules::info::STATE_DEFAULT, _) => Some((DEFAULT, VrfSource::Library)),
                 // It does nothing: for this value, or because it may not (AT_SECURE).
                 _ => environment,
             },

@@ -9,6 +9,7 @@
 //! namespace with one other name it reads no device at all; so names are read here, as [`text`].
 
 use crate::output::text;
+use crate::values::ProtocolName;
 use netlink_packet_core::{
     DecodeError, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
     NetlinkPayload, NetlinkSerializable, NlasIterator,
@@ -82,12 +83,12 @@ impl Netns {
     /// The IP sockets that have a port or a protocol, which is all that sock_diag(7) shows: not one that
     /// was made and not yet used, and no ICMP datagram socket.
     pub fn sockets(&self) -> Result<Vec<Shown>, Errno> {
-        const PROTOCOLS: [(libc::c_int, &str); 5] = [
-            (libc::IPPROTO_TCP, "tcp"),
-            (libc::IPPROTO_UDP, "udp"),
-            (libc::IPPROTO_UDPLITE, "udplite"),
-            (libc::IPPROTO_SCTP, "sctp"),
-            (libc::IPPROTO_RAW, "raw"),
+        const PROTOCOLS: [(libc::c_int, ProtocolName); 5] = [
+            (libc::IPPROTO_TCP, ProtocolName::Tcp),
+            (libc::IPPROTO_UDP, ProtocolName::Udp),
+            (libc::IPPROTO_UDPLITE, ProtocolName::Udplite),
+            (libc::IPPROTO_SCTP, ProtocolName::Sctp),
+            (libc::IPPROTO_RAW, ProtocolName::Raw),
         ];
         let netlink = self.netlink(SockProtocol::NetlinkSockDiag)?;
         let mut sockets = Vec::new();
@@ -148,7 +149,7 @@ impl Netns {
 pub struct Shown {
     /// The number in `socket:[...]`, the link in /proc/PID/fd.
     pub inode: u32,
-    pub protocol: &'static str,
+    pub protocol: ProtocolName,
     pub local: SocketAddr,
     pub peer: SocketAddr,
     /// The number of the device it is bound to (idiag_if), or 0.
@@ -163,10 +164,10 @@ impl Shown {
     /// Its protocol as rules have it. An MPTCP socket is shown as those of TCP that it consists of.
     pub fn protocol(&self) -> Option<Protocol> {
         match self.protocol {
-            "tcp" => Some(Protocol::Tcp),
-            "udp" | "udplite" => Some(Protocol::Udp),
-            "sctp" => Some(Protocol::Sctp),
-            "raw" => Some(Protocol::Raw),
+            ProtocolName::Tcp => Some(Protocol::Tcp),
+            ProtocolName::Udp | ProtocolName::Udplite => Some(Protocol::Udp),
+            ProtocolName::Sctp => Some(Protocol::Sctp),
+            ProtocolName::Raw => Some(Protocol::Raw),
             _ => None,
         }
     }
@@ -392,7 +393,7 @@ mod tests {
         let shown = Netns::Ours.sockets().unwrap();
         let found: Vec<_> = shown.iter().filter(|one| one.local == local).collect();
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].protocol, found[0].device), ("tcp", 0));
+        assert_eq!((found[0].protocol, found[0].device), (ProtocolName::Tcp, 0));
     }
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {

@@ -8,6 +8,7 @@ use super::directory::{Directory, open_below};
 use super::{Library, variable};
 use crate::environ;
 use crate::output::{text, word};
+use crate::values::RulesSource;
 use rules::info::{STATE_DEVICE, STATE_INVALID};
 use rules::list::List;
 use rules::list::parse::{LARGEST_FILE, parse, texts};
@@ -21,8 +22,7 @@ pub struct Rules {
     pub list: Box<List>,
     /// Each as it stands in the text.
     pub texts: Vec<String>,
-    /// "library" or "environment".
-    pub from: &'static str,
+    pub from: RulesSource,
     /// The file that the environment names.
     pub file: Option<String>,
 }
@@ -47,7 +47,7 @@ impl Rules {
             let vrf = variable(environ, VRF_VARIABLE).filter(|vrf| vrf != DEFAULT);
             let named = vrf.and(named)?;
             let text = named.valid(notes)?;
-            return Self::new(text, "environment", named.file);
+            return Self::new(text, RulesSource::Environment, named.file);
         };
         match says.state {
             STATE_DEVICE => {}
@@ -94,14 +94,14 @@ impl Rules {
         };
         notes.extend(difference);
         let file = named.and_then(|named| named.file);
-        let rules = Self::new(known?.to_owned(), "library", file);
+        let rules = Self::new(known?.to_owned(), RulesSource::Library, file);
         if rules.is_none() {
             notes.push("the rules of its library are none".to_owned());
         }
         rules
     }
 
-    fn new(text: Vec<u8>, from: &'static str, file: Option<String>) -> Option<Self> {
+    fn new(text: Vec<u8>, from: RulesSource, file: Option<String>) -> Option<Self> {
         let list = Box::new(parse(&text).ok()?);
         let texts = texts(&text).map(self::text).collect();
         Some(Self {

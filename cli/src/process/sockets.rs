@@ -18,6 +18,7 @@ use super::directory::Directory;
 use super::netns::{Links, Netns, Shown};
 use crate::output::text;
 use crate::sys::foreign;
+use crate::values::{Method, ProtocolName};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 use rules::list::{self, Protocol, seen};
@@ -40,7 +41,7 @@ pub struct Socket {
     pub peer: Option<Address>,
     pub device: Device,
     /// Whether it is in another network namespace than we.
-    pub elsewhere: bool,
+    pub is_in_other_netns: bool,
     /// What decides about its rule, but for the listener that it was accepted from ([`Reader::listener`]).
     pub seen: seen::Socket,
 }
@@ -78,7 +79,7 @@ pub struct Address {
 
 /// The sockets of a process, and how they were come by.
 pub struct Sockets {
-    pub via: &'static str,
+    pub method: Method,
     pub notes: Vec<String>,
     pub sockets: Vec<Socket>,
 }
@@ -101,7 +102,7 @@ impl Reader {
             }
             Err(errno) if !listed.is_empty() => Err(errno),
             result => Ok(Sockets {
-                via: "pidfd_getfd",
+                method: Method::PidfdGetfd,
                 notes: Vec::new(),
                 sockets: result.unwrap_or_default(),
             }),
@@ -209,7 +210,7 @@ impl Reader {
         if domain != libc::AF_INET && domain != libc::AF_INET6 {
             return Ok(None);
         }
-        let (links, elsewhere) = self.links_of(&duplicate);
+        let (links, is_in_other_netns) = self.links_of(&duplicate);
         let device = match getsockopt(&duplicate, sockopt::BindToDevice) {
             Ok(name) if name.is_empty() => Device::None,
             Ok(name) => {
@@ -235,7 +236,7 @@ impl Reader {
             local: local.map(shown),
             peer: peer.map(shown),
             device,
-            elsewhere,
+            is_in_other_netns,
             seen: seen::Socket {
                 protocol: Protocol::of(kind, protocol),
                 own: local.and_then(|local| own_address(local, has_ports)),
@@ -257,8 +258,8 @@ impl Reader {
         let netns = foreign::netns_of(socket);
         // Refused: all namespaces that are not ours are unknown in the same way.
         let key = netns.as_ref().map_or(u64::MAX, inode_of);
-        let is_elsewhere = cookie.is_some() || Some(key) != inode(Path::new(OUR_NETNS)).ok();
-        (self.links_at(key, || netns.map(Netns::Other)), is_elsewhere)
+        let is_other = cookie.is_some() || Some(key) != inode(Path::new(OUR_NETNS)).ok();
+        (self.links_at(key, || netns.map(Netns::Other)), is_other)
     }
 
     fn links_of_process(&mut self, process: &Directory) -> Result<Rc<Result<Links, Errno>>, Errno> {
@@ -323,7 +324,7 @@ impl Reader {
             );
         }
         Ok(Sockets {
-            via: "sock_diag",
+            method: Method::SockDiag,
             notes,
             sockets,
         })
@@ -398,14 +399,19 @@ fn device_of(one: &Shown, links: &Result<Links, Errno>) -> Device {
     }
 }
 
-fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>, elsewhere: bool) -> Socket {
-    let is_raw = one.protocol == "raw";
+fn of_shown(
+    fd: RawFd,
+    one: &Shown,
+    links: &Result<Links, Errno>,
+    is_in_other_netns: bool,
+) -> Socket {
+    let is_raw = one.protocol == ProtocolName::Raw;
     let device = device_of(one, links);
     // Where a port is expected, sock_diag shows the protocol of a raw socket (inet_num).
     let protocol = if is_raw {
         name_of(libc::SOCK_RAW, one.local.port().into())
     } else {
-        one.protocol.to_owned()
+        one.protocol.word().to_owned()
     };
     let is_connected = !one.peer.ip().is_unspecified();
     Socket {
@@ -414,7 +420,7 @@ fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>, elsewhere: boo
         local: Some(Address::new(one.local, !is_raw, links)),
         peer: is_connected.then(|| Address::new(one.peer, !is_raw, links)),
         device,
-        elsewhere,
+        is_in_other_netns,
         seen: seen::Socket {
             protocol: one.protocol(),
             own: own_address(one.local, !is_raw),
@@ -426,24 +432,31 @@ fn of_shown(fd: RawFd, one: &Shown, links: &Result<Links, Errno>, elsewhere: boo
 }
 
 /// An IP socket of which only its protocol is to be had. Anything else is none.
-fn by_name(process: &Directory, fd: RawFd, elsewhere: bool) -> Option<Socket> {
+fn by_name(process: &Directory, fd: RawFd, is_in_other_netns: bool) -> Option<Socket> {
     let path = process.path(&format!("fd/{fd}"));
     let name = foreign::attribute(&path, c"system.sockprotoname").ok()?;
     let name = String::from_utf8(name).ok()?;
     let name = name.trim_end_matches('\0');
-    // The names of struct proto: "TCP", "TCPv6", "PING", "UDP-Lite", ...
-    const NAMES: [&str; 9] = [
-        "tcp", "udp", "udplite", "udp-lite", "raw", "ping", "sctp", "mptcp", "dccp",
-    ];
-    let protocol = name.to_ascii_lowercase();
-    let protocol = protocol.strip_suffix("v6").unwrap_or(&protocol);
-    NAMES.contains(&protocol).then(|| Socket {
+    // The names of struct proto (/proc/net/protocols): "TCP", "TCPv6", "UDP-Lite", "UDPLITEv6", ...
+    let protocol = match &*name.to_ascii_lowercase() {
+        "tcp" | "tcpv6" => ProtocolName::Tcp,
+        "udp" | "udpv6" => ProtocolName::Udp,
+        "udp-lite" | "udplitev6" => ProtocolName::Udplite,
+        "ping" => ProtocolName::Icmp,
+        "pingv6" => ProtocolName::Icmp6,
+        "sctp" | "sctpv6" => ProtocolName::Sctp,
+        "mptcp" | "mptcpv6" => ProtocolName::Mptcp,
+        "dccp" | "dccpv6" => ProtocolName::Dccp,
+        "raw" | "rawv6" => ProtocolName::Raw,
+        _ => return None,
+    };
+    Some(Socket {
         fd,
-        protocol: protocol.to_owned(),
+        protocol: protocol.word().to_owned(),
         local: None,
         peer: None,
         device: Device::Unknown,
-        elsewhere,
+        is_in_other_netns,
         seen: seen::Socket {
             protocol: None,
             own: None,
@@ -478,14 +491,14 @@ fn own_address(address: SocketAddr, has_port: bool) -> Option<list::Address> {
 
 fn name_of(kind: libc::c_int, protocol: libc::c_int) -> String {
     let name = match protocol {
-        libc::IPPROTO_ICMP => "icmp",
-        libc::IPPROTO_TCP => "tcp",
-        libc::IPPROTO_UDP => "udp",
-        libc::IPPROTO_DCCP => "dccp",
-        libc::IPPROTO_ICMPV6 => "icmp6",
-        libc::IPPROTO_SCTP => "sctp",
-        libc::IPPROTO_UDPLITE => "udplite",
-        libc::IPPROTO_MPTCP => "mptcp",
+        libc::IPPROTO_ICMP => ProtocolName::Icmp.word(),
+        libc::IPPROTO_TCP => ProtocolName::Tcp.word(),
+        libc::IPPROTO_UDP => ProtocolName::Udp.word(),
+        libc::IPPROTO_DCCP => ProtocolName::Dccp.word(),
+        libc::IPPROTO_ICMPV6 => ProtocolName::Icmp6.word(),
+        libc::IPPROTO_SCTP => ProtocolName::Sctp.word(),
+        libc::IPPROTO_UDPLITE => ProtocolName::Udplite.word(),
+        libc::IPPROTO_MPTCP => ProtocolName::Mptcp.word(),
         other => &other.to_string(),
     };
     match kind {

@@ -2,6 +2,7 @@
 
 use super::Findings;
 use crate::process::netns::Links;
+use crate::values::Subject;
 use crate::{file, sys};
 use std::path::Path;
 
@@ -29,19 +30,19 @@ pub(super) fn kernel_rule(findings: &mut Findings, kernel: &Kernel) {
     let release = &kernel.release;
     if kernel.version >= (5, 7) {
         findings.ok(
-            "kernel",
+            Subject::Kernel,
             format!("Linux {release}: binding a socket takes no privilege (since 5.7)"),
         );
     } else if sys::has_capability(CAP_NET_RAW) {
         findings.warn(
-            "kernel",
+            Subject::Kernel,
             format!(
                 "Linux {release}: binding a socket takes CAP_NET_RAW before 5.7; you have it, \
              programs that drop it will not"
             ),
         );
     } else {
-        findings.fail("kernel", format!(
+        findings.fail(Subject::Kernel, format!(
             "Linux {release}: binding a socket takes CAP_NET_RAW before 5.7, which you lack; give \
              the program that capability, or use a newer kernel"
         ));
@@ -60,20 +61,20 @@ pub(super) fn vrf_support(findings: &mut Findings, links: Option<&Links>) {
         file::read(&folder.join(list)).is_ok_and(|text| text.contains("/vrf.ko"))
     };
     if !vrfs.is_empty() {
-        findings.ok("VRFs", vrfs.join(", "));
+        findings.ok(Subject::Vrfs, vrfs.join(", "));
     } else if Path::new("/sys/module/vrf").exists() || module("modules.builtin") {
         findings.ok(
-            "VRFs",
+            Subject::Vrfs,
             "none in this network namespace; the kernel has the driver",
         );
     } else if module("modules.dep") {
         findings.ok(
-            "VRFs",
+            Subject::Vrfs,
             "none in this network namespace; the driver is a module, to be loaded when one is made",
         );
     } else {
         findings.warn(
-            "VRFs",
+            Subject::Vrfs,
             "none in this network namespace, and no driver is to be seen; the kernel needs \
              CONFIG_NET_VRF",
         );
@@ -86,7 +87,7 @@ pub(super) fn sysctls(findings: &mut Findings) {
         let path = format!("/proc/sys/net/ipv4/{protocol}_l3mdev_accept");
         let Ok(value) = file::read(Path::new(&path)) else {
             findings.warn(
-                "sysctl",
+                Subject::Sysctl,
                 if Path::new("/proc/sys/net/ipv4").exists() {
                     format!("{name} is not there: the kernel has no CONFIG_NET_L3_MASTER_DEV")
                 } else {
@@ -97,21 +98,21 @@ pub(super) fn sysctls(findings: &mut Findings) {
         };
         match (value.trim(), protocol) {
             ("0", _) => findings.ok(
-                "sysctl",
+                Subject::Sysctl,
                 format!(
                     "{name}=0: sockets without a device hear nothing from \
             VRFs"
                 ),
             ),
             (_, "raw") => findings.ok(
-                "sysctl",
+                Subject::Sysctl,
                 format!(
                     "{name}=1, the kernel's default: raw sockets without \
             a device hear every VRF"
                 ),
             ),
             _ => findings.warn(
-                "sysctl",
+                Subject::Sysctl,
                 format!(
                     "{name}=1: sockets without a device, in the default VRF, hear every VRF too; \
                  sysctl {name}=0 keeps them apart"

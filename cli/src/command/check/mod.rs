@@ -1,7 +1,7 @@
 //! `vrfbind check`: can it work here? One line per question: `ok`, `warn` or `fail`, what was found, and
 //! the remedy.
 //!
-//! What can be tried is tried and not inferred: a dynamic program, `vrfbind-trial`, is started with the library and the
+//! What can be tried is tried and not inferred: a dynamic program, `vrfbind-probe`, is started with the library and the
 //! VRF in its environment, makes a socket by libc's function and reads its device back. A unit's ExecStartPre= does the
 //! same with the environment that the unit has (command/unit/, `--loaded`), inside all that confines the unit: it therefore does
 //! without netlink, which RestrictAddressFamilies= may refuse, and without /proc, which may not be there.
@@ -12,12 +12,12 @@
 //! Nothing is changed, and no packet is sent.
 
 mod kernel;
+mod probe;
 mod program;
 mod rule_list;
 mod running;
 mod seccomp;
 mod surroundings;
-mod trial;
 mod vrf;
 
 use crate::command::device;
@@ -27,7 +27,10 @@ use crate::library;
 use crate::output;
 use crate::process::netns::Netns;
 use crate::sys;
+use crate::values::{Level, Subject};
 use kernel::{Kernel, kernel_rule, sysctls, vrf_support};
+pub use probe::probe_places;
+use probe::{probe, try_it};
 use program::{the_program, the_program_under_preload};
 use rule_list::the_rules;
 use rules::{DeviceName, RULES_VARIABLE};
@@ -38,8 +41,6 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::{ip_vrf_exec, resolvers, udp_ports};
-pub use trial::trial_places;
-use trial::{trial, try_it};
 use vrf::{devices_and_addresses, the_device};
 
 /// Say whether programs can be put into a VRF here, what is in the way, and the remedy
@@ -74,14 +75,6 @@ pub struct Args {
     library: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    Ok,
-    Warn,
-    Fail,
-}
-
 /// What was found, a line each.
 #[derive(Default)]
 struct Findings(Vec<Finding>);
@@ -89,24 +82,24 @@ struct Findings(Vec<Finding>);
 #[derive(Serialize)]
 struct Finding {
     level: Level,
-    subject: &'static str,
+    subject: Subject,
     found: String,
 }
 
 impl Findings {
-    fn ok(&mut self, subject: &'static str, found: impl Into<String>) {
+    fn ok(&mut self, subject: Subject, found: impl Into<String>) {
         self.add(Level::Ok, subject, found.into());
     }
 
-    fn warn(&mut self, subject: &'static str, found: impl Into<String>) {
+    fn warn(&mut self, subject: Subject, found: impl Into<String>) {
         self.add(Level::Warn, subject, found.into());
     }
 
-    fn fail(&mut self, subject: &'static str, found: impl Into<String>) {
+    fn fail(&mut self, subject: Subject, found: impl Into<String>) {
         self.add(Level::Fail, subject, found.into());
     }
 
-    fn add(&mut self, level: Level, subject: &'static str, found: String) {
+    fn add(&mut self, level: Level, subject: Subject, found: String) {
         self.0.push(Finding {
             level,
             subject,
@@ -142,7 +135,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         let own = rules
             .iter()
             .map(|rules| (RULES_VARIABLE, rules.as_os_str()));
-        trial(&mut findings, device, &own.collect::<Vec<_>>());
+        probe(&mut findings, device, &own.collect::<Vec<_>>());
         the_program_under_preload(&mut findings, &args.command);
     } else if let (true, Some(device)) = (args.running, &device) {
         the_unit(&mut findings, device, args.command.first())?;
@@ -169,12 +162,11 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         found,
     } in &findings.0
     {
+        let (level, finding) = (*level, format!("{}: {found}", subject.word()));
         match level {
-            Level::Fail if args.quiet => output::say(&format!("{subject}: {found}")),
+            Level::Fail if args.quiet => output::say(&finding),
             _ if args.quiet => {}
-            Level::Ok => output::line(&mut text, &format!("ok    {subject}: {found}")),
-            Level::Warn => output::line(&mut text, &format!("warn  {subject}: {found}")),
-            Level::Fail => output::line(&mut text, &format!("fail  {subject}: {found}")),
+            _ => output::line(&mut text, &format!("{:<5} {finding}", level.word())),
         }
     }
     output::print(&text)?;
@@ -192,10 +184,10 @@ fn the_unit(
     });
     let outside = running::outside(&device.to_string(), main.transpose()?)?;
     if outside.is_empty() {
-        findings.ok("unit", format!("its processes are in {device}"));
+        findings.ok(Subject::Unit, format!("its processes are in {device}"));
     }
     for sentence in outside {
-        findings.fail("unit", sentence);
+        findings.fail(Subject::Unit, sentence);
     }
     Ok(())
 }
@@ -211,7 +203,7 @@ fn everything(
     let links = Netns::Ours.links();
     if let Err(errno) = &links {
         findings.warn(
-            "netlink",
+            Subject::Netlink,
             format!(
                 "RTM_GETLINK fails ({}): devices are not looked at",
                 errno.desc()
@@ -236,7 +228,7 @@ fn everything(
     let library = match library::find(args.library.as_deref()) {
         Ok(library) => {
             findings.ok(
-                "library",
+                Subject::Library,
                 format!(
                     "{}, version {}",
                     library.display(),
@@ -249,7 +241,7 @@ fn everything(
             Some(library)
         }
         Err(failure) => {
-            findings.fail("library", failure.sentence);
+            findings.fail(Subject::Library, failure.sentence);
             None
         }
     };

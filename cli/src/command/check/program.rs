@@ -1,9 +1,10 @@
 //! The program: what becomes of the library in it, and AppArmor profiles.
 
 use super::Findings;
-use super::trial::trial_program;
+use super::probe::probe_program;
 use crate::program::{self, Program};
 use crate::supervisor::Obstacle;
+use crate::values::Subject;
 use crate::{file, sys};
 use rules::executable::Verdict;
 use std::ffi::{OsStr, OsString};
@@ -13,7 +14,7 @@ pub(super) fn find(findings: &mut Findings, command: &OsStr) -> Option<Program> 
     match Program::find(command, env::var_os("PATH")) {
         Ok(program) => Some(program),
         Err(failure) => {
-            findings.fail("program", failure.sentence);
+            findings.fail(Subject::Program, failure.sentence);
             None
         }
     }
@@ -27,7 +28,7 @@ pub(super) fn the_program_under_preload(findings: &mut Findings, command: &[OsSt
     let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
     let remedy = match program.verdict {
         Verdict::Preloaded | Verdict::Exempt => {
-            return findings.ok("program", format!("{runs} is {sentence}"));
+            return findings.ok(Subject::Program, format!("{runs} is {sentence}"));
         }
         Verdict::SetId => "; start it as the user that it becomes (User=)",
         _ if program::needs_supervisor(&program) => {
@@ -35,7 +36,7 @@ pub(super) fn the_program_under_preload(findings: &mut Findings, command: &[OsSt
         }
         _ => "",
     };
-    findings.fail("program", format!("{runs} is {sentence}{remedy}"));
+    findings.fail(Subject::Program, format!("{runs} is {sentence}{remedy}"));
 }
 
 pub(super) fn the_program(
@@ -49,37 +50,37 @@ pub(super) fn the_program(
     };
     let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
     if let Err(failure) = program::refuse_hopeless(&program, sys::around()) {
-        return findings.fail("program", failure.sentence);
+        return findings.fail(Subject::Program, failure.sentence);
     }
     match program.verdict {
         Verdict::Preloaded => {
-            let ours = trial_program().and_then(|trial| program::loader(&trial));
+            let ours = probe_program().and_then(|probe| program::loader(&probe));
             let theirs = program::loader(&program.runs);
             let tier = if ours == theirs {
-                "it has the libc of the trial, and fares as it does"
+                "it uses the probe's libc, and what was found for the probe holds for it"
             } else {
-                "it has another libc than the trial: what is led in there only vrfbind status can say"
+                "it uses another libc than the probe: whether that is patched, vrfbind status says once it runs"
             };
-            findings.ok("program", format!("{runs} is {sentence}; {tier}"));
+            findings.ok(Subject::Program, format!("{runs} is {sentence}; {tier}"));
         }
         _ if program::needs_supervisor(&program) => match supervised {
             Ok(()) => findings.warn(
-                "program",
+                Subject::Program,
                 format!(
                     "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
                      ExecStart="
                 ),
             ),
             Err(obstacle) => findings.fail(
-                "program",
+                Subject::Program,
                 format!(
                     "{runs} is {sentence}, and it cannot be supervised here: {obstacle}; ip vrf exec may serve it"
                 ),
             ),
         },
-        Verdict::Exempt => findings.ok("program", format!("{runs} is {sentence}")),
-        Verdict::Other => findings.warn("program", format!("{runs} is {sentence}")),
-        _ => findings.fail("program", format!("{runs} is {sentence}")),
+        Verdict::Exempt => findings.ok(Subject::Program, format!("{runs} is {sentence}")),
+        Verdict::Other => findings.warn(Subject::Program, format!("{runs} is {sentence}")),
+        _ => findings.fail(Subject::Program, format!("{runs} is {sentence}")),
     }
     if let Some(library) = library {
         apparmor(findings, &program.runs, library, Path::new("/"));
@@ -90,7 +91,7 @@ pub(super) fn the_program(
 pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, root: &Path) {
     let is_on = file::read(&root.join("sys/module/apparmor/parameters/enabled"));
     if !is_on.is_ok_and(|is_on| is_on.trim() == "Y") {
-        return findings.ok("AppArmor", "is not active");
+        return findings.ok(Subject::AppArmor, "is not active");
     }
     let real = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
     let profiles = fs::read_dir(root.join("etc/apparmor.d"))
@@ -115,12 +116,12 @@ pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, 
         let text = text + &file::read(&local).unwrap_or_default();
         if allows(&text, library) {
             findings.ok(
-                "AppArmor",
+                Subject::AppArmor,
                 format!("{} lets it map the library", profile.display()),
             );
         } else {
             findings.warn(
-                "AppArmor",
+                Subject::AppArmor,
                 format!(
                     "{} may deny it the library, and ld.so would only warn; add \"{} mr,\" to \
                      /etc/apparmor.d/local/{name}",
@@ -132,7 +133,7 @@ pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, 
     }
     if !found {
         findings.ok(
-            "AppArmor",
+            Subject::AppArmor,
             format!("no profile below /etc/apparmor.d is for {}", real.display()),
         );
     }

@@ -7,6 +7,7 @@ use super::Findings;
 use crate::file;
 use crate::output::text;
 use crate::sys::{self, Around};
+use crate::values::Subject;
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, bind, setsockopt, sockopt};
 use rules::list::parse::{LARGEST_FILE, parse, texts};
@@ -22,7 +23,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-const SUBJECT: &str = "rules";
 const CAP_NET_RAW: u32 = 13;
 
 /// The rules that a value of the variable stands for, if they are valid.
@@ -39,19 +39,19 @@ pub(super) fn the_rules(
     let rules = match read(value) {
         Ok(rules) => rules,
         Err(why) => {
-            findings.fail(SUBJECT, format!("{said}{why}; {outcome}"));
+            findings.fail(Subject::Rules, format!("{said}{why}; {outcome}"));
             return None;
         }
     };
     let list = match parse(&rules) {
         Ok(list) => Box::new(list),
         Err(invalid) => {
-            findings.fail(SUBJECT, format!("{said}{invalid}; {outcome}"));
+            findings.fail(Subject::Rules, format!("{said}{invalid}; {outcome}"));
             return None;
         }
     };
     let texts: Vec<_> = texts(&rules).map(text).collect();
-    findings.ok(SUBJECT, format!("{said}{}", texts.join("; ")));
+    findings.ok(Subject::Rules, format!("{said}{}", texts.join("; ")));
     let mut devices = Vec::new();
     for ((number, rule), rule_text) in (1..).zip(list.rules()).zip(&texts) {
         let subject = format!("rule {number}, \"{rule_text}\"");
@@ -63,7 +63,7 @@ pub(super) fn the_rules(
         }
         if rule.to() == To::Default {
             findings.warn(
-                SUBJECT,
+                Subject::Rules,
                 format!(
                     "{subject}: leaves sockets without a device, in the default VRF, on purpose"
                 ),
@@ -81,7 +81,7 @@ pub(super) fn the_rules(
     for (number, by) in list.shadowed() {
         let text = |number: usize| texts.get(number - 1).map_or("", String::as_str);
         findings.warn(
-            SUBJECT,
+            Subject::Rules,
             format!(
                 "rule {number}, \"{}\": never decides, for rule {by}, \"{}\", comes first and matches all that it does",
                 text(number),
@@ -133,18 +133,18 @@ fn the_device(findings: &mut Findings, subject: &str, device: &DeviceName) {
     let shown = text(device.as_bytes());
     match sys::real_name(device) {
         Ok(_) => findings.ok(
-            SUBJECT,
+            Subject::Rules,
             format!("{subject}: {shown} is a device of this network namespace"),
         ),
         Err(Errno::ENODEV) => findings.fail(
-            SUBJECT,
+            Subject::Rules,
             format!(
                 "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail with \
                  ENODEV; ip link show lists the devices"
             ),
         ),
         Err(errno) => findings.warn(
-            SUBJECT,
+            Subject::Rules,
             format!(
                 "{subject}: whether there is a device {shown} cannot be asked: ioctl(SIOCGIFINDEX): {}",
                 errno.desc()
@@ -158,11 +158,11 @@ fn automatic(findings: &mut Findings, subject: &str, vrf: &DeviceName, ip: IpAdd
     let shown = text(vrf.as_bytes());
     match has_address(vrf, Some(vrf), ip) {
         Ok(true) => findings.ok(
-            SUBJECT,
+            Subject::Rules,
             format!("{subject}: {ip} stays in {shown}, which has it"),
         ),
         Ok(false) => findings.ok(
-            SUBJECT,
+            Subject::Rules,
             format!("{subject}: {ip} is that of lo, {shown} does not have it"),
         ),
         Err(errno) => cannot_ask(findings, subject, &shown, ip, errno),
@@ -180,9 +180,9 @@ fn the_address(findings: &mut Findings, subject: &str, vrf: &DeviceName, rule: &
         To::Default => (None, "the default VRF".to_owned()),
     };
     match has_address(vrf, device.as_ref(), ip) {
-        Ok(true) => findings.ok(SUBJECT, format!("{subject}: {ip} is an address of {shown}")),
+        Ok(true) => findings.ok(Subject::Rules, format!("{subject}: {ip} is an address of {shown}")),
         Ok(false) => findings.warn(
-            SUBJECT,
+            Subject::Rules,
             format!(
                 "{subject}: {ip} is not an address of {shown}, and bind() fails with EADDRNOTAVAIL until it is; ip addr add \
                  {ip}/LENGTH dev DEVICE"
@@ -196,7 +196,7 @@ fn the_address(findings: &mut Findings, subject: &str, vrf: &DeviceName, rule: &
 
 fn cannot_ask(findings: &mut Findings, subject: &str, device: &str, ip: IpAddr, errno: Errno) {
     findings.warn(
-        SUBJECT,
+        Subject::Rules,
         format!(
             "{subject}: whether {ip} is an address of {device} cannot be asked: {}",
             errno.desc()
@@ -253,7 +253,7 @@ fn socket(
 fn moving(findings: &mut Findings) {
     if sys::has_capability(CAP_NET_RAW) {
         return findings.ok(
-            SUBJECT,
+            Subject::Rules,
             "a socket is moved to a rule's device in one step: CAP_NET_RAW is there; a program that gives it up has its \
              sockets replaced instead (RULES in libvrfbind(7))",
         );
@@ -263,7 +263,7 @@ fn moving(findings: &mut Findings) {
         None => String::new(),
     };
     findings.warn(
-        SUBJECT,
+        Subject::Rules,
         format!(
             "CAP_NET_RAW is not there: a socket that has a device cannot be moved to a rule's. It has to be replaced by \
              another one where that is safe, and else bind() or connect() fails with EPERM (RULES in libvrfbind(7)){lacks}"

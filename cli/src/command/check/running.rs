@@ -15,14 +15,14 @@
 //! A process that ends meanwhile has no sockets. All of them are looked at from processes apart ([`look_at_each`]).
 
 use crate::command::status::Unread;
-use crate::command::verdict::{self, Judge};
+use crate::command::verdict::Judge;
 use crate::failure::Failure;
 use crate::output::{escape, word};
 use crate::process::apart::look_at_each;
 use crate::process::sockets::{Device, Reader, Socket, Vrf};
 use crate::process::{self, Directory, Process};
 use crate::program::Program;
-use crate::{auxv, environ, supervisor};
+use crate::{auxv, environ, supervisor, values};
 use rules::executable::Verdict;
 use rules::inherited::LISTEN_FDS;
 use rules::list::Match;
@@ -99,7 +99,7 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
         )
     };
     let judged = sockets.iter().zip(verdicts);
-    let outside = judged.filter(|(_, (verdict, _))| *verdict != verdict::Verdict::Ok);
+    let outside = judged.filter(|(_, (verdict, _))| *verdict != values::Verdict::Ok);
     Ok(outside
         .map(|(socket, (_, rule))| sentence(socket, rule))
         .collect())

@@ -6,6 +6,7 @@ use super::kernel::Kernel;
 use crate::command::exec;
 use crate::supervisor::{self, Obstacle, TreeRules};
 use crate::sys::{self, Around};
+use crate::values::Subject;
 use nix::sys::wait::{WaitStatus, waitpid};
 use rules::filter::IoUring;
 use rules::request::Vrf;
@@ -20,7 +21,7 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         Around::Nothing => {}
         Around::Seal => {
             findings.ok(
-                "seccomp",
+                Subject::Seccomp,
                 "this tree is sealed already: programs go on under the same seal, and static ones get \
                  no IP socket",
             );
@@ -28,7 +29,7 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         }
         Around::Supervisor => {
             findings.ok(
-                "seccomp",
+                Subject::Seccomp,
                 "this tree is supervised already: programs go on under the same supervisor",
             );
             return Ok(());
@@ -36,14 +37,17 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
     }
     if let Err(obstacle) = in_a_child(|| exec::seal(IoUring::Deny)) {
         findings.fail(
-            "seccomp",
+            Subject::Seccomp,
             format!(
                 "no filters, so that nothing can be sealed: {obstacle}; vrfbind exec --no-seal does without"
             ),
         );
         return Err(obstacle);
     }
-    findings.ok("seccomp", "filters are there: programs can be sealed");
+    findings.ok(
+        Subject::Seccomp,
+        "filters are there: programs can be sealed",
+    );
     // It makes no socket, of which VRF ever.
     let any = Vrf::Default.name();
     let supervised = in_a_child(|| {
@@ -52,18 +56,18 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
     });
     match &supervised {
         Err(obstacle) => findings.warn(
-            "seccomp",
+            Subject::Seccomp,
             format!(
                 "static and Go programs cannot be supervised: {obstacle}; vrfbind exec only seals"
             ),
         ),
         Ok(()) if kernel.version < (5, 19) => findings.warn(
-            "seccomp",
+            Subject::Seccomp,
             "static programs can be supervised; before Linux 5.19 signals interrupt their \
              socket()s, as Go's do all the time",
         ),
         Ok(()) => findings.ok(
-            "seccomp",
+            Subject::Seccomp,
             "user notifications are there: static and Go programs can be supervised",
         ),
     }
@@ -81,7 +85,7 @@ pub(super) fn rules(findings: &mut Findings) {
     }
     let scope = fs::read_to_string(SCOPE).unwrap_or_default();
     findings.warn(
-        "rules",
+        Subject::Rules,
         match scope.trim() {
             "" | "0" if !sys::has_capability(CAP_SETUID) => return,
             "" | "0" => "without CAP_SYS_PTRACE a static or Go program that gives up its user cannot be read, and its bind() and \

@@ -4,6 +4,7 @@ use super::Findings;
 use super::rule_list::first_rule;
 use crate::output::text;
 use crate::process::netns::Netns;
+use crate::values::{ProtocolName, Subject};
 use crate::{file, sys};
 use nix::unistd::{AccessFlags, access};
 use rules::DeviceName;
@@ -57,14 +58,14 @@ pub(super) fn resolvers(
     let server = loopback_server(&resolv).filter(|server| !is_reached(server));
     if !found.is_empty() {
         findings.warn(
-            "names",
+            Subject::Names,
             format!("are looked up in another VRF, by {}", found.join(", by ")),
         );
     }
     if let Some(server) = server {
         let vrf = device.map_or("a VRF".to_owned(), |device| text(device.as_bytes()));
         findings.warn(
-            "names",
+            Subject::Names,
             format!(
                 "/etc/resolv.conf has the server {server}, on this host's loopback, which answers no socket in {vrf}: \
                  lookups there fail; name another server"
@@ -72,7 +73,7 @@ pub(super) fn resolvers(
         );
     }
     if found.is_empty() && server.is_none() {
-        findings.ok("names", "are looked up by the program itself");
+        findings.ok(Subject::Names, "are looked up by the program itself");
     }
 }
 
@@ -97,17 +98,22 @@ pub(super) fn udp_ports(findings: &mut Findings, device: Option<&DeviceName>) {
     };
     let mut ports: Vec<u16> = sockets
         .iter()
-        .filter(|one| one.protocol == "udp" && one.device == 0 && one.local.ip().is_unspecified())
+        .filter(|one| {
+            one.protocol == ProtocolName::Udp && one.device == 0 && one.local.ip().is_unspecified()
+        })
         .map(|one| one.local.port())
         .collect();
     ports.sort_unstable();
     ports.dedup();
     if ports.is_empty() {
-        return findings.ok("UDP ports", "no wildcard socket without a device holds one");
+        return findings.ok(
+            Subject::UdpPorts,
+            "no wildcard socket without a device holds one",
+        );
     }
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
     let vrf = device.map_or("a VRF".to_owned(), |device| text(device.as_bytes()));
-    findings.warn("UDP ports", format!(
+    findings.warn(Subject::UdpPorts, format!(
         "{}: held by wildcard sockets without a device, so bind() in {vrf} fails with EADDRINUSE; \
          bind those to a device or an address (ss -ulnp)",
         ports.join(", ")
@@ -133,7 +139,7 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
         Ok(mounts) => mounts,
         Err(error) => {
             let found = format!("what it would lack is not known: /proc/self/mounts: {error}");
-            return findings.ok("ip vrf exec", found);
+            return findings.ok(Subject::IpVrfExec, found);
         }
     };
     let mut cgroups = mounts
@@ -158,12 +164,12 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
     }
     if lacks.is_empty() {
         findings.ok(
-            "ip vrf exec",
+            Subject::IpVrfExec,
             "nothing that it needs was seen to be missing",
         );
     } else {
         findings.ok(
-            "ip vrf exec",
+            Subject::IpVrfExec,
             format!(
                 "would lack {}; vrfbind needs none of it",
                 lacks.join(", and ")

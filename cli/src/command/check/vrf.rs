@@ -4,6 +4,7 @@ use super::Findings;
 use super::rule_list::first_rule;
 use crate::output::text;
 use crate::process::netns::{Links, Netns};
+use crate::values::Subject;
 use crate::{file, sys};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
@@ -16,19 +17,19 @@ use std::path::Path;
 pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool) {
     let shown = text(device.as_bytes());
     match sys::driver(device) {
-        Ok(driver) if driver == b"vrf" => findings.ok("VRF", format!("{shown} is a VRF")),
-        Err(Errno::ENODEV) => findings.fail("VRF", format!(
+        Ok(driver) if driver == b"vrf" => findings.ok(Subject::Vrf, format!("{shown} is a VRF")),
+        Err(Errno::ENODEV) => findings.fail(Subject::Vrf, format!(
             "there is no device {shown} in this network namespace; ip link add {shown} type vrf table NUMBER"
         )),
         Ok(_) | Err(Errno::EOPNOTSUPP) if any => findings.ok(
-            "VRF",
+            Subject::Vrf,
             format!("{shown} is a device, and no VRF"),
         ),
-        Ok(_) | Err(Errno::EOPNOTSUPP) => findings.fail("VRF", format!(
+        Ok(_) | Err(Errno::EOPNOTSUPP) => findings.fail(Subject::Vrf, format!(
             "{shown} is not a VRF; name one (ip vrf show), or take it with --any-device"
         )),
-        // Where a unit's sandbox refuses the question, the trial still says whether sockets are bound.
-        Err(errno) => findings.warn("VRF", format!(
+        // Where a unit's sandbox refuses the question, the probe still says whether sockets are bound.
+        Err(errno) => findings.warn(Subject::Vrf, format!(
             "whether {shown} is a VRF cannot be asked: ioctl(SIOCETHTOOL): {}", errno.desc()
         )),
     }
@@ -49,13 +50,13 @@ pub(super) fn devices_and_addresses(
     let is_vrf = link.table.is_some();
     if let Some(table) = link.table {
         findings.ok(
-            "table",
+            Subject::Table,
             format!("{name} routes by table {table}: ip route show table {table}"),
         );
     }
     if !link.is_up {
         findings.fail(
-            "VRF",
+            Subject::Vrf,
             format!("{name} is down, and with it all of its routes; ip link set {name} up"),
         );
     }
@@ -68,7 +69,7 @@ pub(super) fn devices_and_addresses(
     }
     if is_vrf && inside.len() < 2 {
         findings.warn(
-            "devices",
+            Subject::Devices,
             format!(
                 "no device is enslaved to {name}: it leads nowhere; ip link set DEVICE master \
                  {name}"
@@ -91,18 +92,19 @@ pub(super) fn devices_and_addresses(
         }
     }
     if addresses.is_empty() {
-        findings.warn("addresses", format!("none on {}", inside.join(", ")));
+        findings.warn(Subject::Addresses, format!("none on {}", inside.join(", ")));
     } else {
         findings.ok(
-            "addresses",
+            Subject::Addresses,
             format!("on {}: {}", inside.join(", "), addresses.join(", ")),
         );
     }
     let mut reached = Vec::new();
-    for (loopback, length, family) in [
-        ("127.0.0.1", 8, AddressFamily::Inet),
-        ("::1", 128, AddressFamily::Inet6),
+    for (subject, length, family) in [
+        (Subject::Loopback4, 8, AddressFamily::Inet),
+        (Subject::Loopback6, 128, AddressFamily::Inet6),
     ] {
+        let loopback = subject.word();
         let has_it = addresses.iter().any(|address| address == loopback);
         // What is not known is said as for a machine where nobody has moved the rule.
         let is_local_first = is_vrf && Netns::Ours.is_local_first(family).unwrap_or(true);
@@ -126,18 +128,18 @@ pub(super) fn devices_and_addresses(
              dev {name} lets it be bound{but}"
         );
         if let Some(number) = rule_of(rules, loopback, has_it) {
-            findings.ok(loopback, format!("is where rule {number} puts it"));
+            findings.ok(subject, format!("is where rule {number} puts it"));
             continue;
         }
         match &wants_loopback(command, loopback)[..] {
-            _ if has_it => findings.ok(loopback, format!("is an address of {name}{but}")),
+            _ if has_it => findings.ok(subject, format!("is an address of {name}{but}")),
             // It is looked up in the main table, where it is lo's.
             _ if !is_vrf => findings.ok(
-                loopback,
+                subject,
                 format!("can be bound, {name} being no VRF, and nothing reaches it there"),
             ),
-            [who, ..] => findings.warn(loopback, format!("{who} will want it, and {fails}")),
-            [] => findings.ok(loopback, format!("nothing is seen that wants it; {fails}")),
+            [who, ..] => findings.warn(subject, format!("{who} will want it, and {fails}")),
+            [] => findings.ok(subject, format!("nothing is seen that wants it; {fails}")),
         }
     }
     reached

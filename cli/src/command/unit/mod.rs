@@ -266,7 +266,7 @@ fn service(
         said.extend(obstacles::to_moving_sockets(unit, root));
     }
     // And where `vrfbind check` looks for what it tries.
-    let places = check::trial_places(Path::new(&command)).into_iter();
+    let places = check::probe_places(Path::new(&command)).into_iter();
     let places = places.filter(|place| root.exists(place));
     let places = places.filter_map(|place| place.into_os_string().into_string().ok());
     let mut needed: Vec<_> = places.collect();

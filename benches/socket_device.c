@@ -1,8 +1,8 @@
 /*
- * born [again] - makes a UDP socket and prints the device it was born on
+ * socket_device [again] - creates a UDP socket and prints its device
  *
- * Prints the device's name; "no device"; "a device that is gone"; or "no socket: " and why. With `again` it then
- * reads a line from standard input and does so once more, in the same process.
+ * Prints the device's name; "no device"; "a device that is gone"; or "no socket: " and the error. With `again` it then
+ * reads a line from standard input and does it once more, in the same process.
  *
  * compare.sh runs it in different worlds, also linked statically.
  */

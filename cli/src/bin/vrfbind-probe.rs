@@ -1,4 +1,4 @@
-//! `vrfbind-trial DEVICE`: what a program that is started here gets. `vrfbind check` starts it, with the library in its
+//! `vrfbind-probe DEVICE`: what a program that is started here gets. `vrfbind check` starts it, with the library in its
 //! environment; in a unit, with the environment that the unit has.
 //!
 //! It makes one socket, by libc's function as any program would, and reads the device back. It has to be another program
@@ -38,10 +38,10 @@ fn main() -> io::Result<()> {
     said += match library.map(|library| library.socket.load(Relaxed)) {
         None => "",
         Some(rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY) => {
-            "ok\tlibc's own sockets (getaddrinfo) are led to the library\n"
+            "ok\tsockets that libc itself creates (getaddrinfo) reach the library: libc is patched\n"
         }
         Some(_) => {
-            "warn\tlibc's own sockets (getaddrinfo) are not led to the library; VRFBIND_LOG=stderr says why\n"
+            "warn\tsockets that libc itself creates (getaddrinfo) do not reach the library: libc is not patched; VRFBIND_LOG=stderr says why\n"
         }
     };
     io::stdout().write_all(said.as_bytes())

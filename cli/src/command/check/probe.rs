@@ -1,15 +1,16 @@
-//! The trial: a program with the library makes a socket.
+//! The probe: a program with the library makes a socket.
 
 use super::Findings;
 use crate::library;
 use crate::sys;
+use crate::values::Subject;
 use nix::errno::Errno;
 use rules::DeviceName;
 use std::env;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-/// Starts the trial program with the library, as a unit would.
+/// Starts the probe with the library, as a unit would.
 pub(super) fn try_it(
     findings: &mut Findings,
     library: &Path,
@@ -25,15 +26,15 @@ pub(super) fn try_it(
         (rules::VRF_VARIABLE, OsStr::from_bytes(device.as_bytes())),
     ];
     variables.extend(list.map(|list| (rules::RULES_VARIABLE, list)));
-    trial(findings, device, &variables);
+    probe(findings, device, &variables);
 }
 
-/// Lets the trial program make a socket, with these variables in its environment besides ours.
-pub(super) fn trial(findings: &mut Findings, device: &DeviceName, variables: &[(&str, &OsStr)]) {
-    let Some(program) = trial_program() else {
+/// Lets the probe make a socket, with these variables in its environment besides ours.
+pub(super) fn probe(findings: &mut Findings, device: &DeviceName, variables: &[(&str, &OsStr)]) {
+    let Some(program) = probe_program() else {
         return findings.fail(
-            "trial",
-            format!("{TRIAL} is neither beside this command nor in ../libexec/vrfbind: nothing can be tried"),
+            Subject::Probe,
+            format!("{PROBE} is neither beside this command nor in ../libexec/vrfbind: nothing can be tried"),
         );
     };
     let tried = std::process::Command::new(&program)
@@ -45,41 +46,41 @@ pub(super) fn trial(findings: &mut Findings, device: &DeviceName, variables: &[(
         Ok(output) => output,
         Err(error) => {
             let program = program.display();
-            return findings.fail("trial", format!("cannot execute {program}: {error}"));
+            return findings.fail(Subject::Probe, format!("cannot execute {program}: {error}"));
         }
     };
     let said = String::from_utf8_lossy(&output.stdout);
     for (level, found) in said.lines().filter_map(|line| line.split_once('\t')) {
         match level {
-            "ok" => findings.ok("trial", found),
-            "warn" => findings.warn("trial", found),
-            _ => findings.fail("trial", found),
+            "ok" => findings.ok(Subject::Probe, found),
+            "warn" => findings.warn(Subject::Probe, found),
+            _ => findings.fail(Subject::Probe, found),
         }
     }
     if said.is_empty() {
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim();
         findings.fail(
-            "trial",
-            format!("{TRIAL} does not come up, {}: {said}", output.status),
+            Subject::Probe,
+            format!("{PROBE} does not come up, {}: {said}", output.status),
         );
     }
 }
 
 /// The program that is tried (src/bin).
-const TRIAL: &str = "vrfbind-trial";
+const PROBE: &str = "vrfbind-probe";
 
 /// Beside the command, as in target/release, or where `make install` puts it.
-pub(super) fn trial_program() -> Option<PathBuf> {
-    let places = trial_places(&sys::own_path()?);
+pub(super) fn probe_program() -> Option<PathBuf> {
+    let places = probe_places(&sys::own_path()?);
     places.into_iter().find(|program| program.exists())
 }
 
 /// Where it can be if this command is there.
-pub fn trial_places(command: &Path) -> Vec<PathBuf> {
+pub fn probe_places(command: &Path) -> Vec<PathBuf> {
     let directory = command.parent();
     let prefix = directory.and_then(Path::parent);
     let installed = prefix.map(|prefix| prefix.join("libexec/vrfbind"));
     let directories = directory.map(Path::to_owned).into_iter().chain(installed);
-    directories.map(|directory| directory.join(TRIAL)).collect()
+    directories.map(|directory| directory.join(PROBE)).collect()
 }
