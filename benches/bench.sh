@@ -8,7 +8,7 @@
 #
 # How it works: a table is one program in several ways (with nothing, with the library, under `ip vrf exec` and so on),
 # all of them in one run of paired.c, which takes turns; or of take_turns below, where it is not time that is measured.
-# Each writes OUT/TABLE.tsv when it is whole. OUT/environment says where that was.
+# Each writes OUT/TABLE.tsv when it is complete. OUT/environment has the machine.
 #
 # VRFBIND_BENCH_SMOKE=1   a round or two of everything: is the harness in order?
 #

@@ -1,7 +1,7 @@
 /*
  * calls [-o] [-n] [-f DESCRIPTORS] [-t THREADS] DEVICE KIND COUNT - makes COUNT calls for each byte on standard input
  *
- * and then prints how many microseconds one of them took. The pause between is nobody's time. KIND is
+ * and then prints how many microseconds one of them took. The pause in between does not count. KIND is
  *   socket    socket() of UDP, and close()
  *   bind      the same with a bind() to 127.0.0.1, port 0, or to the ADDRESS of `bind:ADDRESS`
  *   connect   socket() of TCP, connect() to a listener of its own, at an address likewise, and close(). It closes by
@@ -9,7 +9,7 @@
  *             the pause
  *   unix      socket() of AF_UNIX, and close()
  *   option    setsockopt() of SO_KEEPALIVE, of a socket of its own
- *   getppid   the cheapest system call there is: what a seccomp filter adds to each shows best here
+ *   getppid   the cheapest system call: it shows best what a seccomp filter adds to each
  *
  * Sockets have to be bound to DEVICE, '' for none, by whoever does that: the first one is looked at, so that nothing is
  * measured that does not do its work. With -o the program does it itself. With THREADS, as many make COUNT calls

@@ -1,12 +1,12 @@
 /*
- * clients up|ask PREFIX FIRST LAST - is a client in each of the network namespaces PREFIX1, PREFIX2, ...
+ * clients up|ask PREFIX FIRST LAST - plays a client in each of the network namespaces PREFIX1, PREFIX2, ...
  *
- * In one process, because a process of its own for each is what a slow machine has no time for.
+ * In one process, because a process for each would take too long on a slow machine.
  *
- * up: takes eth0 down, by which it forgets what was advertised, and brings it up with 10.10.1.2/24.
+ * up: takes eth0 down, which removes its advertised addresses, and brings it up with 10.10.1.2/24.
  *
- * ask: asks 10.10.1.1 for the address of app.test, four times a second. The client's own dnsmasq says
- * 10.99.N/256.N%256, and another one says something else; what its own radvd advertises makes an address in
+ * ask: asks 10.10.1.1 for the address of app.test, four times a second. The client's own dnsmasq answers
+ * 10.99.N/256.N%256, and another one answers something else; the advertisements of its own radvd give it an address in
  * 2001:db8:N::/64, N in hexadecimal. When every client has heard both, prints how many have, and how many answers were
  * somebody else's. Exit status: 0; 1 if a client has not heard both in 300 seconds, or one heard somebody else.
  */

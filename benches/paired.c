@@ -1,14 +1,14 @@
 /*
  * paired [-a] ROUNDS -- NAME [VARIABLE=VALUE...] PROGRAM [ARGUMENT...] [-- NAME ...]...
  *
- * What doing something in one way costs rather than in another. Each round does it once in every way, in a
- * shuffled order, so that what else the machine does hits all of them alike. Printed is, separated by tabs: a line
- * "# NAME COMMAND" for each way, a line of the names, and a line of microseconds for each round; report.py does the
- * statistics. A way that is the first one once more is the null control.
+ * Compares the cost of several ways to do something. Each round does it once in every way, in a shuffled order, so that
+ * other work of the machine affects all of them alike. The output, separated by tabs, is a line "# NAME COMMAND" for
+ * each way, a line of the names, and a line of microseconds for each round; report.py does the statistics. The first
+ * way, listed once more, is the null control.
  *
  * Without -a, a round starts the program and takes the time from posix_spawn to its end. With -a (ask), the program is
- * calls.c, which goes on running: a round sends it a byte, and the time is what it answers. It is started anew
- * every 10 rounds, because where its memory happens to lie makes a difference that would last as long as it does.
+ * calls.c, which keeps running: a round sends it a byte, and the time is its answer. It is started anew every 10
+ * rounds, because the placement of its memory makes a difference that would last as long as it runs.
  *
  * PROGRAM is a path. Its environment is the variables before it, and nothing else.
  */

@@ -1,7 +1,7 @@
 /*
- * plain.so - the library's two hooks as somebody writes them in an afternoon: C, dlsym, gcc -O2
+ * plain.so - the library's two hooks in their simplest form: C, dlsym, gcc -O2
  *
- * A yardstick for bench.sh, and nothing to use: it sees neither libc's own sockets nor children that drop LD_PRELOAD.
+ * A yardstick for bench.sh, not for use: it sees neither libc's own sockets nor children that drop LD_PRELOAD.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -5,7 +5,7 @@ report.py medians TABLE.tsv          - for compare.sh: each way, what it adds to
 
 DIR/SECTION/ is what bench.sh, scale.sh or churn.sh have left. A section of FILE lies between two comments and is
 replaced as a whole; the others stay as they are, so that each command writes its own. No figure and no verdict comes
-from anywhere but these folders.
+from anywhere but these directories.
 
 Statistics: every round of a table did everything once. A median has its 95 % confidence interval from order
 statistics, which asks nothing of the distribution. What is added, and a percentage, is the median of the differences
@@ -160,11 +160,11 @@ KINDS = [
 
 
 class Section:
-    def __init__(self, folder):
-        self.folder, self.lines, self.goals = folder, [], []
+    def __init__(self, directory):
+        self.directory, self.lines, self.goals = directory, [], []
 
     def table(self, name):
-        return Table(os.path.join(self.folder, f"{name}.tsv"))
+        return Table(os.path.join(self.directory, f"{name}.tsv"))
 
     def title(self, text, *notes):
         self.lines += ["", f"### {text}", "", *notes, *([""] if notes else [])]
@@ -221,7 +221,7 @@ class Section:
                 notes += [
                     "The program connects to a listener of its own, and closes the connection by a reset: one more system call.",
                 ]
-                if self.folder.endswith("vrf"):
+                if self.directory.endswith("vrf"):
                     notes += ["An unbound socket reaches nothing in the VRF: “nothing” connects on lo, in the default VRF."]
             self.title(f"A call of {what}, {where}", *notes)
             table = self.times(f"calls-{kind}", OWN)
@@ -343,7 +343,7 @@ class Section:
     def scale(self, worlds):
         """The rows of what scale.sh has measured, a column for each of `worlds`; and the goals."""
         figures = {}
-        with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
+        with open(os.path.join(self.directory, "figures.tsv"), encoding="utf-8") as file:
             for line in file.read().splitlines():
                 world, what, one = line.split("\t")
                 # Three lots each say how many answers were somebody else's.
@@ -445,7 +445,7 @@ class Section:
         self.lines += [*markdown(header, rows)]
 
     def churn(self):
-        with open(os.path.join(self.folder, "figures.tsv"), encoding="utf-8") as file:
+        with open(os.path.join(self.directory, "figures.tsv"), encoding="utf-8") as file:
             rows = [line.split("\t") for line in file.read().splitlines()]
         self.title(
             "VRFs that come and go",
@@ -458,13 +458,13 @@ class Section:
 
     def environment(self):
         try:
-            with open(os.path.join(self.folder, "environment"), encoding="utf-8") as file:
+            with open(os.path.join(self.directory, "environment"), encoding="utf-8") as file:
                 return dict(line.split("\t") for line in file.read().splitlines())
         except FileNotFoundError:
-            raise SystemExit(f"report.py: {self.folder} was not measured to the end") from None
+            raise SystemExit(f"report.py: {self.directory} was not measured to the end") from None
 
     def render(self):
-        name, facts = os.path.basename(self.folder), self.environment()
+        name, facts = os.path.basename(self.directory), self.environment()
         if name == "lo":
             heading = "Bound to lo, on this machine (`make bench`)"
             self.per_call("bound to lo")
@@ -520,15 +520,15 @@ def read_sections(path):
     return found
 
 
-def rendered(folder, section):
-    text = "\n".join(Section(os.path.join(folder, section)).render())
+def rendered(directory, section):
+    text = "\n".join(Section(os.path.join(directory, section)).render())
     return re.sub("\n{3,}", "\n\n", text).strip()
 
 
-def write(path, folder, *sections):
+def write(path, directory, *sections):
     bodies = read_sections(path)
     for section in sections:
-        bodies[section] = rendered(folder, section)
+        bodies[section] = rendered(directory, section)
     with open(f"{path}.partial", "w", encoding="utf-8") as file:
         file.write(HEAD)
         for section in SECTIONS:
@@ -543,11 +543,11 @@ def outline(text):
     return [line.split("|")[1].strip() if line.startswith("|") else line for line in lines if not line.startswith("|  |")]
 
 
-def check(path, folder, *sections):
+def check(path, directory, *sections):
     bodies = read_sections(path)
     status = 0
     for section in sections:
-        text = rendered(folder, section)
+        text = rendered(directory, section)
         expected, found = outline(text), outline(bodies.get(section, ""))
         if "- not measured: supervised" in text:
             found = [row for row in found if "upervised" not in row]

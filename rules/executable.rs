@@ -17,7 +17,7 @@ use core::ffi::CStr;
 
 /// The ELF note (elf(5), PT_NOTE) of a static program that creates no IP sockets of its own, and so does not need the
 /// library. The command `vrfbind` has it. Owner "vrfbind", type 1, empty.
-pub const NOTE: [u8; 20] = *b"\x08\0\0\0\0\0\0\0\x01\0\0\0vrfbind\0";
+pub const EXEMPT_NOTE: [u8; 20] = *b"\x08\0\0\0\0\0\0\0\x01\0\0\0vrfbind\0";
 
 /// What the library can do in a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +28,7 @@ pub enum Verdict {
     Go,
     /// There is no ld.so.
     Static,
-    /// There is no ld.so, and the program creates no IP sockets of its own ([`NOTE`]).
+    /// There is no ld.so, and the program creates no IP sockets of its own ([`EXEMPT_NOTE`]).
     Exempt,
     /// The kernel sets AT_SECURE, because the file gives the process another user or group.
     SetId,
@@ -258,7 +258,7 @@ fn of_bytes<F: File>(file: &F, header: &[u8; FIRST_BYTES]) -> Verdict {
             PT_INTERP => has_interpreter = true,
             PT_DYNAMIC => dynamic = Some(*segment),
             PT_NOTE => each_note(file, segment, |note| {
-                is_exempt |= *note == NOTE;
+                is_exempt |= *note == EXEMPT_NOTE;
                 is_go |= is_go_build_id(note);
             }),
             _ => {}
@@ -323,7 +323,7 @@ fn is_pie<F: File>(file: &F, dynamic: &[u8; PROGRAM_HEADER]) -> bool {
 }
 
 /// The beginning of a note: sizes of the owner's name and of the description, type, and 8 bytes of the name.
-const NOTE_SIZE: usize = NOTE.len();
+const NOTE_SIZE: usize = EXEMPT_NOTE.len();
 
 /// Passes the beginning of each note of a segment to a function.
 fn each_note<F: File>(
@@ -629,8 +629,12 @@ mod tests {
         let cases: [(&[&[u8]], Verdict, Verdict); 8] = [
             (&[], Verdict::Static, Verdict::Preloaded),
             (&[&build_id], Verdict::Static, Verdict::Preloaded),
-            (&[&NOTE], Verdict::Exempt, Verdict::Preloaded),
-            (&[&build_id, &NOTE], Verdict::Exempt, Verdict::Preloaded),
+            (&[&EXEMPT_NOTE], Verdict::Exempt, Verdict::Preloaded),
+            (
+                &[&build_id, &EXEMPT_NOTE],
+                Verdict::Exempt,
+                Verdict::Preloaded,
+            ),
             (&[&go], Verdict::Static, Verdict::Go),
             (&[&build_id, &go], Verdict::Static, Verdict::Go),
             (
@@ -655,7 +659,7 @@ mod tests {
             ET_EXEC,
             &[(
                 PT_NOTE,
-                &[note(b"abcd", 5, &[0; 12]), vec![0; 4], NOTE.into()].concat(),
+                &[note(b"abcd", 5, &[0; 12]), vec![0; 4], EXEMPT_NOTE.into()].concat(),
             )],
         );
         put(&mut aligned, 64 + 48, 8, 8);
@@ -973,7 +977,7 @@ mod tests {
             );
             assert_eq!(judged(owned_by_root(elf(ET_EXEC, &[]))), Verdict::SetId);
             assert_eq!(
-                judged(owned_by_root(elf(ET_EXEC, &[(PT_NOTE, &NOTE)]))),
+                judged(owned_by_root(elf(ET_EXEC, &[(PT_NOTE, &EXEMPT_NOTE)]))),
                 Verdict::Exempt
             );
         }

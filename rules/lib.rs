@@ -21,7 +21,7 @@ pub mod settling;
 pub mod socket;
 
 pub use device::{BadName, DeviceName, NAME_SIZE};
-pub use executable::NOTE;
+pub use executable::EXEMPT_NOTE;
 pub use info::Info;
 pub use request::DEFAULT;
 pub use settings::{LOG_VARIABLE, RULES_VARIABLE, SEAL_VARIABLE, VRF_VARIABLE};

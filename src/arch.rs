@@ -13,7 +13,7 @@
 //! - [`FIRST`]: what a jump at the very beginning needs before it;
 //! - [`is_breakpoint`]: what a tracer writes over an instruction;
 //! - [`cut`]: what glibc's `connect` looks like, and `connect_stubs`, the targets of a jump in there; [`cut_sendto`] and
-//!   `sendto_stub` likewise for musl;
+//!   `sendto_stub`, [`cut_sendmsg`] and `sendmsg_stub` likewise for musl;
 //! - `after_push`: a function that pops what a stub has pushed, and jumps to another function;
 //! - and what this file reexports.
 
@@ -54,8 +54,10 @@ mod current;
 mod uncut;
 
 use current::{AFTER, BEFORE, FIRST, SIGNATURE, is_breakpoint, is_stub, kept};
-pub use current::{Shape, cut, cut_sendto};
-pub(crate) use current::{after_push, connect_stubs, export_connect, export_syscall, sendto_stub};
+pub use current::{Shape, cut, cut_sendmsg, cut_sendto};
+pub(crate) use current::{
+    after_push, connect_stubs, export_connect, export_syscall, sendmsg_stub, sendto_stub,
+};
 pub use current::{call_on_stack, claim, marked};
 #[cfg(all(target_arch = "aarch64", not(unknown_machine)))]
 pub(crate) use current::{sendto_stub_of, stub_pair};
@@ -83,9 +85,9 @@ pub struct Place {
 /// Where libc's `connect` is cut, so that a jump to us has room: in bytes, from its beginning.
 pub struct Cut {
     /// Where the jump is written.
-    pub at: usize,
+    pub at: u16,
     /// Where the function goes on.
-    pub resume: usize,
+    pub resume: u16,
     /// What the stubs have to do between the two.
     pub shape: Shape,
 }

@@ -30,6 +30,7 @@ use crate::libc::{original, patch};
 use crate::log::Refused;
 use crate::moving::{self, Moved, Prepared};
 use crate::sys::Strings;
+use crate::sys::state::Sockaddr;
 use crate::{arch, exec, log, settings, sys};
 use core::ffi::{c_char, c_int, c_long, c_void};
 use core::ptr;
@@ -37,7 +38,7 @@ use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, sockaddr, socklen_t};
 use rules::DeviceName;
 use rules::list::{Call, List, To};
 use rules::settling::LO;
-use rules::socket::{self as rule, Decision, Device, Existing, Rebinding, Setting};
+use rules::socket::{self as rule, Decision, Device, Existing, Rebinding, SOCKADDR_IN6, Setting};
 use syscalls::{Errno, Sysno};
 
 /// socket(2). Adds one setsockopt(2) to a socket of AF_INET or AF_INET6, and nothing to others. If another preload creates
@@ -130,11 +131,12 @@ pub unsafe extern "C" fn bind(
         return unsafe { bind_by_rules(list, address, arguments) };
     }
     let prepared = bind_existing("bind", fd as c_int).and_then(|device| match device {
-        // SAFETY: as callers promise.
-        Some(device) => unsafe {
-            stay_in_vrf(None, fd as c_int, device, address, length as socklen_t)
-        },
-        None => Ok(()),
+        Some(device) if length as c_int >= SOCKADDR_IN6 as c_int => {
+            // SAFETY: as callers promise.
+            let address = unsafe { Sockaddr::read(address, length) };
+            stay_in_vrf(None, fd as c_int, device, &address)
+        }
+        _ => Ok(()),
     });
     match prepared {
         // SAFETY: the caller's own arguments.
@@ -143,22 +145,22 @@ pub unsafe extern "C" fn bind(
     }
 }
 
-/// Where there are rules, the socket is put where its address belongs first, and back if the call fails.
+/// Under rules, the socket is put where its address belongs first, and moved back if the call fails.
 ///
 /// # Safety
 /// As for [`bind`].
 #[cold]
 unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Arguments) -> usize {
     let [fd, _, length, ..] = arguments;
-    let (fd, length) = (fd as c_int, length as socklen_t);
+    let fd = fd as c_int;
     // SAFETY: as callers promise.
-    let moved = match unsafe { moving::prepare(list, Call::Bind, fd, address, length) } {
+    let address = unsafe { Sockaddr::read(address, length) };
+    let moved = match moving::prepare(list, Call::Bind, fd, &address) {
         Ok(Prepared::Call(moved)) => moved,
         Ok(Prepared::Done) => return 0,
         Err(errno) => return fail_with(errno) as usize,
     };
-    // SAFETY: as callers promise.
-    let result = match unsafe { stay_in_vrf(Some(list), fd, Device::Vrf, address, length) } {
+    let result = match stay_in_vrf(Some(list), fd, Device::Vrf, &address) {
         // SAFETY: the caller's own arguments.
         Ok(()) if is_told(original::BIND) => unsafe { tell(Sysno::bind, arguments) },
         // SAFETY: the caller's own arguments.
@@ -173,19 +175,13 @@ unsafe fn bind_by_rules(list: &List, address: *const sockaddr, arguments: Argume
 
 /// Refuses an address whose scope would take an IPv6 socket out of the VRF, if it is in one ([`rule::scope`]). The kernel
 /// refuses an address that cannot be read.
-///
-/// # Safety
-/// No other thread unmaps the address meanwhile.
-unsafe fn stay_in_vrf(
+fn stay_in_vrf(
     list: Option<&List>,
     fd: c_int,
     device: Device,
-    address: *const sockaddr,
-    length: socklen_t,
+    address: &Sockaddr,
 ) -> Result<(), Errno> {
-    // SAFETY: as callers promise.
-    let address = unsafe { sys::sockaddr_in6(address, length) };
-    let Some(scope) = address.and_then(|address| rule::scope(&address)) else {
+    let Some(scope) = address.bytes().first_chunk().and_then(rule::scope) else {
         return Ok(());
     };
     let vrf = match list {
@@ -254,10 +250,9 @@ unsafe extern "C" fn before_connect(frame: *mut Connecting) -> usize {
         None => bind_existing("connect", fd)
             .map(|device| Some(device.map_or(Then::Nothing, Then::KeepDevice))),
         Some(list) => {
-            let address = ptr::with_exposed_provenance(address);
             // SAFETY: as callers promise.
-            let prepared =
-                unsafe { moving::prepare(list, Call::Connect, fd, address, length as socklen_t) };
+            let address = unsafe { Sockaddr::read(ptr::with_exposed_provenance(address), length) };
+            let prepared = moving::prepare(list, Call::Connect, fd, &address);
             prepared.map(|prepared| match prepared {
                 Prepared::Call(moved) => Some(Then::MoveBack(moved)),
                 Prepared::Done => None,
@@ -476,7 +471,7 @@ pub unsafe extern "C" fn execve(path: *const c_char, argv: Strings, envp: String
     }
     // SAFETY: as callers promise.
     match unsafe { exec::repair(Program::At(libc::AT_FDCWD, path), envp) } {
-        // SAFETY: the caller's own arguments, but for the environment, which lasts until the call returns.
+        // SAFETY: the caller's own arguments, except the environment, which lasts until the call returns.
         Ok(repaired) => unsafe { original::execve(path, argv, repaired.envp()) },
         Err(errno) => fail_with(errno),
     }
@@ -535,7 +530,8 @@ unsafe fn prepare_inside(fd: c_int, address: *const sockaddr, length: socklen_t)
         return GO_ON;
     };
     // SAFETY: as callers promise.
-    match unsafe { moving::prepare(list, Call::Connect, fd, address, length) } {
+    let address = unsafe { Sockaddr::read(address, length as usize) };
+    match moving::prepare(list, Call::Connect, fd, &address) {
         Ok(Prepared::Call(_)) => GO_ON,
         Ok(Prepared::Done) => 0,
         Err(errno) => fail_with(errno),
@@ -543,8 +539,10 @@ unsafe fn prepare_inside(fd: c_int, address: *const sockaddr, length: socklen_t)
 }
 
 arch::sendto_stub! { before_libc_sendto, prefix::RESUME_SENDTO }
+arch::sendmsg_stub! { before_libc_sendto, prefix::RESUME_SENDMSG }
 
-/// Called before libc's own `sendto`, if there are rules for connect(). Returns 1, or the result of `sendto`.
+/// Called before libc's own `sendto`, and a `sendmsg` that connects, if there are rules for connect(). Returns 1, or the result
+/// of the call.
 ///
 /// # Safety
 /// As for sendto(2): no other thread unmaps the address meanwhile.
@@ -561,8 +559,8 @@ unsafe extern "C" fn before_libc_sendto(
     unsafe { prepare_inside(fd, address, length) }
 }
 
-/// The stub behind the prefix of libc's own `sendto`.
-pub const SENDTO_STUB: fn(arch::Shape) -> usize = sendto_stub;
+/// The stubs behind the prefixes of libc's own `sendto` and `sendmsg`.
+pub const SEND_STUBS: [fn(arch::Shape) -> Stubs; 2] = [sendto_stub, sendmsg_stub];
 
 /// The stubs behind the prefix of libc's own `connect`.
 pub const CONNECT_STUBS: fn(arch::Shape) -> Stubs = connect_stubs;
@@ -607,7 +605,7 @@ pub unsafe extern "C" fn execveat(
     };
     // SAFETY: as callers promise.
     match unsafe { exec::repair(program, envp) } {
-        // SAFETY: the caller's own arguments, but for the environment, which lasts until the call returns.
+        // SAFETY: the caller's own arguments, except the environment, which lasts until the call returns.
         Ok(repaired) => unsafe {
             original::execveat(directory, path, argv, repaired.envp(), flags)
         },
@@ -623,7 +621,7 @@ pub unsafe extern "C" fn execveat(
 pub unsafe extern "C" fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_int {
     // SAFETY: as callers promise.
     match unsafe { exec::repair(Program::Fd(fd), envp) } {
-        // SAFETY: the caller's own arguments, but for the environment, which lasts until the call returns.
+        // SAFETY: the caller's own arguments, except the environment, which lasts until the call returns.
         Ok(repaired) => unsafe { original::fexecve(fd, argv, repaired.envp()) },
         Err(errno) => fail_with(errno),
     }

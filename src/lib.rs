@@ -155,9 +155,9 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
             let outcome = unsafe { prefix::connect(&objects.libc_connect, stubs, &writer) };
             ("connect", outcome)
         } else {
-            let (code, stub) = (&objects.libc_code, hooks::SENDTO_STUB);
+            let (code, stubs) = (&objects.libc_code, hooks::SEND_STUBS);
             // SAFETY: as above.
-            let outcome = unsafe { prefix::sendto(&objects.libc_sendto, code, stub, &writer) };
+            let outcome = unsafe { prefix::sends(&objects.libc_sends, code, stubs, &writer) };
             ("sendto", outcome)
         };
         became(name, &info.connect, outcome);

@@ -10,7 +10,6 @@
 use crate::sys::state::{self, Sockaddr};
 use crate::{log, replacing, settings, sys};
 use core::ffi::c_int;
-use libc::{sockaddr, socklen_t};
 use rules::DeviceName;
 use rules::list::{Address, Call, List, Protocol};
 use rules::moving::Facts;
@@ -37,24 +36,12 @@ impl Moved {
     }
 }
 
-/// Before bind(2) and connect(2).
-///
-/// # Safety
-/// As for these calls: no other thread unmaps the address meanwhile.
-pub unsafe fn prepare(
-    list: &List,
-    call: Call,
-    fd: c_int,
-    address: *const sockaddr,
-    length: socklen_t,
-) -> Result<Prepared, Errno> {
-    // SAFETY: as callers promise.
-    let sockaddr = unsafe { Sockaddr::read(address, length) };
-    let family = sockaddr.as_ref().and_then(Sockaddr::family);
-    if call == Call::Connect && family == Some(libc::AF_UNSPEC) {
+/// Before bind(2) and connect(2), with the address, or nothing of it if it cannot be read.
+pub fn prepare(list: &List, call: Call, fd: c_int, address: &Sockaddr) -> Result<Prepared, Errno> {
+    if call == Call::Connect && address.family() == Some(libc::AF_UNSPEC) {
         return disconnect(fd);
     }
-    let address = sockaddr.and_then(|sockaddr| Address::of(call, sockaddr.bytes()));
+    let address = Address::of(call, address.bytes());
     let socket = Socket {
         name: call.name(),
         call,
@@ -63,8 +50,8 @@ pub unsafe fn prepare(
     settle(list, &socket, |_| address).map(Prepared::Call)
 }
 
-/// Before listen(2). A socket that has a device and was bound is where its address belongs. One that was not bound will get
-/// the wildcard.
+/// Before listen(2). A socket that has a device and was bound is on its address's device already. One that was not bound
+/// will get the wildcard.
 pub fn prepare_listener(list: &List, fd: c_int) -> Result<Moved, Errno> {
     let socket = Socket {
         name: LISTEN,

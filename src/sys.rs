@@ -19,9 +19,10 @@ use core::mem::size_of_val;
 use core::ops::{Range, RangeInclusive};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use descriptors::Own;
 use libc::{SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_DOMAIN, SO_TYPE, SOL_SOCKET};
 use rules::executable::{CAPABILITIES_SIZE, Process};
-use rules::socket::{Device, SOCKADDR_IN6};
+use rules::socket::Device;
 use rules::{DeviceName, NAME_SIZE, filter, request};
 #[cfg(not(target_arch = "x86"))]
 use syscalls::Sysno::{
@@ -107,14 +108,12 @@ pub fn bound_index(fd: c_int) -> Option<u32> {
 pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
     // struct ip_mreqn.
     let request = [0, 0, index];
-    let fd = socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
-    let result = bind_or_is_bound(fd, device).and_then(|()| {
-        let (value, length) = (request.as_ptr(), size_of_val(&request));
-        // SAFETY: the kernel reads so many bytes.
-        unsafe { setsockopt(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, value, length) }
-    });
-    close(fd);
-    result
+    let socket = Own::scratch(libc::AF_INET)?;
+    bind_or_is_bound(socket.0, device)?;
+    let (value, length) = (request.as_ptr(), size_of_val(&request));
+    let (level, option) = (libc::IPPROTO_IP, libc::IP_MULTICAST_IF);
+    // SAFETY: the kernel reads so many bytes.
+    unsafe { setsockopt(socket.0, level, option, value, length) }
 }
 
 /// The number of the device that setsockopt(2) with this option and value would put a socket on, if on any; or the errno of
@@ -124,12 +123,10 @@ pub fn device_asked<T>(
     value: *const T,
     length: libc::socklen_t,
 ) -> Result<Option<u32>, Errno> {
-    let fd = socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
+    let socket = Own::scratch(libc::AF_INET)?;
     // SAFETY: the kernel reads at `value`, or fails with EFAULT.
-    let result = unsafe { setsockopt(fd, SOL_SOCKET, option, value, length as usize) };
-    let result = result.map(|()| bound_index(fd));
-    close(fd);
-    result
+    unsafe { setsockopt(socket.0, SOL_SOCKET, option, value, length as usize) }?;
+    Ok(bound_index(socket.0))
 }
 
 /// setsockopt(2), with the marker that a seal with rules requires for SO_BINDTODEVICE and SO_BINDTOIFINDEX.
@@ -182,51 +179,11 @@ fn interface(
         index,
         rest: [0; 5],
     };
-    let fd = socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
+    let socket = Own::scratch(domain)?;
     // SAFETY: the kernel reads and writes a struct ifreq, which is no larger.
-    let result = unsafe { syscall!(Sysno::ioctl, fd, request, &raw mut interface) };
-    close(fd);
-    result?;
+    unsafe { syscall!(Sysno::ioctl, socket.0, request, &raw mut interface) }?;
     let _ = interface.rest;
     Ok((interface.name, interface.index))
-}
-
-/// The first bytes of an address that is given to bind(2), if it has so many and they can be read. A bad pointer is for
-/// the kernel to refuse (EFAULT), so what is there is asked for first.
-///
-/// # Safety
-/// If there is memory at `address`, no other thread takes it away or writes to it meanwhile.
-pub unsafe fn sockaddr_in6(
-    address: *const libc::sockaddr,
-    length: libc::socklen_t,
-) -> Option<[u8; SOCKADDR_IN6]> {
-    const LAST: usize = SOCKADDR_IN6 - SIGNALS;
-    // Of the smallest pages that there are.
-    const PAGE: usize = 4096;
-    // The kernel takes the length for signed.
-    if (length as c_int) < SOCKADDR_IN6 as c_int {
-        return None;
-    }
-    let address = address.cast::<[u8; SOCKADDR_IN6]>();
-    let is_in_one_page = address.addr() % PAGE <= PAGE - SOCKADDR_IN6;
-    let last = address.cast::<u8>().wrapping_add(LAST);
-    if !is_readable(address.cast()) || !is_in_one_page && !is_readable(last) {
-        return None;
-    }
-    // SAFETY: bytes of each page that it is in can be read. It stays so, as callers promise.
-    Some(unsafe { address.read_unaligned() })
-}
-
-/// Size of the kernel's set of signals, in bytes.
-const SIGNALS: usize = 8;
-
-/// Whether so many bytes can be read at an address, as the kernel sees it: rt_sigprocmask(2) copies the set before it looks
-/// at what shall be done with it, so that an invalid request is EFAULT for a bad address, and EINVAL for a good one.
-fn is_readable(address: *const u8) -> bool {
-    const INVALID: c_int = -1;
-    // SAFETY: the kernel reads SIGNALS bytes at `address`, or fails with EFAULT, and changes nothing.
-    let result = unsafe { syscall!(Sysno::rt_sigprocmask, INVALID, address, 0, SIGNALS) };
-    result == Err(Errno::EINVAL)
 }
 
 /// The family of the socket. Since Linux 2.6.32.

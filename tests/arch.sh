@@ -6,8 +6,9 @@
 #
 # How it works: the programs that c-tests/programs.txt lists for `i686`, or for `qemu`, are compiled by Debian's cross
 # compiler into target/c-tests/ARCH/. They name the ld.so and the libc of that compiler themselves, so that nothing has
-# to be installed into this system's /lib, and no variable has to survive a scrubbed environment. They run on lo, in a
-# user and network namespace of their own, which has a binfmt_misc apart from this machine's (Linux 6.7).
+# to be installed into this system's /lib, and no variable has to survive a scrubbed environment. They are found by
+# DT_RPATH, which holds for a namespace of dlmopen(3) too. The programs run on lo, in a user and network namespace of their
+# own, which has a binfmt_misc apart from this machine's (Linux 6.7).
 #
 # What is not listed there, and why:
 #   seals, filters     qemu-user has no seccomp; for i386 and riscv64 the library has no seal
@@ -54,7 +55,8 @@ export VRFBIND_TEST_DEVICE=lo VRFBIND_TEST_TIER=lo VRFBIND_TEST_LIB=$library VRF
 . tests/tap.sh
 limit=600
 
-c-tests/build.sh make "$build" "$bin" "$arch-linux-gnu-gcc" "${flags[@]}" -Wl,--dynamic-linker="$libc/$loader" -Wl,-rpath,"$libc"
+c-tests/build.sh make "$build" "$bin" "$arch-linux-gnu-gcc" "${flags[@]}" -Wl,--dynamic-linker="$libc/$loader" \
+	-Wl,-rpath,"$libc" -Wl,--disable-new-dtags
 
 # here COMMAND... - in namespaces of its own, where this kernel runs programs of ARCH
 here() {

@@ -2,7 +2,7 @@
 # bench.sh [tasks] - `make bench`, `make scale` and `make churn` are in order, and BENCHMARKS.md has the rows that they make
 #
 # Prints TAP and is run with the variables of c-tests/. A few rounds are run, of a few networks and VRFs, and no time is
-# judged. With `tasks` it is the containers of `make scale` (`make test-containers`).
+# judged. With `tasks` it runs the containers of `make scale` (make test-containers).
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# command-check.sh - vrfbind check says what is in the way, and only what is
+# command-check.sh - vrfbind check reports obstacles, and nothing else
 #
-# Each point shows that the obstacle is one, by what a program meets, or by
-# the kernel's own word, then that the command names it, and that it does not where there is none.
+# Each point first shows that the obstacle is real, by the result of a program or by the kernel, then that the command
+# names it, and that it does not without the obstacle.
 #
-# Switches and ports are those of network namespaces that are made here, files those of mount namespaces.
+# Sysctls and ports are those of network namespaces that are created here, files those of mount namespaces.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -13,7 +13,7 @@ export VRFBIND_LIBRARY=$library
 command=$vrfbind
 bin=$programs
 
-# has_line PATTERN - a line of what was said
+# has_line PATTERN - the output has such a line
 has_line() {
 	grep -qE "$1" "$scratch/said" || {
 		echo "no line is like: $1"
@@ -59,7 +59,7 @@ loaded() {
 	[ "$(device_of A=1)" = '' ]
 	ends 1 "$command" check --quiet --loaded "${any[@]}" "$device"
 	grep -q "^vrfbind: probe: a socket made here is not bound to $device: the library is not" "$scratch/said.stderr"
-	# The loader's own way: it says a word and goes on.
+	# The loader's own way: it prints a line and goes on.
 	[ "$(device_of LD_PRELOAD=/no/such/libvrfbind.so VRFBIND_VRF="$device" 2>/dev/null)" = '' ]
 	ends 1 env LD_PRELOAD=/no/such/libvrfbind.so VRFBIND_VRF="$device" "$command" check --loaded "${any[@]}" "$device"
 	[ "$(device_of LD_PRELOAD="$library")" = '' ]
@@ -77,9 +77,9 @@ loaded() {
 no_vrf() {
 	not ip link show missing0
 	ends 1 "$command" check missing0
-	has_line '^fail  VRF: there is no device missing0 .*ip link add missing0 type vrf table NUMBER$'
+	has_line '^fail  VRF: there is no device missing0 .*ip link add missing0 type vrf table NUMBER`$'
 	ends 1 "$command" check lo
-	has_line '^fail  VRF: lo is not a VRF; .*--any-device$'
+	has_line '^fail  VRF: lo is not a VRF; .*--any-device accepts other devices$'
 	ends 0 "$command" check --any-device lo
 	ends 125 "$command" check an-overlong-device-name
 	grep -q '^vrfbind: "an-overlong-device-name" is not a device name: it is longer than' "$scratch/said.stderr"
@@ -94,11 +94,11 @@ static_program() {
 		has_line '^fail  program: .*/static is statically linked: .*, and it cannot be supervised here'
 	else
 		ends 0 "$command" check "${any[@]}" "$device" "$scratch/static"
-		has_line '^warn  program: .*/static is statically linked: .*; .vrfbind exec. supervises it'
+		has_line '^warn  program: .*/static is statically linked: .*; .vrfbind exec. serves it with a supervisor'
 	fi
 	ends 1 env LD_PRELOAD="$library" VRFBIND_VRF="$device" \
 		"$command" check --loaded "${any[@]}" "$device" "$scratch/static"
-	has_line '^fail  program: .*/static is statically linked: .*; start it by .vrfbind exec VRF. in the unit.s ExecStart='
+	has_line '^fail  program: .*/static is statically linked: .*; put .vrfbind exec VRF. in front of it in the unit.s ExecStart='
 	printf '#!/dev/null\n' >"$scratch/script"
 	chmod +x "$scratch/script"
 	ends 1 "$command" check "${any[@]}" "$device" "$scratch/script"
@@ -125,11 +125,11 @@ go_program() {
 		ends 1 "$command" check "${any[@]}" "$device" "$program"
 	else
 		ends 0 "$command" check "${any[@]}" "$device" "$program"
-		has_line '^warn  program: .*/ask-go-dynamic is a Go program: .*; .vrfbind exec. supervises it'
+		has_line '^warn  program: .*/ask-go-dynamic is a Go program: .*; .vrfbind exec. serves it with a supervisor'
 	fi
 	ends 1 "${under[@]}" "$command" check --quiet --loaded "${any[@]}" "$device" "$program"
 	[ "$(wc -l <"$scratch/said.stderr")" -eq 1 ]
-	grep -q "^vrfbind: program: .*/ask-go-dynamic is a Go program: .*vrfbind exec VRF. in the unit's ExecStart=" \
+	grep -q "^vrfbind: program: .*/ask-go-dynamic is a Go program: .*vrfbind exec VRF. in front of it in the unit's ExecStart=" \
 		"$scratch/said.stderr"
 	ends 0 "${under[@]}" "$command" check --quiet --loaded "${any[@]}" "$device" "$command"
 }
@@ -140,7 +140,7 @@ unreadable_library() {
 	: >"$scratch/libvrfbind.so"
 	[ "$(device_of LD_PRELOAD="$scratch/libvrfbind.so" VRFBIND_VRF="$device" 2>/dev/null)" = '' ]
 	ends 1 "$command" check "${any[@]}" --library "$scratch/libvrfbind.so" "$device"
-	has_line '^fail  library: .*/libvrfbind.so: it is no libvrfbind.so'
+	has_line '^fail  library: .*/libvrfbind.so: it is not a libvrfbind.so'
 }
 
 # The value of the switch in a network namespace of its own.
@@ -188,7 +188,7 @@ sys.stdin.readline()'
 	[ "$line" = holds ]
 	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = EADDRINUSE ]
 	ends 0 "${inside[@]}" "$command" check --any-device port0
-	has_line '^warn  UDP ports: 5353: .*bind\(\) in port0 fails with EADDRINUSE'
+	has_line '^warn  UDP ports: unbound wildcard sockets hold 5353, .*bind\(\) of these ports in port0 fails with EADDRINUSE'
 }
 
 # with_file TEXT PATH COMMAND... - COMMAND sees a file with that text at PATH
@@ -206,7 +206,7 @@ resolvers() {
 	with_file 'hosts: files sss' /etc/nsswitch.conf "$command" check >"$scratch/said"
 	has_line '^warn  names: .*sssd'
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check >"$scratch/said"
-	has_line "^warn  names: /etc/resolv.conf has the server 127.0.0.53, on this host's loopback, which answers no socket in a VRF"
+	has_line "^warn  names: /etc/resolv.conf names the server 127.0.0.53, on the host's loopback, which sockets in a VRF do not reach"
 	not grep -q '^ok    names' "$scratch/said"
 	# From lo it is reached.
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check --any-device lo >"$scratch/said"
@@ -228,15 +228,15 @@ notifications() {
 	[ "$(uname -m)" = x86_64 ] || { prctl=167 seccomp=277; }
 	ends 0 "$bin/ask" refuse "$seccomp" 0 3 22 run "$command" check
 	has_line '^ok    seccomp: .*can be sealed'
-	has_line '^warn  seccomp: static and Go programs cannot be supervised: that takes Linux 5.14'
+	has_line '^warn  seccomp: static and Go programs cannot be supervised: this requires Linux 5.14'
 	ends 1 "$bin/ask" refuse "$prctl" 0 22 22 run "$command" check
-	has_line '^fail  seccomp: no filters.*prctl.PR_SET_SECCOMP.: Invalid argument'
+	has_line '^fail  seccomp: the seal cannot be installed: prctl.PR_SET_SECCOMP.: Invalid argument'
 	# The process that tries it is killed, and not the command.
 	before 5.14 || ends 0 "$bin/ask" kill "$seccomp" run "$command" check
 	has_line '^(warn|fail)  seccomp: '
 	# In the tree of somebody else's listener.
 	before 5.14 || ends 0 "$bin/ask" listen run "$command" check
-	before 5.14 || has_line '^warn  seccomp: .*cannot be supervised: another program listens'
+	before 5.14 || has_line '^warn  seccomp: .*cannot be supervised: a seccomp user-notification listener is installed already'
 }
 
 # What is run behind one of these sees so little of /proc.
@@ -245,7 +245,7 @@ no_sys=(unshare --mount bash -ec 'mount -t proc -o subset=pid proc /proc && exec
 # shellcheck disable=SC2016
 no_proc=(unshare --mount bash -ec 'mount -t tmpfs none /proc && exec "$@"' bash)
 
-# What exec does there is what check says.
+# exec does there what check predicts.
 hidden_proc() {
 	before 5.14 && return
 	local static=$bin/ask-static start=("$command" exec "${any[@]}" "$device")
@@ -256,13 +256,13 @@ hidden_proc() {
 	not grep -q '^fail' "$scratch/said"
 	has_line '^ok    seccomp: .*can be sealed'
 	has_line '^ok    seccomp: .*can be supervised'
-	has_line '^warn  sysctl: .*tcp_l3mdev_accept is not known, without /proc/sys'
+	has_line '^warn  sysctl: .*tcp_l3mdev_accept is unknown without /proc/sys'
 	ends 125 "${no_proc[@]}" "${start[@]}" "$static" tcp
 	ends 1 "${no_proc[@]}" "$command" check "${any[@]}" "$device" "$static"
 	has_line '^ok    seccomp: .*can be sealed'
 	has_line '^warn  seccomp: static and Go programs cannot be supervised: /proc is not mounted'
 	has_line '^fail  program: .* cannot be supervised here: /proc is not mounted'
-	has_line '^ok    ip vrf exec: what it would lack is not known: /proc'
+	has_line '^ok    ip vrf exec: it is unknown what it would lack: /proc'
 	ends 0 "${no_proc[@]}" "$command" check "${any[@]}" "$device"
 	has_line "^ok    probe: a socket made here is bound to $device\$"
 }
@@ -270,19 +270,19 @@ hidden_proc() {
 in_a_sealed_tree() {
 	ends 0 env LD_PRELOAD="$library" VRFBIND_VRF="$device" VRFBIND_SEAL=1 \
 		bash -c "exec '$command' check ${any[*]} '$device'"
-	has_line '^ok    seccomp: this tree is sealed already'
+	has_line '^ok    seccomp: this process tree is sealed already'
 	has_line "^ok    probe: a socket made here is bound to $device\$"
 	ends 0 "$command" check "${any[@]}" "$device"
 	not grep -q 'sealed already' "$scratch/said"
-	# It says what exec would do.
+	# It predicts what exec would do.
 	local static=$bin/ask-static here=("$command" exec "${any[@]}")
 	ends 1 "${here[@]}" --no-supervise "$device" "$command" check "${any[@]}" "$device" "$static"
 	has_line '^fail  program: .* is statically linked: .*, and it cannot be supervised here'
 	ends 125 "${here[@]}" --no-supervise "$device" "${here[@]}" "$device" "$static" tcp
 	! before 5.14 || return 0
 	ends 0 "${here[@]}" "$device" "$command" check "${any[@]}" "$device" "$static"
-	has_line '^ok    seccomp: this tree is supervised already'
-	has_line '^warn  program: .* is statically linked: .*; .vrfbind exec. supervises it'
+	has_line '^ok    seccomp: this process tree has a supervisor already'
+	has_line '^warn  program: .* is statically linked: .*; .vrfbind exec. serves it with a supervisor'
 	says "tcp $device" "${here[@]}" "$device" "${here[@]}" "$device" "$static" tcp
 }
 
@@ -304,7 +304,7 @@ the_vrf() {
 	ip link add lost type vrf table 109
 	ends 1 "$command" check lost
 	has_line '^fail  VRF: lost is down, .*ip link set lost up$'
-	has_line '^warn  devices: no device is enslaved to lost'
+	has_line '^warn  devices: no device belongs to lost'
 	ip link set lost up
 	ends 0 "$command" check lost
 	ip link delete lost
@@ -359,7 +359,7 @@ reached_loopback() {
 	[ "$(asks 127.0.0.53 lo lo)" = answer ]
 	[ "$(asks 127.0.0.53 lo blue)" = 'no answer' ]
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
-	has_line "^warn  names: .*server 127.0.0.53, on this host's loopback, which answers no socket in blue"
+	has_line "^warn  names: .*server 127.0.0.53, on the host's loopback, which sockets in blue do not reach"
 	ip address add 127.0.0.53/8 dev blue
 	[ "$(asks 127.0.0.53 blue blue)" = 'no answer' ]
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
@@ -378,7 +378,7 @@ rival() {
 	[ "$(device_of A=1)" = '' ]
 	[ "$(ip vrf exec blue bash -c "$(declare -f device_of); python=$python; device_of A=1")" = blue ]
 	ends 0 "$command" check blue
-	has_line '^ok    ip vrf exec: nothing that it needs was seen to be missing'
+	has_line '^ok    ip vrf exec: its requirements are met'
 	not setpriv --reuid=65534 --regid=65534 --clear-groups ip vrf exec blue true
 	ends 0 setpriv --reuid=65534 --regid=65534 --clear-groups env VRFBIND_LIBRARY="$library" "$command" check blue
 	has_line '^ok    ip vrf exec: would lack root '
@@ -409,9 +409,9 @@ can_namespace=''
 root_only() {
 	if [ -n "$can_namespace" ]; then point "$@"; else skip_point "$1" 'namespaces and other users take root'; fi
 }
-point 'where nothing is in the way no line says fail, and the probe is bound' nothing_in_the_way
+point 'without an obstacle no line has fail, and the probe is bound' nothing_in_the_way
 root_only '--loaded fails unless the library is in the process and binds its sockets' loaded
-point 'a VRF that is missing, or none, or no name, is named with the remedy' no_vrf
+point 'a VRF that is missing, no VRF, or an invalid name is reported with the remedy' no_vrf
 point 'a static program is a warning, and a failure where there is only the preload' static_program
 point_with "$bin/ask-go-dynamic" 'so is a Go program that is linked dynamically' go_program
 point 'a file that ld.so cannot load is a failure' unreadable_library
@@ -420,12 +420,12 @@ root_only 'a UDP port that a socket without a device holds is named' udp_port
 root_only 'names that another process looks up are a warning, and so is a server on the loopback' resolvers
 root_only 'seccomp without notifications is a warning, without filters a failure' notifications
 root_only 'where /proc hides something, check says what exec does' hidden_proc
-point 'in a sealed tree it works too, and says so' in_a_sealed_tree
+point 'in a sealed tree it works too, and reports it' in_a_sealed_tree
 root_only 'an unprivileged user has the same, and is told what ip vrf exec would lack' unprivileged
 if [ "$tier" = vrf ]; then
 	point "the VRF's table, devices and addresses are those that ip shows; one that is down is a failure" the_vrf
 	point '127.0.0.1 is a warning for a configuration that will want it, in a VRF without it' loopback
-	point 'what answers on the loopback is told from what does not' reached_loopback
+	point 'a server that answers on the loopback is distinguished from one that does not' reached_loopback
 	point 'ip vrf exec lacks nothing for root, and does for others' rival
 	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
 		point 'an AppArmor profile that does not let the library be mapped is a warning' apparmor
@@ -433,5 +433,5 @@ if [ "$tier" = vrf ]; then
 		skip_point 'an AppArmor profile that does not let the library be mapped is a warning' 'AppArmor is not active'
 	fi
 fi
-point '--quiet says nothing where nothing fails' ends 0 "$command" check --quiet "${any[@]}" "$device"
+point '--quiet prints nothing if nothing fails' ends 0 "$command" check --quiet "${any[@]}" "$device"
 exit "$all_ok"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # command-completions.sh - bash, zsh and fish know the command's subcommands and options
 #
-# Speaks TAP (testanything.org) and is run on the tier lo with VRFBIND_TEST_COMMAND. Each shell is asked what it would
+# Prints TAP (testanything.org) and is run on the tier lo with VRFBIND_TEST_COMMAND. Each shell is asked what it would
 # complete, without the file that `vrfbind completions SHELL` prints, and with it.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail

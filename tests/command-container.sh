@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# command-container.sh - `vrfbind cdi`, `vrfbind oci`, and what the hook of the first lets pass, without an engine
+# command-container.sh - `vrfbind cdi`, `vrfbind oci`, and the verdicts of CDI's hook, without an engine
 #
-# tests/containers.sh runs the engines. Here the hook is called as a runtime calls it: with a bundle, whose root has a libc and the
-# test programs and nothing else, and the container's state on standard input. What it lets pass is started in that root with the
-# environment of the device, and its socket says where it is; likewise what it refuses.
+# tests/containers.sh runs the engines. Here the hook is called as a runtime calls it: with a bundle, whose root has only
+# a libc and the test programs, and the container's state on standard input. A program that it allows is started in that
+# root with the environment of the device, and reports the device of its socket; likewise a program that it refuses.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -87,9 +87,9 @@ devices_by_default() {
 names_that_are_refused() {
 	refused 125 'not a device name' "$vrfbind" cdi too-long-for-a-name
 	refused 125 'no device of CDI' "$vrfbind" cdi blue _
-	refused 125 'without vrfbind' "$vrfbind" cdi default
+	refused 125 '"default" is no VRF' "$vrfbind" cdi default
 	refused 125 'not a device name' "$vrfbind" oci too-long-for-a-name "$bundle"
-	refused 125 'without vrfbind' "$vrfbind" oci default "$bundle"
+	refused 125 '"default" is no VRF' "$vrfbind" oci default "$bundle"
 }
 
 # In a mount namespace, so that this machine's /etc stays as it is.
@@ -105,7 +105,7 @@ written_and_removed() {
 		"$2" cdi --write red >/dev/null
 		"$2" cdi red | cmp - /etc/cdi/vrfbind.json
 		[ "$(ls /etc/cdi)" = vrfbind.json ]
-		"$2" cdi --remove | grep -q "/etc/cdi/vrfbind.json is removed"
+		"$2" cdi --remove | grep -q "removed /etc/cdi/vrfbind.json"
 		[ -z "$(ls /etc/cdi)" ]
 		! "$2" cdi --remove 2>/dev/null
 	' sh "$scratch/etc" "$vrfbind"
@@ -143,7 +143,7 @@ put_in_and_taken_out() {
 		"$vrfbind" oci --remove "$bundle"
 		cmp "$config" "$scratch/before"
 		[ "$(ls "$bundle")" = $'config.json\nrootfs' ]
-		refused 125 'is in no VRF by vrfbind' "$vrfbind" oci --remove "$bundle"
+		refused 125 'was not put into a VRF by vrfbind' "$vrfbind" oci --remove "$bundle"
 	done
 }
 
@@ -353,18 +353,18 @@ refuses_what_is_no_state() {
 make_root
 echo 1..15
 point 'cdi prints a device for each VRF, with the files, the variables and the hook' devices_of_vrfs
-root_point 'cdi without names prints those that there are' devices_by_default
-point 'names that are none, or none of CDI, are refused' names_that_are_refused
+root_point 'cdi without names prints the existing VRFs' devices_by_default
+point 'names that are invalid, or invalid for CDI, are refused' names_that_are_refused
 root_point 'cdi writes its file in one step for everybody to read, and removes it' written_and_removed
 point 'oci puts a bundle into a VRF, and what it takes out leaves every byte as it was' put_in_and_taken_out
 point 'the library, rules and what the hook accepts can be chosen' options
 point 'what is no bundle is refused, and stays' bundles_that_are_refused
-root_point 'the hook lets pass what the library serves' passes_what_the_library_serves
-root_point 'the hook refuses what it does not serve, and says how it is served' refuses_what_it_does_not_serve
+root_point 'the hook allows programs that the library serves' passes_what_the_library_serves
+root_point 'the hook refuses other programs, and tells how they are served' refuses_what_it_does_not_serve
 root_point 'the hook refuses what cannot start in the container, by its root and its user' refuses_what_cannot_start
 root_point 'the hook refuses an environment that is not that of its device' refuses_another_environment
 root_point 'the hook refuses a container without the seal of its device, or with other rules' refuses_another_seal_or_other_rules
 root_point 'the hook refuses a container that has no such device' refuses_where_there_is_no_device
-root_point 'a runtime that does not listen to its hooks is told by its log and its standard error' tells_a_deaf_runtime
+root_point 'a runtime that does not read its hooks'\'' output gets the message in its log and on its standard error' tells_a_deaf_runtime
 point 'the hook refuses what is no state' refuses_what_is_no_state
 exit "$all_ok"

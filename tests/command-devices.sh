@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # command-devices.sh - a device is the same by each of its names, and none of them hides another device
 #
-# What sockets there are is said by `ask` (c-tests/command/ask.c), by getsockopt(). On the lo tier it moves to a network namespace
-# of its own, with a veth device. The device gets an alternative name (ip-link(8), property), which the kernel takes for its
-# name, and says nowhere that a socket is on.
+# `ask` (c-tests/command/ask.c) reports sockets, by getsockopt(). On the lo tier the script moves to a network namespace
+# of its own, with a veth device. The device gets an alternative name (ip-link(8), property), which the kernel accepts as
+# its name, but never returns for a socket.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -24,7 +24,7 @@ if [ -n "${VRFBIND_TEST_MOVED-}" ]; then
 fi
 start=("$vrfbind" exec "${any[@]}")
 
-# pause COMMAND... - starts it, and waits until it says "paused". Its process is $pid; what it has said is in $scratch/paused
+# pause COMMAND... - starts it, and waits until it prints "paused". Its process is $pid; its output is in $scratch/paused
 pause() {
 	coproc PROGRAM { exec "$@"; }
 	pid=$PROGRAM_PID

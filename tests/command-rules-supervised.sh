@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# command-rules-supervised.sh - rules (VRFBIND_RULES) for programs that the library is not in: their supervisor is asked at bind(),
-# connect() and setsockopt(), and moves or replaces the socket
+# command-rules-supervised.sh - rules (VRFBIND_RULES) for programs without the library: their supervisor is notified of
+# bind(), connect() and setsockopt(), and moves or replaces the socket
 #
-# Where sockets are is said by themselves (c-tests/command/addressed.c, by getsockopt), by ss(8), or by peers. What leaves by a
-# device that nobody has named is counted at the decoy: the link of the default route. Each point first shows the program
-# without the command.
+# The devices of sockets are reported by the sockets themselves (c-tests/command/addressed.c, by getsockopt), by ss(8), or
+# by peers. Packets by a device that nobody has named are counted at the decoy: the link of the default route. Each point
+# first shows the program without the command.
 #
 # On the lo tier it moves to a network namespace of its own, with veth devices: vrfbind0 in the part of the VRF, vrfbind1 in that
 # of another one, and the decoy. On the vrf tier these are blue, red and the uplink of tests/topology.sh.
@@ -333,7 +333,7 @@ invalid() {
 
 # A tree that was started without rules asks nobody about addresses.
 started_without() {
-	refused 125 'supervisor around this tree was started without rules' \
+	refused 125 'supervisor of this process tree was started without rules' \
 		"${start[@]}" "$device" "$vrfbind" exec "${any[@]}" --loopback "$device" "$1" udp
 	says 'udp EPERM' "${start[@]}" "$device" env VRFBIND_RULES='loopback lo' "$1" udp
 	says "$(lines "udp $device" "connect $device" "device $other")" \
@@ -348,7 +348,7 @@ unreadable() {
 	diff "$scratch/said" <(lines "udp $device" "connect EPERM $device" "bind EPERM $device" "device EPERM $device" 'unix EPERM')
 	cat "$scratch/said.stderr"
 	[ "$(grep -c '^vrfbind: connect() of .* fails with EPERM: its memory cannot be read.*CAP_SYS_PTRACE' "$scratch/said.stderr")" -eq 1 ]
-	# The library has judged the address, and says so; but not where a thread may be cancelled while it waits.
+	# The library has judged the address, and marks the call; but not where a thread may be cancelled while it waits.
 	ends 0 "${outer[@]}" "$dynamic" nobody udp connect 10.98.0.1 9 tcp connect 10.98.0.1 9 nonblock connect 10.98.0.1 9
 	diff "$scratch/said" <(lines "udp $device" "connect $device" "tcp $device" "connect EPERM $device" \
 		"connect EINPROGRESS $device")
@@ -356,7 +356,7 @@ unreadable() {
 	says "$(lines "udp $device" "bind EPERM $device" "connect EPERM $device" "connect $device" "tcp $device" "connect EINTR $device")" \
 		"${outer[@]}" "${nobody[@]}" "$dynamic" udp nonblock direct 127.0.0.1 5392 connect 10.98.0.1 9 \
 		tcp waits 300 connect 10.98.0.1 9
-	# Before, it is said.
+	# On older kernels, a line reports it.
 	"${no_ptrace[@]}" "$vrfbind" check "${any[@]}" --library "$library" "$device" >"$scratch/said" || true
 	grep -q '^warn  rules: .*CAP_SYS_PTRACE' "$scratch/said"
 	"$vrfbind" check "${any[@]}" --library "$library" "$device" >"$scratch/said" || true

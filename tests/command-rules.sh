@@ -4,9 +4,9 @@
 # It moves to a network namespace of its own, with two places for sockets besides lo: prod, which is the VRF, and mgmt; on the
 # tier vrf these are VRFs, on the tier lo ends of veth pairs.
 #
-# Of status: a program makes sockets under the library, and can put them elsewhere past the library; it says of each, by
-# getsockopt(), on which device it is, and only then status is asked. Of check: what it foresees is compared with
-# what that program then gets.
+# For status: a program creates sockets under the library, and can put them elsewhere by bypassing it. It reports the
+# device of each, by getsockopt(), and only then status is asked. For check: its prediction is compared with what this
+# program then gets.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -260,7 +260,7 @@ of_listeners() {
 	are 0 'lo ok 1' 'lo ok 2' 'lo ok 1' 'lo ok 4' 'lo ok 2' 'lo ok 4' 'lo ok 1' 'lo ok 4'
 }
 
-# Which call has put it there, its addresses do not say.
+# Its addresses do not tell which call has put it there.
 without_peer() {
 	ruled 'connect 127.0.0.1:5392 lo; bind 127.0.0.1:5392 lo; connect 10.99.1.77 mgmt' \
 		'tcp connect 10.99.1.77 53' 'tcp connect 10.99.1.77 53 on lo' 'reset 127.0.0.1 5392'
@@ -320,17 +320,17 @@ changed_file() {
 	same '' "$(found 0 notes)"
 	lines 'loopback mgmt' >"$file"
 	are 0 'lo ok 1'
-	found 0 notes | grep -qx "its rules file $file has changed since: its sockets come under the rules that its library has .*"
+	found 0 notes | grep -qx "its rules file $file has changed since: its sockets are judged by the rules that its library has .*"
 	rm "$file"
 	are 0 'lo ok 1'
-	found 0 notes | grep -q "^its rules file $file is not there, or is no file: its sockets come under the rules that its"
+	found 0 notes | grep -q "^its rules file $file does not exist, or is not a regular file: its sockets are judged by the rules that its"
 	mkfifo "$file"
-	found 0 notes | grep -q "^its rules file $file is not there, or is no file"
+	found 0 notes | grep -q "^its rules file $file does not exist, or is not a regular file"
 	# The environment is the program's memory.
 	ruled 'loopback lo' 'udp bind 127.0.0.1 4001' forget
 	tr '\0' '\n' <"/proc/$pid/environ" | grep -qx 'VRFBIND_RULES=xxxxxxxxxxx'
 	are 0 'lo ok 1'
-	found 0 notes | grep -q '^its library has other rules than VRFBIND_RULES in the environment that is seen of it'
+	found 0 notes | grep -q '^its library has other rules than VRFBIND_RULES in its environment'
 	rm "$file"
 }
 
@@ -338,7 +338,7 @@ invalid() {
 	ruled 'bind * a/b' 'udp bind 127.0.0.1 4001'
 	same 'udp bind 127.0.0.1 4001 EINVAL' "$(grep -v '^vrfbind: ' <<<"$words")"
 	same "its VRFBIND_RULES is invalid: rule 1, \"bind * a/b\", at \"a/b\": it has a '/', a ':', white space or the byte 0xa0 in it: "`
-		`'it gets no IPv4 and no IPv6 socket' "$(found 0 notes)"
+		`'it cannot create IPv4 and IPv6 sockets' "$(found 0 notes)"
 	# What somebody has written into a rule steers no terminal.
 	start env VRFBIND_VRF=prod VRFBIND_RULES=$'bind \e[8m a' "${program[@]}" 'udp bind 127.0.0.1 4001'
 	ends 1 "$command" status "$pid"
@@ -350,7 +350,7 @@ invalid() {
 	not grep -q $'\e' "$scratch/said"
 	ruled "$scratch/missing" udp
 	same 'udp EINVAL' "$(grep -v '^vrfbind: ' <<<"$words")"
-	found 0 notes | grep -q "^its VRFBIND_RULES, the file $scratch/missing, is not there, or is no file: it gets no IPv4"
+	found 0 notes | grep -q "^its VRFBIND_RULES, the file $scratch/missing, does not exist, or is not a regular file: it cannot create IPv4"
 	lines 'loopback lo' >"$scratch/missing"
 	found 0 notes | grep -q "its rules file $scratch/missing is valid now"
 	rm "$scratch/missing"
@@ -387,7 +387,7 @@ followed() {
 	tells '^ok    rules: bind tcp \*:5380 mgmt; bind udp 10.99.1.1:53 mgmt; loopback lo$' \
 		'^ok    rules: rule 1, .*: mgmt is a device of this network namespace$' \
 		'^ok    rules: rule 2, .*: 10.99.1.1 is an address of mgmt$' '^ok    127.0.0.1: is where rule 3 puts it$' \
-		'^ok    rules: a socket is moved to a rule.s device in one step: CAP_NET_RAW is there'
+		'^ok    rules: a socket is moved to a rule.s device in one step, with CAP_NET_RAW'
 	ruled 'bind tcp *:5380 mgmt; bind udp 10.99.1.1:53 mgmt; loopback lo' 'tcp bind 0.0.0.0 5380' 'udp bind 10.99.1.1 53' \
 		'udp bind 127.0.0.1 4001'
 	same "$(lines mgmt mgmt lo)" "$(truth | cut -d' ' -f2)"
@@ -406,7 +406,7 @@ followed() {
 	# shellcheck disable=SC2016  # the other shell's
 	as=(unshare --mount bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$scratch/resolv")
 	check 0 prod
-	tells '^warn  names: .* has the server 127.0.0.53, on this host.s loopback, which answers no socket in prod'
+	tells '^warn  names: .* names the server 127.0.0.53, on the host.s loopback, which sockets in prod do not reach'
 	check 0 prod --loopback
 	not grep -q 'has the server 127.0.0.53' "$scratch/said"
 	as=()
@@ -481,13 +481,13 @@ said_aloud() {
 	ruled 'bind udp * lo; bind udp *:4001 mgmt; connect * default' 'udp bind 0.0.0.0 4001' 'udp connect 127.0.0.1 53'
 	same "$(lines lo -)" "$(truth | cut -d' ' -f2)"
 	check 0 prod --rule 'bind udp * lo' --rule 'bind udp *:4001 mgmt' --rule 'connect * default'
-	tells '^warn  rules: rule 2, "bind udp \*:4001 mgmt": never decides, for rule 1, "bind udp \* lo", comes first' \
+	tells '^warn  rules: rule 2, "bind udp \*:4001 mgmt": never decides, because rule 1, "bind udp \* lo", comes first' \
 		'^warn  rules: rule 3, "connect \* default": leaves sockets without a device, in the default VRF, on purpose$'
 	[ "$(grep -c 'never decides' "$scratch/said")" = 1 ]
 }
 
 without_capability() {
-	# What the kernel says to who lacks it.
+	# The kernel's answer without it.
 	same EPERM "$("${nobody[@]}" "$python" -c 'import errno, socket
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 one.setsockopt(1, 25, b"prod")
@@ -497,11 +497,11 @@ except OSError as error:
     print(errno.errorcode[error.errno])')"
 	as=("${nobody[@]}")
 	check 0 prod --rule 'bind udp * mgmt'
-	tells '^warn  rules: CAP_NET_RAW is not there: .*has to be replaced by another one where that is safe.*'`
+	tells '^warn  rules: without CAP_NET_RAW a socket .*is replaced by another socket where this is safe.*'`
 		`'\(RULES in libvrfbind\(7\)\)$'
 	as=(unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' bash "${nobody[@]}")
 	check 0 prod --rule 'bind udp * mgmt'
-	tells '^warn  rules: CAP_NET_RAW is not there: .*, and fewer can be: /proc/self/fdinfo cannot be read'
+	tells '^warn  rules: without CAP_NET_RAW a socket .*, and fewer sockets can be replaced: /proc/self/fdinfo cannot be read'
 }
 
 foreseen_invalid() {
@@ -511,7 +511,7 @@ foreseen_invalid() {
 	as=(env VRFBIND_RULES='bind * a; bind *')
 	check 1 prod
 	tells '^fail  rules: rule 2, "bind \*", at its end: .*; every IPv4 and IPv6 socket would fail with EINVAL$' \
-		'^fail  probe: no socket bound to prod is to be had'
+		'^fail  probe: cannot create a socket bound to prod'
 	as=(env VRFBIND_RULES="$scratch/none")
 	check 1 prod
 	tells "^fail  rules: VRFBIND_RULES=$scratch/none: cannot be read: No such file"
@@ -543,15 +543,15 @@ root_point '"loopback auto" is ok in the VRF and on lo' automatic
 [ "$tier" = lo ] || root_point 'a device of its VRF that the program has chosen, and no rule names, is ok' own_device
 root_point 'lo is the loopback device, whatever it is called' renamed_lo
 root_point 'where pidfd_getfd is refused, sock_diag shows the same' by_sock_diag
-root_point 'a rules file that has changed since, and an environment that says otherwise, are said' changed_file
-root_point 'invalid rules are said, with the place' invalid
+root_point 'a rules file that has changed since, and an environment that differs, are reported' changed_file
+root_point 'invalid rules are reported, with the place' invalid
 root_point 'without the library the rules are those of the environment' by_environment
 root_point 'check foresees that rules are followed' followed
 root_point 'check names a device that is missing' missing_device
 root_point 'check names an address that is missing' missing_address
-root_point 'check says where "loopback auto" leads' foreseen_automatic
-root_point 'check says which rule never decides, and which leaves sockets without a device' said_aloud
-root_point 'check says what cannot be moved without CAP_NET_RAW, and what cannot be replaced' without_capability
+root_point 'check tells the device of "loopback auto"' foreseen_automatic
+root_point 'check tells which rule never decides, and which leaves sockets without a device' said_aloud
+root_point 'check tells what cannot be moved without CAP_NET_RAW, and what cannot be replaced' without_capability
 root_point 'check names invalid rules, with the place' foreseen_invalid
 root_point 'check --loaded judges the rules of its unit' foreseen_in_unit
 exit "$all_ok"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# command-status.sh - vrfbind status, identify and pids say of each socket what the kernel says
+# command-status.sh - vrfbind status, identify and pids report each socket as the kernel does
 #
-# A program makes sockets on devices that are named to it, itself or by the
-# library, and waits. Each point first takes the truth from the program, which asks its own sockets by getsockopt(), or
-# from ss(8), and then compares what the command says. So a point without a socket that is bound, or one that is not,
-# fails before the command is asked. Hostile programs stand for other users' processes: there the truth is that the
-# command ends, what it has opened, and which bytes it has printed. Devices are made in network namespaces of their own.
+# A program creates sockets on devices that are named to it, itself or by the library, and waits. Each point first takes
+# the truth from the program, which queries its own sockets by getsockopt(), or from ss(8), and then compares the
+# command's output. So a point without a socket that is bound, or without one that is not, fails before the command is
+# asked. Hostile programs stand for other users' processes: there the truth is that the command ends, which files it has
+# opened, and which bytes it has printed. Devices are created in network namespaces of the script.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 
 # shellcheck source=tests/command.sh
@@ -143,7 +143,7 @@ for line in sys.stdin:
 END
 
 # locked.py - keeps a socket locked for good: the kernel copies from memory of its own that never comes (userfaultfd(2)).
-# With an argument it only says by its status whether it could.
+# With an argument only its status tells whether it could.
 cat >"$scratch/locked.py" <<'END'
 import ctypes, fcntl, os, platform, socket, struct, sys, threading, time
 
@@ -187,7 +187,7 @@ start() {
 	[ "$line" = ready ] || { echo "the program says: $line"; kill -KILL "$pid"; cat <&"$from"; return 1; }
 }
 
-# truth - what the program says of its sockets
+# truth - the program's own report about its sockets
 truth() {
 	local line
 	echo >&"$to"
@@ -289,12 +289,12 @@ static_program() {
 	gcc -static -o "$static" "$scratch/static.c"
 }
 
-# The library says so, and of a static program the supervisor's listener does.
+# The library reports it, and for a static program the supervisor's listener proves it.
 supervised() {
 	local under=(env VRFBIND_LIBRARY="$library" "$command" exec --any-device --supervise "$device")
 	static_program
 	if before 5.14; then
-		refused 125 'takes Linux 5.14' "${under[@]}" "$static"
+		refused 125 'requires Linux 5.14' "${under[@]}" "$static"
 		no_supervisor
 		return
 	fi
@@ -309,11 +309,11 @@ supervised() {
 	no_supervisor
 }
 
-# Another process is no supervisor, whatever a program's environment says.
+# Another process is no supervisor, whatever a program's environment names.
 no_supervisor() {
 	VRFBIND_SEAL=1 bound VRFBIND_SUPERVISOR=$$ sh -c "exec '$static' 2>/dev/null"
 	same None "$(found 0 seal)"
-	found 0 notes | grep -q "its supervisor, process $$, is not there"
+	found 0 notes | grep -q "its supervisor, process $$, has ended"
 }
 
 # The number of the supervisor is one of the container's.
@@ -326,7 +326,7 @@ supervised_elsewhere() {
 	not grep -q libvrfbind "/proc/$pid/maps"
 	same "$device ok" "$(found 0 sockets | cut -d' ' -f2,4)"
 	same None "$(found 0 seal)"
-	found 0 notes | grep -q 'it is in another PID namespace, and whether process [0-9]* there is its supervisor'
+	found 0 notes | grep -q 'it is in another PID namespace; it is unknown whether process [0-9]* there is its supervisor'
 }
 
 # Its sockets are as others are, and our library is not one for it.
@@ -340,7 +340,7 @@ of_32_bits() {
 	start env VRFBIND_VRF="$device" LD_PRELOAD="$library" "$scratch/i386"
 	same "$(lines '- unbound')" "$(found 1 sockets | cut -d' ' -f3-)"
 	same "$(lines None "$device" environment)" "$(found 1 library vrf vrf_from)"
-	found 1 notes | grep -qx 'it is a 32-bit program, which only a 32-bit library can be in'
+	found 1 notes | grep -qx 'it is a 32-bit program, into which only a 32-bit library can be loaded'
 	bound "${program[@]}" -
 	same '' "$(found 0 notes)"
 }
@@ -438,10 +438,10 @@ of_others() {
 	found 0 sockets >/dev/null
 	command_as nobody
 	ends 125 "$command" status "$pid"
-	grep -q "^vrfbind: process $pid cannot be looked at: .*CAP_SYS_PTRACE" "$scratch/said.stderr"
+	grep -q "^vrfbind: cannot inspect process $pid: .*CAP_SYS_PTRACE" "$scratch/said.stderr"
 	# Whatever else of this user's runs here.
 	"$command" status 2>"$scratch/said.stderr" || true
-	grep -q '^vrfbind: not shown' "$scratch/said.stderr"
+	grep -q 'processes of other users are not shown' "$scratch/said.stderr"
 }
 
 # What sock_diag shows, and no more.
@@ -616,13 +616,13 @@ readonly MEBIBYTE=1024
 not_opened() {
 	hostile "$1"
 	command_within $((64 * MEBIBYTE))
-	same 'its library'\''s file is gone or was replaced: what the library says is out of reach' "$(found 0 notes)"
+	same 'its library'\''s file is gone or was replaced: the library'\''s state is unknown' "$(found 0 notes)"
 	same "$(lines 'not opened' 'not read')" "$(truth)"
 }
 
 not_read() {
 	hostile file
-	same 'its library'\''s file is gone or was replaced: what the library says is out of reach' "$(found 0 notes)"
+	same 'its library'\''s file is gone or was replaced: the library'\''s state is unknown' "$(found 0 notes)"
 	truth | grep -qx 'not read'
 }
 
@@ -631,7 +631,7 @@ large() {
 	start "$python" "$scratch/hostile.py" large "$scratch/hostile"
 	grep -q '/hostile/libvrfbind.so' "/proc/$pid/maps"
 	command_within $((64 * MEBIBYTE))
-	found 0 notes | grep -q 'has more than 1 MiB and is not read'
+	found 0 notes | grep -q 'is larger than 1 MiB and is not read'
 }
 
 # The library is behind 8 MiB of other mappings.
@@ -672,7 +672,7 @@ large_environment() {
 	agrees 1 '- unbound'
 	same "$(lines "$device" environment '')" "$(found 1 vrf vrf_from notes)"
 	with_environment 1100 0
-	same "$(lines None None 'its environment has more than 1 MiB; VRFBIND_VRF is not in the first one')" \
+	same "$(lines None None 'its environment is larger than 1 MiB; VRFBIND_VRF is not in the first MiB')" \
 		"$(found 1 vrf vrf_from notes)"
 }
 
@@ -857,11 +857,11 @@ without_proc() {
 	local none=(unshare --mount bash -c 'mount -t tmpfs none /proc && exec "$@"' bash "$command")
 	local other=(unshare --pid --fork bash -c 'exec "$@"' bash "$command")
 	bound "${program[@]}" -
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" status
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" status "$pid"
-	refused 125 'other processes cannot be seen: /proc/self: No such file' "${none[@]}" identify "$pid"
-	refused 125 'other processes cannot be seen: ' "${other[@]}" identify "$pid"
-	refused 125 'other processes cannot be seen: ' "${other[@]}" status
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" status
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" status "$pid"
+	refused 125 'cannot see other processes: /proc/self: No such file' "${none[@]}" identify "$pid"
+	refused 125 'cannot see other processes: ' "${other[@]}" identify "$pid"
+	refused 125 'cannot see other processes: ' "${other[@]}" status
 }
 
 no_process() {
@@ -928,23 +928,23 @@ else
 fi
 echo "1..$plan"
 point 'without the library, every socket is "unbound", and the exit status 1' unbound
-point 'under the library, every socket is ok on the device that it says itself' bound_by_library
+point 'under the library, every socket is ok on the device that getsockopt() returns' bound_by_library
 point 'inherited sockets without a device are counted' inherited
 point 'the addresses and devices are those that ss prints' agrees_with_ss
-point 'a sealed process is told from one that is not' sealed
-point 'supervised is told from sealed, of a static program too' supervised
+point 'a sealed process is distinguished from one that is not' sealed
+point 'supervised is distinguished from sealed, for a static program too' supervised
 if [ "$tier" = lo ]; then
 	root_only 'of a program in another PID namespace it is said not to be known' supervised_elsewhere
 fi
 point 'a filter in a process without the library is not called the seal, nor no seal' seal_unknown
 if [ "$(uname -m)" = x86_64 ]; then
-	point 'a libc that is not patched is told from one that is' not_patched
+	point 'a libc that is not patched is distinguished from one that is' not_patched
 else
-	skip_point 'a libc that is not patched is told from one that is' 'its other instructions are written for x86_64'
+	skip_point 'a libc that is not patched is distinguished from one that is' 'its other instructions are written for x86_64'
 fi
 # Not in user-mode Linux, which has neither.
 if [ "$tier" = lo ] && [ "$(uname -m)" = x86_64 ]; then
-	point 'a 32-bit program is said to be one' of_32_bits
+	point 'a 32-bit program is shown as such' of_32_bits
 fi
 root_only 'a device of another network namespace is looked up in that namespace' elsewhere
 root_only 'a socket whose device was deleted is "device-deleted", also when there is another device of its name' deleted
@@ -965,7 +965,7 @@ root_only 'the library of a process in a chroot is asked' in_chroot
 # Slow where the CPUs are emulated, and no VRF has to do with it.
 if [ "$tier" = lo ]; then
 	point 'the library is found behind 8 MiB of mappings, in 16 MiB of memory' many_mappings
-	point 'of an environment 1 MiB is read, and where that is too little a note says so' large_environment
+	point '1 MiB of an environment is read, and if it is longer a note reports it' large_environment
 	silent='a process that keeps the kernel waiting is named, and the others are shown'
 	if "$python" "$scratch/locked.py" probe; then
 		point "$silent" without_answer
@@ -975,16 +975,16 @@ if [ "$tier" = lo ]; then
 fi
 point 'names, values and paths of others steer no terminal and forge no line' forging
 root_only 'names of devices do not either' forging_device
-point 'one process that is not there does not silence the others' one_of_several
+point 'one process that does not exist does not hide the others' one_of_several
 point 'where nothing can be written to, the exit status is the usual one, and nothing panics' no_space
 root_only 'without /proc it is said that nothing can be seen' without_proc
-point 'a process that is not there is exit status 125, and no number is misuse' no_process
+point 'a process that does not exist is exit status 125, and a PID that is no number is misuse' no_process
 point 'the JSON is what the man page says, and the table fits 80 columns' documented
 point 'a table on a terminal has colours, but with NO_COLOR' colours
 if [ "$tier" = vrf ] && [ -e /proc/sys/kernel/yama/ptrace_scope ]; then
-	point 'under Yama an unprivileged user sees the sockets by sock_diag, and is told so' yama
+	point 'under Yama an unprivileged user sees the sockets by sock_diag, and a note reports it' yama
 elif [ "$tier" = vrf ]; then
-	skip_point 'under Yama an unprivileged user sees the sockets by sock_diag, and is told so' 'this kernel has no Yama'
+	skip_point 'under Yama an unprivileged user sees the sockets by sock_diag, and a note reports it' 'this kernel has no Yama'
 else
 	point 'a table of nothing is empty, and ok' ends 0 "$command" status --vrf no-such-device
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# command-supervise.sh - the supervisor of `vrfbind exec`: sockets of programs that the library is not in
+# command-supervise.sh - the supervisor of `vrfbind exec`: sockets of programs without the library
 #
-# What sockets there are is said by `ask` (c-tests/command/ask.c), by getsockopt, or by ss(8). Each point first shows the program
+# `ask` (c-tests/command/ask.c) reports sockets, by getsockopt(), or ss(8) does. Each point first shows the program
 # without the command.
 #
 # On the lo tier as root it moves to a network namespace of its own, with a veth device, vrfbind0, which can be
@@ -131,8 +131,8 @@ falls_back() {
 	ends 0 "$@"
 	cat "$scratch/said.stderr"
 	diff "$scratch/said" <(printf '%s\n' "$text")
-	[ "$(grep -c '^vrfbind: cannot supervise' "$scratch/said.stderr")" -eq 1 ]
-	sed -n 1p "$scratch/said.stderr" | grep -qE "^vrfbind: cannot supervise: .*($pattern).*only sealed"
+	[ "$(grep -c '^vrfbind: cannot start a supervisor' "$scratch/said.stderr")" -eq 1 ]
+	sed -n 1p "$scratch/said.stderr" | grep -qE "^vrfbind: cannot start a supervisor: .*($pattern).*only sealed"
 }
 
 # listens COMMAND... - a server on port 5380 listens without a device, and under the command on the device
@@ -249,13 +249,15 @@ go_clients() {
 	trap - EXIT
 }
 
-# Nobody runs the library's constructor in a program of musl that begins elsewhere.
+# Nobody runs the library's constructor in a program of musl that begins elsewhere: by itself, the library does not seal it.
 own_entry() {
-	local libc
+	local libc raw
 	for libc in gnu musl; do
 		[ -x "$programs/../$libc/own_entry" ] || continue
 		cp "$programs/../$libc/own_entry" "$scratch/own_entry"
 		says $'libc unbound\nraw unbound' "$scratch/own_entry"
+		[ "$libc" = musl ] && raw=unbound || raw=none
+		says "libc $device"$'\n'"raw $raw" env VRFBIND_SEAL=1 VRFBIND_VRF="$device" LD_PRELOAD="$library" "$scratch/own_entry"
 		says "libc $device"$'\n'"raw $device" "${start[@]}" "$device" "$scratch/own_entry"
 		says $'libc unbound\nraw unbound' "${start[@]}" "$device" "$vrfbind" exec default "$scratch/own_entry"
 	done
@@ -407,21 +409,21 @@ supervisor_is_killed() {
 
 signals() {
 	# 20,000 calls take some minutes where the CPU is emulated and shared.
-	local limit=1800
-	says "signals 20000 on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" signals 20000
+	local limit=1800 calls=${VRFBIND_TRIALS:-20000}
+	says "signals $calls on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" signals "$calls"
 	# As on Linux 5.14 to 5.18, where a signal interrupts a call that is being answered: seccomp() with both flags is EINVAL.
-	says "signals 20000 on $device, 0 elsewhere, 0 failed" \
-		"$scratch/ask" refuse "$seccomp" 1 0x28 22 run "${start[@]}" "$device" "$ask" signals 20000
+	says "signals $calls on $device, 0 elsewhere, 0 failed" \
+		"$scratch/ask" refuse "$seccomp" 1 0x28 22 run "${start[@]}" "$device" "$ask" signals "$calls"
 }
 
 threads() {
 	# In a virtual machine so many threads take minutes, also without the command.
-	local many=2000
+	local many=2000 each=$((${VRFBIND_TRIALS:-20000} / 40))
 	[ "$tier" = lo ] || many=200
 	says "many $((many * 4)) on unbound, 0 elsewhere, 0 failed" "$ask" many "$many" 4
 	says "many $((many * 4)) on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" many "$many" 4
-	says 'many 32000 on unbound, 0 elsewhere, 0 failed' "$ask" many 64 500
-	says "many 32000 on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" many 64 500
+	says "many $((64 * each)) on unbound, 0 elsewhere, 0 failed" "$ask" many 64 "$each"
+	says "many $((64 * each)) on $device, 0 elsewhere, 0 failed" "${start[@]}" "$device" "$ask" many 64 "$each"
 }
 
 limits() {
@@ -530,7 +532,7 @@ nested() {
 	done
 }
 
-# Each program of the tree is where its own environment says, whoever made its sockets.
+# Each program of the tree is in the VRF of its own environment, whoever has created its sockets.
 nested_other() {
 	local outer=("${start[@]}" "$device") way inner
 	for inner in "$ask" "$scratch/ask"; do
@@ -595,7 +597,7 @@ same_number() {
 		(echo 1000 >"$1"; "$0" pid many 1 3; echo 1000 >"$1"; VRFBIND_VRF=$2 "$0" pid many 1 3; exit)' "$ask" "$last" "$other"
 }
 
-# What an environment does not say, or not any more.
+# Environments that name no VRF, or no longer do.
 unnamed() {
 	local outer=("${start[@]}" "$device")
 	says 'tcp unbound' "$ask" title tcp
@@ -610,7 +612,7 @@ unnamed() {
 	says 'tcp EPERM' "${outer[@]}" "$vrfbind" exec default "$ask" title tcp
 	says "tcp $device"$'\ntcp unbound\ntcp EPERM\n'"tcp $device" "${outer[@]}" sh -c '
 		"$0" title tcp; VRFBIND_VRF=default "$0" tcp; "$0" title tcp; "$0" scrub run "$0" tcp' "$ask"
-	# The library says what it starts.
+	# The library reports what it starts.
 	says 'tcp EPERM' "${outer[@]}" sh -c 'VRFBIND_VRF=default "$0" title tcp' "$ask"
 	# It knows itself what it has read.
 	says "tcp $device" "${outer[@]}" "$scratch/ask" title tcp
@@ -715,11 +717,11 @@ obstacle() {
 
 obstacles() {
 	local addfd=0x40182103
-	obstacle 'takes Linux 5.14' "$scratch/ask" refuse "$seccomp" 0 3 22 run
-	obstacle 'takes Linux 5.14' "$scratch/ask" refuse "$ioctl" 1 "$addfd" 22 run
+	obstacle 'requires Linux 5.14' "$scratch/ask" refuse "$seccomp" 0 3 22 run
+	obstacle 'requires Linux 5.14' "$scratch/ask" refuse "$ioctl" 1 "$addfd" 22 run
 	obstacle 'SECCOMP_GET_NOTIF_SIZES.: Operation not permitted' "$scratch/ask" refuse "$seccomp" 0 3 1 run
 	obstacle 'SECCOMP_SET_MODE_FILTER.: Operation not permitted' "$scratch/ask" refuse "$seccomp" 0 1 1 run
-	obstacle 'SECCOMP_SET_MODE_FILTER. succeeds and has no effect' "$scratch/ask" refuse "$seccomp" 0 1 0 run
+	obstacle 'SECCOMP_SET_MODE_FILTER. succeeds without effect' "$scratch/ask" refuse "$seccomp" 0 1 0 run
 	obstacle 'kills for seccomp.*SystemCallFilter=seccomp' "$scratch/ask" kill "$seccomp" run
 	obstacle 'listens .* already' "$scratch/ask" listen run
 	await none_left
@@ -727,7 +729,7 @@ obstacles() {
 
 before_5_14() {
 	says 'tcp unbound' "$ask" tcp
-	obstacle 'takes Linux 5.14' env
+	obstacle 'requires Linux 5.14' env
 	none_left
 }
 
@@ -794,7 +796,7 @@ invalid_rules() {
 	refused 125 'rule 2, "bind \* a/b", at "a/b"' "${start[@]}" --rule 'bind * lo' --rule 'bind * a/b' "$device" true
 	refused 125 'rule 1, "loopback a b", at "b"' "${start[@]}" --loopback='a b' "$device" true
 	refused 125 'rule 1, "/etc/rules"' "${start[@]}" --rule /etc/rules "$device" true
-	refused 125 'leaves its own' "${start[@]}" --loopback default true
+	refused 125 'require a VRF' "${start[@]}" --loopback default true
 }
 
 # A guest has what --prepare of tests/with-vrf.sh has unpacked; the tier lo may be run without a network.
@@ -816,8 +818,8 @@ fi
 root_point 'privileged types take the privilege of the caller' privileged_types
 root_point 'ICMP datagram sockets take its groups' ping_groups
 root_point 'and its capabilities count where they were given' user_namespaces
-root_point 'a socket belongs to the user who asked' owners
-root_point 'it is made in the network namespace of who asked, or not at all' other_network_namespace
+root_point 'a socket belongs to the caller'\''s user' owners
+root_point 'it is created in the caller'\''s network namespace, or not at all' other_network_namespace
 if [ "$(uname -m)" = x86_64 ]; then
 	point 'i386'\''s socket() is answered, its socketcall() refused' other_abis
 else
@@ -831,7 +833,7 @@ if [ "$tier" = vrf ]; then
 		skip_point 'so is one that AppArmor confines at its start' 'AppArmor is not active'
 	fi
 fi
-root_point 'a program that gains privileges is served, and takes no other VRF from who does not own the tree' privileged_programs
+root_point 'a program that gains privileges is served, and gets another VRF only from the owner of the tree' privileged_programs
 root_point 'without CAP_SYS_PTRACE processes of other users are served, and those that gave up their user' without_ptrace
 root_point 'programs that may not be read are served, in the tree'\''s own VRF and network namespace alone' unreadable
 root_point 'the name of a thread may be any bytes' names
@@ -850,18 +852,18 @@ point 'within a supervised tree nothing is stacked, and "default" is obeyed' nes
 if [ -n "$other" ]; then
 	point 'another VRF in its environment puts a static program there as it does a dynamic one' nested_other
 	point 'a process that executes a program for another VRF is there, whatever it has asked before' executes_another
-	root_point 'so is one that has the number of another' same_number
+	root_point 'so is one that has the PID of another' same_number
 else
 	skip_point 'another VRF in its environment puts a static program there as it does a dynamic one' 'there is one device here'
 	skip_point 'a process that executes a program for another VRF is there, whatever it has asked before' 'there is one device here'
-	skip_point 'so is one that has the number of another' 'there is one device here'
+	skip_point 'so is one that has the PID of another' 'there is one device here'
 fi
-point 'an environment that names none leaves a program in the tree'\''s VRF, one that names nonsense without sockets' unnamed
+point 'an environment that names none leaves a program in the tree'\''s VRF, one with an invalid name without sockets' unnamed
 point 'a filter that hides the seal'\''s answer makes no other seal' hidden_answer
 root_point 'a filter of the program'\''s own that refuses setsockopt() leaves it its sockets' own_filter
 root_point 'rules put a program'\''s sockets on other devices, --loopback on lo' rules
 point 'a rule that is invalid is refused, with its place' invalid_rules
-point 'what is in the way of a supervisor is said: the tree is only sealed, or refused' obstacles
-root_point 'so is a /proc that is missing, or of another process namespace' no_proc
+point 'an obstacle to a supervisor is reported: the tree is only sealed, or refused' obstacles
+root_point 'so is a /proc that is missing, or of another PID namespace' no_proc
 point 'two have at most 200 kB of anonymous memory each' memory
 exit "$all_ok"

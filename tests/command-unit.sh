@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # command-unit.sh - vrfbind enable puts a unit into a VRF, or the unit fails; disable takes it out again
 #
-# Speaks TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_TIER,
+# Prints TAP (testanything.org) and is run on the tiers lo and vrf with VRFBIND_TEST_LIB, VRFBIND_TEST_TIER,
 # VRFBIND_TEST_BIN and VRFBIND_TEST_COMMAND.
 #
-# On the tier lo the files are looked at, as systemd.unit(5) and systemctl(1) have it, below a root directory; on the tier
-# vrf units run under a real systemd (tests/second-systemd.sh). What a unit does is read from its sockets, by
-# c-tests/command/sockets.c; each point shows first what the unit does without its drop-in, or without a line of it.
-# Services as Debian's packages have them are in tests/units.sh.
+# On the tier lo the files are checked, by the rules of systemd.unit(5) and systemctl(1), below a root directory; on the
+# tier vrf units run under a real systemd (tests/second-systemd.sh). The verdict on a unit comes from its sockets, by
+# c-tests/command/sockets.c; each point first shows the unit without its drop-in, or without a line of it. Services of
+# Debian's packages are in tests/units.sh.
 # shellcheck disable=SC2016,SC2317  # $ is systemd's; the functions are called by point() and await(), which take their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
@@ -111,7 +111,7 @@ of_service() {
 	cat_unit radvd.service | diff "$scratch/before" -
 	[ ! -e "$root/etc/systemd/system/radvd.service.d" ]
 	ends 125 "$command" disable --root "$root" radvd
-	grep -q '^vrfbind: radvd.service is in no VRF by vrfbind: there is no ' "$scratch/said.stderr"
+	grep -q '^vrfbind: radvd.service was not put into a VRF by vrfbind: ' "$scratch/said.stderr"
 }
 
 # What systemd makes of the quotes is a point of the tier vrf.
@@ -135,7 +135,7 @@ with_rules() {
 	has_line "$scratch/said" 'Environment="VRFBIND_RULES=bind * blue"'
 	not grep -q Wants= "$scratch/said"
 	has_not radvd.service VRFBIND_RULES
-	# What is invalid, or what somebody else would say instead.
+	# Invalid values, or values that another file would set instead.
 	rm -r "$root/etc/systemd/system/radvd.service.d"
 	refuses 'rule 2, "bind \* a/b", at "a/b": ' --rule 'bind * a' --rule 'bind * a/b' radvd blue
 	refuses 'web.socket is a socket unit, whose sockets have one device' --loopback web.socket blue
@@ -149,7 +149,7 @@ with_rules() {
 	enables radvd blue
 }
 
-# capable NUMBER LINE... - what is said of a unit of these lines, so often
+# capable NUMBER LINE... - the message about a unit of these lines occurs this many times
 capable() {
 	unit able.service '[Service]' ExecStart=/bin/cat "${@:2}"
 	enables --loopback able blue
@@ -160,7 +160,7 @@ capable() {
 	}
 }
 without_capability() {
-	local pattern='CapabilityBoundingSet= is without it.*; add CapabilityBoundingSet=CAP_NET_RAW$'
+	local pattern='CapabilityBoundingSet= lacks it.*; add CapabilityBoundingSet=CAP_NET_RAW$'
 	image
 	put /etc/passwd 'root:x:0:0::/:/bin/sh' 'able:x:7:7::/:/bin/sh'
 	capable 1 CapabilityBoundingSet=CAP_CHOWN
@@ -172,7 +172,7 @@ without_capability() {
 	capable 1 ExecStart= 'ExecStart=!/bin/cat' User=able CapabilityBoundingSet=CAP_CHOWN
 	pattern='add CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW$'
 	capable 1 User=able CapabilityBoundingSet=
-	pattern='User= or DynamicUser= takes it away.*RULES in libvrfbind.7.*; add AmbientCapabilities=CAP_NET_RAW$'
+	pattern='User= or DynamicUser= removes it.*RULES in libvrfbind.7.*; add AmbientCapabilities=CAP_NET_RAW$'
 	capable 1 User=able
 	capable 1 User=other
 	capable 1 DynamicUser=yes
@@ -221,7 +221,7 @@ of_socket() {
 	refuses 'systemd takes a%b for no device' web.socket 'a%b'
 	refuses 'systemd takes 42 for no device' web.socket 42
 	unit local.socket '[Socket]' ListenStream=/run/x ListenDatagram=@y
-	refuses 'local.socket has no IPv4 and no IPv6 socket' local.socket blue
+	refuses 'local.socket has no IPv4 or IPv6 socket' local.socket blue
 }
 
 only_says() {
@@ -344,7 +344,7 @@ reads_and_quotes() {
 	mkdir -p "$root/opt/v f"
 	ends 0 "$command" enable --dry-run --root "$root" --library '/opt/a-%i.so' radvd blue
 	has_line "$scratch/said" 'Environment=LD_PRELOAD=/opt/a-%%i.so:/usr/lib/libeatmydata.so'
-	refuses 'LD_PRELOAD can only name an absolute path' --library '/opt/a b.so' radvd blue
+	refuses 'LD_PRELOAD can contain only an absolute path' --library '/opt/a b.so' radvd blue
 }
 
 by_exec='/usr/local/bin/vrfbind exec --library /usr/local/lib/libvrfbind.so --'
@@ -440,7 +440,7 @@ would_undo_it() {
 confined() {
 	image
 	unit a.service '[Service]' 'RestrictAddressFamilies=AF_UNIX AF_NETLINK' ExecStart=/bin/a
-	refuses 'RestrictAddressFamilies= lets a.service make no IPv4 and no IPv6 socket' a blue
+	refuses 'RestrictAddressFamilies= permits a.service no IPv4 or IPv6 socket' a blue
 	unit a.service '[Service]' 'RestrictAddressFamilies=~AF_INET AF_INET6' RestrictAddressFamilies=AF_INET ExecStart=/bin/a
 	enables a blue
 	[ ! -s "$scratch/said.stderr" ]
@@ -545,15 +545,15 @@ others_files() {
 cannot_be() {
 	image
 	refuses 'there is no unit no-such-unit.service below ' no-such-unit blue
-	refuses 'is not the name of a unit' ../../radvd.service blue
+	refuses 'is not a unit name' ../../radvd.service blue
 	refuses 'has no sockets' multi-user.target blue
 	refuses 'longer than 15 bytes' radvd a-name-that-is-too-long
-	refuses 'default is where a unit is without vrfbind' radvd default
-	refuses 'no text that systemd takes' radvd $'a\ab'
-	refuses 'no text that systemd takes' radvd $'a\xff'
+	refuses 'default is no VRF; ' radvd default
+	refuses 'is not accepted by systemd' radvd $'a\ab'
+	refuses 'is not accepted by systemd' radvd $'a\xff'
 	for name in 'a"b' "a'b" 'a\b'; do
-		refuses 'systemd knows no device a.b, ' radvd "$name"
-		refuses 'systemd knows no device a.b, ' web.socket "$name"
+		refuses 'systemd cannot name the device a.b, ' radvd "$name"
+		refuses 'systemd cannot name the device a.b, ' web.socket "$name"
 	done
 	put /etc/red 'VRFBIND_VRF=red'
 	unit web.service '[Service]' ExecStart=/bin/cat EnvironmentFile=-/etc/%N-red EnvironmentFile=/etc/red
@@ -605,7 +605,7 @@ real_service() {
 	vrfbind enable --any-device radvd br-blue
 	restart radvd.service
 	await in_vrf blue radvd.service
-	# And what the command says of it.
+	# And the command's report about it.
 	ends 0 "$command" status "$(main_pid radvd.service)"
 	grep -q 'VRF br-blue, library .*, libc patched' "$scratch/said"
 }
@@ -676,7 +676,7 @@ rules_service() {
 	listens - blue ''
 	has_rules 'bind tcp *:5380 default'
 	ip link delete "$odd"
-	# With rights and without, as systemd says.
+	# With rights and without, by systemd's properties.
 	put_unit ruled.service '[Service]' Type=notify 'ExecStart=/usr/bin/python3 /usr/local/lib/ruled.py' DynamicUser=yes
 	manage daemon-reload
 	vrfbind enable ruled blue --rule 'bind tcp *:5380 red' --loopback 2>"$scratch/said"
@@ -767,7 +767,7 @@ go_service() {
 	vrfbind enable go blue
 	if before 5.14; then
 		fails go.service
-		in_journal go.service 'vrfbind: /usr/local/lib/ask-go-dynamic is a Go program: .* cannot be: that takes Linux 5.14'
+		in_journal go.service 'vrfbind: /usr/local/lib/ask-go-dynamic is a Go program: .* cannot be started: this requires Linux 5.14'
 		return
 	fi
 	restart go.service
@@ -780,7 +780,7 @@ go_service() {
 	inside cp "$path.bak" "$path"
 	inside sed -i '/^ExecStart=/d' "$path"
 	fails go.service
-	in_journal go.service 'vrfbind: unit: the main process, .*/ask-go-dynamic\), is a Go program: .* no supervisor is there'
+	in_journal go.service 'vrfbind: unit: the main process, .*/ask-go-dynamic\), is a Go program: .* has no supervisor'
 	inside cp "$path.bak" "$path"
 	printf '[Service]\nExecStart=\nExecStart=/usr/local/lib/ask-go-dynamic serve 0.0.0.0:5381 hello\n' |
 		write "${path%/*}/60-late.conf"
@@ -854,7 +854,7 @@ passed_socket() {
 	# systemd has the same socket, and passes it on.
 	manage stop web.service
 	vrfbind disable web.service >"$scratch/said"
-	grep -q 'web.socket has passed to web.service stays in the VRF until systemctl restart web.socket' "$scratch/said"
+	grep -q 'sockets that web.socket has passed to web.service stay in the VRF until .systemctl restart web.socket' "$scratch/said"
 	manage daemon-reload
 	restart web.service
 	await in_vrf blue web.service
@@ -925,7 +925,7 @@ as_systemd_confines_it() {
 	put_program "$bin/ask-static" ask-static
 	put_unit confined.service '[Service]' RestrictAddressFamilies=none ExecStart=/usr/local/lib/ask-static
 	not vrfbind enable confined blue 2>"$scratch/said"
-	grep 'RestrictAddressFamilies= lets confined.service make no IPv4 and no IPv6 socket' "$scratch/said"
+	grep 'RestrictAddressFamilies= permits confined.service no IPv4 or IPv6 socket' "$scratch/said"
 	put_unit confined.service '[Service]' SystemCallFilter=~@network-io ExecStart=/usr/local/lib/ask-static
 	manage daemon-reload
 	vrfbind enable --dry-run confined blue 2>"$scratch/said"
@@ -957,20 +957,20 @@ if [ "$tier" = lo ]; then
 	echo 1..20
 	point 'a service gets the environment, the device and the checks, and loses them again' of_service
 	point 'rules are written, replaced and taken away; invalid ones are refused, with the place' with_rules
-	point 'what lacks CAP_NET_RAW is told so, where there are rules' without_capability
+	point 'under rules, a lack of CAP_NET_RAW is reported' without_capability
 	point 'an instance of a template gets them alone' of_instance
 	point 'a socket unit gets BindToDevice= and nothing else' of_socket
 	point '--dry-run prints what would be written, and writes nothing' only_says
 	point 'other drop-ins stay, and their preloads count' keeps_other_drop_ins
 	point 'drop-ins count in the order of their names, and mask one another' in_order
-	point 'aliases, linked and generated units are what systemd takes them for' other_names
+	point 'aliases, linked and generated units are treated as by systemd' other_names
 	point 'a masked unit is refused' masked
 	point 'quotes, escapes and continued lines are read and written as systemd has them' reads_and_quotes
 	point_with "$bin/ask-static" 'commands of a static program are started by vrfbind exec, or refused' supervised
 	root_point 'so are those of a program with file capabilities, if it is not for root' with_capabilities
 	point 'what NoExecPaths= forbids is allowed, if the drop-in needs it' executable
 	point_with "$bin/ask-static" 'what would undo the drop-in is refused' would_undo_it
-	point_with "$bin/ask-static" 'what confines the unit too much is refused or said' confined
+	point_with "$bin/ask-static" 'a sandbox that confines the unit too much is refused or reported' confined
 	point 'of a service and its socket each names the other' service_and_socket
 	point 'nothing is read or written outside of the root' stays_below_the_root
 	point "somebody else's file is neither overwritten nor removed" others_files

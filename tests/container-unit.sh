@@ -48,10 +48,19 @@ tar --directory "$image" --create . | inside podman import --quiet - dnsmasq >/d
 vrfbind cdi --write blue
 
 serves_in_vrf() {
+	local before question answer expected
+	before=$(sh -c "$T_UPLINK_COUNT")
 	manage start "$unit" || { journal "$unit"; return 1; }
 	await in_vrf blue "$unit"
 	in_vrf blue "$unit"
 	[ -n "$(inside podman ps --quiet)" ]
+	# Its client has an address and a name of it, and nothing has left by the default VRF.
+	while IFS='|' read -r question answer expected; do
+		echo "$question: $answer"
+		# shellcheck disable=SC2053  # a pattern
+		[[ $answer == $expected ]]
+	done < <(examples/dnsmasq/ask blue)
+	[ "$(sh -c "$T_UPLINK_COUNT")" = "$before" ]
 }
 
 # The VRF is deleted, and the unit stops.

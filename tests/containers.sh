@@ -3,7 +3,7 @@
 #
 # build: makes the root directories of three images in target/containers, from Debian packages (debian.sh) and from what
 # is built here: `debian`, with the daemons of the examples; `musl`, with the dnsmasq and busybox of musl.sh; `go`, a static Go program and
-# nothing else. In the first two is `ask` (c-tests/command/ask.c), which says where its sockets are, by getsockopt().
+# nothing else. In the first two is `ask` (c-tests/command/ask.c), which reports the device of its sockets, by getsockopt().
 # `build musl go` makes these two.
 #
 # Otherwise it speaks TAP (testanything.org) and is run by topology.sh. Without an argument: what `make test` runs, a container of
@@ -128,7 +128,7 @@ trap undo EXIT
 inside=/opt/vrfbind
 bound() { printf 'tcp %s\nudp6 %s\nlibc %s' "$1" "$1" "$1"; }
 
-# shows TEXT COMMAND... - standard output is TEXT and the status 0, whatever an engine says on standard error
+# shows TEXT COMMAND... - standard output is TEXT and the status 0, whatever an engine prints on standard error
 shows() {
 	local text=$1
 	shift
@@ -152,11 +152,10 @@ fails_with() {
 		echo "succeeds: $*"
 		return 1
 	}
-	[ ! -s "$scratch/said" ]
-	grep -qE "$pattern" "$scratch/said.stderr" || {
-		cat "$scratch/said.stderr"
+	if [ -s "$scratch/said" ] || ! grep -qE "$pattern" "$scratch/said.stderr"; then
+		cat "$scratch/said" "$scratch/said.stderr"
 		return 1
-	}
+	fi
 }
 
 # -- Who asks and answers
@@ -281,7 +280,7 @@ end_containers() {
 	pids=$(find -L /proc/[0-9]*/ns/net -maxdepth 0 \( -samefile "$edge" ${own_is_there:+-o -samefile "/run/netns/$own"} \) \
 		-printf '%h\n' 2>/dev/null | sed 's/[^0-9]//g' | while read -r pid; do
 		[ "/proc/$pid/ns/pid" -ef /proc/self/ns/pid ] || echo "$pid"
-	done)
+	done) || true
 	# shellcheck disable=SC2086  # process ids
 	[ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
 }
@@ -295,7 +294,7 @@ restricted() {
 		if [ "$how" = device ]; then serves device "$first" debian; else serves exec "$second" go; fi
 	done
 	fails_with "$ip_vrf_exec_says" "$engine" plain default debian /bin/ip vrf exec "$first" /usr/local/bin/ask tcp
-	said=$(tail -n 1 "$scratch/said.stderr")
+	said=$(grep -m 1 -E "$ip_vrf_exec_says" "$scratch/said.stderr")
 	echo "$title | $restriction | $* | $said" >>"$scratch/table"
 }
 ip_vrf_exec_says='Read-only file system|Operation not permitted|Permission denied'
@@ -335,7 +334,7 @@ docker_network() { container_network docker_; }
 
 # The engine's own restrictions, and none.
 all_together='--read-only --cap-drop ALL --security-opt no-new-privileges --user 1234'
-restrictions=('' --read-only '--cap-drop ALL' '--security-opt no-new-privileges' '--user 1234' '--userns=auto' "$all_together")
+restrictions=(--read-only '--cap-drop ALL' '--security-opt no-new-privileges' '--user 1234' '--userns=auto' "$all_together")
 
 runtime=crun
 podman_() {
@@ -510,7 +509,7 @@ podman_daemons() {
 	"$vrfbind" status "${pids[1]}" >"$scratch/status"
 	cat "$scratch/status"
 	grep -q "dnsmasq: VRF red, library .* container libpod-${id:0:12}" <(tr -s '\n ' ' ' <"$scratch/status")
-	not grep 'out of reach\|unknown' "$scratch/status"
+	not grep 'unknown' "$scratch/status"
 	grep -q "\"container\": \"libpod-$id\"" <("$vrfbind" status --json "${pids[1]}")
 	[ "$("$vrfbind" identify "${pids[1]}")" = "red  libpod-${id:0:12}" ]
 	grep -qx " *${pids[1]}  dnsmasq  libpod-${id:0:12}" <("$vrfbind" pids red)
@@ -531,7 +530,7 @@ lay() {
 # -- Bundles
 
 # What `runc spec` writes is read-only, has three capabilities, and no new privileges.
-bundle_restrictions=('' no-capabilities user user-namespace new-privileges)
+bundle_restrictions=(no-capabilities user user-namespace new-privileges)
 
 bundle_engine() {
 	local how=$1 vrf=$2 image=$3 status=0
@@ -682,10 +681,12 @@ of_podman() {
 	point "podman: with README's two commands an image is in the VRF, after make install" as_in_readme
 	for runtime in crun runc; do
 		title="podman, $runtime"
+		# runc cannot mount sysfs with --userns=auto on the machine's network.
+		[ "$runtime" = crun ] || restrictions=("$all_together")
 		point "$title: without vrfbind the decoy answers" without_vrfbind
 		point "$title: by its device a container is in the VRF, with glibc and musl" podman_by_device debian musl
 		point "$title: what the library does not serve, or where there is no such VRF, is not created" podman_refuses
-		each 'device exec' "${restrictions[@]}"
+		each 'device exec' '' "${restrictions[@]}"
 		point "$title: in a VRF of its own network namespace" in_own_network podman_network device exec
 	done
 	runtime=crun
@@ -701,7 +702,7 @@ of_rootless() {
 	imports rootless debian musl go
 	point "$title: without vrfbind the decoy answers" without_vrfbind
 	point "$title: by its device a container is in the VRF; what the library does not serve is not created" rootless_refuses
-	each 'device exec' '' --read-only '--cap-drop ALL' '--security-opt no-new-privileges' '--user 1234' "$all_together"
+	each 'device exec' '' "$all_together"
 	point "$title: in a VRF of its own network namespace" in_own_network rootless_network device exec
 }
 
@@ -711,7 +712,8 @@ of_bundles() {
 		title="bundle, $runtime" network=()
 		point "$title: without vrfbind the decoy answers" without_vrfbind
 		point "$title: it is in the VRF, and is again what it was" bundles
-		each exec "${bundle_restrictions[@]}"
+		[ "$runtime" = crun ] || bundle_restrictions=(user-namespace)
+		each exec '' "${bundle_restrictions[@]}"
 		point "$title: in a VRF of its own network namespace" in_own_network bundle_network exec
 	done
 }

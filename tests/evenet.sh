@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # evenet.sh [WAY] - the reduced edge device of examples/evenet: each of its checks is a point
 #
-# Speaks TAP (testanything.org) and is run on the tier vrf with VRFBIND_TEST_LIB and VRFBIND_TEST_COMMAND. The plan is a
+# Prints TAP (testanything.org) and is run on the tier vrf with VRFBIND_TEST_LIB and VRFBIND_TEST_COMMAND. The plan is a
 # number that is written here, so that a check which is not made any more is missed.
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."

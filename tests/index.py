@@ -2,7 +2,7 @@
 """index.py - each promise of README.md, SECURITY.md and the manual pages has a test that holds it true
 
 The index is in tests/README.md: under a heading `### DOCUMENT: SECTION` a table of promises and their tests. This fails,
-and says so in a line each, where a promise has no row, a row has no promise (any more), or a row's test is not there.
+and prints a line for each promise without a row, row without a promise, and row whose test does not exist.
 
 What is a promise, and what it is called in the index:
 
@@ -11,7 +11,7 @@ What is a promise, and what it is called in the index:
   libvrfbind(7),         a tagged paragraph (.TP): its tag, behind those that it is indented under;
   vrfbind(1)             a list item (.IP \\(bu): its first words; a table (.TS): its first row
 
-What is a test: `REF` SENTENCE, several with <br> between them, where SENTENCE is what the test says, or a part of it:
+What is a test: `REF` SENTENCE, several with <br> between them, where SENTENCE is the test's sentence, or a part of it:
 
   `library/create/races`   a program of c-tests/programs.txt that a tier runs
   `command-exec.sh`        a script in tests/ that the harness runs
@@ -20,7 +20,7 @@ What is a test: `REF` SENTENCE, several with <br> between them, where SENTENCE i
   `rules/device.rs`        a unit test, by the name of its function
   `make test-package`      what a target of the Makefile runs; it needs no SENTENCE
 
-A limit in the sections of UNTESTED may have "untested: REASON" instead: there the manual says what it does not promise.
+A limit in the sections of UNTESTED may have "untested: REASON" instead: there the manual lists what it does not promise.
 """
 
 import re
@@ -124,7 +124,7 @@ def promises():
 
 
 def text_of(path):
-    """A source as it is said: of C the strings alone, their parts joined and the quotes in them unescaped."""
+    """The text of a source: of C the strings alone, their parts joined and the quotes in them unescaped."""
     text = re.sub(r'"\s*\n\s*"', "", path.read_text())
     if path.suffix == ".c":
         text = "\n".join(re.findall(r'"((?:\\.|[^"\\\n])*)"', text))

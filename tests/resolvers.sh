@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # resolvers.sh - names where the resolver is on this machine: what libvrfbind(7), Resolvers on this machine, says of each way
 #
-# Speaks TAP (testanything.org) and is run on the tier vrf, with the variables of tests/topology.sh. systemd-resolved is not installed
+# Prints TAP (testanything.org) and is run on the tier vrf, with the variables of tests/topology.sh. systemd-resolved is not installed
 # on this machine: tests/packages.sh has set it aside in target/daemons.
 #
 # The name server is the peer at 192.0.2.53 (tests/peers.sh): 10.0.0.1 is an answer that came by blue, 10.0.0.3 one by the default VRF.
@@ -37,7 +37,7 @@ serve() {
 	pid=$!
 	await listens "$1"
 }
-listens() { ss -Hlun "sport = :53" | grep -q " $1\(%[a-z0-9]*\)\?:53 "; }
+listens() { ss -Hlun "sport = :53" | grep " $1\(%[a-z0-9]*\)\?:53 " >/dev/null; }
 switch() { echo "$2" >"/proc/sys/net/ipv4/$1_l3mdev_accept"; }
 # answers ADDRESS RESOLVER [COMMAND...] - the resolver, asked by UDP
 answers() { is "$1" "${@:3}" "${asks[@]}" dns "$2" "n$RANDOM$RANDOM.example"; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # rules-daemons.sh [DAEMON...] - one daemon of Debian in several VRFs, and reached on 127.0.0.1, by rules
 #
-# Speaks TAP (testanything.org) and is run on the tier vrf, with the variables of tests/topology.sh. The daemons are not installed
+# Prints TAP (testanything.org) and is run on the tier vrf, with the variables of tests/topology.sh. The daemons are not installed
 # on this machine: tests/packages.sh has set them aside in target/daemons.
 #
 # The daemon's VRF is blue; who asks it, and whom it asks, is in tests/peers.sh. A daemon has of its own
@@ -10,7 +10,7 @@
 #   sockets     PROTOCOL LOCAL DEVICE, a pattern for LOCAL: those that must be there. All others must be in blue
 #   requests    what must be answered: in blue, and on 127.0.0.1 or in red
 #   strayed     a request from a VRF where the daemon must not be reached
-#   by_nobody   the command line of an ordinary user, if it is another one
+#   by_nobody   the command line of an ordinary user, if it is another one; rights: what the daemon does not do without
 #
 # Of each: as it is, under `ip vrf exec` and under `vrfbind exec` without rules some requests fail. By rules all are answered, the
 # sockets say that they are on their devices (c-tests/command/sockets.c), and no packet leaves by a link that is in none of the VRFs
@@ -239,7 +239,8 @@ systemd_resolved() {
 		DNSSEC=no
 	END
 	daemon=(/lib/systemd/systemd-resolved)
-	# Its directory root makes for it.
+	# Its unit gives it these too. Without CAP_NET_RAW it cannot put its listeners on lo. Root makes its directory.
+	rights=("--inh-caps=-all,+setpcap,+net_raw,+net_bind_service" "--ambient-caps=+setpcap,+net_raw,+net_bind_service")
 	by_nobody=(sh -c 'cd /run/systemd && { mv resolve $$ 2>/dev/null; mkdir resolve; } && exec "$0"' "${daemon[@]}")
 	rules=('loopback lo')
 	sockets=('udp 127.0.0.5[34]:53 lo' 'tcp 127.0.0.5[34]:53 lo')
@@ -272,11 +273,14 @@ musl_libc() {
 	cp target/musl/bin/busybox "$scratch/busybox-musl"
 	requests=()
 	for user in root nobody; do
-		requests+=("resolves $user '^Address.* 10[.]0[.]0[.]1( |$)' '$scratch/busybox-musl' nslookup NAME")
+		requests+=(
+			"resolves $user '^Address.* 10[.]0[.]0[.]1( |$)' '$scratch/busybox-musl' nslookup NAME"
+			"resolves $user '^SSH-2.0-peer' '$scratch/busybox-musl' nc NAME 22"
+		)
 	done
 }
 
-# A program that listens in three VRFs, and says to each client who has answered it in all of them and on 127.0.0.1.
+# A program that listens in three VRFs, and tells each client which servers have answered it in all of them and on 127.0.0.1.
 in_three_vrfs() {
 	rules=('bind tcp *:7002 red' 'bind tcp *:7003 green' 'connect 192.0.2.54 red' 'connect 192.0.2.55 green' 'loopback lo')
 	requests=(
@@ -405,7 +409,7 @@ syslog_arrives() {
 	logger --server 127.0.0.1 --port 514 --udp --tag vrfbind "$1"
 	has_heard blue tcp "$1" && has_heard red tcp "$1" && has_heard red udp "$1"
 }
-# UDP is sent by sockets that are not connected, so that only their own address says where they belong.
+# UDP is sent by sockets that are not connected, so that only their own address tells where they belong.
 rsyslogd() {
 	cat >"$scratch/rsyslog.conf" <<-'END'
 		module(load="imudp")
@@ -513,7 +517,7 @@ start() {
 	rm -rf "$own"
 	mkdir "$own"
 	if [ -n "${2-}" ]; then
-		user=("${nobody[@]}") command=("${by_nobody[@]}")
+		user=("${nobody[@]::4}" "${rights[@]}") command=("${by_nobody[@]}")
 		chown 65534:65534 "$own"
 	fi
 	for rule in "${rules[@]}"; do
@@ -545,7 +549,7 @@ stop() {
 # shellcheck disable=SC2034  # of tap.sh
 point_end=stop
 
-# Each that is not answered is said.
+# Each request without an answer is reported.
 all_answered() {
 	local request
 	for request in "${requests[@]}"; do eval "$request" >"$scratch/answer" 2>&1 || { cat "$scratch/answer"; return 1; }; done
@@ -573,13 +577,15 @@ has_socket() {
 	return 1
 }
 begins() { has_ended || has_socket || one_answered; }
+# by_rule DEVICE - whether one puts sockets there
+by_rule() { [[ "${rules[*]/%/;}" == *" $1;"* ]]; }
 # That have left by the default VRF, to the customers, and by a VRF that no rule names.
 packets() {
 	sh -c "$T_UPLINK_COUNT"
 	counted "$T_BLUE_CLIENT" 91
 	counted "$T_RED_CLIENT" 92
-	[[ "${rules[*]}" == *' red'* ]] || counted "$T_RED_UPSTREAM" 93
-	[[ "${rules[*]}" == *' green'* ]] || counted "$T_RED_CLIENT" 94
+	by_rule red || counted "$T_RED_UPSTREAM" 93
+	by_rule green || counted "$T_RED_CLIENT" 94
 }
 
 fails() {
@@ -593,18 +599,18 @@ fails() {
 	done
 }
 
+# Fails where one is missing, and at once where one is elsewhere. What has no address yet may be what takes the place of another one.
 on_their_devices() {
-	local protocol address device verdict place missing=("${sockets[@]}")
-	sockets_now >"$scratch/sockets"
-	cat "$scratch/sockets"
+	local protocol address device verdict place now missing=("${sockets[@]}")
+	now=$(sockets_now)
 	while read -r protocol address device verdict; do
 		if listed "$protocol" "$address"; then unset "missing[$place]"; else place=''; fi
 		case ${place:+${sockets[$place]##* }} in
-		blue | '') [ "$verdict" = ok ] ;;
+		blue | '') [ "$verdict" = ok ] || { [[ $address == *:0 ]] && by_rule "$device"; } ;;
 		*) [ "$device" = "${sockets[$place]##* }" ] ;;
-		esac || { echo "on a wrong device: $protocol $address"; return 1; }
-	done <"$scratch/sockets"
-	printf 'missing: %s\n' "${missing[@]}"
+		esac || { printf '%s\n' "$now" "on a wrong device: $protocol $address" >&2; exit 1; }
+	done <<<"$now"
+	printf '%s\n' "$now" "${missing[@]/#/missing: }"
 	[ ${#missing[@]} -eq 0 ]
 }
 
@@ -613,8 +619,8 @@ works() {
 	before=$(packets)
 	start "$@"
 	await all_answered >"$scratch/answers" 2>&1 || { tail -n 3 "$scratch/answers"; return 1; }
-	on_their_devices
-	[ "$(packets)" = "$before" ]
+	await on_their_devices >"$scratch/missing" || { tail -n 20 "$scratch/missing"; return 1; }
+	diff <(echo "$before") <(packets)
 	not strayed
 	not has_ended
 }
@@ -630,7 +636,7 @@ for daemon; do
 	title=$daemon
 	# The decoy counts nothing for them.
 	point_end=:
-	resolver=() supervised='' by_nobody=()
+	resolver=() supervised='' by_nobody=() rights=(--inh-caps=-all)
 	"${title//-/_}"
 	[ ${#by_nobody[@]} -gt 0 ] || by_nobody=("${daemon[@]}")
 	point_end=stop

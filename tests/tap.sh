@@ -109,3 +109,11 @@ not() {
 		return 1
 	fi
 }
+
+# all_ok_in FILE STATUS - in what a program has printed there are as many points as planned, and each is ok; its exit status is 0
+all_ok_in() {
+	grep -v '^ok' "$1" || true
+	[ "1..$(grep -c '^ok ' "$1")" = "$(grep '^1\.\.' "$1")" ]
+	not grep '^not ok' "$1"
+	[ "$2" = 0 ]
+}

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # units.sh [SERVICE...] - services of Debian's packages are in the VRF that vrfbind enable has put them into
 #
-# Speaks TAP (testanything.org) and is run on the tier vrf, with VRFBIND_TEST_LIB, VRFBIND_TEST_BIN, VRFBIND_TEST_COMMAND and the
+# Prints TAP (testanything.org) and is run on the tier vrf, with VRFBIND_TEST_LIB, VRFBIND_TEST_BIN, VRFBIND_TEST_COMMAND and the
 # variables of tests/topology.sh. The services run under a second systemd (tests/second-systemd.sh), with the units and the
 # settings of their packages, but for the few lines below that give them something to listen to. The packages are not installed
 # on this machine: tests/packages.sh has set them aside in target/daemons.
 #
-# Of each service: as the package has it, it has a socket outside of the VRF. After `enable` all IP sockets of all its processes
-# are in it (c-tests/command/sockets.c), and what confines it is what it was: what systemd says of the unit, and the kernel of
-# its main process.
+# Each service first has, without the drop-in, a socket outside of the VRF. After `enable` all IP sockets of all its
+# processes are in it (c-tests/command/sockets.c), and its sandbox is unchanged: systemd's properties of the unit, and the
+# kernel's of its main process.
 #
 # The VRF has the loopback addresses, where most of them listen, as `vrfbind check` advises, and its table is asked before the
 # local one, as the kernel's vrf.rst advises: otherwise a connection to 127.0.0.1 in the VRF (rndc stop) is not answered.
@@ -78,15 +78,15 @@ settings() {
 
 # --- What is asked of each ---
 
-# What systemd says of a unit, but for what the drop-in is there for, and what is another one at each start: of other units, the
-# order.
+# systemd's properties of a unit, without those that the drop-in sets, and those that differ at each start: of other
+# units, the order.
 as_systemd_says() {
 	manage show "$1" | grep -vE '^(Exec(Start|Stop|Condition|Reload)|ExecMain|ExecPaths|Environment|DropInPaths|NeedDaemonReload'`
 		`'|BindsTo|Requires|Wants|Conflicts|After|Before|[A-Za-z]*Timestamp|[A-Za-z]*PID|ControlGroupId|InvocationID|StatusText'`
 		`'|CPUUsageNSec|MemoryCurrent|MemoryAvailable|TasksCurrent|NRestarts|Result)' | sort
 }
 
-# What the kernel says of the main process. A supervisor requires no_new_privs, and is a filter.
+# The kernel's properties of the main process. A supervisor requires no_new_privs, and is a filter.
 as_the_kernel_says() {
 	local pid
 	pid=$(main_pid "$1")
@@ -105,7 +105,7 @@ service_is_in_vrf() {
 	as_the_kernel_says "$unit" >"$scratch/before.kernel"
 	if is_supervised "$unit" && before 5.14; then
 		not restart "$unit"
-		journal "$unit" | grep 'that takes Linux 5.14'
+		journal "$unit" | grep 'this requires Linux 5.14'
 		manage stop "$unit"
 		return
 	fi
@@ -113,7 +113,7 @@ service_is_in_vrf() {
 	await in_vrf blue "$unit" || { in_vrf blue "$unit" || true; journal "$unit"; return 1; }
 	as_systemd_says "$unit" | diff "$scratch/before" -
 	as_the_kernel_says "$unit" | diff "$scratch/before.kernel" -
-	# Where systemd says of the unit what it is by the drop-in, the drop-in is the same.
+	# If systemd reports what the drop-in has set, the drop-in is the same.
 	inside cp "/etc/systemd/system/$unit.d/50-vrfbind.conf" /run/once
 	vrfbind enable "$unit" blue
 	inside diff /run/once "/etc/systemd/system/$unit.d/50-vrfbind.conf"
@@ -165,27 +165,31 @@ ssh_is_in_vrf() {
 
 # Its own commands for reload and stop are rndc, which speaks to it on 127.0.0.1. Red has no such address.
 named_is_commanded_by_rndc() {
-	local unit=named.service said="received control channel command '"
+	local unit=named.service stops reloads
 	printf '[Service]\nTimeoutStopSec=10\n' | write "/etc/systemd/system/$unit.d/10-once.conf"
 	vrfbind enable named red
 	restart "$unit"
 	await in_vrf red "$unit"
+	stops=$(heard stop)
 	manage stop "$unit"
-	not in_journal "$unit" "${said}stop"
+	not heard_more stop "$stops"
 	vrfbind enable named red --loopback
 	restart "$unit" || { journal "$unit"; return 1; }
 	await on_devices
+	reloads=$(heard reload)
 	manage reload "$unit"
-	await in_journal "$unit" "${said}reload"
+	await heard_more reload "$reloads"
 	on_devices
 	manage stop "$unit"
-	in_journal "$unit" "${said}stop" || { journal "$unit"; return 1; }
+	await heard_more stop "$stops" || { journal "$unit"; return 1; }
 	is "$unit" Result success
 	inside rm "/etc/systemd/system/$unit.d/10-once.conf"
 	vrfbind disable named
 	manage daemon-reload
 }
-in_journal() { journal "$1" | grep -F -- "$2" >/dev/null; }
+# How often it has heard a command.
+heard() { journal named.service | grep -cF "received control channel command '$1" || true; }
+heard_more() { [ "$(heard "$1")" -gt "$2" ]; }
 # All in red, but those of loopback addresses, which are on lo.
 on_devices() {
 	local line

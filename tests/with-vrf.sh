@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # with-vrf.sh [--stock] COMMAND [ARGUMENT...] - runs COMMAND as root on a kernel that has VRFs
 # with-vrf.sh --prepare                       - installs and downloads what that needs here
-# with-vrf.sh --machines PROGRAM...           - says for each test program which machine that is, a line each
+# with-vrf.sh --machines PROGRAM...           - prints the machine of each test program, a line each
 #
 # The kernel that runs is used if we are root and a VRF can be made, tried in a network namespace of its own; nothing is left of
 # it. Else a machine of tests/machine.sh: user-mode Linux, where it suffices. A stock Debian kernel with --stock; for the
@@ -11,7 +11,7 @@
 # COMMAND finds the library, the command and the C programs by VRFBIND_TEST_LIB, VRFBIND_TEST_COMMAND and VRFBIND_TEST_BIN, and
 # starts in the project's root directory.
 #
-# Exit status: COMMAND's; 77 when there is neither VRF nor machine (machine.sh has said why).
+# Exit status: COMMAND's; 77 when there is neither VRF nor machine (machine.sh has printed why).
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
 

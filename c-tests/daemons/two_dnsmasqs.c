@@ -206,7 +206,7 @@ static bool is_busy_without_tcp(const struct probe *p)
 }
 
 /*
- * Leaves dnsmasq with a TCP connection that says nothing, with a file whose first block is not
+ * Leaves dnsmasq with a silent TCP connection, with a file whose first block is not
  * acknowledged, and with a query that upstream does not answer (it waits 10 s); looks at its sockets.
  *
  * TCP is answered only with bind-interfaces. Otherwise dnsmasq asks the kernel for the interface of a

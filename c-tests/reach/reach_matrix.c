@@ -12,7 +12,7 @@
  *   ESCAPES       it is there, and in no VRF
  *   FAILS errno   there is none
  *
- * Each cell is a test point that holds if the socket's device says just that: a way that escapes is
+ * Each cell is a test point that holds if the socket's device is just this: a way that escapes is
  * tested to escape. So is each way with nothing around it, or the row would show nothing. `make
  * reach` (tests/reach.sh) prints the table from these points. `reach_matrix list` prints what is
  * expected and runs nothing: that is what the man page's table is compared with.
@@ -173,7 +173,7 @@ static const char *requires_other_device(void)
 	return elsewhere_device() ? NULL : "there is one device here";
 }
 
-/* A link-local address of that device, which the kernel takes the socket to, whatever bind() says (LIMITATIONS). */
+/* A link-local address of that device, which the kernel takes the socket to, whatever bind() returns (LIMITATIONS). */
 static struct sockaddr_in6 elsewhere_address(void)
 {
 	struct sockaddr_in6 address = { .sin6_family = AF_INET6 };
@@ -916,7 +916,7 @@ static void start_program(void)
 	_exit(127);
 }
 
-/* -- What `vrfbind status` says of a socket. */
+/* -- The report of `vrfbind status` about a socket. */
 
 /* The value of a member behind `from`, without its quotes: "null" is none. */
 static const char *member(const char *from, const char *name, char *value)

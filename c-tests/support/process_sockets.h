@@ -125,7 +125,7 @@ static inline int master_index(int sk, const char *device)
 	return master;
 }
 
-/* Fills in device and verdict.  0, or -errno when the kernel would not say. */
+/* Fills in device and verdict.  0, or -errno when the kernel did not answer. */
 static inline int judge(int sk, const char *vrf, struct inet_socket *s)
 {
 	socklen_t len = sizeof(s->device);

@@ -330,7 +330,7 @@ static inline void tap_environment(const struct scenario *s, enum world w)
 		putenv((char *)s->also);
 }
 
-/* Runs one scenario in one world; true if its process said "ok". */
+/* Runs one scenario in one world; true if its process printed "ok". */
 static inline bool tap_point(char *program, const struct scenario *s, int index, enum world w,
 			     int number)
 {

@@ -40,8 +40,8 @@ static size_t look_at_last(int reporter, char *said, size_t length)
 }
 
 /*
- * Runs `start` in a child of ours, which has the writing end of the pipe, and hears all that is said
- * by it and by everybody that it starts. It ends with status 0, or that of what it has become.
+ * Runs `start` in a child, which has the writing end of the pipe, and reads the reports of the child and of all processes
+ * that it starts. The child ends with status 0, or that of the program that it has executed.
  */
 static size_t collect_reports(void (*start)(void), char *said, size_t room)
 {
@@ -272,7 +272,7 @@ static void start_in_thread(void)
 	pthread_join(thread, NULL);
 }
 
-/* X(name of start_NAME, title, function that says why it is not listed, or NULL) */
+/* X(name of start_NAME, title, function that tells why it is not listed, or NULL) */
 #define EVERY_WAY(X) \
 	X(execve, "execve() with an empty list", NULL) \
 	X(execve_null, "execve() with no list at all", NULL) \

@@ -1,11 +1,11 @@
 //! /proc/PID/auxv: the auxiliary vector that the kernel gave to a program when it was executed (getauxval(3)).
 
-/// AT_SECURE: whether the program has more privileges than who has executed it. A vector without it is not trusted.
+/// AT_SECURE: whether the program has more privileges than its caller. A vector without it is not trusted.
 pub fn is_secure(auxv: &[u8]) -> bool {
     value(auxv, libc::AT_SECURE) != Some(0)
 }
 
-/// The value of a number.
+/// The value of an entry.
 pub fn value(auxv: &[u8], number: u64) -> Option<u64> {
     let words: Vec<u64> = words(auxv, if is_of_64_bits(auxv) { 8 } else { 4 }).collect();
     let pair = words
@@ -14,12 +14,12 @@ pub fn value(auxv: &[u8], number: u64) -> Option<u64> {
     pair.last().copied()
 }
 
-/// Whether it is a vector, and of a 32-bit program.
+/// Whether it is the vector of a 32-bit program.
 pub fn is_of_32_bits(auxv: &[u8]) -> bool {
     !auxv.is_empty() && !is_of_64_bits(auxv)
 }
 
-/// Pairs of a small number and a value; that of 32 bits has a value where the other has the number's upper half.
+/// Pairs of a small number and a value; a 32-bit vector has a value where a 64-bit one has the upper half of the number.
 fn is_of_64_bits(auxv: &[u8]) -> bool {
     words(auxv, 8)
         .next()

@@ -1,7 +1,7 @@
 //! /proc/PID/environ: strings NAME=VALUE, each with a NUL at its end.
 
-/// The value of the first variable of this name in as much of an environment, as it counts in the library. A last string
-/// without its end is none.
+/// The value of the first variable of this name in a part of an environment; the first counts, as in the library. A last
+/// string without its end is ignored.
 pub fn value<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
     environ
         .split_inclusive(|&byte| byte == 0)

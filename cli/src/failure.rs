@@ -1,4 +1,4 @@
-//! Why a subcommand did not do its work, and the exit statuses that are ours.
+//! Why a subcommand did not do its work, and the command's own exit statuses.
 
 /// Why a subcommand did not do its work.
 #[derive(Debug)]
@@ -9,17 +9,17 @@ pub struct Failure {
     pub sentence: String,
 }
 
-/// What env(1), nohup(1) and timeout(1) return when they themselves fail.
-pub const OURS: u8 = 125;
-/// What shells return for a command that is there and cannot be started.
+/// The status of env(1), nohup(1) and timeout(1) when they themselves fail.
+pub const EXIT_SELF: u8 = 125;
+/// The status of shells for a command that exists and cannot be started.
 pub const NOT_EXECUTABLE: u8 = 126;
-/// What they return for one that is not there.
+/// The status of shells for a command that does not exist.
 pub const NOT_FOUND: u8 = 127;
 
-/// A failure of ours, before there is a program.
+/// A failure before the program is started.
 pub fn refuse(sentence: impl Into<String>) -> Failure {
     Failure {
-        status: OURS,
+        status: EXIT_SELF,
         sentence: sentence.into(),
     }
 }

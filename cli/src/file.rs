@@ -1,15 +1,15 @@
-//! Files whose paths somebody else has chosen: a configuration, a library, a profile.
+//! Files with untrusted paths: a configuration, a library, a profile.
 //!
-//! Only regular files are opened, since others can block, or do something when they are opened (a FIFO, a tape, a
-//! watchdog); should one lie there by then, it is not waited for (O_NONBLOCK, which breaks a lease too, fcntl(2)). Of what
-//! is read there is a limit.
+//! Only regular files are opened, since opening any other can block, or have an effect (a FIFO, a tape, a watchdog). If
+//! another file takes the place of a regular one meanwhile, the open does not wait for it (O_NONBLOCK, which breaks a
+//! lease too, fcntl(2)). The number of bytes that are read is limited.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-/// The most that is read, in bytes. The longest file that is looked for, modules.dep, has less than 1 MiB.
+/// The most bytes that are read. The longest file that is read, modules.dep, has less than 1 MiB.
 const MOST: u64 = 4 << 20;
 
 /// Opens a regular file for reading.
@@ -27,15 +27,15 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The beginning of a regular file, as text: what is not UTF-8 in it is replaced.
+/// The beginning of a regular file, as text: bytes that are not UTF-8 are replaced.
 pub fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     open(path)?.take(MOST).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Writes a file in one step, so that nobody reads half of it: for everybody to read, or with owner and mode of the one that
-/// it replaces. `path` must not be a link, which would itself be replaced.
+/// Writes a file in one step, so that nobody reads half of it: readable for everybody, or with owner and mode of the file
+/// that it replaces. `path` must not be a link, which would itself be replaced.
 pub fn replace(path: &Path, contents: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));

@@ -1,9 +1,9 @@
-//! What others have written, broken on purpose: for the tests of each reader of it.
+//! Mutated untrusted input, for the tests of each of its readers.
 //!
-//! An input is a valid one with some changes that parsers stumble over. Which ones follows from its number alone, and a
-//! failure names it. `cargo test` tries some of each reader, `make fuzz` 100,000 (VRFBIND_FUZZ).
+//! An input is a valid one with some changes that parsers stumble over. The changes depend only on the input's number,
+//! which a failure names. `cargo test` tries some for each reader, `make fuzz` 100,000 (VRFBIND_FUZZ).
 //!
-//! A reader may answer what it likes, and may not panic, compute for a [`LONGEST`], or take more than [`MOST`] memory.
+//! A reader may return anything, but may not panic, compute for a [`LONGEST`], or use more than [`MOST`] memory.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 const FEW: u64 = 1000;
 
-/// Of processor time, for one input.
+/// The most processor time for one input.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// What all inputs together may add to the most that this process had at a time, in bytes.
+/// The most bytes that all inputs together may add to the peak memory of this process.
 const MOST: i64 = 64 << 20;
 
 /// The length of an input. Readers of files stop there.
@@ -42,7 +42,7 @@ pub fn each_input(valid: &[&[u8]], read: impl Fn(&[u8])) {
     }
 }
 
-/// Says which input it was, if it was the last one.
+/// Prints which input it was, if it was the last one.
 struct Named(u64);
 
 impl Drop for Named {
@@ -66,7 +66,7 @@ fn memory() -> i64 {
 fn input(valid: &[&[u8]], number: u64) -> Vec<u8> {
     let mut random = Random(number);
     let mut input = random.one_of(valid).to_vec();
-    // Mostly one or two, for a reader that stops at the first that it sees.
+    // Mostly one or two, since a reader stops at the first that it notices.
     let most = random.one_of(&[1, 2, 4, 16]);
     for _ in 0..=random.below(most) {
         change(&mut input, valid, &mut random);
@@ -121,7 +121,7 @@ fn change(input: &mut Vec<u8>, valid: &[&[u8]], random: &mut Random) {
             input.splice(at..end, piece[from..].iter().copied().take(256));
         }
         _ => {
-            // Seldom so many that all of it is nearly as long as it may be.
+            // Rarely so many that the whole input is nearly as long as allowed.
             let most = random.one_of(&[2, 4, 8, 16, 32, 64, 128, 1 << 14]);
             let copies = input[at..end].repeat(random.below(most));
             input.splice(at..at, copies.into_iter().take(LONGEST_INPUT));

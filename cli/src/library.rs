@@ -1,11 +1,11 @@
-//! Where `libvrfbind.so` is, and whether ld.so will take it.
+//! Finds `libvrfbind.so`, and checks whether ld.so will load it.
 //!
-//! ld.so's answer to a library that it cannot preload is one line and a program that runs without it. So
-//! each reason it could have is looked for here, before there is a program: the file cannot be read,
-//! is no ELF file of this machine, lies on a noexec mount, or has a name that LD_PRELOAD cannot hold. And one that
-//! is ours: another version, which may not agree with this command about [`rules`].
+//! If ld.so cannot preload a library, it prints one line and runs the program without it. So each possible reason is
+//! checked here, before the program starts: the file cannot be read, is not an ELF file of this architecture, lies on a
+//! noexec mount, or has a name that LD_PRELOAD cannot contain. One reason is our own: the library has another version,
+//! which may not agree with this command about [`rules`].
 //!
-//! The version is read from the file. To load it would be to run it.
+//! The version is read from the file; loading the library would run it.
 
 use crate::failure::{Failure, refuse};
 use crate::{file, sys};
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 const VARIABLE: &str = "VRFBIND_LIBRARY";
 const NAME: &str = "libvrfbind.so";
 
-/// The library's path, as it can stand in LD_PRELOAD, after it was looked at.
+/// The library's path for LD_PRELOAD, after the checks.
 pub fn find(option: Option<&Path>) -> Result<PathBuf, Failure> {
     let variable = env::var_os(VARIABLE).filter(|path| !path.is_empty());
     let path = match (option, variable) {
@@ -36,7 +36,7 @@ pub fn find(option: Option<&Path>) -> Result<PathBuf, Failure> {
             .find(|place| place.exists())
             .ok_or_else(|| {
                 refuse(format!(
-                    "{NAME} is in none of its places ({}); name it by --library or {VARIABLE}",
+                    "{NAME} was not found in: {}; give its path with --library or {VARIABLE}",
                     display(&usual_places())
                 ))
             })?,
@@ -47,7 +47,7 @@ pub fn find(option: Option<&Path>) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Beside the command, as in target/release; below the same prefix; and in the system's folders.
+/// Beside the command, as in target/release; below the same prefix; and in the system's directories.
 fn usual_places() -> Vec<PathBuf> {
     let multiarch = format!("{}-linux-gnu", env::consts::ARCH);
     let mut folders = Vec::new();
@@ -82,26 +82,26 @@ fn check(path: &Path) -> Result<(), Failure> {
     let fails = |why: &str| refuse(format!("the library {}: {why}", path.display()));
     if !rules::preload::is_nameable(path.as_os_str().as_bytes()) {
         return Err(fails(
-            "LD_PRELOAD cannot name a path with white space, ':' or '$' in it; move the library",
+            "LD_PRELOAD cannot contain a path with white space, ':' or '$'; move the library",
         ));
     }
     let file = file::open(path).map_err(|error| fails(&error.to_string()))?;
     let mount = nix::sys::statvfs::fstatvfs(&file)
         .map_err(|errno| fails(&format!("statvfs: {}", errno.desc())))?;
-    // mmap(PROT_EXEC) fails with EPERM there, and ld.so goes on without the library.
+    // mmap(PROT_EXEC) fails with EPERM on such a mount, and ld.so continues without the library.
     if mount
         .flags()
         .contains(nix::sys::statvfs::FsFlags::ST_NOEXEC)
     {
         return Err(fails(
-            "it lies on a mount with the option noexec, from where ld.so cannot load it; move the library",
+            "it is on a file system that is mounted noexec, and ld.so cannot load it; move the library",
         ));
     }
     let [major, minor, patch, _] = rules::info::VERSION;
     let ours = [major, minor, patch];
     match version(&file) {
         None => Err(fails(&format!(
-            "it is no libvrfbind.so for {}",
+            "it is not a libvrfbind.so for {}",
             env::consts::ARCH
         ))),
         Some(version) if version == ours => Ok(()),
@@ -112,7 +112,7 @@ fn check(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The value of LD_PRELOAD that has the library in it, and what was there. `first` is a library that has to come first.
+/// The value of LD_PRELOAD with the library added to its present entries. `first` is a library that has to come first.
 pub fn preload(library: &Path, there: Option<OsString>, first: Option<&OsStr>) -> OsString {
     let there = there.unwrap_or_default();
     let parts = rules::preload::with(there.as_bytes(), library.as_os_str().as_bytes());
@@ -120,7 +120,7 @@ pub fn preload(library: &Path, there: Option<OsString>, first: Option<&OsStr>) -
     let Some(first) = first else {
         return list;
     };
-    // The one that has to come first stays first.
+    // The library that has to come first stays first.
     let mut names: Vec<_> = list
         .as_bytes()
         .split(|byte| matches!(byte, b':' | b' '))
@@ -136,9 +136,9 @@ fn is_sanitizer(path: &OsStr) -> bool {
     file.is_some_and(|file| file.starts_with(b"libasan.so"))
 }
 
-/// The sanitizer that a program is linked with and that has to come first of all libraries, or it ends the program.
+/// The sanitizer that a program is linked with: it ends the program unless it comes first of all libraries.
 pub fn sanitizer(program: &Path) -> Option<OsString> {
-    // Of a large file, little is read.
+    // Only a small part of a large file is read.
     let file = &ReadCache::new(file::open(program).ok()?);
     let elf = FileHeader64::<Endianness>::parse(file).ok()?;
     let endian = elf.endian().ok()?;
@@ -154,9 +154,9 @@ pub fn sanitizer(program: &Path) -> Option<OsString> {
         .map(OsStr::to_owned)
 }
 
-/// The version in the file's `vrfbind_info`, if the file is a libvrfbind.so of this machine.
+/// The version in the file's `vrfbind_info`, if the file is a libvrfbind.so of this architecture.
 fn version(file: &File) -> Option<[u8; 3]> {
-    // Ours has 48 KiB at the most. Read at once, since many small reads cost much on a network file system.
+    // The library has 48 KiB at most. It is read at once, since many small reads are slow on a network file system.
     let mut bytes = Vec::with_capacity(64 << 10);
     file.take(1 << 20).read_to_end(&mut bytes).ok()?;
     let (_, info) = info(&bytes)?;
@@ -166,13 +166,13 @@ fn version(file: &File) -> Option<[u8; 3]> {
     Some([*major, *minor, *patch])
 }
 
-/// `vrfbind_info` in the library's file: its address there, and its bytes before the library runs, with
-/// whatever follows them. The file may be anything, and a hostile one.
+/// `vrfbind_info` in the library's file: its address there, and the bytes from it on, as they are before the library
+/// runs. The file is untrusted.
 fn info(file: &[u8]) -> Option<(u64, &[u8])> {
     info_of::<FileHeader64<Endianness>>(file, rules::executable::MACHINE)
 }
 
-/// The same of a library that another process has, which may be a 32-bit one.
+/// The same in the library of another process, which may be a 32-bit one.
 pub fn info_of_any(file: &[u8]) -> Option<(u64, &[u8])> {
     const EM_386: u16 = 3;
     let machine = cfg!(target_arch = "x86_64").then_some(EM_386);
@@ -220,8 +220,8 @@ fn info_of<Elf: FileHeader<Endian = Endianness>>(
         .then_some((address, bytes))
 }
 
-/// The least of an ELF file that is a library of ours, with words of so many bytes: headers, a segment, sections, symbols,
-/// names, and `vrfbind_info`.
+/// The smallest ELF file that is accepted as the library, with words of this many bytes: headers, a segment, sections,
+/// symbols, names, and `vrfbind_info`.
 #[cfg(test)]
 pub fn example(word: usize) -> Vec<u8> {
     use rules::executable::MACHINE;

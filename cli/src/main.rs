@@ -19,6 +19,8 @@ mod file;
 #[cfg(test)]
 mod fuzz;
 mod library;
+#[cfg(test)]
+mod manual;
 mod output;
 mod proc_status;
 mod process;
@@ -34,7 +36,9 @@ use failure::Failure;
 use std::ffi::OsString;
 use std::process::{ExitCode, exit};
 
-/// Binds programs to a Linux VRF, and shows what is bound
+/// Start programs in a Linux VRF, and show which sockets are in a VRF
+///
+/// `vrfbind check` says what works on this machine. vrfbind(1) is the manual.
 #[derive(Parser)]
 #[command(name = "vrfbind", version, propagate_version = false)]
 struct Arguments {
@@ -67,14 +71,14 @@ fn run(arguments: Vec<OsString>) -> ! {
     let result = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => start(arguments.command),
         // What was asked for: --help, --version.
-        Err(said) if !said.use_stderr() => {
-            output::print(&said.render().to_string()).map(|()| ExitCode::SUCCESS)
+        Err(message) if !message.use_stderr() => {
+            output::print(&message.render().to_string()).map(|()| ExitCode::SUCCESS)
         }
         Err(misuse) => {
             let _ = misuse.print();
             // In place of a program, misuse is told apart from what the program could return.
             exit(match misuse.exit_code() {
-                2 if is_exec => failure::OURS.into(),
+                2 if is_exec => failure::EXIT_SELF.into(),
                 status => status,
             })
         }
@@ -85,7 +89,7 @@ fn run(arguments: Vec<OsString>) -> ! {
     });
     // An ExitCode says its number to Rust's `main` alone (rust-lang/rust#97100).
     let status = (0..=u8::MAX).find(|&status| ExitCode::from(status) == code);
-    exit(status.unwrap_or(failure::OURS).into())
+    exit(status.unwrap_or(failure::EXIT_SELF).into())
 }
 
 fn start(command: Command) -> Result<ExitCode, Failure> {

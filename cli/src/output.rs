@@ -1,16 +1,16 @@
-//! The way out: what is written to standard output and standard error.
+//! Everything that is written to standard output and standard error.
 //!
-//! Names, paths and settings of other processes are any bytes. Whoever chooses them must not be able to steer a
-//! terminal, to begin a line of a table or to hide a part of one, so each line goes through [`escape`] here, whether a
-//! terminal or a pipe reads it. The only escape sequences that leave are our own colours.
+//! Names, paths and settings of other processes are untrusted bytes. They must not be able to control a terminal, to
+//! begin a line of a table or to hide a part of one, so each line is escaped here ([`escape`]), whether a terminal or a
+//! pipe reads it. The only escape sequences in the output are our own colours.
 //!
-//! 1. [`text`] turns bytes into text as they are read. Nothing is lost: a byte that is no UTF-8 becomes `\xNN`.
-//! 2. [`word`] is for a value in a sentence or in a column. A blank in it would be a place to break the line at.
+//! 1. [`text`] turns bytes into text as they are read. Nothing is lost: a byte that is not UTF-8 becomes `\xNN`.
+//! 2. [`word`] is for a value in a sentence or in a column: a line must not be broken at a blank in it.
 //! 3. [`line`] and [`say`] escape the whole line, and [`json`] the whole document.
 //!
-//! Nothing here panics. println!() and eprintln!() do, on a full disk or a closed pipe, and are not to be used. Nor is
-//! std::io's standard output, to which a closed one is a success (EBADF); [`crate::sys::hold_standard`] keeps other files
-//! from its number.
+//! Nothing here panics. println!() and eprintln!() do, on a full disk or a closed pipe, and must not be used. Nor must
+//! std::io's standard output, which treats a closed descriptor as success (EBADF); [`crate::sys::hold_standard`] keeps
+//! other files from getting its number.
 
 use crate::failure::{Failure, refuse};
 use nix::errno::Errno;
@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::os::fd::AsFd;
 
-/// Bytes as text. What is not UTF-8 is escaped, and nothing else.
+/// Bytes as text. Only bytes that are not UTF-8 are escaped.
 pub fn text(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -31,12 +31,13 @@ pub fn text(bytes: &[u8]) -> String {
     text
 }
 
-/// The text with what cannot be seen, or moves what can, as `\n`, `\x1b` or `\u{202e}`. Escaped text stays as it is.
+/// The text with invisible characters, and those that move others, as `\n`, `\x1b` or `\u{202e}`. Escaped text stays as
+/// it is.
 pub fn escape(text: &str) -> Cow<'_, str> {
     escape_if(text, is_unseen)
 }
 
-/// A value of which a line of ours has to show where it ends: blanks are escaped as well.
+/// A value whose end has to be visible in a line: blanks are escaped as well.
 pub fn word(text: &str) -> Cow<'_, str> {
     escape_if(text, |one| one == ' ' || is_unseen(one))
 }
@@ -96,7 +97,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
         .map_err(|errno| refuse(format!("write to standard output: {}", errno.desc())))
 }
 
-/// Writes a sentence to standard error. Where that cannot be written to, the exit status has to do.
+/// Writes a sentence to standard error. If this fails, only the exit status tells.
 pub fn say(sentence: &str) {
     let mut text = String::new();
     line(&mut text, &format!("vrfbind: {sentence}"));

@@ -1,6 +1,6 @@
-//! /proc/PID/status (proc_pid_status(5)), as far as it concerns us. The name in it may be any bytes.
+//! The parts of /proc/PID/status (proc_pid_status(5)) that are used here. The name in it may be any bytes.
 
-/// What it says of a process or a thread.
+/// The status of a process or a thread.
 pub struct Status {
     /// The process of a thread (thread group).
     pub process: Option<u32>,
@@ -10,12 +10,12 @@ pub struct Status {
     pub groups: Vec<u32>,
     /// The effective capabilities.
     pub capabilities: u64,
-    /// Whether a seccomp filter is around it. None: the kernel does not say.
+    /// Whether it has a seccomp filter. None: the kernel does not tell.
     pub has_filter: Option<bool>,
 }
 
 impl Status {
-    /// None: it is none.
+    /// None: the text is not a status.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(text);
         let line = |name| text.lines().find_map(|line| line.strip_prefix(name));
@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn mutated_statuses() {
-        let valid = b"Name:\tx\nUid:\t4\t5\t6\t7\nGid:\t1\t2\t3\t4\nGroups:\t7 8 \nCapEff:\t0000000000002001\nSeccomp:\t2\n";
+        let valid = b"Name:\tx\nUid:\t4\t5\t6\t7\nGid:\t1\t2\t3\t4\nGroups:\t7 8 \
+                      \nCapEff:\t0000000000002001\nSeccomp:\t2\n";
         crate::fuzz::each_input(&[valid], |status| drop(Status::parse(status)));
     }
 }

@@ -1,14 +1,14 @@
-//! What a command is: which file the kernel will start, and what becomes of the library in it.
+//! The program of a command: the file that the kernel will start, and whether the library will work in it.
 //!
-//! The file is found as execvp(3) finds it. The rest [`rules::executable`] decides; here its facts are gathered. Nothing
-//! is executed, and nothing but regular files is opened.
+//! The file is found as execvp(3) finds it. [`rules::executable`] decides the rest; the facts are gathered here. Nothing
+//! is executed, and only regular files are opened.
 //!
-//! Who looks and who starts are two system calls: a file that is replaced in between is judged wrongly.
-//! The seal does not depend on it; the sentence does.
+//! The check and the start are two system calls: if the file is replaced in between, the verdict is wrong. The seal does
+//! not depend on it; only the message does.
 
 use crate::failure::{Failure, NOT_EXECUTABLE, NOT_FOUND, refuse};
 use crate::output::text;
-use crate::sys::{self, Around};
+use crate::sys::{self, SealState};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::prctl::get_no_new_privs;
@@ -26,9 +26,9 @@ use std::path::{Path, PathBuf};
 pub struct Program {
     /// Its path, with a `/` in it.
     pub path: PathBuf,
-    /// What the kernel will run: this file, or the interpreter of the script that it is.
+    /// The file that the kernel will run: this file, or the interpreter of the script that it is.
     pub runs: PathBuf,
-    /// What becomes of the library in that.
+    /// The verdict on the library in this file.
     pub verdict: Verdict,
 }
 
@@ -60,7 +60,7 @@ impl Program {
     }
 }
 
-/// The ld.so that a program names (PT_INTERP), and thereby its libc; None also of what cannot be read.
+/// The ld.so that a program names (PT_INTERP), which tells its libc; None also if it cannot be read.
 pub fn loader(program: &Path) -> Option<PathBuf> {
     loader_of(&Candidate::open(program.to_owned()).ok()?)
 }
@@ -71,11 +71,11 @@ fn loader_of(file: &Candidate) -> Option<PathBuf> {
     Some(OsStr::from_bytes(path.to_bytes()).into())
 }
 
-/// A file that execve(2) wants, and cannot start.
+/// A file that execve(2) needs and cannot start.
 struct Missing(PathBuf, Errno);
 
 impl Missing {
-    /// `path` is the command's; what it takes besides is named.
+    /// `path` is the command's; any other file is named.
     fn failure(self, command: &OsStr, path: &Path, what: &str) -> Failure {
         let Self(missing, errno) = self;
         let mut failure = cannot_start(command, errno);
@@ -91,24 +91,24 @@ impl Missing {
 /// A file that may be executed.
 struct Candidate {
     path: PathBuf,
-    /// If it may be read too.
+    /// The open file, if it may be read too.
     file: Option<File>,
 }
 
 impl Candidate {
-    /// As execve(2) takes it, or with its error.
+    /// Opens it as execve(2) does, or fails with its error.
     fn open(path: PathBuf) -> Result<Self, Missing> {
         if let Err(errno) = is_executable(&path) {
             return Err(Missing(path, errno));
         }
         let mut options = OpenOptions::new();
-        // If it is a FIFO by now, it is not waited for.
+        // If it is a FIFO by now, the open does not wait.
         options
             .read(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
         let file = match options.open(&path) {
             Ok(file) => Some(file),
-            // It may be executed and not read.
+            // It may be executed but not read.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
             Err(error) => {
                 let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
@@ -145,7 +145,7 @@ impl executable::File for Candidate {
     }
 }
 
-/// As execvp(3): a command with a `/` is a path, another is searched for.
+/// As execvp(3): a command with a `/` is a path; any other is searched for.
 fn find(command: &OsStr, search: Option<OsString>) -> Result<PathBuf, Failure> {
     if command.as_bytes().contains(&b'/') {
         return match is_executable(Path::new(command)) {
@@ -156,7 +156,7 @@ fn find(command: &OsStr, search: Option<OsString>) -> Result<PathBuf, Failure> {
     if command.is_empty() {
         return Err(cannot_start(command, Errno::ENOENT));
     }
-    // glibc's default, without the current folder (confstr(_CS_PATH)).
+    // glibc's default, without the current directory (confstr(_CS_PATH)).
     let search = search.unwrap_or_else(|| "/bin:/usr/bin".into());
     let mut result = Errno::ENOENT;
     for folder in search.as_bytes().split(|&byte| byte == b':') {
@@ -179,7 +179,7 @@ fn is_executable(path: &Path) -> Result<(), Errno> {
     }
 }
 
-/// With the status that shells have for it.
+/// A failure with the status of shells.
 pub fn cannot_start(command: &OsStr, errno: Errno) -> Failure {
     let is_missing = matches!(errno, Errno::ENOENT | Errno::ENOTDIR);
     Failure {
@@ -192,27 +192,26 @@ pub fn cannot_start(command: &OsStr, errno: Errno) -> Failure {
     }
 }
 
-/// Whether the library does not bind its sockets, or may not, and a supervisor can make them.
+/// Whether the library does not bind its sockets, or may not, and a supervisor can create them.
 pub fn needs_supervisor(program: &Program) -> bool {
     program.verdict.server() == Server::Supervisor
 }
 
-/// Refuses what neither the library nor a supervisor can serve. A set-user-ID program is served if it stays one: if nobody
-/// has to promise the kernel that no privileges will be gained (no_new_privs), as those must for a seal who have no
-/// CAP_SYS_ADMIN.
-pub fn refuse_hopeless(program: &Program, around: Around) -> Result<(), Failure> {
+/// Rejects a program that neither the library nor a supervisor can serve. A set-user-ID program can be served if it keeps
+/// its privileges: if no_new_privs need not be set, which a seal requires without CAP_SYS_ADMIN.
+pub fn reject_unsupported(program: &Program, seal: SealState) -> Result<(), Failure> {
     const CAP_SYS_ADMIN: u32 = 21;
     let runs = program.runs.display();
     let sentence = program.verdict.sentence();
     let may_gain_privileges = || {
         get_no_new_privs() == Ok(false)
-            && (around != Around::Nothing || sys::has_capability(CAP_SYS_ADMIN))
+            && (seal != SealState::None || sys::has_capability(CAP_SYS_ADMIN))
     };
     match program.verdict {
         Verdict::SetId if may_gain_privileges() => Ok(()),
         Verdict::SetId => Err(refuse(format!(
-            "{runs} is {sentence}, and under no_new_privs, which the seal requires of everybody but root, it would lose \
-             its privilege; run vrfbind as the user that it becomes"
+            "{runs} is {sentence}. It would lose its privilege, because the seal requires no_new_privs of everybody but \
+             root; run vrfbind as the user that it changes to"
         ))),
         Verdict::OtherArchitecture => Err(refuse(format!(
             "{runs} is {sentence}; the library is for 64-bit {}",

@@ -4,7 +4,7 @@
 //! crate for it that does without the C library libseccomp. The structures are libc's.
 
 pub mod existing;
-pub mod foreign;
+pub mod other_process;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -23,8 +23,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use syscalls::{Sysno, syscall};
 
-/// Where C starts us. What Rust does before its own `main` would be inherited by a program that we
-/// become: it ignores SIGPIPE, and opens /dev/null for a descriptor of 0 to 2 that is closed (std::rt).
+/// The entry point for C. A program that we execute would inherit what Rust does before its own `main`: it ignores
+/// SIGPIPE, and opens /dev/null for a descriptor of 0 to 2 that is closed (std::rt).
 ///
 /// `$run` gets the arguments.
 #[cfg_attr(test, allow(unused_macros))]
@@ -51,23 +51,23 @@ macro_rules! starts {
 #[cfg_attr(test, allow(unused_imports))]
 pub(crate) use starts;
 
-/// Says to the library, and to `vrfbind exec`, that nothing is amiss if this program is not preloaded into.
+/// Tells the library, and `vrfbind exec`, that this program does not need to be preloaded into.
 #[cfg(not(test))]
 #[used]
 // SAFETY: a section of notes is not code, and nothing in the program reads it.
 #[unsafe(link_section = ".note.vrfbind")]
-static NOTE: Note = Note(rules::NOTE);
+static NOTE: Note = Note(rules::EXEMPT_NOTE);
 
 /// Notes begin at multiples of 4.
 #[cfg(not(test))]
 #[repr(C, align(4))]
-struct Note([u8; rules::NOTE.len()]);
+struct Note([u8; rules::EXEMPT_NOTE.len()]);
 
 unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
-/// The environment as execve(2) has given it, entry by entry: also what has no `=`, and what is there twice.
+/// The environment as execve(2) has passed it, entry by entry, including entries without `=`, and duplicates.
 pub fn environment() -> Vec<CString> {
     let mut entries = Vec::new();
     // SAFETY: libc has set it before `main`, and there is one thread, which changes nothing in it.
@@ -82,7 +82,7 @@ pub fn environment() -> Vec<CString> {
     entries
 }
 
-/// The path of this command; without /proc, as it was given to execve(2).
+/// The path of this command; without /proc, the path that execve(2) was called with.
 pub fn own_path() -> Option<PathBuf> {
     std::env::current_exe().ok().or_else(|| {
         // SAFETY: takes a number.
@@ -98,25 +98,35 @@ pub fn own_path() -> Option<PathBuf> {
 
 // ---- Sockets, and the seal ----
 
-/// socket(2) by the instruction itself: libc's may lead to a library that is preloaded into this very
-/// process, and to its VRF.
-pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<OwnedFd, Errno> {
-    socket_with(domain, kind, protocol, [0; 3])
+/// socket(2) by the instruction itself: libc's function may be hooked by a library that is preloaded into this very
+/// process.
+pub fn socket(domain: c_int, sock_type: c_int, protocol: c_int) -> Result<OwnedFd, Errno> {
+    socket_with(domain, sock_type, protocol, [0; 3])
 }
 
-/// The same, of a supervisor, which is told the VRF ([`rules::request`]).
-pub fn socket_in(vrf: Vrf, domain: c_int, kind: c_int) -> Result<OwnedFd, Errno> {
-    socket_with(domain, kind, 0, request::arguments(&vrf.name()))
+/// The same, by a supervisor, to which the call names the VRF ([`rules::request`]).
+pub fn socket_in(vrf: Vrf, domain: c_int, sock_type: c_int) -> Result<OwnedFd, Errno> {
+    socket_with(domain, sock_type, 0, request::arguments(&vrf.name()))
 }
 
 fn socket_with(
     domain: c_int,
-    kind: c_int,
+    sock_type: c_int,
     protocol: c_int,
     [fourth, fifth, sixth]: [u64; 3],
 ) -> Result<OwnedFd, Errno> {
     // SAFETY: takes no pointers.
-    let fd = unsafe { syscall!(Sysno::socket, domain, kind, protocol, fourth, fifth, sixth) };
+    let fd = unsafe {
+        syscall!(
+            Sysno::socket,
+            domain,
+            sock_type,
+            protocol,
+            fourth,
+            fifth,
+            sixth
+        )
+    };
     // SAFETY: the descriptor is new, and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd.map_err(errno)? as c_int) })
 }
@@ -125,27 +135,27 @@ fn errno(error: syscalls::Errno) -> Errno {
     Errno::from_raw(error.into_raw())
 }
 
-/// What is around this process.
+/// The seal of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Around {
-    /// Neither of the two.
-    Nothing,
+pub enum SealState {
+    /// None.
+    None,
     /// A seal that refuses unmarked sockets.
-    Seal,
+    Sealed,
     /// A seal with a supervisor.
-    Supervisor,
+    Supervised,
 }
 
-/// Asks the seal, by the questions that it answers ([`rules::filter`]).
-pub fn around() -> Around {
+/// Queries the seal ([`rules::filter`]).
+pub fn seal_state() -> SealState {
     match answer() {
-        Some(SEALED_ERRNO) => Around::Seal,
-        Some(_) => Around::Supervisor,
-        None => Around::Nothing,
+        Some(SEALED_ERRNO) => SealState::Sealed,
+        Some(_) => SealState::Supervised,
+        None => SealState::None,
     }
 }
 
-/// Whether there is a supervisor around this process that is asked about addresses, as rules need it.
+/// Whether this process has a supervisor that is notified of addresses, which rules require.
 pub fn has_supervisor_with_rules() -> bool {
     answer() == Some(SUPERVISED_WITH_RULES_ERRNO)
 }
@@ -159,7 +169,7 @@ fn answer() -> Option<c_int> {
     })
 }
 
-/// Whether io_uring_setup(2) is there: ENOSYS is the seal's answer, and that of a kernel without it.
+/// Whether io_uring_setup(2) is available: the seal answers ENOSYS, as does a kernel without it.
 pub fn has_io_uring() -> bool {
     const NO_ENTRIES: usize = 0;
     // SAFETY: no ring of no entries is made, and the kernel looks at no address but this one, which it may not read.
@@ -169,7 +179,8 @@ pub fn has_io_uring() -> bool {
 
 /// Installs the seal that refuses unmarked sockets, on this process and all that it starts, for good.
 ///
-/// By prctl(2): seccomp(2) is not in systemd's SystemCallFilter=@system-service, and kills (systemd 252).
+/// By prctl(2): seccomp(2) is not in systemd's SystemCallFilter=@system-service, which kills the process for it (systemd
+/// 252).
 pub fn seal(filter: &[Instruction]) -> Result<(), Errno> {
     with_program(filter, |program| {
         // SAFETY: the kernel copies the program.
@@ -186,7 +197,7 @@ pub fn seal(filter: &[Instruction]) -> Result<(), Errno> {
     })
 }
 
-/// Installs the seal with a supervisor, and returns what the supervisor listens to.
+/// Installs the seal with a supervisor, and returns the listener.
 pub fn seal_and_listen(filter: &[Instruction]) -> Result<OwnedFd, Errno> {
     let install = |flags: libc::c_ulong| {
         with_program(filter, |program| {
@@ -204,8 +215,8 @@ pub fn seal_and_listen(filter: &[Instruction]) -> Result<OwnedFd, Errno> {
             Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
         })
     };
-    // Once a call is in the supervisor's hands only SIGKILL interrupts it: else it is begun again after every
-    // signal with a handler, and Go's runtime sends one to itself each 10 ms. Since Linux 5.19; before, EINVAL.
+    // Once the supervisor has received a call only SIGKILL interrupts it: otherwise it begins anew after every signal
+    // with a handler, and Go's runtime sends one to itself each 10 ms. Since Linux 5.19; before, EINVAL.
     let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     match install(listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
         Err(Errno::EINVAL) => install(listener),
@@ -213,8 +224,8 @@ pub fn seal_and_listen(filter: &[Instruction]) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Without CAP_SYS_ADMIN the kernel takes a filter only from who can gain no privileges any more (EACCES),
-/// so that nobody confuses a set-user-ID program by one.
+/// Without CAP_SYS_ADMIN the kernel accepts a filter only with no_new_privs (EACCES), so that nobody confuses a
+/// set-user-ID program by a filter.
 fn with_program<R>(
     filter: &[Instruction],
     install: impl Fn(*const libc::sock_fprog) -> Result<R, Errno>,
@@ -236,8 +247,8 @@ fn with_program<R>(
     }
 }
 
-/// Whether the kernel has notifications, in the layout that we know: Linux 5.0. A filter around us may refuse the
-/// question (the error), or end the process for it.
+/// Whether the kernel has notifications, in the layout that we know: Linux 5.0. An inherited filter may refuse the query
+/// (the error), or kill the process for it.
 pub fn has_notifications() -> Result<bool, Errno> {
     let mut sizes = MaybeUninit::<libc::seccomp_notif_sizes>::zeroed();
     // SAFETY: the kernel writes the structure.
@@ -269,30 +280,30 @@ mod ioctls {
     nix::ioctl_readwrite!(receive, b'!', 0, libc::seccomp_notif);
     nix::ioctl_readwrite!(send, b'!', 1, libc::seccomp_notif_resp);
     nix::ioctl_write_ptr!(is_valid, b'!', 2, u64);
-    nix::ioctl_write_ptr!(give, b'!', 3, libc::seccomp_notif_addfd);
-    // Its number says that it takes a pointer to 8 bytes, and it takes the flags themselves.
+    nix::ioctl_write_ptr!(addfd, b'!', 3, libc::seccomp_notif_addfd);
+    // Its number encodes a pointer to 8 bytes, but it takes the flags themselves.
     nix::ioctl_write_int_bad!(set_flags, libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS);
 }
 
 /// A call of socket(2) that waits for its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// The notification. No other ever has this number.
+    /// The notification's ID, which is never reused.
     pub id: u64,
     /// The thread that calls, or 0 if it is not visible from here.
     pub thread: u32,
-    /// socket(2)'s arguments. The kernel looks at their lower halves alone.
+    /// socket(2)'s arguments. The kernel uses only their lower halves.
     pub domain: c_int,
     /// The type, with SOCK_CLOEXEC and SOCK_NONBLOCK in it.
-    pub kind: c_int,
+    pub sock_type: c_int,
     /// The protocol.
     pub protocol: c_int,
     /// The VRF, if the caller names one in the call.
     pub vrf: Option<Vrf>,
 }
 
-/// A call that concerns a socket which exists, and waits for its answer. Its arguments are those of the call; what they point
-/// to is the caller's memory.
+/// A call on an existing socket that waits for its answer. Its arguments are those of the call; pointers are to the
+/// caller's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct CallOfExisting {
     /// As [`Call`] has them.
@@ -305,13 +316,13 @@ pub struct CallOfExisting {
     pub fd: c_int,
     /// Of setsockopt(2), which option.
     pub option: c_int,
-    /// Where the address or the value is, in the caller's memory.
+    /// The address in the caller's memory of the address or the value.
     pub address: usize,
-    /// How long the caller says it is.
+    /// Its length, by the caller.
     pub length: c_int,
 }
 
-/// What a listener is asked about.
+/// The notification of a listener.
 #[derive(Clone, Copy, Debug)]
 pub enum Question {
     /// A new socket.
@@ -336,7 +347,7 @@ pub fn receive(listener: &OwnedFd) -> Result<Question, Errno> {
             id,
             thread,
             domain: a as c_int,
-            kind: b as c_int,
+            sock_type: b as c_int,
             protocol: c as c_int,
             vrf: Vrf::of_arguments([d, e, f]),
         }));
@@ -356,26 +367,31 @@ pub fn receive(listener: &OwnedFd) -> Result<Question, Errno> {
     }))
 }
 
-/// Puts `socket` into the caller's table of descriptors and lets its call return it, in one step. ENOENT: the
-/// caller has gone. EMFILE: its table is full, and it still waits.
-pub fn give(listener: &OwnedFd, call: &Call, socket: impl AsFd) -> Result<(), Errno> {
-    add(listener, call.id, socket.as_fd().as_raw_fd(), call.kind)
+/// Adds `socket` to the caller's descriptor table and lets its call return the fd, in one step. ENOENT: the caller has
+/// ended. EMFILE: its table is full, and it still waits.
+pub fn addfd_send(listener: &OwnedFd, call: &Call, socket: impl AsFd) -> Result<(), Errno> {
+    add(
+        listener,
+        call.id,
+        socket.as_fd().as_raw_fd(),
+        call.sock_type,
+    )
 }
 
-fn add(listener: &OwnedFd, id: u64, fd: c_int, kind: c_int) -> Result<(), Errno> {
+fn add(listener: &OwnedFd, id: u64, fd: c_int, sock_type: c_int) -> Result<(), Errno> {
     let addfd = libc::seccomp_notif_addfd {
         id,
         flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
         srcfd: fd as u32,
         newfd: 0,
         // Close-on-exec is the descriptor's, not the socket's; the two flags are one bit.
-        newfd_flags: (kind & libc::SOCK_CLOEXEC) as u32,
+        newfd_flags: (sock_type & libc::SOCK_CLOEXEC) as u32,
     };
     // SAFETY: the kernel reads the structure.
-    unsafe { ioctls::give(listener.as_raw_fd(), &raw const addfd) }.map(drop)
+    unsafe { ioctls::addfd(listener.as_raw_fd(), &raw const addfd) }.map(drop)
 }
 
-/// Puts `socket` in the place of a descriptor of the caller's, which still waits.
+/// Replaces a descriptor of the caller, which still waits, by `socket`.
 pub fn put_in_place(
     listener: &OwnedFd,
     id: u64,
@@ -395,32 +411,32 @@ pub fn put_in_place(
         },
     };
     // SAFETY: the kernel reads the structure.
-    unsafe { ioctls::give(listener.as_raw_fd(), &raw const addfd) }.map(drop)
+    unsafe { ioctls::addfd(listener.as_raw_fd(), &raw const addfd) }.map(drop)
 }
 
-/// Whether the caller of this number still waits: as long as it does, what is said of its thread is said of it.
+/// Whether the caller of this notification still waits: until then, what was read about its thread is about this thread.
 pub fn is_waiting(listener: &OwnedFd, id: u64) -> bool {
     // SAFETY: the kernel reads the number.
     unsafe { ioctls::is_valid(listener.as_raw_fd(), &raw const id) }.is_ok()
 }
 
-/// Whether the kernel can answer with a descriptor in one step: Linux 5.14. Before it the flag is EINVAL, and
-/// since then what is wrong is the descriptor.
-pub fn can_give(listener: &OwnedFd) -> bool {
+/// Whether the kernel can answer with a descriptor in one step: Linux 5.14. Before, the flag is EINVAL; since then the
+/// error is about the descriptor.
+pub fn has_addfd_send(listener: &OwnedFd) -> bool {
     add(listener, 0, -1, 0) == Err(Errno::EBADF)
 }
 
-/// Lets the call of this number fail.
+/// Makes the call fail.
 pub fn fail(listener: &OwnedFd, id: u64, errno: Errno) -> Result<(), Errno> {
     respond(listener, id, -(errno as c_int), 0)
 }
 
-/// Lets it return 0, without having been made.
+/// Makes the call return 0, without making it.
 pub fn succeed(listener: &OwnedFd, id: u64) -> Result<(), Errno> {
     respond(listener, id, 0, 0)
 }
 
-/// Lets the kernel make it. Since Linux 5.5.
+/// Lets the kernel make the call. Since Linux 5.5.
 pub fn go_on(listener: &OwnedFd, id: u64) -> Result<(), Errno> {
     respond(
         listener,
@@ -441,8 +457,7 @@ fn respond(listener: &OwnedFd, id: u64, error: c_int, flags: u32) -> Result<(), 
     unsafe { ioctls::send(listener.as_raw_fd(), &raw mut response) }.map(drop)
 }
 
-/// Wakes the other side on the processor of this side, which is about to wait. Since Linux
-/// 6.6, and only a matter of speed.
+/// Wakes the other side on this processor, since this side is about to wait. Since Linux 6.6; it matters for speed only.
 pub fn wake_synchronously(listener: &OwnedFd) {
     const SYNC_WAKE_UP: c_int = 1; // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
     // SAFETY: takes a number.
@@ -451,7 +466,7 @@ pub fn wake_synchronously(listener: &OwnedFd) {
 
 // ---- Processes, namespaces, files, devices ----
 
-/// Gives the kernel back what the heap does not use any more (malloc_trim(3), glibc's alone).
+/// Returns unused memory of the heap to the kernel (malloc_trim(3), only in glibc).
 pub fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointers.
@@ -460,12 +475,13 @@ pub fn give_back_memory() {
     };
 }
 
-/// fork(2) of a child that ends without a signal, and which no wait() finds but one with __WALL (wait(2)): neither we
-/// nor the program that we become, be it process 1 or a subreaper. Both are so until the child executes a program, which
-/// it may not, or is given to another parent, after us. None in the child.
+/// fork(2) of a child that ends without a signal, and which no wait() finds without __WALL (wait(2)): neither ours nor
+/// that of the program that we execute, even if it is PID 1 or a subreaper. This lasts until the child executes a
+/// program, which it may not, or gets another parent, after us. None in the child.
 ///
 /// # Safety
-/// The process has one thread, so that in the child there is no lock that nobody holds. libc has not noticed: in the child
+/// The process has one thread, so that in the child there is no lock that nobody holds. libc has not noticed: in the
+/// child
 /// it takes the main thread for one of the parent's number. So that does not use raise(3), abort(3) and recursive locks.
 pub unsafe fn fork_silently() -> Result<Option<Pid>, Errno> {
     // SAFETY: no flag, no signal, no new stack: a copy of this process. The rest is as callers promise.
@@ -486,14 +502,14 @@ pub unsafe fn fork() -> Result<Option<Pid>, Errno> {
     }
 }
 
-/// Whether a thread is the first one of its process, whose number is that of the process. Sends nothing (tgkill(2)).
+/// Whether a thread is the first one of its process, whose TID is the PID. Sends nothing (tgkill(2)).
 pub fn is_first_thread(thread: u32) -> bool {
     // SAFETY: takes numbers.
     let result = unsafe { libc::syscall(libc::SYS_tgkill, thread, thread, 0) };
     Errno::result(result) != Err(Errno::ESRCH)
 }
 
-/// 16 bytes of the memory of a thread. None: there are none, or we may not see them.
+/// 16 bytes of the memory of a thread. None: they cannot be read.
 pub fn memory_of(thread: u32, address: usize) -> Option<[u8; 16]> {
     use nix::sys::uio::{RemoteIoVec, process_vm_readv};
     let mut bytes = [0; 16];
@@ -521,7 +537,7 @@ pub fn has_capability(number: u32) -> bool {
     result == 0 && effective >> number & 1 == 1
 }
 
-/// Closes all descriptors from `first` on, but for these.
+/// Closes all descriptors from `first` on, except these.
 ///
 /// # Safety
 /// None of those that are closed is used again.
@@ -545,9 +561,8 @@ pub unsafe fn close_all_but<const N: usize>(
     close(from, c_int::MAX)
 }
 
-/// Puts something into the place of each standard descriptor that is closed, lest a file that is opened later be written
-/// to as if it were standard output. To write to this one is EBADF, as to none. A program that we become finds the
-/// descriptor closed.
+/// Occupies each standard descriptor that is closed, so that a file that is opened later does not become standard output.
+/// Writing to it fails with EBADF, as if it were closed. A program that we execute finds the descriptor closed.
 pub fn hold_standard() {
     use nix::fcntl::{OFlag, open};
     for standard in 0..=2 {
@@ -555,7 +570,7 @@ pub fn hold_standard() {
         if unsafe { libc::fcntl(standard, libc::F_GETFD) } >= 0 {
             continue;
         }
-        // The lowest number that is free is this one.
+        // This is the lowest free number.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         if let Ok(held) = open("/", flags, nix::sys::stat::Mode::empty()) {
             std::mem::forget(held);
@@ -563,7 +578,7 @@ pub fn hold_standard() {
     }
 }
 
-/// Opens `fd` a second time, for good, as the descriptor `number`, which is closed before if it is open.
+/// Opens `fd` a second time, permanently, as the descriptor `number`, which is closed first if it is open.
 ///
 /// # Safety
 /// Nobody owns a descriptor of this number.
@@ -589,7 +604,7 @@ pub fn parent_of_namespace(namespace: &impl AsRawFd) -> Result<File, Errno> {
     unsafe { namespaces::parent(namespace.as_raw_fd()).map(|fd| File::from_raw_fd(fd)) }
 }
 
-/// What exec gives a file (capabilities(7), security.capability), padded; zeros: nothing.
+/// The file's capabilities (capabilities(7), security.capability), padded; zeros: none.
 pub fn file_capabilities(path: &Path) -> [u8; CAPABILITIES_SIZE] {
     let mut value = [0; CAPABILITIES_SIZE];
     if let Ok(path) = CString::new(path.as_os_str().as_bytes()) {
@@ -660,8 +675,8 @@ fn about(device: &DeviceName) -> libc::ifreq {
     }
 }
 
-/// Asks about one device, by a socket of any family (dev_ioctl, net/core/dev_ioctl.c): a unit may have some families
-/// alone (RestrictAddressFamilies=). /sys/class/net may be another namespace's, and netlink's answer has to be searched.
+/// Queries one device, by a socket of any family (dev_ioctl, net/core/dev_ioctl.c): a unit may allow only some families
+/// (RestrictAddressFamilies=). /sys/class/net may be another namespace's, and netlink's answer would have to be searched.
 ///
 /// # Safety
 /// What the request has the kernel write to is there.
@@ -673,13 +688,13 @@ unsafe fn ask(request: libc::c_ulong, about: &mut libc::ifreq) -> Result<(), Err
     Errno::result(result).map(drop)
 }
 
-/// The user and the group that files and sockets of this thread will belong to (setfsuid(2)). Whether that
-/// worked has to be asked.
+/// Sets the user and the group of files and sockets that this thread creates (setfsuid(2)). The call does not report a
+/// failure, so the result is checked.
 pub fn set_owner(user: u32, group: u32) -> Result<(), Errno> {
     const NOBODY_AT_ALL: u32 = u32::MAX;
     // SAFETY: numbers only; the last pair changes nothing and returns what is set.
     let set = unsafe {
-        // The group first: it takes CAP_SETGID, which does not depend on the user.
+        // The group first: it requires CAP_SETGID, which does not depend on the user.
         libc::setfsgid(group);
         libc::setfsuid(user);
         (
@@ -694,7 +709,7 @@ pub fn set_owner(user: u32, group: u32) -> Result<(), Errno> {
     }
 }
 
-/// The file of a descriptor that was open before this program, once more, close-on-exec.
+/// A duplicate, close-on-exec, of a descriptor that was open before this program.
 pub fn inherited(fd: c_int) -> Result<OwnedFd, Errno> {
     // SAFETY: takes no pointers.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
@@ -702,14 +717,14 @@ pub fn inherited(fd: c_int) -> Result<OwnedFd, Errno> {
     Errno::result(copy).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The same open file once more, close-on-exec, by the first free number from `first` on.
+/// A duplicate, close-on-exec, with the first free number from `first` on.
 pub fn duplicate(fd: &OwnedFd, first: c_int) -> Result<OwnedFd, Errno> {
     let fd = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(first))?;
     // SAFETY: the descriptor is new.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Receives a message with one descriptor (SCM_RIGHTS). None: it has none, or there is no other end any more.
+/// Receives a message with one descriptor (SCM_RIGHTS). None: it has none, or the other end is closed.
 pub fn receive_descriptor(socket: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     let mut text = [0; 16];

@@ -104,7 +104,7 @@ values! {
         SockDiag = "sock_diag",
     }
 
-    /// What a socket speaks; one that has no name here has a number. `/raw` behind it: by a raw socket.
+    /// The protocol of a socket; a protocol without a name here has a number. `/raw` is appended for a raw socket.
     ProtocolName in Member("protocol") {
         Tcp = "tcp",
         Udp = "udp",

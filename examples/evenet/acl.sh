@@ -5,7 +5,7 @@
 # elsewhere never match. What a packet meets, in order:
 #   raw       its conntrack zone, by the device: n in network n, 999 on the default side
 #   mangle    iptables, because only that can ask the ipset that dnsmasq fills: the mark let_in
-#             then nft: the conntrack mark says whose flow it is and whether it is dropped, and the mark of a packet
+#             then nft: the conntrack mark tells whose flow it is and whether it is dropped, and the mark of a packet
 #             that comes out of a network which one that was
 #   dstnat    port maps: on the uplink to the network's pair, in the network to the app
 #   (route)   a dropped packet's leads to the device blackhole, so that its conntrack entry is confirmed, and is seen

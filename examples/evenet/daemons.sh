@@ -2,7 +2,7 @@
 # daemons.sh - dnsmasq, radvd and the metadata web server of each network, in one of the ways
 #
 # None of them knows VRFs. Each is started in the foreground by under(), which is all that differs between the ways; its
-# output goes to a log in the scratch folder. What a user would type for network 1:
+# output goes to a log in the scratch directory. What a user would type for network 1:
 #   VRFBIND_VRF=ni1 LD_PRELOAD=libvrfbind.so dnsmasq -k -C ni1.dnsmasq
 #   ip vrf exec ni1 dnsmasq -k -C ni1.dnsmasq
 #   ip netns exec ni1 dnsmasq -k -C ni1.dnsmasq
@@ -99,7 +99,7 @@ start_daemons() {
 	done
 }
 
-# dnsmasq says when it has opened everything; radvd has two processes then; the web server listens.
+# dnsmasq logs when it has opened everything; radvd has two processes then; the web server listens.
 ready() {
 	local name pid
 	while read -r _ name pid; do
@@ -111,7 +111,7 @@ ready() {
 	done < <(grep "^$1 " "$dir/daemons")
 }
 
-# The machines around the edge: a web page that says whose it is, names, and for the switch DHCP.
+# The machines around the edge: a web page with its owner's name, names, and for the switch DHCP.
 start_outside() {
 	local app n _ gateway
 	for app in gw $(cloud_names) $(app_names); do

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # flows.sh - who spoke with whom, and how much: conntrack's events as lines like NetFlow's, nft's counters as a table
 #
-# A conntrack entry that ends says what it carried in both directions; its zone says in which network it was, its mark
+# A conntrack entry that ends reports what it carried in both directions; its zone tells in which network it was, its mark
 # (acl.sh) which app's it was and whether it was dropped. watch_flows listens from the beginning (its netlink socket of
 # protocol 12 has groups then), and end_flows ends what is still open.
 

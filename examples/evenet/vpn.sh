@@ -7,12 +7,12 @@
 #          from 240.0.4.2 through the pair, translated at both ends, hence in UDP port 4500 (NAT traversal)
 #   one    a charon in the default VRF for both, as strongSwan is meant to be run; it speaks from the uplinks'
 #          addresses, in plain ESP
-# The device below an XFRM interface says in which VRF the encrypted packet is routed: vn4, or the uplink.
+# The device below an XFRM interface decides in which VRF the encrypted packet is routed: vn4, or the uplink.
 #
 # What a user would type, for NI4:
 #   STRONGSWAN_CONF=ni4.strongswan VRFBIND_VRF=ni4 LD_PRELOAD=libvrfbind.so charon-systemd
 #   swanctl --load-all --file ni4.swanctl --uri unix://...
-# Where AppArmor confines charon-systemd (Debian's profile does), the profile must allow the library and that folder.
+# Where AppArmor confines charon-systemd (Debian's profile does), the profile must allow the library and this directory.
 
 # strongswan_conf NAME - to be found by charon as STRONGSWAN_CONF
 strongswan_conf() {

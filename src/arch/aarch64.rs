@@ -234,7 +234,8 @@ pub fn cut(code: &[u8]) -> Option<Cut> {
     let by_branch = |count: usize, shape| {
         let branch = u32::from_le_bytes(*words.get(count - 1)?);
         let resume = 4 * (count - 1 + (branch >> 5 & 0x3_ffff) as usize);
-        (resume < code.len()).then_some(Cut {
+        let resume = u16::try_from(resume).ok()?;
+        (usize::from(resume) < code.len()).then_some(Cut {
             at: 4,
             resume,
             shape,
@@ -247,7 +248,7 @@ pub fn cut(code: &[u8]) -> Option<Cut> {
     } else {
         begins_with(&GLIBC_2_41).then_some(Cut {
             at: 8,
-            resume: 4 * GLIBC_2_41.len(),
+            resume: 4 * GLIBC_2_41.len() as u16,
             shape: Shape::Glibc241,
         })
     }
@@ -415,6 +416,74 @@ macro_rules! sendto_stub_of {
 }
 pub(crate) use sendto_stub_of;
 
+/// musl's `sendmsg`, 1.2.5: behind the first instruction, which has signed the return address.
+pub fn cut_sendmsg(code: &[u8]) -> Option<Cut> {
+    const MUSL_1_2_5: [u32; 6] = [
+        0xd503_233f, // paciasp
+        0xa9bd_7bfd, // stp x29, x30, [sp, #-48]!
+        0x9100_03fd, // mov x29, sp
+        0xa901_53f3, // stp x19, x20, [sp, #16]
+        0xa902_5bf5, // stp x21, x22, [sp, #32]
+        0xd111_c3ff, // sub sp, sp, #0x470
+    ];
+    let (words, _) = code.as_chunks::<4>();
+    (words.first_chunk()?.map(u32::from_le_bytes) == MUSL_1_2_5).then_some(Cut {
+        at: 4,
+        resume: 20,
+        shape: Shape::Musl125,
+    })
+}
+
+/// Defines `sendmsg_stub`: `before` is called as in `sendto_stub`, with the message's address, if the flags have MSG_FASTOPEN.
+macro_rules! sendmsg_stub {
+    ($before:path, $resume:path) => {
+        #[unsafe(naked)]
+        extern "C" fn sendmsg_prepared() {
+            core::arch::naked_asm!(
+                "tst w2, {connects}",
+                "b.eq 3f",
+                // autiasp: the return address as it was.
+                "hint #29",
+                "stp x0, x1, [sp, #-32]!",
+                "stp x2, x30, [sp, #16]",
+                // msg_namelen and msg_name.
+                "ldr w2, [x1, #8]",
+                "ldr x1, [x1]",
+                "mov x3, x30",
+                "bl {before}",
+                "mov w9, w0",
+                "ldp x2, x30, [sp, #16]",
+                "ldp x0, x1, [sp], #32",
+                "cmp w9, #1",
+                "b.ne 2f",
+                // paciasp, and what is cut.
+                "hint #25",
+                "3: stp x29, x30, [sp, #-48]!",
+                "mov x29, sp",
+                "stp x19, x20, [sp, #16]",
+                "stp x21, x22, [sp, #32]",
+                "adrp x16, {resume}",
+                "ldr x16, [x16, :lo12:{resume}]",
+                // Not br: see above.
+                "ret x16",
+                "2: sxtw x0, w9",
+                "ret",
+                connects = const ::libc::MSG_FASTOPEN,
+                before = sym $before,
+                resume = sym $resume,
+            )
+        }
+
+        fn sendmsg_stub(_: $crate::arch::Shape) -> Stubs {
+            Stubs {
+                prepared: sendmsg_prepared as *const () as usize,
+                past: None,
+            }
+        }
+    };
+}
+pub(crate) use sendmsg_stub;
+
 /// Defines `sendto_stub`: `before` is called with the descriptor, the address, its length, and the return address of
 /// `sendto`. It returns 1 if the call shall be made, otherwise the result of `sendto`. The stub goes on at the address in
 /// `resume`.
@@ -430,10 +499,14 @@ macro_rules! sendto_stub {
             ["mov x8, x1", "mov x7, x4", "hint #25", "mov w6, w3"]
         }
 
-        fn sendto_stub(shape: $crate::arch::Shape) -> usize {
-            match shape {
-                $crate::arch::Shape::Musl125 => sendto_125 as *const () as usize,
-                _ => sendto_123 as *const () as usize,
+        fn sendto_stub(shape: $crate::arch::Shape) -> Stubs {
+            let prepared = match shape {
+                $crate::arch::Shape::Musl125 => sendto_125 as *const (),
+                _ => sendto_123 as *const (),
+            };
+            Stubs {
+                prepared: prepared as usize,
+                past: None,
             }
         }
     };
@@ -483,7 +556,7 @@ pub(crate) use export_connect;
 
 #[cfg(test)]
 mod tests {
-    use super::{Shape, cut};
+    use super::{Shape, cut, cut_sendmsg, cut_sendto};
     use crate::arch::{Place, Stub, recognise_stub};
 
     #[test]
@@ -531,6 +604,67 @@ mod tests {
             code[9] ^= 1;
             assert!(cut(&code).is_none());
         }
+    }
+
+    #[test]
+    fn knows_where_musls_sendto_and_sendmsg_can_be_cut() {
+        // 1.2.3 and 1.2.5.
+        const SENDTO: [[u32; 6]; 2] = [
+            [
+                0xaa01_03e8,
+                0xaa04_03e7,
+                0xa9bf_7bfd,
+                0x2a03_03e6,
+                0x9340_7c01,
+                0x9100_03fd,
+            ],
+            [
+                BTI_C,
+                0xaa01_03e8,
+                0xaa04_03e7,
+                PACIASP,
+                0x2a03_03e6,
+                0xa9bf_7bfd,
+            ],
+        ];
+        const SENDMSG: [[u32; 7]; 2] = [
+            [
+                0xd112_03ff,
+                0x9000_03a4,
+                0xa900_7bfd,
+                0x9100_03fd,
+                0xf947_c084,
+                0xa902_5bf5,
+                0x2a00_03f5,
+            ],
+            [
+                PACIASP,
+                0xa9bd_7bfd,
+                0x9100_03fd,
+                0xa901_53f3,
+                0xa902_5bf5,
+                0xd111_c3ff,
+                0xf902_03ff,
+            ],
+        ];
+        let bytes = |words: &[u32]| -> Vec<u8> {
+            let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+            bytes.collect()
+        };
+        for (words, shape) in SENDTO.iter().zip([Shape::Musl123, Shape::Musl125]) {
+            let mut code = bytes(words);
+            let found = cut_sendto(&code).unwrap();
+            assert_eq!((found.at, found.resume, found.shape), (4, 20, shape));
+            code[13] ^= 1;
+            assert!(cut_sendto(&code).is_none() && cut_sendmsg(&code).is_none());
+        }
+        // The resolver of 1.2.3 does not call it.
+        assert!(cut_sendmsg(&bytes(&SENDMSG[0])).is_none());
+        let mut code = bytes(&SENDMSG[1]);
+        let found = cut_sendmsg(&code).unwrap();
+        assert_eq!((found.at, found.resume), (4, 20));
+        code[21] ^= 1;
+        assert!(cut_sendmsg(&code).is_none());
     }
 
     const BTI_C: u32 = 0xd503_245f;

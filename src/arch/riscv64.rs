@@ -1,8 +1,8 @@
 //! riscv64, with compressed instructions (rv64gc).
 
 use super::Kept;
-pub use super::uncut::{Shape, cut, cut_sendto};
-pub(crate) use super::uncut::{connect_stubs, sendto_stub};
+pub use super::uncut::{Shape, cut, cut_sendmsg, cut_sendto};
+pub(crate) use super::uncut::{connect_stubs, sendmsg_stub, sendto_stub};
 pub use super::{compare_exchange as claim, unmarked as marked};
 use core::arch::asm;
 use core::ffi::c_void;

@@ -1,4 +1,4 @@
-//! An architecture whose code of `connect` and `sendto` is not known: no libc's is cut there.
+//! An architecture whose code of `connect`, `sendto` and `sendmsg` is not known: libc's functions are not cut.
 
 use super::Cut;
 
@@ -27,13 +27,29 @@ pub fn cut_sendto(_code: &[u8]) -> Option<Cut> {
     None
 }
 
+/// None.
+pub fn cut_sendmsg(_code: &[u8]) -> Option<Cut> {
+    None
+}
+
 /// Defines `sendto_stub`: there is none.
 macro_rules! sendto_stub {
     ($before:path, $resume:path) => {
-        fn sendto_stub(shape: $crate::arch::Shape) -> usize {
+        fn sendto_stub(shape: $crate::arch::Shape) -> Stubs {
             let _ = ($before as *const (), &$resume);
             match shape {}
         }
     };
 }
 pub(crate) use sendto_stub;
+
+/// Defines `sendmsg_stub`: there is none.
+macro_rules! sendmsg_stub {
+    ($before:path, $resume:path) => {
+        fn sendmsg_stub(shape: $crate::arch::Shape) -> Stubs {
+            let _ = ($before as *const (), &$resume);
+            match shape {}
+        }
+    };
+}
+pub(crate) use sendmsg_stub;

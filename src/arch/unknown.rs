@@ -1,8 +1,8 @@
 //! An unknown architecture: nothing is patched.
 
 use super::Kept;
-pub use super::uncut::{Shape, cut, cut_sendto};
-pub(crate) use super::uncut::{connect_stubs, sendto_stub};
+pub use super::uncut::{Shape, cut, cut_sendmsg, cut_sendto};
+pub(crate) use super::uncut::{connect_stubs, sendmsg_stub, sendto_stub};
 pub use super::{compare_exchange as claim, unmarked as marked};
 use core::ffi::c_void;
 

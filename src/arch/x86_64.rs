@@ -147,11 +147,21 @@ macro_rules! export_syscall {
 }
 pub(crate) use export_syscall;
 
-/// Where indirect calls land under CET, and what is behind.
-fn behind_endbr64(code: &[u8]) -> (usize, &[u8]) {
+/// The function begins with these instructions, after an optional `endbr64`, the target of indirect calls under CET.
+#[inline(never)]
+fn cut_of(code: &[u8], pattern: &[u8], at: u16, resume: u16, shape: Shape) -> Option<Cut> {
+    let (first, code) = behind_endbr64(code);
+    code.starts_with(pattern).then_some(Cut {
+        at: first + at,
+        resume: first + resume,
+        shape,
+    })
+}
+
+fn behind_endbr64(code: &[u8]) -> (u16, &[u8]) {
     const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
     match code.strip_prefix(&ENDBR64) {
-        Some(rest) => (ENDBR64.len(), rest),
+        Some(rest) => (ENDBR64.len() as u16, rest),
         None => (0, code),
     }
 }
@@ -165,25 +175,24 @@ pub enum Shape {
     Framed,
     /// musl's `sendto`, which has moved the stack.
     Sendto,
+    /// musl's `sendmsg`, of which nothing has been done.
+    Sendmsg,
 }
 
 /// glibc's `connect`. Up to 2.40 it makes the call with `mov $42, %eax; syscall` if there is only one thread. The path for
 /// several threads follows, where a thread can be cancelled; it is correct in any case. 2.41 has only one path, by a call.
 pub fn cut(code: &[u8]) -> Option<Cut> {
-    const SYSTEM_CALL: [u8; 7] = [0xb8, 42, 0, 0, 0, 0x0f, 0x05];
     // sub $16, %rsp; what `connect_stubs` has; call.
     const FRAMED: [u8; 20] = [
         0x48, 0x83, 0xec, 0x10, 0x89, 0xd2, 0x48, 0x63, 0xff, 0x45, 0x31, 0xc9, 0x6a, 0x2a, 0x45,
         0x31, 0xc0, 0x31, 0xc9, 0xe8,
     ];
+    cut_of(code, &FRAMED, 4, 19, Shape::Framed).or_else(|| cut_by_branch(code))
+}
+
+fn cut_by_branch(code: &[u8]) -> Option<Cut> {
+    const SYSTEM_CALL: [u8; 7] = [0xb8, 42, 0, 0, 0, 0x0f, 0x05];
     let (first, code) = behind_endbr64(code);
-    if code.starts_with(&FRAMED) {
-        return Some(Cut {
-            at: first + 4,
-            resume: first + FRAMED.len() - 1,
-            shape: Shape::Framed,
-        });
-    }
     let (at, branch) = match code {
         // cmpb $0, x(%rip).
         [0x80, 0x3d, _, _, _, _, 0, ..] => (7, 7),
@@ -197,8 +206,8 @@ pub fn cut(code: &[u8]) -> Option<Cut> {
     let resume = branch + 2 + usize::from(*distance);
     let has_room = resume >= at + super::JUMP && resume < code.len() && *distance < 0x80;
     (has_room && rest.starts_with(&SYSTEM_CALL)).then_some(Cut {
-        at: first + at,
-        resume: first + resume,
+        at: first + at as u16,
+        resume: first + resume as u16,
         shape: Shape::AsCalled,
     })
 }
@@ -261,14 +270,13 @@ macro_rules! connect_stubs {
         }
 
         fn connect_stubs(shape: $crate::arch::Shape) -> Stubs {
-            use $crate::arch::Shape::{AsCalled, Framed, Sendto};
             match shape {
-                AsCalled => Stubs {
+                $crate::arch::Shape::AsCalled => Stubs {
                     prepared: connect_as_called as *const () as usize,
                     past: None,
                 },
-                // There is no `connect` of the last shape.
-                Framed | Sendto => Stubs {
+                // There is no `connect` of the other shapes.
+                _ => Stubs {
                     prepared: connect_framed as *const () as usize,
                     past: Some(connect_past_framed as *const () as usize),
                 },
@@ -280,7 +288,6 @@ pub(crate) use connect_stubs;
 
 /// musl's `sendto`, 1.2.3 and 1.2.5: behind `sub $16, %rsp`.
 pub fn cut_sendto(code: &[u8]) -> Option<Cut> {
-    let (first, rest) = behind_endbr64(code);
     // They move %rsi to %r10, and to %rax.
     const MUSL_1_2_3: [u8; 20] = [
         0x48, 0x83, 0xec, 0x10, 0x45, 0x89, 0xc9, 0x49, 0x89, 0xf2, 0x48, 0x63, 0xf7, 0x41, 0x51,
@@ -290,14 +297,8 @@ pub fn cut_sendto(code: &[u8]) -> Option<Cut> {
         0x48, 0x83, 0xec, 0x10, 0x45, 0x89, 0xc9, 0x48, 0x89, 0xf0, 0x48, 0x63, 0xf7, 0x41, 0x51,
         0xbf, 44, 0, 0, 0,
     ];
-    if !rest.starts_with(&MUSL_1_2_3) && !rest.starts_with(&MUSL_1_2_5) {
-        return None;
-    }
-    Some(Cut {
-        at: first + 4,
-        resume: first + 20,
-        shape: Shape::Sendto,
-    })
+    let of = |pattern| cut_of(code, pattern, 4, 20, Shape::Sendto);
+    of(&MUSL_1_2_3).or_else(|| of(&MUSL_1_2_5))
 }
 
 /// Defines `sendto_stub`: `before` is called with the descriptor, the address, its length, and the return address of
@@ -344,12 +345,71 @@ macro_rules! sendto_stub {
             )
         }
 
-        fn sendto_stub(_: $crate::arch::Shape) -> usize {
-            sendto_prepared as *const () as usize
+        fn sendto_stub(_: $crate::arch::Shape) -> Stubs {
+            Stubs {
+                prepared: sendto_prepared as *const () as usize,
+                past: None,
+            }
         }
     };
 }
 pub(crate) use sendto_stub;
+
+/// musl's `sendmsg`, 1.2.5: what `sendmsg_stub` has.
+pub fn cut_sendmsg(code: &[u8]) -> Option<Cut> {
+    const MUSL_1_2_5: [u8; 22] = [
+        0x41, 0x54, 0x55, 0x89, 0xfd, 0x53, 0x48, 0x81, 0xec, 0x70, 0x04, 0, 0, 0x64, 0x4c, 0x8b,
+        0x24, 0x25, 0x28, 0, 0, 0,
+    ];
+    cut_of(code, &MUSL_1_2_5, 0, 22, Shape::Sendmsg)
+}
+
+/// Defines `sendmsg_stub`: `before` is called as in `sendto_stub`, with the message's address, if the flags have MSG_FASTOPEN.
+macro_rules! sendmsg_stub {
+    ($before:path, $resume:path) => {
+        #[unsafe(naked)]
+        extern "C" fn sendmsg_prepared() {
+            core::arch::naked_asm!(
+                "test edx, {connects}",
+                "jz 3f",
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                // msg_namelen and msg_name.
+                "mov edx, [rsi + 8]",
+                "mov rsi, [rsi]",
+                "mov rcx, [rsp + 24]",
+                "call {before}",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "cmp eax, 1",
+                "jne 2f",
+                // What is cut.
+                "3: push r12",
+                "push rbp",
+                "mov ebp, edi",
+                "push rbx",
+                "sub rsp, 0x470",
+                "mov r12, fs:[0x28]",
+                "jmp [rip + {resume}]",
+                "2: cdqe",
+                "ret",
+                connects = const ::libc::MSG_FASTOPEN,
+                before = sym $before,
+                resume = sym $resume,
+            )
+        }
+
+        fn sendmsg_stub(_: $crate::arch::Shape) -> Stubs {
+            Stubs {
+                prepared: sendmsg_prepared as *const () as usize,
+                past: None,
+            }
+        }
+    };
+}
+pub(crate) use sendmsg_stub;
 
 /// The export `connect`. Its frame has the six arguments and [`super::ROOM`] bytes, and both functions get a pointer to it:
 /// `before`, which returns the address of the function to call, or 0 or -1 for what `connect` shall return; and `after`, with
@@ -398,7 +458,7 @@ pub(crate) use export_connect;
 
 #[cfg(test)]
 mod tests {
-    use super::{Shape, cut, cut_sendto};
+    use super::{Shape, cut, cut_sendmsg, cut_sendto};
     use crate::arch::{Place, Stub, recognise_stub};
 
     /// glibc's, whose length is 33.
@@ -488,6 +548,24 @@ mod tests {
         assert_eq!((found.at, found.resume), (8, 24));
         newer[13] = 0xf1;
         assert!(cut_sendto(&newer).is_none());
+        // And sendmsg of 1.2.5.
+        let mut sendmsg = [
+            ENDBR64,
+            &[
+                0x41, 0x54, 0x55, 0x89, 0xfd, 0x53, 0x48, 0x81, 0xec, 0x70, 0x04, 0, 0, 0x64, 0x4c,
+                0x8b, 0x24, 0x25, 0x28, 0, 0, 0, 0x4c, 0x89, 0xa4, 0x24, 0x68, 0x04, 0, 0,
+            ],
+        ]
+        .concat();
+        let found = cut_sendmsg(&sendmsg).unwrap();
+        assert_eq!(
+            (found.at, found.resume, found.shape),
+            (4, 26, Shape::Sendmsg)
+        );
+        sendmsg[13] = 0x60;
+        assert!(cut_sendmsg(&sendmsg).is_none());
+        // Of 1.2.3, whose resolver does not call it.
+        assert!(cut_sendmsg(&[0x41, 0x54, 0x41, 0x89, 0xd4, 0x55, 0x89, 0xfd]).is_none());
         // musl 1.2.3, whose resolver does not call it.
         assert!(cut(&[0x48, 0x83, 0xec, 0x10, 0x49, 0x89, 0xf2, 0x89, 0xd1]).is_none());
     }

@@ -40,6 +40,7 @@ const FEXECVE: usize = 8;
 
 static ONLY_IN_LIBC: Name = Name::new(c"getauxval");
 static SENDTO: Name = Name::new(c"sendto");
+static SENDMSG: Name = Name::new(c"sendmsg");
 static ONLY_IN_GLIBC: Name = Name::new(c"argp_parse");
 
 /// Whether [`find`] has run. It is not run again: what it has not found stays missing.
@@ -239,8 +240,8 @@ pub struct LoadedObjects {
     pub libc_execve: Option<Function>,
     /// glibc's own connect(2).
     pub libc_connect: Option<Function>,
-    /// musl's own sendto(2).
-    pub libc_sendto: Option<Function>,
+    /// musl's own sendto(2) and sendmsg(2).
+    pub libc_sends: [Option<Function>; 2],
     /// musl's code.
     pub libc_code: Range<usize>,
 }
@@ -255,7 +256,7 @@ pub fn find() -> LoadedObjects {
         libc_socket: None,
         libc_execve: None,
         libc_connect: None,
-        libc_sendto: None,
+        libc_sends: [const { None }; 2],
         libc_code: 0..0,
     };
     objects::each_object(|object| {
@@ -294,7 +295,7 @@ pub fn find() -> LoadedObjects {
             // SAFETY: musl begins with its ELF header.
             let code = unsafe { object.segment_with(function.address) };
             found.libc_code = code.unwrap_or(0..0);
-            found.libc_sendto = Some(function);
+            found.libc_sends = [Some(function), symbols.function(&SENDMSG)];
         }
         ControlFlow::Break(())
     });

@@ -5,8 +5,8 @@
 //! one body of code in glibc and in musl, under all its names. So, in the constructor:
 //!
 //! 1. [`original::find`](crate::libc::original::find) has found the functions in libc's own symbol table.
-//! 2. [`recognise_stub`] looks at the code. Only the stub that we know is touched, and a jump that another copy of ours has
-//!    written is left as it is. Instructions at its beginning stay where they can, since a tracer's breakpoint may be there,
+//! 2. [`recognise_stub`] looks at the code. Only a stub that we know is changed, and a jump that another copy of ours has
+//!    written is left as it is. Instructions at its beginning stay if they can, since a tracer's breakpoint may be there,
 //!    now or later. If one is there now, the file tells what it replaces.
 //! 3. The jump is written through /proc/self/mem, otherwise through mprotect(2). /proc/self/mem works under PR_SET_MDWE and
 //!    systemd's MemoryDenyWriteExecute=; mprotect(2) works without /proc and in a process that may not be dumped. It makes
@@ -126,8 +126,10 @@ mod tests {
             let Function { address, size, .. } = function.expect("libc has it");
             // SAFETY: as above.
             let stub = recognise_stub(unsafe { sys::code(address, size) }, number as u32);
+            // i386's socket() begins with a call, which cannot stay.
+            let stays = !(cfg!(target_arch = "x86") && number == libc::SYS_socket);
             assert!(
-                matches!(stub, Stub::Known(place) if place.offset > 0),
+                matches!(stub, Stub::Known(place) if (place.offset > 0) == stays),
                 "{stub:?}"
             );
         }

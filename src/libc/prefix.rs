@@ -1,16 +1,19 @@
-//! libc's own `connect` (glibc) and `sendto` (musl), prefixed: whoever calls it inside libc, as the resolver does, has its socket
-//! prepared by the rules first.
+//! Prefixes libc's own `connect` (glibc), and `sendto` and `sendmsg` (musl): before a call from inside libc, as by the
+//! resolver, the socket is prepared by the rules.
 //!
-//! Both are cancellation points, so the body cannot be replaced as that of `socket` is ([`patch`](super::patch)): the body
-//! itself has to make the system call. So a jump is written behind its first instruction, over instructions of a shape
-//! that [`arch::cut`] knows. It leads to a stub of ours, which calls the preparation, does what those instructions did, and
-//! goes back behind them, with the stack as it was: while the call waits, no frame of ours is there.
+//! All are cancellation points, so the body cannot be replaced as that of `socket` is ([`patch`](super::patch)): the
+//! body itself has to make the system call. So a jump is written behind its first instruction, over instructions of a
+//! shape that [`arch::cut`] knows. The jump's target is a stub of ours, which calls the preparation, does what those
+//! instructions did, and goes on behind them, with the stack unchanged: while the call waits, no frame of ours is there.
 //!
-//! musl's resolver sends by a socket that it does not connect. Of all calls of its `sendto` only those from inside libc are
-//! prepared: what a program sends without connect() stays in the VRF.
+//! musl's resolver sends by a socket that it does not connect. Since 1.2.4 it asks again by TCP if the answer is too long,
+//! with sendmsg(MSG_FASTOPEN) (`start_tcp`, src/network/res_msend.c). Only these calls from inside libc are prepared: what
+//! a program sends without connect() stays in the VRF. A later connect() of the same socket that fails leaves the socket
+//! where it was put. The resolver's bind() is not prefixed: it names the wildcard and no port, and each send puts the
+//! socket where its address belongs.
 //!
-//! Where there are no rules for connect(), libc's code stays as it is. What cannot be prefixed is left alone and said in
-//! `vrfbind_info` and in the log: libc's own sockets then stay in the VRF.
+//! Without rules for connect(), libc's code stays as it is. A function that cannot be prefixed is left alone and reported
+//! in `vrfbind_info` and in the log: libc's own sockets then stay in the VRF.
 
 use crate::arch::{self, Cut, Shape};
 use crate::libc::objects::Function;
@@ -20,19 +23,21 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use rules::info::{NOT_FOUND, NOT_WRITABLE, PATCHED, PATCHED_BY_OTHER_COPY, UNKNOWN_CODE};
 
-/// Where `connect` goes on. Public for the code of the stubs.
+/// The address where `connect` goes on. Public for the code of the stubs.
 pub static RESUME: AtomicUsize = AtomicUsize::new(0);
-/// Where `sendto` does.
+/// The address where `sendto` goes on.
 pub static RESUME_SENDTO: AtomicUsize = AtomicUsize::new(0);
+/// The address where `sendmsg` goes on.
+pub static RESUME_SENDMSG: AtomicUsize = AtomicUsize::new(0);
 
-/// Where libc's code begins, and ends.
+/// The beginning and the end of libc's code.
 static LIBC: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// The addresses of the stubs for a shape.
 pub struct Stubs {
-    /// Where the jump leads.
+    /// The target of the jump.
     pub prepared: usize,
-    /// What our own `connect` calls, which has made the preparation. None: where `connect` goes on.
+    /// The function that our own `connect` calls after the preparation. None: the place where the function goes on.
     pub past: Option<usize>,
 }
 
@@ -46,40 +51,35 @@ pub unsafe fn connect(
     writer: &sys::CodeWriter,
 ) -> u32 {
     // SAFETY: as callers promise.
-    let result = unsafe {
-        prefix(
-            function,
-            arch::cut,
-            &RESUME,
-            &|shape| stubs(shape).prepared,
-            writer,
-        )
-    };
-    match result {
-        Ok((address, cut)) => {
-            let past = stubs(cut.shape).past;
-            original::skip_prefix(address, past.unwrap_or(address + cut.resume));
+    match unsafe { prefix(function, arch::cut, &RESUME, stubs, writer) } {
+        Ok((address, past)) => {
+            original::skip_prefix(address, past);
             PATCHED
         }
         Err(outcome) => outcome,
     }
 }
 
-/// Prefixes musl's `sendto`, of the libc whose code is there. Returns what became of it.
+/// Prefixes musl's `sendto` and `sendmsg`, of the libc whose code is there. Returns the outcome of the first. The other is left
+/// alone if its code is not known, as in 1.2.3, whose resolver does not call it.
 ///
 /// # Safety
-/// `function` is libc's `sendto`, and nobody is in it. The stub goes on at [`RESUME_SENDTO`].
-pub unsafe fn sendto(
-    function: &Option<Function>,
+/// The functions are libc's, and nobody is in them. The stubs go on at [`RESUME_SENDTO`] and [`RESUME_SENDMSG`].
+pub unsafe fn sends(
+    [sendto, sendmsg]: &[Option<Function>; 2],
     code: &Range<usize>,
-    stub: fn(Shape) -> usize,
+    [sendto_stub, sendmsg_stub]: [fn(Shape) -> Stubs; 2],
     writer: &sys::CodeWriter,
 ) -> u32 {
     for (place, address) in LIBC.iter().zip([code.start, code.end]) {
         place.store(address, Ordering::Relaxed);
     }
+    let resume = &RESUME_SENDMSG;
     // SAFETY: as callers promise.
-    let result = unsafe { prefix(function, arch::cut_sendto, &RESUME_SENDTO, &stub, writer) };
+    let _ = unsafe { prefix(sendmsg, arch::cut_sendmsg, resume, sendmsg_stub, writer) };
+    let resume = &RESUME_SENDTO;
+    // SAFETY: as callers promise.
+    let result = unsafe { prefix(sendto, arch::cut_sendto, resume, sendto_stub, writer) };
     result.map_or_else(|outcome| outcome, |_| PATCHED)
 }
 
@@ -89,7 +89,7 @@ pub fn is_in_libc(address: usize) -> bool {
     (start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&address)
 }
 
-/// Returns where the function is, and how it was cut; or what else became of it.
+/// Returns the address of the function and the place where it goes on without a preparation; or another outcome.
 ///
 /// # Safety
 /// `function` is libc's, and nobody is in it. The stub prepares the call and goes on where `resume` says.
@@ -98,9 +98,9 @@ unsafe fn prefix(
     function: &Option<Function>,
     cut: fn(&[u8]) -> Option<Cut>,
     resume: &AtomicUsize,
-    stub: &dyn Fn(Shape) -> usize,
+    stubs: fn(Shape) -> Stubs,
     writer: &sys::CodeWriter,
-) -> Result<(usize, Cut), u32> {
+) -> Result<(usize, usize), u32> {
     let &Function { address, size, .. } = function.as_ref().ok_or(NOT_FOUND)?;
     // SAFETY: address and size are those of libc's symbol table, and libc stays loaded.
     let code = unsafe { sys::code(address, size) };
@@ -108,10 +108,13 @@ unsafe fn prefix(
         return Err(PATCHED_BY_OTHER_COPY);
     }
     let cut = cut(code).ok_or(UNKNOWN_CODE)?;
-    resume.store(address + cut.resume, Ordering::Relaxed);
-    let jump = arch::jump(stub(cut.shape), cut.at);
+    let at = usize::from(cut.at);
+    let goes_on = address + usize::from(cut.resume);
+    resume.store(goes_on, Ordering::Relaxed);
+    let Stubs { prepared, past } = stubs(cut.shape);
+    let jump = arch::jump(prepared, at);
     // SAFETY: these bytes are the function's, and nobody is in there or holds a reference to it any more.
-    let written = unsafe { writer.write(address + cut.at, jump.without_signature()) };
+    let written = unsafe { writer.write(address + at, jump.without_signature()) };
     written.map_err(|_| NOT_WRITABLE)?;
-    Ok((address, cut))
+    Ok((address, past.unwrap_or(goes_on)))
 }

@@ -17,6 +17,12 @@ impl Drop for Own {
 }
 
 impl Own {
+    /// A new UDP socket of this family, to ask the kernel by.
+    #[inline(never)]
+    pub fn scratch(domain: c_int) -> Result<Self, Errno> {
+        socket(domain, libc::SOCK_DGRAM | SOCK_CLOEXEC, 0).map(Self)
+    }
+
     /// A new socket of the same family, type and protocol.
     #[inline(never)]
     pub fn socket_like(fd: c_int) -> Result<Self, Errno> {
@@ -127,11 +133,12 @@ impl Table {
             // SAFETY: the kernel writes at most buffer.len() bytes.
             let length =
                 unsafe { syscall!(Sysno::read, file.0, buffer.as_mut_ptr(), buffer.len()) }?;
-            if length == 0 {
-                return Ok(search.found());
-            }
             let text = buffer.get(..length).unwrap_or_default();
             text.iter().for_each(|byte| search.next(*byte));
+            // A file is registered by a number once.
+            if length == 0 || search.found().is_some() {
+                return Ok(search.found());
+            }
         }
     }
 }

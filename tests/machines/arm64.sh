@@ -10,7 +10,10 @@ kernel=linux-image-arm64
 qemu=(qemu-system-aarch64 -M virt -cpu cortex-a72)
 qemu_console=ttyAMA0
 qemu_architecture=arm64
-qemu_root=$cache/arm64
+# What the guest and the tests run. Those of another list are unpacked into another directory.
+arm64_packages=(bash dash coreutils mount util-linux kmod grep sed findutils diffutils mawk procps iproute2 libcap2-bin libc-bin dpkg
+	binutils gcc libc6-dev tar systemd python3 busybox-static dnsmasq-base radvd isc-dhcp-client curl git musl)
+qemu_root=$cache/arm64-$(cksum <<<"${arm64_packages[*]}" | cut -d' ' -f1)
 qemu_more=(-fsdev "local,id=project,path=$project,security_model=none,readonly=on,multidevs=remap"
 	-device virtio-9p-pci,fsdev=project,mount_tag=project)
 
@@ -28,12 +31,14 @@ arm64_get_root() {
 	local into=$1
 	say "downloading Debian's tools for arm64"
 	debian_lists '' arm64 || return
-	debian_unpack_all "$into" bash dash coreutils mount util-linux kmod grep sed findutils iproute2 libcap2-bin || return
+	debian_unpack_all "$into" "${arm64_packages[@]}" || return
 	rm -rf "$into"/usr/share/{doc,man,locale}
 	mkdir -p "$into"/{dev,etc,home,mnt,opt,proc,root,run,srv,sys,tmp,var/tmp}
 	chmod 1777 "$into"/{tmp,var/tmp}
 	ln -sf dash "$into/bin/sh"
-	printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$into/etc/passwd"
+	ln -s mawk "$into/usr/bin/awk"
+	printf '%s\n' root:x:0:0:root:/:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false radvd:x:998:65534::/:/bin/false >"$into/etc/passwd"
+	touch "$into/etc/resolv.conf"
 	printf 'root:x:0:\nnogroup:x:65534:\n' >"$into/etc/group"
 }
 

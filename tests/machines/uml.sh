@@ -4,7 +4,7 @@
 # It boots in seconds and runs at nearly the speed of this machine, on one CPU. Its root file system is this machine's
 # (hostfs), and what the guest's root may do to it, it may do with the rights of who started it. So these are cut down first: in
 # a mount namespace of its own everything is read-only but target/. A process namespace takes with it whatever it has started.
-# Both take root: in a user namespace all files would be nobody's. tests/machines/uml-lacks says what it cannot run.
+# Both take root: in a user namespace all files would be nobody's. tests/machines/uml-lacks lists what it cannot run.
 
 uml_image=$cache/uml
 

@@ -11,8 +11,9 @@
  * read back.
  */
 #include "device.h"
+#include "single_step.h"
+#include "stderr_capture.h"
 #include <pthread.h>
-#include <sys/ptrace.h>
 
 enum { TRIALS = 10000, FEWER = 200, THREADS = 64 };
 
@@ -111,25 +112,14 @@ static void refused_threads(void)
 
 enum moment { BEFORE, DURING, AFTER };
 
-static volatile sig_atomic_t moment;
-static enum moment *arrived;		/* when the signal did; shared with the parent */
+static volatile long moment;		/* a word: the tracer reads it */
+static long *arrived;			/* the moment when the signal came; shared with the parent */
+static void (*call)(void);		/* what it interrupts */
 
-static void handler_opens(int signal)
-{
-	int had = errno;
-
-	(void)signal;
-	*arrived = (enum moment)moment;
-	open_each_kind();
-	errno = had;
-}
-
-_Noreturn static void first_socket(void)
+static void open_first(void)
 {
 	int fd;
 
-	NEED(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
-	kill(getpid(), SIGSTOP);
 	errno = ERRNO_SENTINEL;
 	moment = DURING;
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
@@ -138,71 +128,146 @@ _Noreturn static void first_socket(void)
 	EQ(errno, ERRNO_SENTINEL);
 	STR(device_of(fd), expected_device());
 	open_each_kind();
-	_exit(0);
 }
 
-/*
- * The process is stopped before its first socket(), goes on for so many instructions, and is sent
- * the signal there.
- */
-static enum moment interrupt_after(int steps, int number)
+static void handler_opens(int signal)
+{
+	int had = errno;
+
+	(void)signal;
+	*arrived = moment;
+	open_each_kind();
+	errno = had;
+}
+
+/* The library refuses to move a socket that is on the device to another one. */
+static int move(int fd)
+{
+	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "outside", sizeof("outside"));
+}
+
+static void move_first(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), result;
+
+	NEED(fd >= 0);
+	moment = DURING;
+	result = move(fd);
+	moment = AFTER;
+	EQ(result, world == BASELINE ? 0 : -1);
+	STR(device_of(fd), world == BASELINE ? "outside" : expected_device());
+}
+
+static void handler_moves(int signal)
+{
+	int had = errno, fd;
+
+	(void)signal;
+	*arrived = moment;
+	fd = (int)WORKS(socket(AF_INET, SOCK_DGRAM, 0));
+	EQ(move(fd), world == BASELINE ? 0 : -1);
+	STR(device_of(fd), world == BASELINE ? "outside" : expected_device());
+	close(fd);
+	errno = had;
+}
+
+/* A child that is stopped before the call. */
+static pid_t stopped_child(void)
 {
 	pid_t pid = fork();
 	int status;
 
-	if (pid == 0)
-		first_socket();
-	NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
-	for (int i = 0; i < steps; i++) {
-		NEED(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
-		NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
+	if (pid == 0) {
+		NEED(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
+		kill(getpid(), SIGSTOP);
+		call();
+		_exit(all_well() ? 0 : 1);
 	}
+	NEED(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
+	return pid;
+}
+
+/* The instructions that a child executes from its stop on, and the first of them that belongs to the call. */
+static struct { unsigned long pc[4096]; int first, count; } way;
+
+static void record_way(void)
+{
+	pid_t pid = stopped_child();
+	long now;
+
+	way.first = way.count = 0;
+	while ((now = ptrace(PTRACE_PEEKDATA, pid, (void *)&moment, NULL)) != AFTER) {
+		NEED(way.count < (int)(sizeof(way.pc) / sizeof(*way.pc)));
+		way.pc[way.count++] = pc_of(pid);
+		if (now == BEFORE)
+			way.first = way.count;
+		NEED(step(pid));
+	}
+	NEED(way.first < way.count);
+	kill(pid, SIGKILL);
+	EQ(wait_status(pid), 128 + SIGKILL);
+}
+
+/* A child gets to that instruction as it did when the way was recorded, and is sent the signal there. */
+static void interrupt_at(int instruction)
+{
+	unsigned long pc = way.pc[instruction];
+	pid_t pid = stopped_child();
+	bool there = true;
+
+	*arrived = -1;
+	for (int i = 0; there && i < instruction; i++)
+		if (way.pc[i] == pc)
+			there = run_to(pid, pc) && step(pid);
+	NEED(there && run_to(pid, pc));
 	NEED(ptrace(PTRACE_DETACH, pid, NULL, (void *)(long)SIGALRM) == 0);
-	ends_well(pid, number);
-	return *arrived;
+	ends_well(pid, instruction);
+	EQ(*arrived, DURING);
 }
 
 /*
- * The signal arrives after the first instruction of the call, after the second, and so on up to its
- * last, and again from the start, until there were so many trials, and all instructions at least once. Symbols are bound beforehand
- * (LD_BIND_NOW), so that the instructions are those of the call, and not of ld.so.
+ * The signal arrives before the first instruction of the call, before the second, and so on up to its last, and again from
+ * the start, until there were enough trials. Where a call has more instructions than that, some are left out. The program
+ * is linked with -z now, so that the instructions are those of the call, and not of ld.so. Each trial writes so many lines
+ * on stderr.
  */
-static void signal_handler(void)
+static void interrupt_everywhere(void (*interrupted)(void), void (*handler)(int), int wanted, int lines)
 {
-	struct sigaction action = { .sa_handler = handler_opens };
-	int number = 0, steps = 0, first = 0, sweeps = 0, wanted = phase ? atoi(phase) : trials();
+	struct sigaction action = { .sa_handler = handler };
+	int number = 0, stride;
 
-	if (!phase) {
-		setenv("LD_BIND_NOW", "1", 1);
-		/* No more at a time than end before the limit of a child. */
-		for (; wanted > 0 && all_well(); wanted -= TRIALS) {
-			char batch[12];
-
-			snprintf(batch, sizeof(batch), "%d", wanted < TRIALS ? wanted : TRIALS);
-			EQ(reexec(batch), 0);
-		}
-		return;
-	}
+	call = interrupted;
 	arrived = mmap(NULL, sizeof(*arrived), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		       -1, 0);
 	NEED(arrived != MAP_FAILED);
 	NEED(sigaction(SIGALRM, &action, NULL) == 0);
-	/* Every instruction has its turn. */
-	for (; (number < wanted || sweeps == 0) && all_well(); steps++) {
-		switch (interrupt_after(steps, number)) {
-		case BEFORE:
-			first = steps + 1;
-			break;
-		case DURING:
-			number++;
-			break;
-		case AFTER:
-			NEED(number > 0);
-			sweeps++;
-			steps = first - 1;
-			break;
+	capture_stderr(0);
+	record_way();
+	captured_stderr();
+	stride = (way.count - way.first) / wanted;
+	stride += !stride;
+	NOTE("%d instructions\n", way.count - way.first);
+	while (number < wanted && all_well())
+		for (int i = way.first; i < way.count && all_well(); i += stride, number++) {
+			interrupt_at(i);
+			EQ(lines_in(captured_stderr()), lines);
 		}
-	}
+}
+
+static void signal_handler(void)
+{
+	interrupt_everywhere(open_first, handler_opens, trials(), 0);
+}
+
+/*
+ * The first such refusal of a process is a line on stderr, which one of the two writes. A tenth of the trials: it has loops, and
+ * each turn is a stop.
+ */
+static void refused_in_signal_handler(void)
+{
+	own_netns();
+	add_devices("inside", "outside");
+	interrupt_everywhere(move_first, handler_moves, trials() / 10 + 1, world == BASELINE ? 0 : 1);
 }
 
 /* -- Children. */
@@ -305,6 +370,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "64 threads ask for sockets on a missing device: each is refused, none is leaked",
 	  refused_threads, .vrf = "no-such-device" },
 	{ "a signal handler opens a socket while the first one is being opened", signal_handler },
+	{ "a signal handler is refused a device while that is refused for the first time: one line says so",
+	  refused_in_signal_handler, .vrf = "inside" },
 	{ "a forked child opens the first socket", forked },
 	{ "a vforked child opens a socket, in the memory of its parent", vforked },
 	{ "a child is forked while two threads open their first sockets", forked_among_threads },

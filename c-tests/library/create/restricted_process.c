@@ -1,11 +1,11 @@
 /*
- * restricted_process.c - the library where the program may do little
+ * restricted_process.c - the library in a process that may do little
  *
- * Two things of the library's depend on what a process is allowed to do: writing a jump into
- * libc's code, for which there are two ways, and binding. For the first each scenario takes away
- * what a service manager, a container or a mode takes away, lives again, and looks at a socket
- * that libc's own function has made: on the device as long as one way is left, and not without
- * that being said. For the second nothing is left to choose: what cannot be bound is not handed out.
+ * Two actions of the library depend on what a process may do: writing a jump into libc's code, for which there are two
+ * ways, and binding. For the first each scenario takes away what a service manager, a container or a mode takes away,
+ * reexecutes itself, and checks a socket that libc's own function has created: it is on the device as long as one way is
+ * left, and otherwise a line reports it. For the second there is no choice: a socket that cannot be bound is not
+ * returned.
  */
 #include "seccomp_filters.h"
 #include "stderr_capture.h"
@@ -95,7 +95,7 @@ static void no_proc(void)
 	EQ(reexec_without_proc("without /proc"), 0);
 }
 
-/* Read-only by a mount that says so, as ProtectProc= and containers have it. */
+/* Read-only by a mount option, as with ProtectProc= and in containers. */
 static void make_proc_read_only(void)
 {
 	own_mounts();

@@ -222,7 +222,7 @@ static void other_families(void)
 	FAILS(connect(fd, (struct sockaddr *)&nowhere, sizeof(nowhere)), ENOENT);
 	FAILS(listen(fd, 1), EINVAL);
 	STR(device_of(fd), "");
-	/* An address that says IPv4 does not make an IPv4 socket. */
+	/* An address of AF_INET does not make an IPv4 socket. */
 	FAILS(bind(fd, wildcard(AF_INET), WILDCARD_LENGTH), EINVAL);
 	STR(device_of(fd), "");
 }

@@ -1,11 +1,12 @@
 /*
- * moves.c - a socket is where the rule for its address puts it, by VRFBIND_RULES
+ * moves.c - a socket is on the device of its address's rule, by VRFBIND_RULES
  *
- * The VRF is prod; rules name mgmt and lo (support/places.h). The verdict is the socket's device, before and after the call;
- * for a moment's look, that which a second thread sees.
+ * The VRF is prod; rules name mgmt and lo (support/places.h). The verdict is the socket's device, before and after the
+ * call; for a moment in between, the device that a second thread sees.
  */
 #include "places.h"
 #include "raw_syscall.h"
+#include "seccomp_filters.h"
 #include <netinet/ip_icmp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -398,10 +399,129 @@ static void others(void)
 	FAILS(connect(fd, NULL, address.length), EFAULT);
 	FAILS(bind(fd, (struct sockaddr *)&address.storage, 4), EINVAL);
 	STR(device_of(fd), if_ruled("prod"));
+	FAILS(bind(socket_for("::1", SOCK_DGRAM), (struct sockaddr *)(end + page - 4), sizeof(struct sockaddr_in6)), EFAULT);
 	/* At the very end of what can be read. */
 	memcpy(last, &address.storage, address.length);
 	WORKS(bind(fd, last, address.length));
 	STR(device_of(fd), if_ruled("lo"));
+}
+
+/* -- SCTP. */
+
+enum { BINDX_ADD = 100, CONNECTX = 110 };	/* linux/sctp.h */
+
+static const char *has_no_sctp(void)
+{
+	int fd = (int)raw_call(SYS_socket, AF_INET, SOCK_STREAM, IPPROTO_SCTP, 0, 0, 0);
+
+	if (fd < 0)
+		return "this kernel has no SCTP";
+	close(fd);
+	return NULL;
+}
+
+static int sctp_socket(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_SCTP);
+
+	NEED(fd >= 0);
+	return fd;
+}
+
+static void sctp(void)
+{
+	struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	int listener, fd, served;
+	char byte;
+
+	own_places();
+	listener = sctp_socket();
+	WORKS(bind_at(listener, "127.0.0.1", 7));
+	STR(device_of(listener), if_ruled("lo"));
+	WORKS(listen(listener, 1));
+	fd = socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP);
+	WORKS(connect_at(fd, "127.0.0.1", 7));
+	STR(device_of(fd), if_ruled("lo"));
+	served = accept(listener, NULL, NULL);
+	STR(device_of(served), if_ruled("lo"));
+	EQ(write(served, "x", 1), 1);
+	EQ(read(fd, &byte, 1), 1);
+	fd = sctp_socket();
+	FAILS(connect_at(fd, "10.99.1.2", 7), EINPROGRESS);
+	STR(device_of(fd), if_ruled("mgmt"));
+	CONTEXT("an address of no rule");
+	fd = sctp_socket();
+	FAILS(connect_at(fd, "10.1.1.2", 7), EINPROGRESS);
+	STR(device_of(fd), if_ruled("prod"));
+	CONTEXT("one that was refused");
+	fd = socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP);
+	FAILS(connect_at(fd, "127.0.0.1", 8), ECONNREFUSED);
+	STR(device_of(fd), if_ruled("prod"));
+	if (world == PRELOADED)
+		FAILS(connect_at(fd, "127.0.0.1", 7), EPERM);
+	(void)connect(fd, &nobody, sizeof(nobody));
+	STR(device_of(fd), if_ruled("prod"));
+	CONTEXT("another protocol");
+	fd = socket_for("127.0.0.1", SOCK_DGRAM);
+	WORKS(connect_at(fd, "127.0.0.1", 7));
+	STR(device_of(fd), if_ruled("prod"));
+}
+
+static void sctp_without_cap_net_raw(void)
+{
+	int fd;
+
+	own_places();
+	give_up_capabilities();
+	fd = sctp_socket();
+	if (world == PRELOADED) {
+		FAILS(bind_at(fd, "127.0.0.1", 7777), EPERM);
+		FAILS(connect_at(fd, "10.99.1.2", 7), EPERM);
+	}
+	FAILS(connect_at(fd, "10.1.1.2", 7), EINPROGRESS);
+	STR(device_of(fd), if_ruled("prod"));
+}
+
+/* They name addresses by setsockopt(2), and sendto(2) connects. */
+static void sctp_otherwise(void)
+{
+	struct place_address address = at("127.0.0.1", 7);
+	int fd;
+
+	own_places();
+	fd = sctp_socket();
+	(void)setsockopt(fd, IPPROTO_SCTP, BINDX_ADD, &address.storage, address.length);
+	STR(device_of(fd), if_ruled("prod"));
+	fd = sctp_socket();
+	(void)setsockopt(fd, IPPROTO_SCTP, CONNECTX, &address.storage, address.length);
+	STR(device_of(fd), if_ruled("prod"));
+	fd = socket(AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP);
+	NEED(fd >= 0);
+	(void)sendto(fd, "x", 1, MSG_DONTWAIT, (struct sockaddr *)&address.storage, address.length);
+	STR(device_of(fd), if_ruled("prod"));
+}
+
+#define SCTP_RULED .vrf = "prod", .elsewhere = has_no_sctp, \
+	.also = "VRFBIND_RULES=bind sctp 127.0.0.0/8 lo; connect sctp 127.0.0.0/8 lo; connect sctp 10.99.0.0/16 mgmt"
+
+/* By which the library asks whether an address can be read. */
+static void probe_refused(void)
+{
+	/* Static: what is on the stack is not asked for. */
+	static struct place_address inside, outside;
+	int fd;
+
+	own_places();
+	inside = at("127.0.0.1", 0);
+	outside = at("10.99.1.2", 53);
+	filter_out(SYS_rt_sigprocmask, 0, ~0U, ~0U, fails_with(EPERM));
+	FAILS(raw_call(SYS_rt_sigprocmask, -1, (long)&inside, 0, 8, 0, 0), EPERM);
+	fd = socket_for("127.0.0.1", SOCK_DGRAM);
+	WORKS(bind(fd, (struct sockaddr *)&inside.storage, inside.length));
+	STR(device_of(fd), if_ruled("lo"));
+	fd = socket_for("10.99.1.2", SOCK_DGRAM);
+	WORKS(connect(fd, (struct sockaddr *)&outside.storage, outside.length));
+	STR(device_of(fd), if_ruled("mgmt"));
 }
 
 #define RULED .vrf = "prod", .also = RULES
@@ -426,6 +546,10 @@ static const struct scenario SCENARIOS[] = {
 	  .also = "VRFBIND_RULES=bind [fe80::]/10 mgmt" },
 	{ "lo is the loopback device, whatever it is called", renamed, RULED },
 	{ "other families, other files and bad addresses are the kernel's", others, RULED },
+	{ "SCTP sockets go by a rule for sctp, and others do not", sctp, SCTP_RULED },
+	{ "without CAP_NET_RAW SCTP sockets stay in the VRF, and the call fails", sctp_without_cap_net_raw, SCTP_RULED },
+	{ "those of which bindx, connectx or sendto() names an address stay in the VRF", sctp_otherwise, SCTP_RULED },
+	{ "an address is looked at although a filter refuses rt_sigprocmask", probe_refused, RULED },
 	{ NULL }
 };
 

@@ -1,8 +1,8 @@
 /*
- * refused.c - what a rule cannot move is refused, and stays where it was
+ * refused.c - a socket that a rule cannot move: the call is refused, and the socket stays
  *
- * Under rules a call succeeds with its socket where its address belongs, or it fails. What is shown without the library is
- * that the kernel would have made the call. The VRF is prod; rules name mgmt and lo (support/places.h).
+ * Under rules a call succeeds with its socket on its address's device, or it fails. Without the library the same call
+ * succeeds. The VRF is prod; rules name mgmt and lo (support/places.h).
  */
 #include "places.h"
 

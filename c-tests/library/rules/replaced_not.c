@@ -1,9 +1,9 @@
 /*
- * replaced_not.c - what a fresh socket cannot have is refused and not lost, where a socket would have to be replaced
+ * replaced_not.c - state that a fresh socket cannot have is refused and not lost, if a socket would have to be replaced
  *
- * Without CAP_NET_RAW and with something that cannot go with it, a socket stays where it was, as it was: the call fails with
- * EPERM, and the first time a line on stderr says why. What can be replaced is in replaced.c. The VRF is prod; rules name
- * mgmt and lo (support/places.h).
+ * Without CAP_NET_RAW and with state that cannot be carried over, a socket stays where it was, as it was: the call fails
+ * with EPERM, and the first time a line on stderr reports the reason. What can be replaced is in replaced.c. The VRF is
+ * prod; rules name mgmt and lo (support/places.h).
  */
 #include "places.h"
 #include "seccomp_filters.h"

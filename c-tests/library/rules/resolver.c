@@ -3,7 +3,7 @@
  *
  * A name server of our own, on a socket that the library does not see, answers for 127.0.0.53 on lo. When it
  * gets a query, it searches this process's descriptors for the socket whose peer it is: the resolver's, which
- * waits for the answer. The device of this socket is the verdict. musl's socket has no peer: it is the one
+ * waits for the answer. The device of this socket is the verdict. musl's UDP socket has no peer: it is the one
  * that is not the server's.
  *
  * glibc's own `connect` is also called by its address, without any symbol of ours.
@@ -25,6 +25,12 @@ static int udp_server, tcp_listener;
 static bool answers_by_tcp;
 static char udp_device[80], tcp_device[80];
 
+#ifdef __GLIBC__
+static bool has_peer(int type) { return type != 0; }
+#else
+static bool has_peer(int type) { return type == SOCK_STREAM; }
+#endif
+
 /* The device of the socket of this process, of this type, whose peer is our address. */
 static void look(int server, int type, char *device)
 {
@@ -37,13 +43,11 @@ static void look(int server, int type, char *device)
 	for (int fd = 0; fd < 64; fd++) {
 		if (fd == server || getsockopt(fd, SOL_SOCKET, SO_TYPE, &has_type, &has_length) < 0 || has_type != type)
 			continue;
-#ifdef __GLIBC__
 		length = sizeof(peer);
-		if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0)
+		if (!has_peer(type))
+			peer = ours;
+		else if (getpeername(fd, (struct sockaddr *)&peer, &length) < 0)
 			continue;
-#else
-		peer = ours;
-#endif
 		if (peer.sin_port == ours.sin_port && peer.sin_addr.s_addr == ours.sin_addr.s_addr)
 			strcpy(device, device_of(fd));
 	}
@@ -241,15 +245,9 @@ static void cancelled(void)
 
 /* -- libc's code is touched only where a rule can apply. */
 
-#ifdef __GLIBC__
-static const char PREFIXED[] = "connect";
-#else
-static const char PREFIXED[] = "sendto";
-#endif
-
-static bool is_as_in_the_file(void)
+static bool is_as_in_the_file(const char *name)
 {
-	const char *function = libc_own(PREFIXED);
+	const char *function = libc_own(name);
 	Dl_info where;
 	const ElfW(Phdr) *segment;
 	const ElfW(Ehdr) *header;
@@ -271,28 +269,65 @@ static bool is_as_in_the_file(void)
 	return memcmp(original, function, sizeof(original)) == 0;
 }
 
+#ifdef __GLIBC__
+static const char *const PREFIXED[] = { "connect", NULL };
+static const char *never_by_tcp(void) { return NULL; }
+#else
+static const char *const PREFIXED[] = { "sendto", "sendmsg", NULL };
+
+/* This libc, called as a program, says its version. */
+static const char *never_by_tcp(void)
+{
+	char line[1000];
+	int minor = 0, patch = 0;
+	Dl_info libc;
+	FILE *said;
+
+	NEED(dladdr(libc_own("sendmsg"), &libc) != 0);
+	snprintf(line, sizeof(line), "env -u LD_PRELOAD %s 2>&1", libc.dli_fname);
+	said = popen(line, "r");
+	NEED(said);
+	while (fgets(line, sizeof(line), said))
+		sscanf(line, "Version 1.%d.%d", &minor, &patch);
+	pclose(said);
+	NEED(minor > 0);
+	return minor > 2 || patch >= 4 ? NULL : "the resolver of musl before 1.2.4 does not ask by TCP";
+}
+#endif
+
 static void untouched(void)
 {
-	TRUE(is_as_in_the_file());
+	for (const char *const *name = PREFIXED; *name; name++)
+		TRUE(is_as_in_the_file(*name));
 	if (world == PRELOADED)
 		EQ(info()->connect, NOT_TRIED);
 }
 
 static void touched(void)
 {
-	EQ(is_as_in_the_file(), world == BASELINE);
+	EQ(is_as_in_the_file(PREFIXED[0]), world == BASELINE);
+	if (PREFIXED[1])
+		EQ(is_as_in_the_file(PREFIXED[1]), world == BASELINE || never_by_tcp() != NULL);
 }
 
 /* What the program itself sends, and does not connect. */
 static void sends(void)
 {
 	struct place_address address = at("127.0.0.53", 53);
+	struct iovec byte = { "", 1 };
+	struct mmsghdr messages = { .msg_hdr = {
+		.msg_name = &address.storage, .msg_namelen = address.length, .msg_iov = &byte, .msg_iovlen = 1 } };
 	int fd;
 
 	own_places();
 	serve("lo", "127.0.0.53");
 	fd = socket_for("127.0.0.53", SOCK_DGRAM);
 	(void)sendto(fd, "", 1, 0, (struct sockaddr *)&address.storage, address.length);
+	(void)sendmsg(fd, &messages.msg_hdr, 0);
+	(void)sendmmsg(fd, &messages, 1, 0);
+	STR(device_of(fd), if_ruled("prod"));
+	fd = socket_for("127.0.0.53", SOCK_STREAM);
+	(void)sendmsg(fd, &messages.msg_hdr, MSG_FASTOPEN);
 	STR(device_of(fd), if_ruled("prod"));
 }
 
@@ -307,7 +342,7 @@ static const char *connects_itself(void) { return "musl's resolver does not call
 
 static const struct scenario SCENARIOS[] = {
 	{ "getaddrinfo() asks a name server on loopback", resolves, RULED },
-	{ "and by TCP, if it is told to", resolves_by_tcp, .elsewhere = connects_itself, RULED },
+	{ "and by TCP, if it is told to", resolves_by_tcp, .elsewhere = never_by_tcp, RULED },
 	{ "libc's own connect() goes by the rules", connects, .elsewhere = connects_itself, RULED },
 	{ "a thread that is cancelled in it unwinds its stack", cancelled, .elsewhere = connects_itself, RULED },
 	{ "what the program sends without connect() stays in the VRF", sends, RULED },

@@ -583,7 +583,7 @@ static void privileged_children_of_nobody(void)
 	if (!phase) {
 		set_up_sandbox();
 		setenv("VRFBIND_SEAL", "1", 1);
-		/* Without the library nothing sets no_new_privs: the bits give what they say. */
+		/* Without the library nothing sets no_new_privs: the bits have their usual effect. */
 		NEED(chmod(SANDBOX "/program", 04755) == 0);
 		command("cp " SANDBOX "/program " SANDBOX "/capable && chmod 755 " SANDBOX "/capable");
 		give_capability(SANDBOX "/capable");

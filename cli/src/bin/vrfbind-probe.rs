@@ -20,31 +20,32 @@ fn main() -> io::Result<()> {
     let device = env::args_os().nth(1).unwrap_or_default();
     let shown = device.display();
     let library = library();
-    let mut said = match bound() {
+    let mut answer = match bound() {
         Ok(name) if name == device => format!("ok\ta socket made here is bound to {shown}\n"),
         Ok(_) if library.is_none() => format!(
-            "fail\ta socket made here is not bound to {shown}: the library is not loaded; look at LD_PRELOAD, and that \
+            "fail\ta socket made here is not bound to {shown}: the library is not loaded; check LD_PRELOAD, and whether \
              the file can be read and executed from here\n"
         ),
         Ok(_) => format!(
-            "fail\ta socket made here is not bound to {shown}: {} is not set to it\n",
+            "fail\ta socket made here is not bound to {shown}: {} does not name it\n",
             rules::VRF_VARIABLE
         ),
         Err(errno) => format!(
-            "fail\tno socket bound to {shown} is to be had: {}\n",
+            "fail\tcannot create a socket bound to {shown}: {}\n",
             errno.desc()
         ),
     };
-    said += match library.map(|library| library.socket.load(Relaxed)) {
+    answer += match library.map(|library| library.socket.load(Relaxed)) {
         None => "",
         Some(rules::info::PATCHED | rules::info::PATCHED_BY_OTHER_COPY) => {
             "ok\tsockets that libc itself creates (getaddrinfo) reach the library: libc is patched\n"
         }
         Some(_) => {
-            "warn\tsockets that libc itself creates (getaddrinfo) do not reach the library: libc is not patched; VRFBIND_LOG=stderr says why\n"
+            "warn\tsockets that libc itself creates (getaddrinfo) do not reach the library: libc is not patched; \
+             VRFBIND_LOG=stderr says why\n"
         }
     };
-    io::stdout().write_all(said.as_bytes())
+    io::stdout().write_all(answer.as_bytes())
 }
 
 /// The device of a socket as anybody makes it, of the family that a unit's RestrictAddressFamilies= leaves.

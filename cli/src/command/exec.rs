@@ -1,8 +1,8 @@
-//! `vrfbind exec`: becomes a program whose sockets are in the VRF, or says in one sentence why it cannot be.
+//! `vrfbind exec`: executes a program whose sockets are in the VRF, or reports in one sentence why that is not possible.
 //!
-//! In order: look at the VRF; at the program ([`program`]); at the filter that this process has inherited
-//! ([`sys::around`]). From these comes the [`Plan`], without any further question. A supervisor is forked off at once, and
-//! gets ready while we look at the library ([`library`]).
+//! In order: check the VRF; the program ([`program`]); the seal that this process has inherited ([`sys::seal_state`]).
+//! These alone decide the [`Plan`]. A supervisor is forked off at once, and gets ready while the library is checked
+//! ([`library`]).
 //!
 //! | inherited     | the program can be preloaded                 | it cannot                                        |
 //! |---------------|----------------------------------------------|--------------------------------------------------|
@@ -10,9 +10,9 @@
 //! | a seal        | go on                                        | refuse: no supervisor can be added               |
 //! | a supervisor  | go on                                        | go on if it serves this VRF, refuse if not       |
 //!
-//! Then the environment names the VRF and the library, and execve(2) follows. The environment is what tells the library *and*
-//! the supervisor which VRF the program's sockets are in, so that a tree has one supervisor and as many VRFs as are
-//! named in it. The process, its descriptors, signals and terminal are the program's from then on. The filter is
+//! Then the environment names the VRF and the library, and execve(2) follows. The environment tells both the library
+//! *and* the supervisor which VRF the program's sockets are in, so a process tree has one supervisor and as many VRFs as
+//! its programs name. From then on the process, its descriptors, signals and terminal are the program's. The filter is
 //! installed *before* execve: if ld.so drops the library after all, the program gets no unbound socket.
 
 use super::rule_options::RuleOptions;
@@ -22,7 +22,7 @@ use crate::library;
 use crate::output;
 use crate::program::{self, Program};
 use crate::supervisor::{self, Beginning, Obstacle, TreeRules};
-use crate::sys::{self, Around};
+use crate::sys::{self, SealState};
 use nix::errno::Errno;
 use rules::filter::{IoUring, UnmarkedSocket};
 use rules::request::Vrf;
@@ -36,43 +36,48 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Start a program whose IPv4 and IPv6 sockets are in a VRF
+///
+/// A seccomp filter, the seal, makes sure of it for the whole process tree: a socket is created in the VRF, or its
+/// creation
+/// fails. Exit status 125: vrfbind has failed, and the program was not started.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The VRF; "default" leaves the one that we are in
+    /// The VRF. "default" stands for none: the program runs outside of any VRF
     vrf: OsString,
 
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
     #[command(flatten)]
     rules: RuleOptions,
 
-    /// Fail where the tree cannot be supervised, instead of only sealing it
+    /// Fail where no supervisor can be started. Without this option the process tree is then only sealed
     #[arg(long, conflicts_with_all = ["no_supervise", "no_seal"])]
     supervise: bool,
 
-    /// Only seal: what the library does not bind gets no IPv4 and IPv6 socket
+    /// Start no supervisor, only seal the process tree. Programs that the library does not serve then create no IPv4
+    /// and IPv6 sockets
     #[arg(long)]
     no_supervise: bool,
 
-    /// Install no seal: what passes the library by is not bound
+    /// Do not install the seal. Sockets that bypass the library are then not bound
     #[arg(long)]
     no_seal: bool,
 
-    /// Leave io_uring in, whose sockets are not bound
+    /// Allow io_uring. Sockets that are created by io_uring are not bound
     #[arg(long)]
     allow_io_uring: bool,
 
-    /// Put inherited sockets that have no device into the VRF: those of these descriptors, or all
+    /// Put inherited sockets that have no device into the VRF: those with these descriptors (FD,FD,...), or all
     #[arg(long, value_name = "FD", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     bind_inherited: Option<Vec<RawFd>>,
 
-    /// Take a device that is not a VRF
+    /// Accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
 
-    /// The path of libvrfbind.so
+    /// The path of libvrfbind.so. By default it is searched for: see VRFBIND_LIBRARY
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }
@@ -80,43 +85,43 @@ pub struct Args {
 /// Returns only with a failure.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let never = if args.vrf == DEFAULT {
-        leave(&args)?
+        exec_in_default_vrf(&args)?
     } else {
-        enter(&args)?
+        exec_in_vrf(&args)?
     };
     match never {}
 }
 
-fn enter(args: &Args) -> Result<Infallible, Failure> {
+fn exec_in_vrf(args: &Args) -> Result<Infallible, Failure> {
     let device = find_device(&args.vrf, args.any_device)?;
     let rules = args.rules.value()?;
     let program = find(args)?;
-    let around = sys::around();
-    program::refuse_hopeless(&program, around)?;
+    let seal = sys::seal_state();
+    program::reject_unsupported(&program, seal)?;
     let tree_rules = match rules.clone().or_else(|| env::var_os(RULES_VARIABLE)) {
         Some(value) if !value.is_empty() => TreeRules::Served(value.into_vec()),
         _ => TreeRules::None,
     };
     if matches!(tree_rules, TreeRules::Served(_))
-        && around == Around::Supervisor
+        && seal == SealState::Supervised
         && program::needs_supervisor(&program)
         && !sys::has_supervisor_with_rules()
     {
         return Err(refuse(format!(
-            "{} is {}, and the supervisor around this tree was started without rules ({RULES_VARIABLE}): start the tree with \
-             rules, or the program outside of this tree",
+            "{} is {}, and the supervisor of this process tree was started without rules ({RULES_VARIABLE}); start the \
+             tree with rules, or start the program outside of it",
             program.runs.display(),
             program.verdict.sentence()
         )));
     }
-    let plan = plan(args, &program, around, || {
+    let plan = plan(args, &program, seal, || {
         supervisor::serves(Vrf::Device(device))
     })?;
     let beginning = (plan == Plan::Supervise).then(|| supervisor::begin(&device, tree_rules));
     let library = library::find(args.library.as_deref())?;
-    if args.allow_io_uring && around != Around::Nothing && !sys::has_io_uring() {
+    if args.allow_io_uring && seal != SealState::None && !sys::has_io_uring() {
         return Err(refuse(
-            "--allow-io-uring: the seal around this tree refuses io_uring for good, or this kernel has none; start \
+            "--allow-io-uring: the seal of this process tree refuses io_uring, or the kernel does not support it; start \
              the tree with `vrfbind exec --allow-io-uring`",
         ));
     }
@@ -128,7 +133,7 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
             supervise(args, &program, beginning)?.map(|pid| pid.to_string().into())
         }
         (Plan::Seal, _) => seal_or_refuse(args).map(|()| None)?,
-        _ => supervisor_around(around),
+        _ => inherited_supervisor(seal),
     };
     let first = library::sanitizer(&program.runs);
     let settings = Settings {
@@ -136,48 +141,48 @@ fn enter(args: &Args) -> Result<Infallible, Failure> {
         rules,
         library: Some(&library),
         first: first.as_deref(),
-        // --no-seal takes none away, and the library has to know of it.
-        seal: plan != Plan::Exec || around != Around::Nothing,
+        // --no-seal does not remove an inherited seal, and the library has to know of it.
+        seal: plan != Plan::Exec || seal != SealState::None,
         supervisor,
     };
-    become_program(args, &program, settings.environment())
+    exec_program(args, &program, settings.environment())
 }
 
-/// Out of the VRF. Where only the library and a supervisor can make sockets, they still have to.
-fn leave(args: &Args) -> Result<Infallible, Failure> {
+/// Leaves the VRF. In a sealed tree only the library and a supervisor can create sockets, so they are still needed.
+fn exec_in_default_vrf(args: &Args) -> Result<Infallible, Failure> {
     if args.rules.value()?.is_some() {
         return Err(refuse(
-            "--rule and --loopback are for a program in a VRF, and this one leaves its own",
+            "--rule and --loopback require a VRF; \"default\" is none",
         ));
     }
     if args.bind_inherited.is_some() {
         return Err(refuse(
-            "--bind-inherited: \"default\" is no VRF that sockets could be put into",
+            "--bind-inherited requires a VRF; \"default\" is none",
         ));
     }
     let program = find(args)?;
-    let around = sys::around();
+    let seal = sys::seal_state();
     let mut settings = Settings {
         vrf: DEFAULT.as_bytes(),
         rules: None,
         library: None,
         first: None,
-        seal: around != Around::Nothing,
-        supervisor: supervisor_around(around),
+        seal: seal != SealState::None,
+        supervisor: inherited_supervisor(seal),
     };
-    if around == Around::Nothing {
-        return become_program(args, &program, settings.environment());
+    if seal == SealState::None {
+        return exec_program(args, &program, settings.environment());
     }
-    program::refuse_hopeless(&program, around)?;
+    program::reject_unsupported(&program, seal)?;
     let library = library::find(args.library.as_deref())?;
-    plan(args, &program, around, || supervisor::serves(Vrf::Default))?;
+    plan(args, &program, seal, || supervisor::serves(Vrf::Default))?;
     settings.library = Some(&library);
-    become_program(args, &program, settings.environment())
+    exec_program(args, &program, settings.environment())
 }
 
-/// What the tree says of its supervisor.
-fn supervisor_around(around: Around) -> Option<OsString> {
-    env::var_os(supervisor::VARIABLE).filter(|_| around == Around::Supervisor)
+/// The environment's name of the tree's supervisor.
+fn inherited_supervisor(seal: SealState) -> Option<OsString> {
+    env::var_os(supervisor::VARIABLE).filter(|_| seal == SealState::Supervised)
 }
 
 fn find(args: &Args) -> Result<Program, Failure> {
@@ -185,29 +190,29 @@ fn find(args: &Args) -> Result<Program, Failure> {
     Program::find(command.unwrap_or_default(), env::var_os("PATH"))
 }
 
-/// The device, if it is there and is one that sockets may be put on.
+/// The device, if it exists and sockets may be put on it.
 pub fn find_device(name: &OsStr, any: bool) -> Result<DeviceName, Failure> {
     let shown = name.display();
     let device = device::name(name)?;
     match sys::driver(&device) {
         Err(Errno::ENODEV) => Err(refuse(format!(
-            "there is no device {shown} in this network namespace; `ip vrf` lists the VRFs"
+            "there is no device {shown} in this network namespace; `ip vrf show` lists the VRFs"
         ))),
-        // Its own name is what sockets say that they are on, and what the tree is told.
+        // Its own name, which getsockopt(2) returns, and which the tree gets.
         driver if any || driver.as_ref().is_ok_and(|driver| driver == b"vrf") => {
             Ok(sys::real_name(&device).unwrap_or(device))
         }
         Ok(_) | Err(Errno::EOPNOTSUPP) => Err(refuse(format!(
-            "{shown} is not a VRF; `ip vrf` lists the VRFs, and --any-device takes other devices"
+            "{shown} is not a VRF; `ip vrf show` lists the VRFs, --any-device accepts other devices"
         ))),
         Err(errno) => Err(refuse(format!(
-            "cannot ask for the driver of {shown}: ioctl(SIOCETHTOOL): {}",
+            "cannot query the driver of {shown}: ioctl(SIOCETHTOOL): {}",
             errno.desc()
         ))),
     }
 }
 
-/// What there is to do before the program.
+/// What to do before the program is executed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Plan {
     Exec,
@@ -215,11 +220,11 @@ enum Plan {
     Supervise,
 }
 
-/// The table above. `served` says whether the supervisor around us serves the VRF that is asked for.
+/// The table above. `served` returns whether the inherited supervisor serves the VRF that is asked for.
 fn plan(
     args: &Args,
     program: &Program,
-    around: Around,
+    seal: SealState,
     served: impl Fn() -> Result<(), Failure>,
 ) -> Result<Plan, Failure> {
     let what = format!(
@@ -230,38 +235,40 @@ fn plan(
     let needs_supervisor = program::needs_supervisor(program);
     if needs_supervisor && args.no_supervise {
         return Err(refuse(format!(
-            "{what}; without --no-supervise a supervisor serves it"
+            "{what}; it requires a supervisor: omit --no-supervise"
         )));
     }
     if needs_supervisor && args.no_seal {
         return Err(refuse(format!(
-            "{what}; without the seal it cannot be supervised: leave --no-seal out"
+            "{what}; it requires a supervisor, which requires the seal: omit --no-seal"
         )));
     }
-    match around {
-        Around::Nothing if args.no_seal => Ok(Plan::Exec),
-        Around::Nothing if args.no_supervise => Ok(Plan::Seal),
-        Around::Nothing => Ok(Plan::Supervise),
-        Around::Seal if needs_supervisor => Err(refuse(format!(
-            "{what}; it gets no IP socket within this tree, which is sealed and cannot be supervised any more: start \
-             the tree with `vrfbind exec`, without --no-supervise"
+    match seal {
+        SealState::None if args.no_seal => Ok(Plan::Exec),
+        SealState::None if args.no_supervise => Ok(Plan::Seal),
+        SealState::None => Ok(Plan::Supervise),
+        SealState::Sealed if needs_supervisor => Err(refuse(format!(
+            "{what}; it requires a supervisor, and this process tree is sealed without one: start the tree with \
+             `vrfbind exec`, without --no-supervise"
         ))),
-        Around::Seal if args.supervise => Err(refuse(
-            "--supervise: this tree is sealed and cannot be supervised any more; start the tree with `vrfbind exec \
-             --supervise`",
+        SealState::Sealed if args.supervise => Err(refuse(
+            "--supervise: this process tree is sealed without a supervisor, and none can be added; start the tree with \
+             `vrfbind exec --supervise`",
         )),
-        Around::Supervisor if needs_supervisor || args.supervise => served().map(|()| Plan::Exec),
-        Around::Supervisor => {
-            // Nothing depends on it but that the supervisor hears of this VRF.
+        SealState::Supervised if needs_supervisor || args.supervise => {
+            served().map(|()| Plan::Exec)
+        }
+        SealState::Supervised => {
+            // Only so that the supervisor learns of this VRF.
             let _ = served();
             Ok(Plan::Exec)
         }
-        Around::Seal => Ok(Plan::Exec),
+        SealState::Sealed => Ok(Plan::Exec),
     }
 }
 
-/// Puts the tree under a supervisor. What is in the way is a failure only if a supervisor is indispensable; else the tree
-/// is sealed, and one line says what it lacks.
+/// Puts the process tree under a supervisor. An obstacle is a failure only if the supervisor is indispensable; otherwise
+/// the process tree is sealed, and one line reports what it lacks.
 fn supervise(
     args: &Args,
     program: &Program,
@@ -273,18 +280,18 @@ fn supervise(
     };
     if program::needs_supervisor(program) {
         return Err(refuse(format!(
-            "{} is {}, so that it has to be supervised, and it cannot be: {obstacle}",
+            "{} is {}, and it requires a supervisor, which cannot be started: {obstacle}",
             program.runs.display(),
             program.verdict.sentence()
         )));
     }
     if args.supervise {
-        return Err(refuse(format!("cannot supervise: {obstacle}")));
+        return Err(refuse(format!("cannot start a supervisor: {obstacle}")));
     }
     seal_or_refuse(args)?;
     output::say(&format!(
-        "cannot supervise: {obstacle}. The tree is only sealed: programs that libvrfbind.so cannot be preloaded into get no \
-         IPv4 and IPv6 sockets"
+        "cannot start a supervisor: {obstacle}. The process tree is only sealed: programs that libvrfbind.so does not \
+         serve get no IPv4 and IPv6 sockets"
     ));
     Ok(None)
 }
@@ -297,30 +304,30 @@ fn io_uring(args: &Args) -> IoUring {
     }
 }
 
-/// Seals this process, or says what is in the way.
+/// Seals this process, or returns the obstacle.
 pub fn seal(io_uring: IoUring) -> Result<(), Obstacle> {
     sys::seal(&rules::filter::filter(UnmarkedSocket::Deny, io_uring))
         .map_err(|errno| format!("prctl(PR_SET_SECCOMP): {}", errno.desc()))?;
-    // What counts is what the kernel does now.
-    if sys::around() == Around::Seal {
+    // The proof is what the kernel does now.
+    if sys::seal_state() == SealState::Sealed {
         Ok(())
     } else {
-        Err("prctl(PR_SET_SECCOMP) succeeds and has no effect".to_owned())
+        Err("prctl(PR_SET_SECCOMP) succeeds without effect".to_owned())
     }
 }
 
 fn seal_or_refuse(args: &Args) -> Result<(), Failure> {
     seal(io_uring(args)).map_err(|obstacle| {
         refuse(format!(
-            "cannot seal: {obstacle}; --no-seal does without, and what passes the library by is not bound"
+            "cannot install the seal: {obstacle}; with --no-seal, sockets that bypass the library are not bound"
         ))
     })
 }
 
-/// What the environment tells the program.
+/// The settings in the program's environment.
 struct Settings<'a> {
     vrf: &'a [u8],
-    /// None: those that there are.
+    /// None: the present ones.
     rules: Option<OsString>,
     library: Option<&'a Path>,
     /// A library that has to come before it.
@@ -330,8 +337,8 @@ struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// The environment of the program: ours, byte for byte, with these settings in it. VRFBIND_VRF is the first, for the
-    /// supervisor to find at once.
+    /// The environment of the program: ours, byte for byte, with these settings in it. VRFBIND_VRF comes first, so that
+    /// the supervisor finds it at once.
     fn environment(&self) -> Vec<CString> {
         const PRELOAD: &str = "LD_PRELOAD";
         let seal = if self.seal { "1" } else { "0" };
@@ -360,8 +367,8 @@ impl Settings<'_> {
     }
 }
 
-/// execvp(3) of the file that was looked at: what is no script for the kernel is one for /bin/sh.
-fn become_program(
+/// execvp(3) of the file that was checked: a file that the kernel does not recognise is a script for /bin/sh.
+fn exec_program(
     args: &Args,
     program: &Program,
     environment: Vec<CString>,
@@ -400,8 +407,8 @@ mod tests {
     }
 
     fn plans(options: &[&str], verdict: Verdict) -> [Option<Plan>; 3] {
-        [Around::Nothing, Around::Seal, Around::Supervisor]
-            .map(|around| plan(&args(options), &program(verdict), around, || Ok(())).ok())
+        [SealState::None, SealState::Sealed, SealState::Supervised]
+            .map(|seal| plan(&args(options), &program(verdict), seal, || Ok(())).ok())
     }
 
     #[test]
@@ -437,7 +444,7 @@ mod tests {
             plan(
                 &args(options),
                 &program(verdict),
-                Around::Supervisor,
+                SealState::Supervised,
                 served,
             )
             .ok()

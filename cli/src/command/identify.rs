@@ -23,11 +23,12 @@ use std::process::ExitCode;
 
 /// Print the VRFs that a process is in, one a line
 ///
-/// They are those of its IP sockets, and of the library that binds the next ones. A socket in no VRF counts
-/// as "default". Nothing is printed for a process with neither. Behind a VRF stands the process's container, if it is in one.
+/// These are the VRFs of its IPv4 and IPv6 sockets, and the VRF that its library binds new sockets to. "default"
+/// stands for
+/// sockets in no VRF. The container of the process, if it is in one, follows the VRF.
 #[derive(clap::Args)]
 pub struct Identify {
-    /// The process; by default the one that has started this command, such as a shell
+    /// The process. By default the parent process, such as a shell
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
 }
@@ -47,7 +48,7 @@ pub fn identify(args: Identify) -> Result<ExitCode, Failure> {
         .map_err(|unread| refuse(unread.sentence()))?;
     if vrfs.is_unknown {
         return Err(refuse(format!(
-            "the VRF of process {pid} is not to be had: see vrfbind status {pid}"
+            "cannot find out the VRF of process {pid}; `vrfbind status {pid}` shows why"
         )));
     }
     let mut lines = String::new();
@@ -67,13 +68,13 @@ pub struct Pids {
 }
 
 pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
-    let links = Netns::Ours
+    let links = Netns::Current
         .links()
         .map_err(|errno| refuse(format!("RTM_GETLINK: {}", errno.desc())))?;
     let named = text(args.vrf.as_bytes());
     let Some(vrf) = links.get(&named).filter(|link| link.table.is_some()) else {
         return Err(refuse(format!(
-            "there is no VRF {} in this network namespace; see ip vrf show",
+            "there is no VRF {} in this network namespace; `ip vrf show` lists the VRFs",
             word(&named)
         )));
     };
@@ -88,7 +89,7 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
                 let (process, container) = (&vrfs.process, vrfs.behind());
                 line(&mut lines, &format!("{pid:>5}  {process}{container}"));
             }
-            // Processes that end meanwhile, or are somebody else's, are in no list.
+            // Processes that end meanwhile, or belong to other users, are left out.
             Some(_) => {}
             None => output::say(&Unread::without_answer(pid).sentence()),
         }
@@ -108,13 +109,13 @@ struct Vrfs {
 }
 
 impl Vrfs {
-    /// The container, as it is put behind something in a line.
+    /// The container, as text to append to a line.
     fn behind(&self) -> String {
         let container = self.container.as_deref().map(container::short);
         container.map_or_else(String::new, |container| format!("  {}", word(container)))
     }
 
-    /// `only_here`: without those of other network namespaces, which may have the names of ours.
+    /// `only_here`: without VRFs of other network namespaces, which may have the same names.
     fn of(pid: u32, reader: &mut Reader, only_here: bool) -> io::Result<Self> {
         let process = Process::read(pid)?;
         let entry = Entry::new(&process, None, reader)?;
@@ -131,7 +132,7 @@ impl Vrfs {
         {
             match (&row.vrf, row.verdict) {
                 (Some(vrf), _) => drop(vrfs.names.insert(vrf.clone())),
-                // It is in no VRF any more, and in no other.
+                // A deleted device is in no VRF.
                 (None, Verdict::DeviceDeleted) => {}
                 (None, Verdict::Unknown) => vrfs.is_unknown = true,
                 (None, _) => drop(vrfs.names.insert(DEFAULT.to_owned())),
@@ -145,7 +146,7 @@ impl Vrfs {
                 Some(Vrf::Name(vrf)) => drop(vrfs.names.insert(vrf)),
                 Some(Vrf::None) => drop(vrfs.names.insert(DEFAULT.to_owned())),
                 Some(Vrf::Unknown) => vrfs.is_unknown = true,
-                // Without the device it gets no socket at all.
+                // Without the device the process gets no socket at all.
                 None => {}
             }
         }

@@ -1,10 +1,10 @@
-//! `vrfbind exec --bind-inherited`: puts sockets into the VRF that are there before the program is.
+//! `vrfbind exec --bind-inherited`: puts inherited sockets into the VRF before the program starts.
 //!
-//! A device belongs to the open socket and not to a descriptor: whoever else has the socket finds it in the VRF too. So
-//! nothing is bound that was not asked for. A socket that has a device keeps it.
+//! A device belongs to the open socket, not to a descriptor: for all other processes that have the socket it is in the
+//! VRF too. So only the sockets that were asked for are bound. A socket that has a device keeps it.
 
 use crate::failure::{Failure, refuse};
-use crate::sys::{self, foreign};
+use crate::sys::{self, other_process};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rules::DeviceName;
@@ -13,7 +13,7 @@ use std::fs;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Binds the sockets of these descriptors, each of which has to be one; none: all that there are.
+/// Binds the sockets of these descriptors, each of which has to be a socket; without any, all sockets.
 pub fn bind(named: &[RawFd], device: &DeviceName) -> Result<(), Failure> {
     if named.is_empty() {
         for fd in open()? {
@@ -25,7 +25,7 @@ pub fn bind(named: &[RawFd], device: &DeviceName) -> Result<(), Failure> {
     for &fd in named {
         let socket = ip_socket(fd).ok_or_else(|| {
             refuse(format!(
-                "--bind-inherited={fd}: descriptor {fd} is no IPv4 or IPv6 socket"
+                "--bind-inherited={fd}: descriptor {fd} is not an IPv4 or IPv6 socket"
             ))
         })?;
         bind_one(fd, &socket, device)?;
@@ -33,7 +33,7 @@ pub fn bind(named: &[RawFd], device: &DeviceName) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The open descriptors of this process, and one that lists them and is gone.
+/// The open descriptors of this process, and the one that has listed them and is closed.
 fn open() -> Result<Vec<RawFd>, Failure> {
     const LIST: &str = "/proc/self/fd";
     let cannot = |error| {
@@ -49,7 +49,7 @@ fn open() -> Result<Vec<RawFd>, Failure> {
 
 fn ip_socket(fd: RawFd) -> Option<OwnedFd> {
     let socket = sys::inherited(fd).ok()?;
-    match foreign::socket_option(&socket, libc::SO_DOMAIN) {
+    match other_process::socket_option(&socket, libc::SO_DOMAIN) {
         Ok(libc::AF_INET | libc::AF_INET6) => Some(socket),
         _ => None,
     }
@@ -58,7 +58,7 @@ fn ip_socket(fd: RawFd) -> Option<OwnedFd> {
 fn bind_one(fd: RawFd, socket: &OwnedFd, device: &DeviceName) -> Result<(), Failure> {
     let has_one = match getsockopt(socket, sockopt::BindToDevice) {
         Ok(name) => !name.is_empty(),
-        // It had one, which has been deleted.
+        // It had a device, which has been deleted.
         Err(Errno::ENODEV) => true,
         Err(_) => false,
     };

@@ -1,4 +1,4 @@
-//! The rules that options give to a program (VRFBIND_RULES, libvrfbind(7)).
+//! Rules for a program from options (VRFBIND_RULES, libvrfbind(7)).
 
 use crate::failure::{Failure, refuse};
 use crate::sys;
@@ -9,18 +9,20 @@ use std::os::unix::ffi::OsStrExt;
 
 #[derive(clap::Args)]
 pub struct RuleOptions {
-    /// A rule of VRFBIND_RULES, as libvrfbind(7) has them; may be given several times
+    /// Add a rule, in the syntax of RULES in libvrfbind(7). May be given several times; the first rule that matches
+    /// decides
     #[arg(long = "rule", value_name = "RULE")]
     rules: Vec<OsString>,
 
-    /// 127.0.0.1 and ::1 are those of a device, of "lo" if none is given: the rule "loopback DEVICE", after all others
+    /// Put sockets for 127.0.0.0/8 and ::1 on DEVICE, by default "lo". This is the rule "loopback DEVICE", after all
+    /// other rules
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, require_equals = true, default_missing_value = "lo")]
     loopback: Option<OsString>,
 }
 
 impl RuleOptions {
-    /// What VRFBIND_RULES shall be, if the options say so. In a frame of its own: a list is 4 KiB, and the supervisor keeps
-    /// the stack of `exec`.
+    /// The value of VRFBIND_RULES, if the options set it. In a frame of its own: a list has 4 KiB, and the supervisor
+    /// keeps the stack of `exec`.
     #[inline(never)]
     pub fn value(&self) -> Result<Option<OsString>, Failure> {
         let mut rules = self.rules.clone();
@@ -39,16 +41,16 @@ impl RuleOptions {
     }
 }
 
-/// Rules are compared with the names that the kernel gives, which are the devices' own.
+/// Rules are compared with the names that the kernel returns, which are the devices' own.
 fn is_own_name(rule: &Rule) -> Result<(), Failure> {
     let To::Device(device) = rule.to() else {
         return Ok(());
     };
     match sys::real_name(&device) {
         Ok(own) if own != device => Err(refuse(format!(
-            "{device} is an alternative name of {own}; in a rule say {own}"
+            "{device} is an alternative name of {own}; write {own} in the rule"
         ))),
-        // A device can come later.
+        // The device may be created later.
         _ => Ok(()),
     }
 }

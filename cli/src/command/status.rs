@@ -5,13 +5,13 @@
 //! documented in vrfbind(1).
 
 use crate::command::verdict::Judge;
-use crate::failure::{Failure, OURS, refuse};
+use crate::failure::{EXIT_SELF, Failure, refuse};
 use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
 use crate::process::container;
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::process::{self, Process, Rules};
-use crate::sys::Around;
+use crate::sys::SealState;
 use crate::values::{Coverage, Method, Patch, RulesSource, Seal, State, Verdict, VrfSource};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -23,20 +23,20 @@ use std::process::ExitCode;
 
 /// Show the IP sockets of processes, and whether each is in its VRF
 ///
-/// Without PID: all processes that have the library or were started to be in a VRF. Exit status 1 if a
-/// socket is not ok.
+/// Without PID: all processes that have the library, or were started with VRFBIND_VRF. Exit status 1: a socket is not ok.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Processes to look at
+    /// The processes to show
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pids: Vec<u32>,
-    /// Judge by this VRF instead of each process's own; without PID, only processes that belong to it
+    /// Expect all sockets in this VRF, instead of the one that each process asks for. Without PID, show only processes
+    /// that belong to this VRF
     #[arg(long, value_name = "NAME")]
     vrf: Option<OsString>,
-    /// All processes that have an IP socket
+    /// Show all processes that have an IPv4 or IPv6 socket
     #[arg(long, conflicts_with = "pids")]
     all: bool,
-    /// Print JSON, as vrfbind(1) documents it
+    /// Print JSON: see OUTPUT in vrfbind(1)
     #[arg(long)]
     json: bool,
 }
@@ -144,7 +144,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         output::print(&table(&report, is_coloured))?;
         if report.hidden > 0 {
             output::say(&format!(
-                "not shown, because reading /proc/PID takes CAP_SYS_PTRACE: processes of others, {}",
+                "{} processes of other users are not shown: this requires CAP_SYS_PTRACE",
                 report.hidden
             ));
         }
@@ -153,7 +153,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         output::say(&unread.reason);
     }
     if !args.pids.is_empty() && !report.unread.is_empty() {
-        return Ok(ExitCode::from(OURS));
+        return Ok(ExitCode::from(EXIT_SELF));
     }
     Ok(ExitCode::from(u8::from(!report.ok)))
 }
@@ -218,21 +218,22 @@ impl Unread {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Ended(format!("there is no process {pid}")),
             _ if error.raw_os_error() == Some(libc::ESRCH) => Self::Ended(format!(
-                "process {pid} has no memory to look at: it has ended, or is a kernel thread"
+                "process {pid} has no memory: it has ended, or is a kernel thread"
             )),
             io::ErrorKind::PermissionDenied => Self::Denied(format!(
-                "process {pid} cannot be looked at: read /proc/{pid}: {error}; it takes its owner or CAP_SYS_PTRACE"
+                "cannot inspect process {pid}: read /proc/{pid}: {error}; run vrfbind as the owner of the process, or \
+                 with CAP_SYS_PTRACE"
             )),
             _ => Self::Failed(format!(
-                "process {pid} cannot be looked at: read /proc/{pid}: {error}"
+                "cannot inspect process {pid}: read /proc/{pid}: {error}"
             )),
         }
     }
 
     pub fn without_answer(pid: u32) -> Self {
         Self::Failed(format!(
-            "process {pid} does not answer: a question to the kernel about it has waited for {} s, for memory, a file system \
-             or a socket that a process keeps it from",
+            "process {pid} does not answer: the kernel has waited for {} s for its memory, a file system or a socket \
+             that a process blocks",
             LIMIT.as_secs()
         ))
     }
@@ -271,14 +272,13 @@ impl Entry {
         notes.extend(found.notes);
         if !reader.is_here(&process.directory) {
             notes.push(
-                "it is in another network namespace, whose devices and VRFs are not those of this one"
-                    .to_owned(),
+                "it is in another network namespace, which has other devices and VRFs".to_owned(),
             );
         }
-        let says = process
+        let info = process
             .library
             .as_ref()
-            .and_then(|library| library.says.as_ref());
+            .and_then(|library| library.info.as_ref());
         Ok(Self {
             ok: sockets.iter().all(|row| row.verdict == Verdict::Ok),
             pid: process.directory.pid,
@@ -287,7 +287,7 @@ impl Entry {
             vrf: judge.vrf,
             rules: rules.map(RuleList::of),
             vrf_from: wants.map(|(_, from)| from),
-            coverage: says.map(|says| coverage(Patch::of(says.socket))),
+            coverage: info.map(|info| coverage(Patch::of(info.socket))),
             seal: process.seal.map(seal),
             method: found.method,
             notes,
@@ -295,11 +295,11 @@ impl Entry {
             library: process.library.as_ref().map(|library| Library {
                 path: library.path.clone(),
                 version: library.version.clone(),
-                state: says.map(|says| State::of(says.state)),
-                device: says.and_then(|says| says.device.clone()),
-                socket: says.map(|says| Patch::of(says.socket)),
-                execve: says.map(|says| Patch::of(says.execve)),
-                inherited: says.map(|says| says.inherited),
+                state: info.map(|info| State::of(info.state)),
+                device: info.and_then(|info| info.device.clone()),
+                socket: info.map(|info| Patch::of(info.socket)),
+                execve: info.map(|info| Patch::of(info.execve)),
+                inherited: info.map(|info| info.inherited),
             }),
         })
     }
@@ -327,19 +327,19 @@ fn coverage(socket: Patch) -> Coverage {
     }
 }
 
-fn seal(around: Around) -> Seal {
-    match around {
-        Around::Nothing => Seal::None,
-        Around::Seal => Seal::Sealed,
-        Around::Supervisor => Seal::Supervised,
+fn seal(seal: SealState) -> Seal {
+    match seal {
+        SealState::None => Seal::None,
+        SealState::Sealed => Seal::Sealed,
+        SealState::Supervised => Seal::Supervised,
     }
 }
 
 impl Row {
     fn new(socket: Socket, verdict: Verdict, rule: Option<Rule>) -> Self {
         let (device, vrf) = match socket.device {
-            Device::Of(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
-            Device::Of(name, _) => (Some(name), None),
+            Device::Bound(name, Vrf::Name(vrf)) => (Some(name), Some(vrf)),
+            Device::Bound(name, _) => (Some(name), None),
             _ => (None, None),
         };
         Self {
@@ -367,41 +367,43 @@ fn table(report: &Report, is_coloured: bool) -> String {
     let mut text = String::new();
     for entry in &report.processes {
         let (pid, name) = (entry.pid, escape(&entry.name));
-        let mut said = vec![match &entry.vrf {
+        let mut facts = vec![match &entry.vrf {
             Some(vrf) => format!("{pid} {name}: VRF {}", word(vrf)),
-            None => format!("{pid} {name}: no VRF asked for"),
+            None => format!("{pid} {name}: no VRF requested"),
         }];
         match &entry.library {
-            None => said.push("no library".to_owned()),
-            Some(library) => said.push(format!(
+            None => facts.push("no library".to_owned()),
+            Some(library) => facts.push(format!(
                 "library {}",
                 library.version.as_deref().unwrap_or("of unknown version")
             )),
         }
         match entry.rules.as_ref().map_or(0, |rules| rules.list.len()) {
             0 => {}
-            1 => said.push("1 rule".to_owned()),
-            count => said.push(format!("{count} rules")),
+            1 => facts.push("1 rule".to_owned()),
+            count => facts.push(format!("{count} rules")),
         }
         if let Some(count @ 1..) = entry.library.as_ref().and_then(|of| of.inherited) {
-            said.push(format!("{count} inherited without a device"));
+            facts.push(format!("{count} inherited without a device"));
         }
         let state = entry.library.as_ref().and_then(|of| of.state);
         match entry.coverage {
-            Some(Coverage::Libc) => said.push("libc patched".to_owned()),
-            Some(Coverage::Exports) if state == Some(State::Inert) => said.push("inert".to_owned()),
-            Some(Coverage::Exports) => said.push("exported symbols only".to_owned()),
+            Some(Coverage::Libc) => facts.push("libc patched".to_owned()),
+            Some(Coverage::Exports) if state == Some(State::Inert) => {
+                facts.push("inert".to_owned())
+            }
+            Some(Coverage::Exports) => facts.push("exported symbols only".to_owned()),
             None => {}
         }
-        said.push(match entry.seal {
+        facts.push(match entry.seal {
             Some(Seal::None) => "not sealed".to_owned(),
             Some(seal) => seal.word().to_owned(),
             None => "seal unknown".to_owned(),
         });
         if let Some(container) = &entry.container {
-            said.push(format!("container {}", word(container::short(container))));
+            facts.push(format!("container {}", word(container::short(container))));
         }
-        wrap(&mut text, "", &said.join(", "));
+        wrap(&mut text, "", &facts.join(", "));
         for note in &entry.notes {
             wrap(&mut text, "  note: ", note);
         }

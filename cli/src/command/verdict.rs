@@ -12,40 +12,40 @@ impl Verdict {
     fn on(device: &Device, wanted: Option<&str>) -> Self {
         let is_at_home = wanted == Some(DEFAULT);
         match device {
-            Device::Gone => Self::DeviceDeleted,
+            Device::Deleted => Self::DeviceDeleted,
             Device::Unknown => Self::Unknown,
             Device::None if is_at_home => Self::Ok,
             Device::None => Self::Unbound,
-            Device::Of(name, _) if wanted == Some(name) => Self::Ok,
-            Device::Of(_, Vrf::Unknown) => Self::Unknown,
-            Device::Of(_, Vrf::None) if is_at_home => Self::Ok,
-            Device::Of(_, Vrf::None) => Self::NoVrf,
-            Device::Of(_, Vrf::Name(vrf)) => match wanted {
+            Device::Bound(name, _) if wanted == Some(name) => Self::Ok,
+            Device::Bound(_, Vrf::Unknown) => Self::Unknown,
+            Device::Bound(_, Vrf::None) if is_at_home => Self::Ok,
+            Device::Bound(_, Vrf::None) => Self::NoVrf,
+            Device::Bound(_, Vrf::Name(vrf)) => match wanted {
                 Some(wanted) if wanted != vrf => Self::WrongVrf,
                 _ => Self::Ok,
             },
         }
     }
 
-    /// `loopback`: the name of that device.
+    /// `loopback`: the name of the loopback device.
     fn by_rule(device: &Device, to: To, vrf: &str, loopback: &str) -> Self {
         match to {
             To::Device(name) => Self::on(device, Some(&text(name.as_bytes()))),
             To::Lo => Self::on(device, Some(loopback)),
-            // Which of the two it was when the socket was moved, nobody knows.
+            // Nobody knows which of the two it was when the socket was moved.
             To::LoUnlessInVrf => match Self::on(device, Some(vrf)) {
                 Self::Ok => Self::Ok,
                 _ => Self::on(device, Some(loopback)),
             },
             To::Default => match (device, Self::on(device, Some(DEFAULT))) {
-                (Device::Of(..), Self::Ok) => Self::WrongVrf,
+                (Device::Bound(..), Self::Ok) => Self::WrongVrf,
                 (_, verdict) => verdict,
             },
         }
     }
 }
 
-/// What the sockets of a process are judged by.
+/// By what the sockets of a process are judged.
 pub struct Judge<'a> {
     process: &'a Process,
     /// The VRF, by its own name.
@@ -55,7 +55,7 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// `vrf`: the one that the process asks for, or another one.
+    /// `vrf`: the VRF that the process asks for, or another one.
     pub fn of(process: &'a Process, vrf: Option<&str>, reader: &mut Reader) -> Self {
         Self {
             process,
@@ -65,7 +65,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The verdict on each of its sockets, and the rule that it comes under.
+    /// The verdict on each of its sockets, and the socket's rule.
     pub fn verdicts(
         &self,
         sockets: &mut [Socket],
@@ -115,17 +115,17 @@ impl<'a> Judge<'a> {
         (verdict, under.rule)
     }
 
-    /// Of a device that a rule names by an alternative name.
+    /// The own name of a device that a rule names by an alternative name.
     fn own_name(&self, name: DeviceName, reader: &mut Reader) -> DeviceName {
         let own = reader.name_of(&self.process.directory, &text(name.as_bytes()));
         DeviceName::new(own.as_bytes()).unwrap_or(name)
     }
 }
 
-/// Whether the program has put a socket there, on a device of its VRF that is no rule's: there it stays.
+/// Whether the program itself has put a socket on this device of its VRF, which is no rule's: there it stays.
 fn is_own_choice(rules: &Rules, device: &Device, vrf: &str) -> bool {
     let name = |name: &str| DeviceName::new(name.as_bytes()).ok();
-    let Device::Of(device, _) = device else {
+    let Device::Bound(device, _) = device else {
         return false;
     };
     let (device, vrf) = (name(device), name(vrf));
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn on(name: &str, vrf: Option<&str>) -> Device {
-        Device::Of(
+        Device::Bound(
             name.to_owned(),
             vrf.map_or(Vrf::None, |vrf| Vrf::Name(vrf.to_owned())),
         )
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_socket_is_judged_by_its_device_and_that_devices_vrf() {
         let (blue, bridge) = (on("blue", Some("blue")), on("br-blue", Some("blue")));
-        let hidden = Device::Of("br-blue".to_owned(), Vrf::Unknown);
+        let hidden = Device::Bound("br-blue".to_owned(), Vrf::Unknown);
         for (device, wanted, verdict) in [
             (&Device::None, Some("blue"), Verdict::Unbound),
             (&Device::None, None, Verdict::Unbound),
@@ -167,7 +167,7 @@ mod tests {
             (&on("lo", None), Some("default"), Verdict::Ok),
             (&hidden, Some("blue"), Verdict::Unknown),
             (&hidden, Some("br-blue"), Verdict::Ok),
-            (&Device::Gone, Some("blue"), Verdict::DeviceDeleted),
+            (&Device::Deleted, Some("blue"), Verdict::DeviceDeleted),
             (&Device::Unknown, Some("blue"), Verdict::Unknown),
         ] {
             assert_eq!(
@@ -188,7 +188,7 @@ mod tests {
             (&blue, to("red"), Verdict::WrongVrf),
             (&lonely, to("mgmt"), Verdict::Ok),
             (&Device::None, to("mgmt"), Verdict::Unbound),
-            (&Device::Gone, to("mgmt"), Verdict::DeviceDeleted),
+            (&Device::Deleted, to("mgmt"), Verdict::DeviceDeleted),
             (&lo, To::Lo, Verdict::Ok),
             (&blue, To::Lo, Verdict::WrongVrf),
             (&Device::None, To::Lo, Verdict::Unbound),

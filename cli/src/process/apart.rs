@@ -1,21 +1,20 @@
-//! Looks at other processes from processes apart, and goes on without those that do not answer.
+//! Looks at other processes from child processes, and goes on without those that do not answer.
 //!
-//! What is asked about a process can wait for ever, because that process serves what the kernel waits for: memory
-//! behind userfaultfd(2), a file system in a user namespace (FUSE), a socket that it keeps locked while the kernel copies
-//! from such memory (getsockname(2) takes that lock). Some of these waits are not ended by SIGKILL, and a thread in one
-//! keeps its whole process from ending, so that a thread of this process would not do:
+//! A query about a process can block for ever if the process serves what the kernel waits for: memory behind
+//! userfaultfd(2), a file system in a user namespace (FUSE), a socket that it keeps locked while the kernel copies from
+//! such memory (getsockname(2) takes that lock). SIGKILL does not end some of these waits, and a thread in one keeps its
+//! whole process from ending. So a thread of this process would not do:
 //!
-//! 1. A child, the reader, is told a PID over a socket, looks, and sends what it has found, as JSON. Whatever may wait is
+//! 1. A child, the reader, gets a PID over a socket, looks, and sends its findings as JSON. Everything that may block is
 //!    done there. It has none of our descriptors: a pipe that we write to ends when we do.
-//! 2. When it takes long, another reader is started for the next PID, and the first may still answer. With n readers
-//!    that have not answered, the next PID has its turn after an n-th of [`PATIENCE`], so that many hostile processes cost
-//!    seconds, and then one [`LIMIT`] together.
-//! 3. A reader that has waited for LIMIT is given up: killed, and not waited for. init does that when the process that it
-//!    waits for has ended.
+//! 2. When it takes long, another reader is started for the next PID, while the first may still answer. With n readers
+//!    that have not answered, the next PID gets its turn after an n-th of [`PATIENCE`], so that many hostile processes
+//!    take seconds, and then one [`LIMIT`] together.
+//! 3. A reader that has waited for LIMIT is abandoned: killed, and not waited for. init reaps it when its wait has ended.
 //!
-//! What counts is that a reader waits, seen every [`TICK`], and not how late it is: on a busy machine an honest answer
-//! takes as long as it takes, and so it does when all of us have been stopped for a while. The work that a process can make
-//! is bounded by what is read of it.
+//! Only the time counts for which a reader is seen waiting, checked every [`TICK`], and not its delay: on a busy machine
+//! an honest answer may take long, also when all of us were stopped for a while. The work that a process can cause is
+//! bounded by the number of bytes that are read.
 
 use crate::failure::{Failure, refuse};
 use crate::sys;
@@ -35,7 +34,7 @@ use std::os::unix::net::UnixStream;
 use std::process;
 use std::time::{Duration, Instant};
 
-/// How long a reader may wait, in all, for the answer about one process. About an honest one it takes a millisecond.
+/// How long a reader may wait in total for the answer about one process. An honest process takes a millisecond.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 const TICK: Duration = Duration::from_millis(250);
@@ -43,12 +42,12 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long the next process waits for the one before it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How many readers there are at a time, at the most; a reader has some 400 KiB of its own.
+/// The most readers at a time; a reader has some 400 KiB of its own.
 const READERS: usize = 500;
 
 /// Calls `look` in a reader with each PID, and returns what it returns, in the order of the PIDs. None: no answer.
 ///
-/// What `look` keeps from one call to the next, it keeps in its reader.
+/// State that `look` keeps between calls stays in its reader.
 pub fn look_at_each<T>(
     pids: &[u32],
     mut look: impl FnMut(u32) -> T,
@@ -74,7 +73,7 @@ where
                 Err(errno) if busy.is_empty() => {
                     return Err(refuse(format!("start a process: {}", errno.desc())));
                 }
-                // So many there can be, and no more.
+                // No more readers are allowed.
                 Err(_) => most = busy.len(),
             }
         }
@@ -94,7 +93,7 @@ where
                     answers[index] = serde_json::from_slice(&answer).ok();
                     idle.push(reader);
                 }
-                // It has ended, as for want of memory.
+                // It has ended, for example for lack of memory.
                 Err(_) => busy.remove(at).reader.end(WaitPidFlag::empty()),
             }
         }
@@ -120,13 +119,13 @@ fn until_next(busy: &[Busy]) -> Duration {
     })
 }
 
-/// Which of them have something to be received, after so long at the most.
+/// Which of them have sent something, after waiting this long at most.
 fn wait_for(busy: &[Busy], wait: Duration) -> Result<Vec<bool>, Failure> {
     let mut polled: Vec<_> = busy
         .iter()
         .map(|busy| PollFd::new(busy.reader.channel.as_fd(), PollFlags::POLLIN))
         .collect();
-    // Rounded up, lest the last millisecond be spent asking again and again.
+    // Rounded up, so that the last millisecond is not spent polling.
     let wait = PollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     match poll(&mut polled, wait) {
         Ok(_) | Err(Errno::EINTR) => {}
@@ -141,15 +140,15 @@ struct Reader {
     channel: UnixStream,
 }
 
-/// One that has been told to, and has not answered yet.
+/// A reader that has got a PID, and has not answered yet.
 struct Busy {
     reader: Reader,
     /// The index of the PID.
     index: usize,
     since: Instant,
-    /// For how long it was seen to wait.
+    /// How long it was seen waiting.
     waited: Duration,
-    /// What has come of the answer: its length, and itself.
+    /// The received part of the answer: its length, and the answer itself.
     received: Vec<u8>,
 }
 
@@ -166,7 +165,7 @@ impl Reader {
             Some(process) => Ok(Self { process, channel }),
             None => {
                 drop(channel);
-                // It fails when there is nobody any more to tell, or when there is no memory for the answer.
+                // It fails when the parent has ended, or when there is no memory for the answer.
                 let _ = serve(theirs.into(), look);
                 process::exit(0)
             }
@@ -174,7 +173,7 @@ impl Reader {
     }
 
     fn ask(self, index: usize, pid: u32) -> Busy {
-        // To a reader that has ended: then there is an end of file to be received.
+        // If the reader has ended, the answer is an end of file.
         let _ = send(
             self.channel.as_raw_fd(),
             &pid.to_ne_bytes(),
@@ -196,7 +195,7 @@ impl Reader {
 }
 
 impl Busy {
-    /// Receives what is there of the answer. True: that was all of it.
+    /// Receives the available part of the answer. True: the answer is complete.
     fn receive(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 1 << 16];
         let count = self.reader.channel.read(&mut bytes)?;
@@ -233,7 +232,7 @@ impl Busy {
 #[allow(unsafe_code)]
 fn serve<T: Serialize>(channel: OwnedFd, look: &mut impl FnMut(u32) -> T) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    // In the place of all three, so that nothing else ever has their numbers: what is written there is no answer.
+    // Replaces all three, so that no other file ever gets their numbers: what is written there is not an answer.
     for standard in 0..=2 {
         // SAFETY: standard descriptors have no owner.
         unsafe { sys::occupy(&channel, standard) }?;

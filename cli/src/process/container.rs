@@ -1,8 +1,8 @@
 //! The container that a process is in, by its cgroup.
 //!
-//! Every engine gives a container a cgroup of its own, and calls it by the container's ID or name: `libpod-ID.scope`,
-//! `docker/ID`, `default/NAME`. A service has one as well, so that a process counts as one of a container only if it has
-//! other mounts than we have, and if its cgroup is not a unit's: not every mount namespace is a container's
+//! Every engine gives a container a cgroup of its own, named after the container's ID or name: `libpod-ID.scope`,
+//! `docker/ID`, `default/NAME`. A service has a cgroup as well. So a process counts as one of a container only if its
+//! mount namespace is not ours, and if its cgroup is not a unit's: not every mount namespace is a container's
 //! (systemd.exec(5), PrivateTmp=).
 
 use super::Directory;
@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The part of its cgroup's path that is the container's. None: it is in none, or that cannot be seen.
+/// The container's part of its cgroup's path. None: it is in no container, or the cgroup cannot be read.
 pub fn of(process: &Directory) -> Option<String> {
     let namespace = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
     let its = namespace(&process.path("ns/mnt"))?;
@@ -21,7 +21,8 @@ pub fn of(process: &Directory) -> Option<String> {
     part(&text(&process.read("cgroup").ok()?)).map(str::to_owned)
 }
 
-/// In the lines of /proc/PID/cgroup, cgroups(7): that of cgroup2, or where processes are not sorted by it, another one.
+/// Finds it in the lines of /proc/PID/cgroup (cgroups(7)): in that of cgroup2, or if processes are not sorted by it, in
+/// another one.
 fn part(cgroups: &str) -> Option<&str> {
     let paths = || {
         cgroups
@@ -44,7 +45,7 @@ fn is_of_systemd(part: &str) -> bool {
     part.ends_with(".service") || part.ends_with(".slice") || id(part).is_none() && is_scope()
 }
 
-/// Where in a name the ID is: 64 hexadecimal digits.
+/// The position of the ID in a name: 64 hexadecimal digits.
 fn id(name: &str) -> Option<usize> {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let start = name.rfind('-').map_or(0, |dash| dash + 1);
@@ -57,7 +58,7 @@ fn id(name: &str) -> Option<usize> {
     (digits == 64).then_some(start)
 }
 
-/// As it is shown in a line: 12 digits of an ID, as engines show it, and no `.scope`.
+/// The form in which it is printed: 12 digits of an ID, as engines print it, and no `.scope`.
 pub fn short(name: &str) -> &str {
     const SHOWN: usize = 12;
     let name = name.strip_suffix(".scope").unwrap_or(name);

@@ -1,6 +1,6 @@
-//! /proc/PID by one descriptor, and how much is read there; and files by the paths that the process has for them.
+//! /proc/PID by one descriptor, with a limit for what is read; and files by the paths that the process has for them.
 
-use crate::sys::foreign;
+use crate::sys::other_process;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
@@ -10,11 +10,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// The most that is read of a file of another process, in bytes.
+/// The most bytes that are read from a file of another process.
 pub const MOST: u64 = 1 << 20;
 
-/// /proc/PID. What is read through it is of one process: when that has ended, everything fails, also when
-/// another process has been given the PID.
+/// /proc/PID. All reads through it are about one process: when it has ended, everything fails, even if another process
+/// has got the PID.
 pub struct Directory {
     pub pid: u32,
     fd: OwnedFd,
@@ -43,8 +43,8 @@ impl Directory {
 
     /// A pidfd of the process.
     pub fn pidfd(&self) -> Result<OwnedFd, Errno> {
-        let pidfd = foreign::pidfd_open(self.pid)?;
-        // If ours still is there now, the PID was its own before.
+        let pidfd = other_process::pidfd_open(self.pid)?;
+        // If our process still exists now, the pidfd is its own.
         fs::metadata(self.path("stat")).map_err(|_| Errno::ESRCH)?;
         Ok(pidfd)
     }

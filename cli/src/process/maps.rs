@@ -1,16 +1,16 @@
 //! The library in a process's memory: its mapping in /proc/PID/maps, and the file that is mapped.
 //!
-//! The path in there is the process's to choose, and so is what lies there by now. Nothing is opened that blocks or acts:
-//! the path is resolved without opening what it leads to (O_PATH), and only a regular file is opened, without waiting
-//! for whoever holds a lease on it. Nothing is read but the file that is mapped, known by device and inode, and of that
-//! no more than [`MOST`].
+//! The process chooses the path, and the file at this path. Nothing is opened that blocks or has an effect: the path is
+//! resolved without opening its file (O_PATH), and only a regular file is opened, without waiting for the holder of a
+//! lease on it. Only the mapped file is read, which is recognised by device and inode, and no more than [`MOST`] bytes of
+//! it.
 //!
-//! Device and inode are compared as /proc/PID/maps shows them, which is not always as stat(2) does: on overlayfs and
-//! btrfs the devices differ. So the candidate is mapped into this process, and its line in /proc/self/maps is compared.
-//! That memory is never looked at: it may have no file behind it, or a hostile one.
+//! Device and inode are compared as /proc/PID/maps has them, which is not always as stat(2) returns them: on overlayfs
+//! and btrfs the devices differ. So the candidate is mapped into this process, and its line in /proc/self/maps is
+//! compared. This memory is never accessed: it may have no file behind it, or a hostile one.
 
 use super::directory::{Directory, MOST, open_below};
-use crate::sys::foreign::Page;
+use crate::sys::other_process::Page;
 use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 /// The file's name, and with it the soname.
 const LIBRARY: &str = "libvrfbind.so";
 
-/// The longest line that is looked at. ld.so loads nothing by a path of more than 4096 bytes (PATH_MAX), but a file can
-/// be mapped whose path has megabytes.
+/// The longest line that is parsed. ld.so loads nothing by a path of more than 4096 bytes (PATH_MAX), but a file can be
+/// mapped whose path has megabytes.
 const LINE: u64 = 8 << 10;
 
-/// The most that is read of maps: 65,530 mappings (vm.max_map_count) by paths of 4 KiB have half of it.
+/// The most bytes that are read from maps: 65,530 mappings (vm.max_map_count) with paths of 4 KiB have half of it.
 const WHOLE: u64 = 512 << 20;
 
 /// The library's first mapping in a process.
@@ -39,9 +39,9 @@ pub struct Mapping {
 #[derive(PartialEq, Eq)]
 struct Identity(Vec<u8>, Vec<u8>);
 
-/// Why the file is not looked at.
+/// Why the file is not read.
 pub enum Refusal {
-    /// Under its name there is nothing, or something else.
+    /// Its path has no file, or another one.
     IsGone,
     /// It has more than [`MOST`] bytes.
     IsLarge,
@@ -77,8 +77,8 @@ impl Mapping {
 
     /// The file, if it is still the one that is mapped.
     pub fn file(&self, process: &Directory) -> Result<Vec<u8>, Refusal> {
-        // By the process's own root, for it may be in a container; or by ours, from which the kernel has named the file
-        // where it could: that of a process that has gone into a chroot.
+        // By the process's own root, since it may be in a container; or by ours, by which the kernel names the file of a
+        // process that has gone into a chroot, if it can.
         let file = match self.open_below(&process.path("root")) {
             Err(Refusal::IsGone) => self.open_below(Path::new("/")),
             result => result,
@@ -126,7 +126,8 @@ impl<'a> Line<'a> {
             offset: words.next()?,
             device: words.next()?,
             inode: words.next()?,
-            // It may have blanks in it. The kernel writes a line feed as `\012`, and the library refuses a path with one.
+            // The path may have blanks in it. The kernel writes a line feed as `\012`, and the library refuses a path
+            // with one.
             path: words.next().unwrap_or_default().trim_ascii_start(),
         })
     }
@@ -136,7 +137,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The first line that is wanted. The memory that it takes does not grow with what a process has mapped.
+/// The first line that `wanted` accepts. The memory that this needs does not grow with the number of mappings.
 fn find<T>(maps: impl Read, wanted: impl Fn(&Line) -> Option<T>) -> io::Result<Option<T>> {
     let mut maps = BufReader::new(maps.take(WHOLE));
     let mut line = Vec::new();

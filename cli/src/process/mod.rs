@@ -1,20 +1,19 @@
-//! A process, as far as it concerns us: whether it has the library, what the library says of itself there,
-//! which VRF it wants, and what is around it.
+//! A process: whether it has the library, what the library reports there, which VRF it asks for, and whether it is
+//! sealed.
 //!
-//! 1. /proc/PID/maps names the library and where it lies. That takes the right to read the process.
-//! 2. The file's symbol table says where in it `vrfbind_info` is. It is read only if it is the file that is
-//!    mapped ([`Mapping::file`]): a library that was replaced since has its symbols elsewhere.
-//! 3. /proc/PID/mem gives `vrfbind_info` as it is in there. That takes the right to attach. Where it is
-//!    refused, the version is the file's, and the rest is not known.
-//! 4. It also says where the library keeps the rules that it has read ([`rule_list`]).
-//! 5. /proc/PID/environ says what the process was started with: for programs without the library, or whose
-//!    library cannot be asked.
+//! 1. /proc/PID/maps has the library's path and address. This requires the right to read the process.
+//! 2. The file's symbol table has the address of `vrfbind_info` in it. The file is read only if it is the mapped one
+//!    ([`Mapping::file`]): a library that was replaced since has its symbols elsewhere.
+//! 3. /proc/PID/mem has `vrfbind_info` as it is in the process. This requires the right to attach. If it is refused, the
+//!    version is the file's, and the rest is not known.
+//! 4. `vrfbind_info` also has the address of the rules that the library has read ([`rule_list`]).
+//! 5. /proc/PID/environ has the environment with which the process was started: for programs without the library, or
+//!    whose library cannot be read.
 //!
-//! Nothing is guessed: what is not to be had is None, and [`Process::notes`] says why.
+//! Nothing is guessed: what cannot be read is None, and [`Process::notes`] has the reason.
 //!
-//! The process is untrusted. All that is read of it is read through one [`Directory`], by a reader that may
-//! wait for ever ([`crate::process::apart`]), and [`MOST`] bytes of it at the most; text of it leaves by
-//! [`crate::output`].
+//! The process is untrusted. It is read only through one [`Directory`], by a reader that may block for ever
+//! ([`crate::process::apart`]), and [`MOST`] bytes at most; its text is printed only by [`crate::output`].
 
 pub mod apart;
 pub mod container;
@@ -27,7 +26,7 @@ pub mod sockets;
 use crate::failure::{Failure, refuse};
 use crate::output::{text, word};
 use crate::proc_status::Status;
-use crate::sys::Around;
+use crate::sys::SealState;
 use crate::values::VrfSource;
 use crate::{auxv, environ, library, supervisor};
 pub use directory::{Directory, MOST};
@@ -45,17 +44,17 @@ use std::path::Path;
 /// A process.
 pub struct Process {
     pub directory: Directory,
-    /// What the kernel calls it, at most 15 bytes.
+    /// Its name in the kernel, at most 15 bytes.
     pub name: String,
     /// The library in it.
     pub library: Option<Library>,
     /// `VRFBIND_VRF` in the environment that it was started with.
     pub environment: Option<String>,
-    /// What its sockets come under, besides the VRF.
+    /// The rules of its sockets, besides the VRF.
     pub rules: Option<Rules>,
-    /// What is around it.
-    pub seal: Option<Around>,
-    /// The container that it is in: a part of its cgroup's path.
+    /// Whether it is sealed.
+    pub seal: Option<SealState>,
+    /// Its container: a part of its cgroup's path.
     pub container: Option<String>,
     /// What could not be found out, and why.
     pub notes: Vec<String>,
@@ -65,15 +64,15 @@ pub struct Process {
 pub struct Library {
     pub path: String,
     pub version: Option<String>,
-    pub says: Option<Says>,
+    pub info: Option<LibraryInfo>,
     /// The text of its rules.
     rules: Option<Vec<u8>>,
 }
 
-/// What the library says of itself.
+/// What the library reports (`vrfbind_info`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Says {
-    /// What became of libc's functions, as [`rules::info`] has it.
+pub struct LibraryInfo {
+    /// Whether libc's functions are patched, a value of [`rules::info`].
     pub socket: u32,
     pub execve: u32,
     /// One of the `SEAL_` values.
@@ -82,14 +81,14 @@ pub struct Says {
     pub state: u32,
     /// The name of its device, if it has one.
     pub device: Option<String>,
-    /// How many sockets without a device it found in the process that were not meant for it.
+    /// How many sockets without a device it has found in the process that were not meant for it.
     pub inherited: u32,
-    /// Where the text of its rules is, and how many bytes it has.
+    /// The address of the text of its rules, and its length in bytes.
     rules: (u64, u32),
 }
 
 impl Process {
-    /// Looks at a process. An error: it is not there, or we may not even read it.
+    /// Reads a process. An error: it does not exist, or may not be read.
     pub fn read(pid: u32) -> io::Result<Self> {
         let directory = Directory::open(pid)?;
         let mapping = Mapping::find(File::open(directory.path("maps"))?)?;
@@ -102,21 +101,23 @@ impl Process {
         let environment = variable(&environ, rules::VRF_VARIABLE);
         if environment.is_none() && environ.len() as u64 > MOST {
             notes.push(format!(
-                "its environment has more than 1 MiB; {} is not in the first one",
+                "its environment is larger than 1 MiB; {} is not in the first MiB",
                 rules::VRF_VARIABLE
             ));
         }
         if library.is_none() && auxv::is_of_32_bits(&directory.read("auxv")?) {
-            notes.push("it is a 32-bit program, which only a 32-bit library can be in".to_owned());
+            notes.push(
+                "it is a 32-bit program, into which only a 32-bit library can be loaded".to_owned(),
+            );
         }
-        let says = library.as_ref().and_then(|library| library.says.as_ref());
-        let seal = match (says.map(|says| says.seal), has_filter) {
-            (Some(rules::info::SEAL_MADE | rules::info::SEAL_FOUND), _) => Some(Around::Seal),
-            (Some(rules::info::SEAL_SUPERVISED), _) => Some(Around::Supervisor),
+        let info = library.as_ref().and_then(|library| library.info.as_ref());
+        let seal = match (info.map(|info| info.seal), has_filter) {
+            (Some(rules::info::SEAL_MADE | rules::info::SEAL_FOUND), _) => Some(SealState::Sealed),
+            (Some(rules::info::SEAL_SUPERVISED), _) => Some(SealState::Supervised),
             // Without any filter there is no seal.
-            (_, Some(false)) => Some(Around::Nothing),
+            (_, Some(false)) => Some(SealState::None),
             _ => match supervisor(&directory, &environ) {
-                Ok(around) => Some(around),
+                Ok(seal) => Some(seal),
                 Err(note) => {
                     notes.push(note);
                     None
@@ -136,40 +137,40 @@ impl Process {
         })
     }
 
-    /// The name of the VRF that its sockets shall be in: the library's, or the environment's where there is
-    /// no library to ask. `default` is one too.
+    /// The name of the VRF that its sockets shall be in: the library's, or the environment's if there is no library to
+    /// read. It may be `default`.
     pub fn wants(&self) -> Option<(&str, VrfSource)> {
-        let says = self
+        let info = self
             .library
             .as_ref()
-            .and_then(|library| library.says.as_ref());
+            .and_then(|library| library.info.as_ref());
         let environment = self
             .environment
             .as_deref()
             .map(|vrf| (vrf, VrfSource::Environment));
-        match says {
+        match info {
             None => environment,
-            Some(says) => match (says.state, &says.device) {
+            Some(info) => match (info.state, &info.device) {
                 (rules::info::STATE_DEVICE, Some(device)) => Some((device, VrfSource::Library)),
                 (rules::info::STATE_DEFAULT, _) => Some((DEFAULT, VrfSource::Library)),
-                // It does nothing: for this value, or because it may not (AT_SECURE).
+                // The library is inert: by this value, or by AT_SECURE.
                 _ => environment,
             },
         }
     }
 
-    /// Whether the library is in it, or it was started to have its sockets in a VRF.
+    /// Whether it has the library, or was started to have its sockets in a VRF.
     pub fn is_ours(&self) -> bool {
         self.library.is_some() || self.environment.is_some()
     }
 }
 
-/// What is around a process with a filter and without a library that could say: a supervisor, if the one that its
-/// environment names is one. Otherwise, why that is not known.
-fn supervisor(process: &Directory, environ: &[u8]) -> Result<Around, String> {
+/// The seal of a process with a filter and without a library that reports it: supervised, if the process that its
+/// environment names is a supervisor. Otherwise, why the seal is not known.
+fn supervisor(process: &Directory, environ: &[u8]) -> Result<SealState, String> {
     let Some(named) = variable(environ, supervisor::VARIABLE) else {
         return Err(
-            "a seccomp filter is around it; whether it is the seal only the library could say"
+            "it has a seccomp filter; without the library in it, it is unknown whether that is the seal"
                 .to_owned(),
         );
     };
@@ -177,7 +178,7 @@ fn supervisor(process: &Directory, environ: &[u8]) -> Result<Around, String> {
     let namespace = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
     if namespace(&process.path("ns/pid")) != namespace(Path::new("/proc/self/ns/pid")) {
         return Err(format!(
-            "it is in another PID namespace, and whether process {shown} there is its supervisor cannot be seen"
+            "it is in another PID namespace; it is unknown whether process {shown} there is its supervisor"
         ));
     }
     let listens = named
@@ -185,25 +186,25 @@ fn supervisor(process: &Directory, environ: &[u8]) -> Result<Around, String> {
         .map_err(|_| io::Error::from(io::ErrorKind::NotFound))
         .and_then(supervisor::is_listening);
     match listens {
-        Ok(true) => Ok(Around::Supervisor),
+        Ok(true) => Ok(SealState::Supervised),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(format!(
-            "whether its supervisor is process {shown} cannot be seen: {error}"
+            "it is unknown whether process {shown} is its supervisor: {error}"
         )),
         _ => Err(format!(
-            "its supervisor, process {shown}, is not there any more: new IP sockets fail"
+            "its supervisor, process {shown}, has ended: it cannot create IPv4 and IPv6 sockets any more"
         )),
     }
 }
 
-/// Fails unless /proc shows the processes that we are one of: without it there would seem to be none, or others.
+/// Fails unless /proc has this process among others: otherwise it would seem to be empty, or have other processes.
 pub fn need_proc() -> Result<(), Failure> {
     match fs::read_link("/proc/self") {
         Ok(ours) if ours.as_os_str() == &*std::process::id().to_string() => Ok(()),
         Ok(_) => Err(refuse(
-            "other processes cannot be seen: /proc is of another PID namespace; mount -t proc proc /proc",
+            "cannot see other processes: /proc is of another PID namespace; run `mount -t proc proc /proc`",
         )),
         Err(error) => Err(refuse(format!(
-            "other processes cannot be seen: /proc/self: {error}; mount -t proc proc /proc"
+            "cannot see other processes: /proc/self: {error}; run `mount -t proc proc /proc`"
         ))),
     }
 }
@@ -224,17 +225,17 @@ impl Library {
         let mut library = Self {
             path: text(mapping.path.as_os_str().as_bytes()),
             version: None,
-            says: None,
+            info: None,
             rules: None,
         };
         let file = match mapping.file(process) {
             Ok(file) => file,
             Err(refusal) => {
                 notes.push(format!(
-                    "its library's file {}: what the library says is out of reach",
+                    "its library's file {}: the library's state is unknown",
                     match refusal {
                         Refusal::IsGone => "is gone or was replaced".to_owned(),
-                        Refusal::IsLarge => "has more than 1 MiB and is not read".to_owned(),
+                        Refusal::IsLarge => "is larger than 1 MiB and is not read".to_owned(),
                         Refusal::Error(error) => format!("cannot be read ({error})"),
                     }
                 ));
@@ -252,30 +253,30 @@ impl Library {
         };
         library.version = Some(version(&initial));
         let mut bytes = [0; size_of::<Info>()];
-        // The library is linked at 0, so the address of its first byte is what everything was moved by.
+        // The library is linked at 0, so the address of its first byte is its load offset.
         let read = File::open(process.path("mem")).and_then(|memory| {
             memory.read_exact_at(&mut bytes, mapping.start.wrapping_add(address))?;
             Ok(memory)
         });
         match read {
             Err(error) => notes.push(format!(
-                "its memory cannot be read ({error}): what its library says is not known"
+                "its memory cannot be read ({error}): the library's state is unknown"
             )),
             Ok(_) if !bytes.starts_with(&rules::info::INFO_MAGIC) => {
-                notes.push("there is no vrfbind_info where its library should have it".to_owned());
+                notes.push("vrfbind_info was not found in its library's memory".to_owned());
             }
             Ok(memory) => {
                 library.version = Some(version(&bytes));
-                let says = Says::decode(&bytes);
-                library.rules = says.rules(&memory, notes);
-                library.says = Some(says);
+                let info = LibraryInfo::decode(&bytes);
+                library.rules = info.rules(&memory, notes);
+                library.info = Some(info);
             }
         }
         library
     }
 }
 
-impl Says {
+impl LibraryInfo {
     fn decode(bytes: &[u8; size_of::<Info>()]) -> Self {
         let word = |at: usize| {
             let bytes = bytes
@@ -308,7 +309,7 @@ impl Says {
     /// The text of its rules, in the memory of the process.
     fn rules(&self, memory: &File, notes: &mut Vec<String>) -> Option<Vec<u8>> {
         let (address, length) = self.rules;
-        // A variable has 128 KiB at the most (MAX_ARG_STRLEN, execve(2)).
+        // A variable has 128 KiB at most (MAX_ARG_STRLEN, execve(2)).
         const LONGEST: u32 = 128 << 10;
         let mut text = vec![0; length.min(LONGEST) as usize];
         if length == 0 {
@@ -357,14 +358,14 @@ mod tests {
         bytes[offset_of!(Info, inherited)] = 3;
         bytes[offset_of!(Info, rules)..][..8].copy_from_slice(&0x7f00_0000_1000_u64.to_ne_bytes());
         bytes[offset_of!(Info, rules_length)..][..4].copy_from_slice(&11_u32.to_ne_bytes());
-        let says = Says::decode(&bytes);
+        let info = LibraryInfo::decode(&bytes);
         assert_eq!(
-            (says.socket, says.state),
+            (info.socket, info.state),
             (rules::info::PATCHED, rules::info::STATE_DEVICE)
         );
-        assert_eq!(says.device.as_deref(), Some("blue"));
-        assert_eq!(says.inherited, 3);
-        assert_eq!(says.rules, (0x7f00_0000_1000, 11));
+        assert_eq!(info.device.as_deref(), Some("blue"));
+        assert_eq!(info.inherited, 3);
+        assert_eq!(info.rules, (0x7f00_0000_1000, 11));
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! A network namespace as netlink shows it: its devices with their VRFs, and its sockets.
+//! A network namespace by netlink: its devices with their VRFs, and its sockets.
 //!
-//! A device's name and number mean something in its network namespace only, and /sys/class/net shows the
-//! one it was mounted in. So both are asked for over a netlink socket that was made in the namespace: a
-//! socket stays where it was made, wherever its thread goes. Entering another namespace (setns(2)) takes
-//! CAP_SYS_ADMIN there, and is done by a thread that makes the socket and ends.
+//! A device's name and number have a meaning only in its network namespace, and /sys/class/net has the devices of the
+//! namespace in which it was mounted. So both are queried by a netlink socket that was created in the namespace: a socket
+//! stays in its namespace, wherever its thread goes. Entering another namespace (setns(2)) requires CAP_SYS_ADMIN there,
+//! and is done by a thread that creates the socket and ends.
 //!
-//! A name of a device may be any bytes but white space, '/' and ':'. The crate for these messages wants UTF-8, and of a
-//! namespace with one other name it reads no device at all; so names are read here, as [`text`].
+//! A device's name may have any bytes except white space, '/' and ':'. The crate for these messages expects UTF-8, and
+//! returns no device at all of a namespace that has one other name; so names are parsed here, as [`text`].
 
 use crate::output::text;
 use crate::values::ProtocolName;
@@ -30,11 +30,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 
-/// Where to ask.
+/// The namespace to query.
 pub enum Netns {
     /// The namespace of this process.
-    Ours,
-    /// The one that this descriptor is of.
+    Current,
+    /// The namespace of this descriptor.
     Other(OwnedFd),
 }
 
@@ -50,8 +50,8 @@ impl Netns {
         Ok(links)
     }
 
-    /// Whether the rule of the table "local" (ip-rule(8)) comes before that of the VRFs, as it does until somebody moves it.
-    /// Then a loopback address leads to lo, also from a socket in a VRF that has this address.
+    /// Whether the rule of the table "local" (ip-rule(8)) comes before that of the VRFs, which is the default. Then a
+    /// loopback address is routed to lo, even from a socket in a VRF that has this address.
     pub fn is_local_first(&self, family: AddressFamily) -> Result<bool, Errno> {
         const RT_TABLE_LOCAL: u32 = 255;
         let netlink = self.netlink(SockProtocol::NetlinkRoute)?;
@@ -80,9 +80,9 @@ impl Netns {
         Ok(local < vrfs)
     }
 
-    /// The IP sockets that have a port or a protocol, which is all that sock_diag(7) shows: not one that
-    /// was made and not yet used, and no ICMP datagram socket.
-    pub fn sockets(&self) -> Result<Vec<Shown>, Errno> {
+    /// The IP sockets that have a port or a protocol: sock_diag(7) reports no others, neither sockets that have not been
+    /// used yet, nor ICMP datagram sockets.
+    pub fn sockets(&self) -> Result<Vec<DiagSocket>, Errno> {
         const PROTOCOLS: [(libc::c_int, ProtocolName); 5] = [
             (libc::IPPROTO_TCP, ProtocolName::Tcp),
             (libc::IPPROTO_UDP, ProtocolName::Udp),
@@ -107,7 +107,7 @@ impl Netns {
                 let asked = dump(&netlink, request, |message| {
                     if let SockDiagMessage::InetResponse(response) = message {
                         let id = &response.header.socket_id;
-                        sockets.push(Shown {
+                        sockets.push(DiagSocket {
                             inode: response.header.inode,
                             protocol,
                             local: SocketAddr::new(id.source_address, id.source_port),
@@ -118,7 +118,7 @@ impl Netns {
                     }
                 });
                 match asked {
-                    // A kernel without this protocol, or without its part of sock_diag.
+                    // The kernel lacks this protocol, or its part of sock_diag.
                     Ok(()) | Err(Errno::ENOENT | Errno::EINVAL | Errno::EOPNOTSUPP) => {}
                     Err(errno) => return Err(errno),
                 }
@@ -133,7 +133,7 @@ impl Netns {
             socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)
         };
         match self {
-            Self::Ours => make(),
+            Self::Current => make(),
             Self::Other(netns) => thread::scope(|scope| {
                 let made = scope.spawn(|| {
                     setns(netns, CloneFlags::CLONE_NEWNET)?;
@@ -145,8 +145,8 @@ impl Netns {
     }
 }
 
-/// A socket as sock_diag(7) shows it.
-pub struct Shown {
+/// A socket as reported by sock_diag(7).
+pub struct DiagSocket {
     /// The number in `socket:[...]`, the link in /proc/PID/fd.
     pub inode: u32,
     pub protocol: ProtocolName,
@@ -160,8 +160,8 @@ pub struct Shown {
 /// The state of a listening socket, of SCTP too (include/net/tcp_states.h).
 const TCP_LISTEN: u8 = 10;
 
-impl Shown {
-    /// Its protocol as rules have it. An MPTCP socket is shown as those of TCP that it consists of.
+impl DiagSocket {
+    /// Its protocol for rules. An MPTCP socket is reported as the TCP sockets of which it consists.
     pub fn protocol(&self) -> Option<Protocol> {
         match self.protocol {
             ProtocolName::Tcp => Some(Protocol::Tcp),
@@ -181,8 +181,8 @@ pub struct Links(BTreeMap<u32, Link>);
 #[derive(Default)]
 pub struct Link {
     pub name: String,
-    /// Its alternative names (ip-link(8), property), since Linux 5.5. The kernel takes them for names where they are not
-    /// too long for one.
+    /// Its alternative names (ip-link(8), property), since Linux 5.5. The kernel accepts them as names if they are short
+    /// enough.
     pub other_names: Vec<String>,
     /// The number of the device it is enslaved to.
     pub master: Option<u32>,
@@ -226,7 +226,7 @@ const LINK_HEADER: usize = 16;
 /// Size of struct nlattr, netlink(7).
 const ATTRIBUTE_HEADER: usize = 4;
 
-/// The attributes in these bytes, up to one that is broken.
+/// The attributes in these bytes, up to the first broken one.
 fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let attributes = NlasIterator::new(bytes).map_while(Result::ok);
     attributes.filter_map(|attribute| {
@@ -273,8 +273,8 @@ impl Links {
         self.0.get(&index).map(|link| link.name.as_str())
     }
 
-    /// The VRF that the device of this name is or is enslaved to. One step of master and no more, as in the
-    /// kernel (l3mdev_master_ifindex_rcu, net/l3mdev/l3mdev.c): a port of a bridge in a VRF is not in it.
+    /// The VRF that the device of this name is, or is enslaved to. Only one step of master counts, as in the kernel
+    /// (l3mdev_master_ifindex_rcu, net/l3mdev/l3mdev.c): a port of a bridge in a VRF is not in it.
     pub fn vrf_of(&self, device: &str) -> Option<&str> {
         let link = self.get(device)?;
         if link.table.is_some() {
@@ -284,7 +284,7 @@ impl Links {
         master.table.is_some().then_some(master.name.as_str())
     }
 
-    /// The devices that are in the VRF: itself, and what is enslaved to it.
+    /// The devices that are in the VRF: the VRF itself, and the devices enslaved to it.
     pub fn of_vrf<'a>(&'a self, vrf: &'a str) -> impl Iterator<Item = (u32, &'a Link)> + 'a {
         self.0
             .iter()
@@ -298,7 +298,7 @@ impl Links {
     }
 }
 
-/// Sends the request, and hands each message of the answer to `take`.
+/// Sends the request, and passes each message of the answer to `take`.
 fn dump<A: NetlinkDeserializable>(
     netlink: &OwnedFd,
     request: impl NetlinkSerializable,
@@ -322,7 +322,7 @@ fn dump<A: NetlinkDeserializable>(
     }
 }
 
-/// Hands each message in these bytes to `take`. True: that was the last part of the answer.
+/// Passes each message in these bytes to `take`. True: that was the last part of the answer.
 fn each_message<A: NetlinkDeserializable>(
     mut rest: &[u8],
     take: &mut impl FnMut(A),
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn finds_lo_in_this_namespace() {
-        let links = Netns::Ours.links().unwrap();
+        let links = Netns::Current.links().unwrap();
         assert_eq!(links.name(1), Some("lo"));
         assert_eq!(links.vrf_of("lo"), None);
     }
@@ -390,7 +390,7 @@ mod tests {
     fn finds_a_listener_of_ours() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let local = listener.local_addr().unwrap();
-        let shown = Netns::Ours.sockets().unwrap();
+        let shown = Netns::Current.sockets().unwrap();
         let found: Vec<_> = shown.iter().filter(|one| one.local == local).collect();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].protocol, found[0].device), (ProtocolName::Tcp, 0));

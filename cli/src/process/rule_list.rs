@@ -1,8 +1,8 @@
 //! The rules that the sockets of a process come under (VRFBIND_RULES, libvrfbind(7)).
 //!
-//! What counts is what the library has read when it was loaded, and that it keeps in memory that nobody writes to
-//! ([`rules::info`]). Where there is no library, or it cannot be asked, there is the environment that the process was
-//! started with, and the file as it is now. Where the two differ, a note says so.
+//! The rules in effect are those that the library has read at load, and keeps in memory that nobody writes to
+//! ([`rules::info`]). If there is no library, or it cannot be read, the rules are taken from the environment with which
+//! the process was started, and from the file as it is now. If the two differ, a note reports it.
 
 use super::directory::{Directory, open_below};
 use super::{Library, variable};
@@ -20,22 +20,22 @@ use std::path::Path;
 
 pub struct Rules {
     pub list: Box<List>,
-    /// Each as it stands in the text.
+    /// Each rule as it is in the text.
     pub texts: Vec<String>,
     pub from: RulesSource,
     /// The file that the environment names.
     pub file: Option<String>,
 }
 
-/// What VRFBIND_RULES in an environment says.
+/// The rules that VRFBIND_RULES names in an environment.
 struct Named {
     file: Option<String>,
-    /// Or why that cannot be read.
+    /// The text, or why it cannot be read.
     text: Result<Vec<u8>, String>,
 }
 
 impl Rules {
-    /// None: the sockets are all to be in the VRF, or there are none to be had.
+    /// None: all sockets belong to the VRF, or cannot be created.
     pub fn of(
         process: &Directory,
         environ: &[u8],
@@ -43,13 +43,13 @@ impl Rules {
         notes: &mut Vec<String>,
     ) -> Option<Self> {
         let named = Named::read(process, environ);
-        let Some(says) = library.and_then(|library| library.says.as_ref()) else {
+        let Some(info) = library.and_then(|library| library.info.as_ref()) else {
             let vrf = variable(environ, VRF_VARIABLE).filter(|vrf| vrf != DEFAULT);
             let named = vrf.and(named)?;
             let text = named.valid(notes)?;
             return Self::new(text, RulesSource::Environment, named.file);
         };
-        match says.state {
+        match info.state {
             STATE_DEVICE => {}
             STATE_INVALID => {
                 if let Some(Named {
@@ -57,7 +57,7 @@ impl Rules {
                 }) = named.filter(|named| named.valid(notes).is_some())
                 {
                     notes.push(format!(
-                        "a setting of its was invalid when it was started; its rules file {} is valid now",
+                        "one of its settings was invalid when it was started; its rules file {} is valid now",
                         word(&file)
                     ));
                 }
@@ -77,26 +77,25 @@ impl Rules {
                 Some(_),
             ) => Some(match text {
                 Ok(_) => format!(
-                    "its rules file {} has changed since: its sockets come under the rules that its library \
-                    has read when it was started",
+                    "its rules file {} has changed since: its sockets are judged by the rules that its library has read \
+                     at the start",
                     word(file)
                 ),
                 Err(why) => format!(
-                    "its rules file {} {why}: its sockets come under the rules that its library has read \
-                    when it was started",
+                    "its rules file {} {why}: its sockets are judged by the rules that its library has read at the start",
                     word(file)
                 ),
             }),
             _ => Some(format!(
-                "its library has other rules than {RULES_VARIABLE} in the environment that is seen of it: its sockets come \
-                 under the library's"
+                "its library has other rules than {RULES_VARIABLE} in its environment; its sockets are judged by the \
+                 library's rules"
             )),
         };
         notes.extend(difference);
         let file = named.and_then(|named| named.file);
         let rules = Self::new(known?.to_owned(), RulesSource::Library, file);
         if rules.is_none() {
-            notes.push("the rules of its library are none".to_owned());
+            notes.push("the rules of its library are invalid".to_owned());
         }
         rules
     }
@@ -145,19 +144,24 @@ impl Named {
             Err(why) => why.clone(),
         };
         notes.push(match file {
-            Some(file) => format!("its {RULES_VARIABLE}, the file {file}, {invalid}: it gets no IPv4 and no IPv6 socket"),
-            None => format!("its {RULES_VARIABLE} {invalid}: it gets no IPv4 and no IPv6 socket"),
+            Some(file) => format!(
+                "its {RULES_VARIABLE}, the file {file}, {invalid}: it cannot create IPv4 and IPv6 \
+                                   sockets"
+            ),
+            None => {
+                format!("its {RULES_VARIABLE} {invalid}: it cannot create IPv4 and IPv6 sockets")
+            }
         });
         None
     }
 }
 
-/// The process has chosen the path: it is resolved below its root, and only a regular file is read.
+/// The process has chosen the path: it is resolved below the process's root, and only a regular file is read.
 fn read_file(process: &Directory, path: &[u8]) -> Result<Vec<u8>, String> {
     let cannot = |error| format!("cannot be read ({error})");
     let path = Path::new(OsStr::from_bytes(path));
     let file = open_below(&process.path("root"), path).map_err(cannot)?;
-    let file = file.ok_or("is not there, or is no file")?;
+    let file = file.ok_or("does not exist, or is not a regular file")?;
     let mut bytes = Vec::new();
     let most = LARGEST_FILE as u64 + 1;
     file.take(most).read_to_end(&mut bytes).map_err(cannot)?;

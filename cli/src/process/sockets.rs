@@ -1,23 +1,22 @@
 //! The IP sockets of a process: which device each is bound to, and which VRF that device belongs to.
 //!
-//! 1. /proc/PID/fd says which descriptors are sockets. That takes the right to read the process
-//!    (PTRACE_MODE_READ, ptrace(2)).
-//! 2. pidfd_getfd(2) duplicates each, and the duplicate, which is the same socket, is asked: family, type,
-//!    protocol, addresses, SO_BINDTODEVICE. That takes the right to attach (PTRACE_MODE_ATTACH), which
-//!    Yama's ptrace_scope refuses to users to whom reading is allowed.
-//! 3. Where that is refused, sock_diag(7) is asked in the process's network namespace; it shows the same by
-//!    inode, but only of sockets that are in use. The others are shown by their protocol
-//!    (`system.sockprotoname`, since Linux 2.6.37) and nothing else: their device is not known.
-//! 4. The VRF of a device is looked up in the network namespace of the socket, which need not be that of
-//!    the process, nor ours.
+//! 1. /proc/PID/fd tells which descriptors are sockets. This requires the right to read the process (PTRACE_MODE_READ,
+//!    ptrace(2)).
+//! 2. pidfd_getfd(2) duplicates each, and the duplicate, which is the same socket, is queried: family, type, protocol,
+//!    addresses, SO_BINDTODEVICE. This requires the right to attach (PTRACE_MODE_ATTACH), which Yama's ptrace_scope
+//!    refuses to users who may read.
+//! 3. If this is refused, sock_diag(7) is queried in the process's network namespace; it reports the same by inode, but
+//!    only for sockets that are in use. The others are shown with their protocol only (`system.sockprotoname`, since
+//!    Linux 2.6.37): their device is not known.
+//! 4. The VRF of a device is looked up in the network namespace of the socket, which may differ from that of the process,
+//!    and from ours.
 //!
-//! A descriptor that is closed while this goes on is left out. Nothing else is: what is not to be known is
-//! said to be unknown.
+//! A descriptor that is closed meanwhile is left out. Nothing else is: what cannot be known is shown as unknown.
 
 use super::directory::Directory;
-use super::netns::{Links, Netns, Shown};
+use super::netns::{DiagSocket, Links, Netns};
 use crate::output::text;
-use crate::sys::foreign;
+use crate::sys::other_process;
 use crate::values::{Method, ProtocolName};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -34,7 +33,7 @@ use std::rc::Rc;
 
 /// A socket of a process.
 pub struct Socket {
-    /// Its number in that process.
+    /// Its fd in the process.
     pub fd: RawFd,
     pub protocol: String,
     pub local: Option<Address>,
@@ -42,7 +41,7 @@ pub struct Socket {
     pub device: Device,
     /// Whether it is in another network namespace than we.
     pub is_in_other_netns: bool,
-    /// What decides about its rule, but for the listener that it was accepted from ([`Reader::listener`]).
+    /// What decides about its rule, except the listener that it was accepted from ([`Reader::listener`]).
     pub seen: seen::Socket,
 }
 
@@ -52,10 +51,10 @@ pub enum Device {
     /// To no device.
     None,
     /// To a device, which is in this VRF.
-    Of(String, Vrf),
-    /// To one that is there no more: ENODEV.
-    Gone,
-    /// That is not to be had.
+    Bound(String, Vrf),
+    /// To a deleted device: ENODEV.
+    Deleted,
+    /// The device cannot be read.
     Unknown,
 }
 
@@ -70,25 +69,25 @@ pub enum Vrf {
     Unknown,
 }
 
-/// An address, and its port where the protocol has any.
+/// An address, and its port if the protocol has ports.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Address {
     pub address: String,
     pub port: Option<u16>,
 }
 
-/// The sockets of a process, and how they were come by.
+/// The sockets of a process, and how they were read.
 pub struct Sockets {
     pub method: Method,
     pub notes: Vec<String>,
     pub sockets: Vec<Socket>,
 }
 
-/// Reads sockets; keeps what it has learnt of network namespaces.
+/// Reads sockets; caches what it has read about network namespaces.
 #[derive(Default)]
 pub struct Reader {
     links: HashMap<u64, Rc<Result<Links, Errno>>>,
-    shown: HashMap<u64, Rc<Result<Vec<Shown>, Errno>>>,
+    shown: HashMap<u64, Rc<Result<Vec<DiagSocket>, Errno>>>,
     ours: Option<Option<u64>>,
 }
 
@@ -96,9 +95,9 @@ impl Reader {
     /// The IP sockets of the process. An error: its descriptors cannot be listed.
     pub fn read(&mut self, process: &Directory) -> Result<Sockets, Errno> {
         let listed = sockets_in(process)?;
-        match self.duplicated(process, &listed) {
+        match self.read_by_pidfd_getfd(process, &listed) {
             Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) if !listed.is_empty() => {
-                self.shown(process, &listed)
+                self.read_by_sock_diag(process, &listed)
             }
             Err(errno) if !listed.is_empty() => Err(errno),
             result => Ok(Sockets {
@@ -118,7 +117,7 @@ impl Reader {
         }
     }
 
-    /// A device's own name, where `name` is an alternative one in the process's network namespace.
+    /// A device's own name, if `name` is an alternative one in the process's network namespace.
     pub fn name_of(&mut self, process: &Directory, name: &str) -> String {
         let links = self.links_of_process(process);
         let link = match links.as_deref() {
@@ -133,7 +132,8 @@ impl Reader {
         matches!(netns_of_process(process), Ok((HERE, _)))
     }
 
-    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address and port, on
+    /// The address of the listener that a stream with a peer was accepted from, if there is one of the same address
+    /// and port, on
     /// the same device or on none: of the process itself, or of another one in its network namespace, as a parent.
     pub fn listener(
         &mut self,
@@ -160,7 +160,7 @@ impl Reader {
         if listeners.is_empty() {
             let (links, shown) = (
                 self.links_of_process(process).ok()?,
-                self.shown_of_process(process).ok()?,
+                self.diag_of_process(process).ok()?,
             );
             let shown = shown.as_ref().as_ref().ok()?.iter();
             let shown = shown.filter(|one| one.listens && is_stream(one.protocol()));
@@ -182,8 +182,8 @@ impl Reader {
         name.unwrap_or("lo").to_owned()
     }
 
-    /// By duplicates.
-    fn duplicated(
+    /// Reads the sockets by duplicates.
+    fn read_by_pidfd_getfd(
         &mut self,
         process: &Directory,
         listed: &[(RawFd, u32)],
@@ -191,8 +191,8 @@ impl Reader {
         let process = process.pidfd()?;
         let mut sockets = Vec::new();
         for &(fd, _) in listed {
-            match foreign::pidfd_getfd(&process, fd) {
-                Ok(duplicate) => sockets.extend(self.of_duplicate(fd, duplicate)?),
+            match other_process::pidfd_getfd(&process, fd) {
+                Ok(duplicate) => sockets.extend(self.read_duplicate(fd, duplicate)?),
                 Err(Errno::EBADF) => {}
                 Err(errno) => return Err(errno),
             }
@@ -200,11 +200,11 @@ impl Reader {
         Ok(sockets)
     }
 
-    fn of_duplicate(&mut self, fd: RawFd, duplicate: OwnedFd) -> Result<Option<Socket>, Errno> {
-        let number = |option| foreign::socket_option(&duplicate, option);
+    fn read_duplicate(&mut self, fd: RawFd, duplicate: OwnedFd) -> Result<Option<Socket>, Errno> {
+        let number = |option| other_process::socket_option(&duplicate, option);
         let (domain, kind, protocol) = match number(libc::SO_DOMAIN) {
             Ok(domain) => (domain, number(libc::SO_TYPE)?, number(libc::SO_PROTOCOL)?),
-            // It has become another file meanwhile.
+            // The fd is another file by now.
             Err(_) => return Ok(None),
         };
         if domain != libc::AF_INET && domain != libc::AF_INET6 {
@@ -216,12 +216,12 @@ impl Reader {
             Ok(name) => {
                 let name = text(name.as_bytes());
                 let vrf = vrf_of(&links, &name);
-                Device::Of(name, vrf)
+                Device::Bound(name, vrf)
             }
-            Err(Errno::ENODEV) => Device::Gone,
+            Err(Errno::ENODEV) => Device::Deleted,
             Err(_) => Device::Unknown,
         };
-        // The type is for its functions, which take any IP socket.
+        // The type is used for its functions, which work for any IP socket.
         let socket = UdpSocket::from(duplicate);
         let has_ports = kind != libc::SOCK_RAW;
         let address = |of: std::io::Result<SocketAddr>| {
@@ -241,7 +241,7 @@ impl Reader {
                 protocol: Protocol::of(kind, protocol),
                 own: local.and_then(|local| own_address(local, has_ports)),
                 peer: peer.map(address_of),
-                listens: foreign::socket_option(&socket, libc::SO_ACCEPTCONN) == Ok(1),
+                listens: other_process::socket_option(&socket, libc::SO_ACCEPTCONN) == Ok(1),
                 listener: None,
             },
         }))
@@ -250,13 +250,13 @@ impl Reader {
     /// The devices of the socket's network namespace, and whether that is another one than ours.
     fn links_of(&mut self, socket: &OwnedFd) -> (Rc<Result<Links, Errno>>, bool) {
         let ours = *self.ours.get_or_insert_with(our_cookie);
-        let cookie = foreign::netns_cookie(socket).ok();
+        let cookie = other_process::netns_cookie(socket).ok();
         if cookie.is_some() && cookie == ours {
-            return (self.links_at(HERE, || Ok(Netns::Ours)), false);
+            return (self.links_at(HERE, || Ok(Netns::Current)), false);
         }
-        // Before Linux 5.14 there is no cookie, and the namespace has to be opened to know it.
-        let netns = foreign::netns_of(socket);
-        // Refused: all namespaces that are not ours are unknown in the same way.
+        // Before Linux 5.14 there is no cookie, and the namespace has to be opened to identify it.
+        let netns = other_process::netns_of(socket);
+        // If this is refused, all other namespaces are equally unknown.
         let key = netns.as_ref().map_or(u64::MAX, inode_of);
         let is_other = cookie.is_some() || Some(key) != inode(Path::new(OUR_NETNS)).ok();
         (self.links_at(key, || netns.map(Netns::Other)), is_other)
@@ -276,30 +276,34 @@ impl Reader {
         Rc::clone(links.or_insert_with(|| Rc::new(netns().and_then(|netns| netns.links()))))
     }
 
-    fn shown_of_process(
+    fn diag_of_process(
         &mut self,
         process: &Directory,
-    ) -> Result<Rc<Result<Vec<Shown>, Errno>>, Errno> {
+    ) -> Result<Rc<Result<Vec<DiagSocket>, Errno>>, Errno> {
         let (key, netns) = netns_of_process(process)?;
         let all = self.shown.entry(key);
         let all = all.or_insert_with(|| Rc::new(netns.and_then(|netns| netns.sockets())));
         Ok(Rc::clone(all))
     }
 
-    /// By sock_diag.
-    fn shown(&mut self, process: &Directory, listed: &[(RawFd, u32)]) -> Result<Sockets, Errno> {
+    /// Reads the sockets by sock_diag.
+    fn read_by_sock_diag(
+        &mut self,
+        process: &Directory,
+        listed: &[(RawFd, u32)],
+    ) -> Result<Sockets, Errno> {
         let links = self.links_of_process(process)?;
         let (key, _) = netns_of_process(process)?;
-        let all = self.shown_of_process(process)?;
+        let all = self.diag_of_process(process)?;
 
         let mut notes = vec![
-            "pidfd_getfd(2) is refused (by Yama, or for want of CAP_SYS_PTRACE): sockets as \
-             sock_diag(7) shows them"
+            "pidfd_getfd(2) is refused (by Yama, or without CAP_SYS_PTRACE): the sockets are those that sock_diag(7) \
+             shows"
                 .to_owned(),
         ];
         if let Err(errno) = &*all {
             notes.push(format!(
-                "sock_diag(7) is not to be had in its network namespace: {errno}"
+                "sock_diag(7) fails in its network namespace: {errno}"
             ));
         }
         let mut sockets = Vec::new();
@@ -310,8 +314,8 @@ impl Reader {
                 .ok()
                 .and_then(|all| all.iter().find(|one| one.inode == inode));
             match found {
-                Some(one) => sockets.push(of_shown(fd, one, &links, key != HERE)),
-                None => sockets.extend(by_name(process, fd, key != HERE)),
+                Some(one) => sockets.push(from_diag(fd, one, &links, key != HERE)),
+                None => sockets.extend(from_protocol_name(process, fd, key != HERE)),
             }
         }
         if sockets
@@ -388,26 +392,26 @@ fn sockets_in(process: &Directory) -> Result<Vec<(RawFd, u32)>, Errno> {
     Ok(sockets)
 }
 
-fn device_of(one: &Shown, links: &Result<Links, Errno>) -> Device {
+fn device_of(one: &DiagSocket, links: &Result<Links, Errno>) -> Device {
     match (one.device, links) {
         (0, _) => Device::None,
         (_, Err(_)) => Device::Unknown,
         (index, Ok(known)) => match known.name(index) {
-            Some(name) => Device::Of(name.to_owned(), vrf_of(links, name)),
-            None => Device::Gone,
+            Some(name) => Device::Bound(name.to_owned(), vrf_of(links, name)),
+            None => Device::Deleted,
         },
     }
 }
 
-fn of_shown(
+fn from_diag(
     fd: RawFd,
-    one: &Shown,
+    one: &DiagSocket,
     links: &Result<Links, Errno>,
     is_in_other_netns: bool,
 ) -> Socket {
     let is_raw = one.protocol == ProtocolName::Raw;
     let device = device_of(one, links);
-    // Where a port is expected, sock_diag shows the protocol of a raw socket (inet_num).
+    // In place of a port, sock_diag reports the protocol of a raw socket (inet_num).
     let protocol = if is_raw {
         name_of(libc::SOCK_RAW, one.local.port().into())
     } else {
@@ -431,10 +435,10 @@ fn of_shown(
     }
 }
 
-/// An IP socket of which only its protocol is to be had. Anything else is none.
-fn by_name(process: &Directory, fd: RawFd, is_in_other_netns: bool) -> Option<Socket> {
+/// An IP socket of which only the protocol can be read. None: it is no IP socket.
+fn from_protocol_name(process: &Directory, fd: RawFd, is_in_other_netns: bool) -> Option<Socket> {
     let path = process.path(&format!("fd/{fd}"));
-    let name = foreign::attribute(&path, c"system.sockprotoname").ok()?;
+    let name = other_process::attribute(&path, c"system.sockprotoname").ok()?;
     let name = String::from_utf8(name).ok()?;
     let name = name.trim_end_matches('\0');
     // The names of struct proto (/proc/net/protocols): "TCP", "TCPv6", "UDP-Lite", "UDPLITEv6", ...
@@ -467,7 +471,7 @@ fn by_name(process: &Directory, fd: RawFd, is_in_other_netns: bool) -> Option<So
     })
 }
 
-/// An address as rules have it.
+/// An address in the form of rules.
 fn address_of(address: SocketAddr) -> list::Address {
     let ip = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -479,8 +483,8 @@ fn address_of(address: SocketAddr) -> list::Address {
     }
 }
 
-/// The same of a socket's own one. That of a raw socket has its protocol's number where others have a port, and where it is
-/// the wildcard nobody may have named it.
+/// A socket's own address in the form of rules. A raw socket has its protocol's number in place of a port, and its
+/// wildcard address need not come from a bind().
 fn own_address(address: SocketAddr, has_port: bool) -> Option<list::Address> {
     let own = address_of(address);
     match has_port {
@@ -516,16 +520,16 @@ fn vrf_of(links: &Result<Links, Errno>, device: &str) -> Vrf {
     }
 }
 
-/// What stands for our network namespace. Others are known by their inodes.
+/// The key of our network namespace. Others have their inodes.
 const HERE: u64 = 0;
 const OUR_NETNS: &str = "/proc/self/ns/net";
 
-/// A process's network namespace, and what stands for it.
+/// A process's network namespace, and its key.
 fn netns_of_process(process: &Directory) -> Result<(u64, Result<Netns, Errno>), Errno> {
     let path = process.path("ns/net");
     let theirs = inode(&path)?;
     if theirs == inode(Path::new(OUR_NETNS))? {
-        return Ok((HERE, Ok(Netns::Ours)));
+        return Ok((HERE, Ok(Netns::Current)));
     }
     let netns = match File::open(&path) {
         Ok(file) => Ok(Netns::Other(file.into())),
@@ -555,7 +559,7 @@ fn our_cookie() -> Option<u64> {
         flags,
         SockProtocol::NetlinkRoute,
     );
-    foreign::netns_cookie(socket.ok()?).ok()
+    other_process::netns_cookie(socket.ok()?).ok()
 }
 
 fn errno_of(error: &std::io::Error) -> Errno {

@@ -1,11 +1,11 @@
-//! Who asks: which VRF it names, and the rights that it has. What /proc says of a thread.
+//! The calling thread: which VRF it names, and its rights, by /proc.
 //!
-//! All of it is read anew for each call, but for the VRF, which may be remembered ([`known`](super::known)). A thread may
-//! have other rights since its last call, or be in another network namespace; its process may have executed another
-//! program, which the kernel shows by no number; and its number may be another thread's.
+//! All of it is read anew for each call, except the VRF, which may be remembered ([`known`](super::known)). Since its
+//! last call a thread may have got other rights or another network namespace; its process may have executed another
+//! program, which no number of the kernel shows; and its TID may belong to another thread.
 
 use crate::proc_status::Status;
-use crate::sys::foreign::{pidfd_getfd, pidfd_open, pidfd_open_thread};
+use crate::sys::other_process::{pidfd_getfd, pidfd_open, pidfd_open_thread};
 use crate::sys::{self, Call};
 use crate::{auxv, environ};
 use nix::dir::Dir;
@@ -39,7 +39,7 @@ impl Owner {
     }
 }
 
-/// Does something by the user and group of another (setfsuid(2)). EPERM: we may not.
+/// Does something as the user and group of another process (setfsuid(2)). EPERM: we may not.
 pub(super) fn as_owner<R>(
     owner: Owner,
     ours: Owner,
@@ -49,7 +49,7 @@ pub(super) fn as_owner<R>(
         return act();
     }
     let result = sys::set_owner(owner.user, owner.group).and_then(|()| act());
-    // What we are can always be set again.
+    // Our own IDs can always be set again.
     sys::set_owner(ours.user, ours.group)?;
     result
 }
@@ -57,8 +57,8 @@ pub(super) fn as_owner<R>(
 /// What the line of a mapping ends with.
 const LIBRARY: [&str; 2] = ["/libvrfbind.so", "/libvrfbind.so (deleted)"];
 
-/// The most bytes of an environment that are looked at. execve(2) takes no more than 6 MiB of strings (since Linux
-/// 4.13), but a program may make up what is shown (PR_SET_MM in prctl(2)).
+/// The most bytes of an environment that are read. execve(2) accepts at most 6 MiB of strings (since Linux 4.13), but a
+/// program may change the range that is shown (PR_SET_MM in prctl(2)).
 const LONGEST: u64 = 8 << 20;
 
 fn is_too_long(environ: &[u8]) -> bool {
@@ -78,7 +78,7 @@ pub(super) const PLAIN: [i32; 4] = [
 
 impl Call {
     pub(super) fn is_ping(&self) -> bool {
-        plain_type(self.kind) == libc::SOCK_DGRAM
+        plain_type(self.sock_type) == libc::SOCK_DGRAM
             && matches!(self.protocol, libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6)
     }
 }
@@ -87,7 +87,7 @@ impl Call {
 pub(super) struct Caller<'a> {
     pub(super) proc: BorrowedFd<'a>,
     pub(super) thread: u32,
-    /// Who we are.
+    /// Our own user and group.
     pub(super) reader: Owner,
 }
 
@@ -97,10 +97,10 @@ impl Caller<'_> {
         format!("{}/{name}", self.thread)
     }
 
-    /// Looks at something in /proc by our own rights, or by those of the caller's user, which suffice to look at his
-    /// processes: so they are served without CAP_SYS_PTRACE. EPERM: it cannot be seen. The thread may be of another
-    /// process namespace, or hidden by hidepid=; or much of its process is hidden, because it has changed its user and
-    /// not executed a program since, or may not read its own program (PR_SET_DUMPABLE in prctl(2)).
+    /// Reads something in /proc with our own rights, or with those of the caller's user, which are sufficient for the
+    /// user's own processes: so these are served without CAP_SYS_PTRACE. EPERM: it cannot be read. The thread may be in
+    /// another PID namespace, or hidden by hidepid=; or much of its process is hidden, because it has changed its user
+    /// and not executed a program since, or may not read its own program (PR_SET_DUMPABLE in prctl(2)).
     fn look<R>(&self, look: impl Fn() -> Result<R, Errno>) -> Result<R, Errno> {
         let seen = match look() {
             Err(Errno::EACCES | Errno::EPERM) => as_owner(self.owner()?.0, self.reader, look),
@@ -127,7 +127,7 @@ impl Caller<'_> {
         Ok(bytes)
     }
 
-    /// The lines of what may be long. What is no UTF-8 in them is replaced.
+    /// The lines of a file that may be long. Bytes that are not UTF-8 are replaced.
     pub(super) fn lines(
         &self,
         name: &str,
@@ -145,19 +145,19 @@ impl Caller<'_> {
         Ok(inode(&file))
     }
 
-    /// What its network namespace is known by (namespaces(7)).
+    /// The identity of its network namespace (namespaces(7)).
     pub(super) fn netns(&self) -> Result<OsString, Errno> {
         let path = self.path("ns/net");
         self.look(|| readlinkat(self.proc, path.as_str()))
     }
 
-    /// A file that each network namespace has one of, and which everybody may see (fs/proc/proc_net.c).
+    /// A file that exists once in each network namespace, and whose inode everybody may read (fs/proc/proc_net.c).
     pub(super) fn net_dev(&self) -> Result<Inode, Errno> {
         self.inode("net/dev")
     }
 
-    /// Its effective user and group: those of its directory, however little it may be looked into (task_dump_owner,
-    /// fs/proc/base.c). And what tells it from all other threads.
+    /// Its effective user and group: those of its directory, however little of it may be read (task_dump_owner,
+    /// fs/proc/base.c). And its identity among all threads.
     pub(super) fn owner(&self) -> Result<(Owner, Identity), Errno> {
         let path = self.path("");
         let directory = fstatat(self.proc, path.as_str(), AtFlags::empty());
@@ -170,7 +170,7 @@ impl Caller<'_> {
         Ok((owner, Identity(self.thread, directory.st_ino, made)))
     }
 
-    /// What the environment says that its program was executed with: the VRF, and whether there are rules.
+    /// The environment that its program was executed with: the VRF, and whether there are rules.
     pub(super) fn named(&self) -> Result<(Named, bool), Errno> {
         let mut file = match self.open("environ") {
             Err(Errno::EPERM) => return Ok((Named::Unknown, false)),
@@ -193,7 +193,7 @@ impl Caller<'_> {
         }
     }
 
-    /// The VRF, and which rules there are.
+    /// The VRF and the rules.
     pub(super) fn environment(&self) -> Result<Environment, Errno> {
         let read = || {
             let mut environ = Vec::new();
@@ -213,13 +213,13 @@ impl Caller<'_> {
         })
     }
 
-    /// Whether its program has more privileges than who has executed it (AT_SECURE in getauxval(3)).
+    /// Whether its program has more privileges than its caller (AT_SECURE in getauxval(3)).
     pub(super) fn is_secure(&self) -> Result<bool, Errno> {
         self.read("auxv").map(|auxv| auxv::is_secure(&auxv))
     }
 
-    /// As much as is there of what the caller says to be at this address in its memory: what cannot be read the kernel
-    /// refuses as well (EFAULT). EPERM: we may not look (PTRACE_MODE_ATTACH_REALCREDS in ptrace(2)).
+    /// The bytes at this address in the caller's memory, as many as can be read: if they cannot, the kernel fails the
+    /// call as well (EFAULT). EPERM: we may not read (PTRACE_MODE_ATTACH_REALCREDS in ptrace(2)).
     pub(super) fn memory(&self, address: usize, bytes: &mut [u8]) -> Result<usize, Errno> {
         let there = RemoteIoVec {
             base: address,
@@ -233,11 +233,11 @@ impl Caller<'_> {
         }
     }
 
-    /// The socket that is this descriptor of the caller's. EBADF: there is none; EPERM: as in [`Self::memory`].
+    /// The socket of this descriptor of the caller. EBADF: there is none; EPERM: as in [`Self::memory`].
     pub(super) fn duplicate(&self, fd: i32) -> Result<OwnedFd, Errno> {
         let process = match pidfd_open_thread(self.thread) {
             Err(Errno::EINVAL) => {
-                // Of a thread that has a table of its own (unshare(CLONE_FILES)) it would be another one's descriptor.
+                // In a thread that has a descriptor table of its own (unshare(CLONE_FILES)) the fd would be another file.
                 let process = self.status()?.process.ok_or(Errno::EPERM)?;
                 pidfd_open(process)
             }
@@ -251,7 +251,7 @@ impl Caller<'_> {
         }
     }
 
-    /// What /proc says that this descriptor is.
+    /// The file of this descriptor, as in /proc.
     pub(super) fn link(&self, fd: &str) -> Result<OsString, Errno> {
         let path = self.path(&format!("fd/{fd}"));
         self.look(|| readlinkat(self.proc, path.as_str()))
@@ -280,8 +280,8 @@ impl Caller<'_> {
         })
     }
 
-    /// Opens a regular file by the rights of the caller, as the caller sees it. (A link to an absolute path is followed from our
-    /// root.) No FIFO is waited for.
+    /// Opens a regular file with the rights of the caller, as the caller sees it. (A link to an absolute path is followed
+    /// from our root.) The open does not wait for a FIFO.
     pub(super) fn open_file(&self, path: &Path) -> Result<File, Errno> {
         let path = Path::new(&self.path("root")).join(path.strip_prefix("/").unwrap_or(path));
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -332,7 +332,7 @@ impl Caller<'_> {
     }
 }
 
-/// The number of a thread, and the inode of its directory with the time at which it was made.
+/// The TID of a thread, and the inode of its directory with the time of its creation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity(u32, libc::ino_t, (libc::time_t, libc::c_long));
 
@@ -350,15 +350,15 @@ pub(super) struct Environment {
     pub(super) rules: Vec<u8>,
 }
 
-/// What an environment says of the VRF.
+/// The VRF of an environment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Named {
     /// Nothing: the variable is not there, or empty.
     Nothing,
     Vrf(Vrf),
-    /// What cannot be a VRF.
+    /// An invalid name.
     Invalid,
-    /// It cannot be read, or the program has written over it, as setproctitle(3) does.
+    /// The environment cannot be read, or the program has overwritten it, as setproctitle(3) does.
     Unknown,
 }
 
@@ -370,8 +370,8 @@ impl Named {
         }
     }
 
-    /// What an environment says without the variable. What execve(2) was given are strings of the form NAME=VALUE, one after
-    /// the other.
+    /// The result for an environment without the variable. execve(2) gets strings of the form NAME=VALUE, one after the
+    /// other.
     fn without(environ: &[u8]) -> Self {
         let mut strings = environ.split_inclusive(|&byte| byte == 0);
         if strings.all(|string| string.contains(&b'=') && string.ends_with(&[0])) {
@@ -382,8 +382,8 @@ impl Named {
     }
 }
 
-/// Whether an environment that begins with these bytes, and goes on in the file, has rules: a string that is
-/// `VRFBIND_RULES=` and more. Takes no more memory for the rest than for the beginning.
+/// Whether an environment that begins with these bytes, and continues in the file, has rules: a string that begins with
+/// `VRFBIND_RULES=` and is longer. The rest needs no more memory than the beginning.
 fn has_rules(mut rest: impl Read, mut environ: Vec<u8>) -> Result<bool, Errno> {
     let size = environ.len().max(1024);
     loop {
@@ -395,7 +395,7 @@ fn has_rules(mut rest: impl Read, mut environ: Vec<u8>) -> Result<bool, Errno> {
         if strings.any(|string| value(string) > Some(0)) {
             return Ok(true);
         }
-        // Of a string that is not over yet, as much as says whether it is the variable.
+        // Keeps as much of an unfinished string as tells whether it is the variable.
         let last = environ.rsplit(|&byte| byte == 0).next();
         let mut last = last.unwrap_or_default().to_vec();
         last.truncate(RULES_VARIABLE.len() + 1);

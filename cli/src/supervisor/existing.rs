@@ -1,37 +1,42 @@
-//! Sockets that exist, in a tree with rules (`VRFBIND_RULES`): bind(2), connect(2) and setsockopt(2) of programs that the library
-//! is not in.
+//! Existing sockets, in a tree with rules (`VRFBIND_RULES`): bind(2), connect(2) and setsockopt(2) of programs without
+//! the library.
 //!
-//! 1. The address, or the option's value, is read from the caller's memory (process_vm_readv(2)). What is no address of IP is
-//!    the kernel's affair.
-//! 2. The socket is duplicated (pidfd_getfd(2)): the duplicate is the same socket. What is no socket of IP is the kernel's affair.
-//! 3. The caller's environment says which rules there are, as it says the VRF. Where there are none the kernel makes the call.
-//!    That all of this is the caller's, and not another process's that has got its number meanwhile, the notification says: it is
-//!    asked whether it still waits.
-//! 4. Where the address belongs, and whether the socket may go there, the same code decides as in the library
+//! 1. The address, or the option's value, is read from the caller's memory (process_vm_readv(2)). If it is not an IP
+//!    address, the kernel makes the call.
+//! 2. The socket is duplicated (pidfd_getfd(2)): the duplicate is the same socket. If it is not an IP socket, the kernel
+//!    makes the call.
+//! 3. The caller's environment names the rules, as it names the VRF. Without rules the kernel makes the call. Then the
+//!    notification is checked: if the caller still waits, all of this was read from the caller, and not from another
+//!    process that has got its TID.
+//! 4. The same code as in the library decides where the address belongs, and whether the socket may be moved there
 //!    ([`rules::settling`], [`rules::socket`]).
-//! 5. The socket is moved: from one device to the other, never by way of none. Without CAP_NET_RAW it is replaced ([`replacing`]).
+//! 5. The socket is moved: from one device to the other, never without a device in between. Without CAP_NET_RAW it is
+//!    replaced ([`replacing`]).
 //! 6. The *kernel* makes the call, in the caller's thread (SECCOMP_USER_NOTIF_FLAG_CONTINUE).
 //!
-//! **Why the kernel makes it.** If we made it on our duplicate, the address could not change between the look and the call. But
-//! then it would be our capabilities (ports below 1024), our security label, Landlock's rules for us and our signals: a connect()
-//! that waits could not be interrupted, for a caller whose call is in our hands only SIGKILL wakes; and each would need a thread
-//! of ours, lest one caller keep the others waiting. So it is the caller's own call. Another thread of a program that wants out
-//! can put another address there in between: the seal guards against accident. An accident of that kind leaves the socket on
-//! the device of the VRF or of a rule, where we have put it: to another address, but never by another device. (Only an address
-//! that becomes one of AF_UNSPEC, or of a link, would take it from there.)
+//! **Why the kernel makes it.** If we made the call on our duplicate, the address could not change between the check and
+//! the call. But the call would have our capabilities (ports below 1024), our security label, our Landlock rules and our
+//! signals. A connect() that waits could not be interrupted, since only SIGKILL wakes a caller whose call we are
+//! answering; and each would need a thread of ours, so that one caller does not block the others. So it is the caller's
+//! own call. Another thread of a program that wants to escape can put another address there in between: the seal guards
+//! against accidents. Such an accident leaves the socket on the device of the VRF or of a rule, where we have put it: it
+//! reaches another address, but never by another device. (Only if the address becomes one of AF_UNSPEC, or a link-local
+//! one, the call takes the socket from its device.)
 //!
-//! The supervisor does not hear how the call ends. So a socket whose call fails stays where the rule has put it, and the next
-//! bind() or connect() moves it again; the library moves it back at once.
+//! The supervisor does not learn the result of the call. So a socket whose call fails stays where the rule has put it,
+//! and the next bind() or connect() moves it again; the library moves it back at once.
 //!
-//! **Rights.** A socket is moved with our CAP_NET_RAW, and that must give the caller nothing that it could not have: a socket that is
-//! fresh it could have created there. Another one, and a raw one, moves if the caller itself has CAP_NET_RAW, as without us.
+//! **Rights.** A socket is moved with our CAP_NET_RAW, which must give the caller nothing that it could not have: it
+//! could have created a fresh socket there. Any other socket, and a raw one, is moved only if the caller itself has
+//! CAP_NET_RAW, as without us.
 //!
-//! Where the memory or the socket cannot be had, the call fails with EPERM and a line says why: Yama
-//! (kernel.yama.ptrace_scope=1 lets nobody look but ancestors and CAP_SYS_PTRACE), a process of another user, or one that has
-//! given up its user and executed nothing since. But a connect() that may wait goes on if the library, which can be seen, is in
-//! that process: the library judges these and cannot say so, since there a thread can be cancelled ([`rules::filter`]). One that is
-//! made by the instruction looks the same, and passes unjudged: by the device that its socket has. All other calls of the library
-//! say that they are judged, unless another preloaded object makes them.
+//! If the memory or the socket cannot be read, the call fails with EPERM and a line reports the reason: Yama
+//! (kernel.yama.ptrace_scope=1 allows access to ancestors and CAP_SYS_PTRACE only), a process of another user, or one
+//! that has given up its user and executed nothing since. One kind of call is made nevertheless: a connect() that may
+//! wait, if the library is seen in the process. The library has judged such calls and cannot mark them, since a thread
+//! can be cancelled there ([`rules::filter`]). A connect() by the instruction looks the same, and is made unjudged, by
+//! the device that its socket has. The library marks all other calls that it has judged, unless another preloaded object
+//! makes them.
 
 mod replacing;
 
@@ -53,7 +58,7 @@ use std::os::fd::OwnedFd;
 impl Supervisor {
     pub(super) fn judge(&self, listener: &OwnedFd, call: &CallOfExisting) -> Result<Answer, Errno> {
         let caller = self.caller(call.thread);
-        // First, whether it concerns IP: what does not is answered by no environment.
+        // First, whether it concerns IP: the environment does not matter for any other call.
         let found = self.look(&caller, call);
         if matches!(found, Ok(None)) {
             return Ok(Answer::GoOn);
@@ -83,7 +88,7 @@ impl Supervisor {
             Err(errno) => return Err(errno),
         };
         let Some((vrf, rules)) = ruled else {
-            // Nobody knows its rules, so that it is nobody's to move: not the caller's either.
+            // Its rules are not known, so nobody may move it: not the caller either.
             return match existing::device(&socket)? {
                 Some(_) if !may_leave(call.call, &socket, &bytes)? => Ok(Answer::GoOn),
                 _ => Err(Errno::EPERM),
@@ -134,7 +139,7 @@ fn name(call: OfExisting) -> &'static str {
     }
 }
 
-/// Whether it may be a call that the library has judged and could not say so.
+/// Whether the library may have judged the call without being able to mark it.
 fn may_be_judged(caller: &Caller, call: &CallOfExisting) -> bool {
     call.call == OfExisting::Connect
         && caller.has_library()
@@ -178,7 +183,7 @@ fn is_ip(socket: &OwnedFd) -> bool {
     matches!(domain, Ok(libc::AF_INET | libc::AF_INET6))
 }
 
-/// A socket of the caller's. All of it happens in the caller's network namespace.
+/// A socket of the caller. Everything happens in the caller's network namespace.
 struct Existing<'a> {
     supervisor: &'a Supervisor,
     listener: &'a OwnedFd,
@@ -282,9 +287,10 @@ impl Existing<'_> {
         );
     }
 
-    /// Whether it is a stream that is bound, which the kernel refuses to bind again (EINVAL), and we would not hear of it. Whether the
-    /// port which it shows is its own, or left of a connect() that has failed, binding it to a port that another socket has on its
-    /// device tells, as in the library: it is EADDRINUSE if it has none, and then an address that is left is forgotten.
+    /// Whether it is a stream that is bound: the kernel would refuse to bind it again (EINVAL), and we would not learn of
+    /// it. Its port may be its own, or left over from a failed connect(). As in the library, binding it to a port that
+    /// another socket has on its device decides: EADDRINUSE if the port is not its own, and then a left-over address is
+    /// forgotten.
     fn is_bound_stream(&self) -> Result<bool, Errno> {
         let socket = self.socket.borrow();
         let facts = facts(&socket)?;
@@ -361,7 +367,7 @@ impl settling::Socket for Existing<'_> {
     fn put(&self, place: Place, rule: Option<usize>) -> Result<(), c_int> {
         let result = self.move_to(place);
         if let Err(errno) = result {
-            let why = "cannot be moved; one that has a device takes CAP_NET_RAW";
+            let why = "cannot be moved: for a socket that has a device this requires CAP_NET_RAW";
             self.is_refused(place, rule, errno as c_int, why);
         }
         result.map_err(|errno| errno as c_int)
@@ -440,7 +446,7 @@ fn state(socket: &OwnedFd, protocol: Option<Protocol>) -> State {
     }
 }
 
-/// As in the library: the next connect() would have forgotten it.
+/// As in the library: the next connect() would have made it forget the address.
 fn forget_address(socket: &OwnedFd) -> Result<Option<c_int>, Errno> {
     let pending = existing::number(socket, libc::SO_ERROR)?;
     existing::disconnect(socket)?;
@@ -451,7 +457,7 @@ fn forget_address(socket: &OwnedFd) -> Result<Option<c_int>, Errno> {
     }))
 }
 
-/// A socket that nobody else has, in this network namespace, without a device.
+/// A new socket in this network namespace, without a device.
 fn scratch() -> Result<OwnedFd, Errno> {
     sys::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
 }

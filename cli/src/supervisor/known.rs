@@ -1,33 +1,35 @@
-//! What the supervisor remembers: what the environments of those threads say that ask again and again.
+//! The supervisor's cache: the environments of threads that call again and again.
 //!
-//! The environment is what a program was *executed* with ([`Caller::named`]), so that it stays the same until the thread
-//! executes another program. To read it takes three system calls, a fifth of all that a socket costs. What is remembered
-//! counts only with a proof, in each call, that the thread has executed nothing since; and the kernel has no number for
-//! that. There are two:
+//! The environment is the one that a program was *executed* with ([`Caller::named`]), so it stays the same until the
+//! thread executes another program. Reading it takes three system calls, a fifth of the total cost of a socket. A cached
+//! value counts only with a proof, in each call, that the thread has executed nothing since; and the kernel has no number
+//! for that. There are two proofs:
 //!
-//! - A thread that is not the first one of its process never executes anything: execve(2) ends all threads but the one that
-//!   calls it, which gets the first one's number (de_thread, fs/exec.c). So it only has to be the same thread. That is
-//!   said by the inode of /proc/TID and the time at which it was made ([`Identity`]), which come with the owner. The kernel
-//!   may make the inode anew, but never gives it to another thread (pid_revalidate, fs/proc/base.c).
-//! - A first thread runs the same program as long as the 16 random bytes are the same that execve(2) puts into each one's
-//!   memory (AT_RANDOM, getauxval(3)): one process_vm_readv(2). It reads the memory that the thread has now, whatever
-//!   else shares that by vfork(2), or had it before. An open /proc/TID/environ would prove nothing: it lasts as long as
-//!   the memory, which a child of vfork(2) keeps.
+//! - A thread that is not the first one of its process never executes anything: execve(2) ends all threads but its
+//!   caller, which gets the first one's TID (de_thread, fs/exec.c). So only the thread has to be the same. This is proved
+//!   by the inode of /proc/TID and the time of its creation ([`Identity`]), which are read with the owner. The kernel may
+//!   create the inode anew, but never gives it to another thread (pid_revalidate, fs/proc/base.c).
+//! - A first thread runs the same program as long as the 16 random bytes are the same that execve(2) puts into its memory
+//!   (AT_RANDOM, getauxval(3)): one process_vm_readv(2). It reads the memory that the thread has now, whatever else
+//!   shares it by vfork(2), or had it before. An open /proc/TID/environ would prove nothing: it lasts as long as the
+//!   memory, which a child of vfork(2) keeps.
 //!
-//! In order: the first call of a thread is only noted, so that who makes one socket pays nothing. At the second one all is
-//! read; if the thread still waits then ([`sys::is_waiting`]), all of it is of this thread and of one program. Later calls
-//! prove.
+//! In order: the first call of a thread is only recorded, so that a thread that creates one socket pays nothing. At the
+//! second call everything is read; if the thread still waits then ([`sys::is_waiting`]), all of it belongs to this thread
+//! and to one program. Later calls use the proof.
 //!
-//! What is not remembered is read each time, as ever:
+//! These are not cached, but read each time:
 //!
-//! - An environment that is invalid, or that its program has written over.
-//! - That of a first thread whose 16 bytes are all equal: its program has written over them, as Go's does (1.22).
-//! - That of a first thread of another user than ours, who could have us wait in process_vm_readv(2) for a page, for as long
-//!   as he likes (userfaultfd(2), FUSE); our own could as well end us. And of one that we may not trace
-//!   (PTRACE_MODE_ATTACH_REALCREDS in ptrace(2): without CAP_SYS_PTRACE, for instance, where Yama's ptrace_scope is 1).
-//! - Everything, if a seccomp filter is around us, which might end us for the system calls that only this needs.
+//! - An environment that is invalid, or that its program has overwritten.
+//! - That of a first thread whose 16 bytes are all equal: its program has overwritten them, as Go's does (1.22).
+//! - That of a first thread of another user than ours, who could make us wait in process_vm_readv(2) for a page, as long
+//!   as he likes (userfaultfd(2), FUSE); a process of our own user could as well kill us. And that of a thread that we
+//!   may not trace (PTRACE_MODE_ATTACH_REALCREDS in ptrace(2): without CAP_SYS_PTRACE, for instance, if Yama's
+//!   ptrace_scope is 1).
+//! - Everything, if we have inherited a seccomp filter, which might kill us for the system calls that only the cache
+//!   needs.
 //!
-//! There is a fixed number of places, and a new thread takes that of another one.
+//! The cache has a fixed number of slots, and a new thread replaces another one.
 
 use super::caller::{Caller, Identity, Named, Owner};
 use crate::auxv;
@@ -41,23 +43,23 @@ pub(super) struct Known {
     places: [Option<Place>; PLACES],
 }
 
-/// What is known of a thread.
+/// What is cached for a thread.
 #[derive(Clone, Copy)]
 struct Place {
     thread: Identity,
     fact: Fact,
 }
 
-/// What an environment says: [`Caller::named`].
+/// The environment: [`Caller::named`].
 type Said = (Named, bool);
 
 #[derive(Clone, Copy)]
 enum Fact {
     /// It has asked once.
     New,
-    /// It never executes anything.
+    /// It is not the first thread, and never executes anything.
     Forever(Said),
-    /// As long as its memory has these bytes.
+    /// Valid as long as its memory has these bytes.
     While(Random, Said),
     /// There is no proof.
     None,
@@ -71,7 +73,7 @@ impl Known {
         }
     }
 
-    /// [`Caller::named`]. `is_waiting` says whether the caller has waited in its call until now.
+    /// [`Caller::named`]. `is_waiting` returns whether the caller still waits in its call.
     pub(super) fn named(
         &mut self,
         caller: &Caller,
@@ -93,23 +95,23 @@ impl Known {
         };
         match *fact {
             Fact::None => return caller.named(),
-            Fact::Forever(said) => return Ok(said),
-            Fact::While(random, said) if random.is_in(caller) => return Ok(said),
+            Fact::Forever(named) => return Ok(named),
+            Fact::While(random, named) if random.is_in(caller) => return Ok(named),
             Fact::While(..) | Fact::New => {}
         }
         let is_first = sys::is_first_thread(caller.thread);
         let random = (is_first && owner.user == caller.reader.user)
             .then(|| Random::of(caller))
             .flatten();
-        let said = caller.named()?;
-        *fact = match (random, said.0) {
+        let named = caller.named()?;
+        *fact = match (random, named.0) {
             (_, Named::Invalid | Named::Unknown) => Fact::None,
             _ if !is_waiting() => Fact::None,
-            _ if !is_first => Fact::Forever(said),
-            (Some(random), _) => Fact::While(random, said),
+            _ if !is_first => Fact::Forever(named),
+            (Some(random), _) => Fact::While(random, named),
             (None, _) => Fact::None,
         };
-        Ok(said)
+        Ok(named)
     }
 }
 

@@ -1,10 +1,10 @@
-//! The lists of a tree with rules: each value of `VRFBIND_RULES` that is seen in an environment is parsed once. A file is what it
-//! was when the first program that names it used a socket. And the line that somebody who looks for a reason finds.
+//! The lists of a tree with rules: each value of `VRFBIND_RULES` in an environment is parsed once. A file is read when
+//! the first program that names it uses a socket, and not again. And the messages to the user.
 //!
-//! The supervisor has no standard error: a reader of it would wait for us. It has the file that was there at the start by a
-//! descriptor without access (O_PATH), which keeps no pipe and no terminal open, and opens it anew for a line. Where it may not,
-//! or it is a socket, it borrows the caller's standard error, if that is the same file. Else the line goes to the system's log.
-//! None is waited for.
+//! The supervisor has no standard error: otherwise the reader of a pipe would wait for the supervisor's end. It keeps the
+//! initial standard error as a descriptor without access (O_PATH), which keeps no pipe and no terminal open, and opens it
+//! anew for a line. If it may not, or if this is a socket, it borrows the caller's standard error, if that is the same
+//! file. Otherwise the line goes to the system's log. It never waits for a reader.
 
 use super::caller::Caller;
 use nix::errno::Errno;
@@ -24,7 +24,7 @@ use std::path::Path;
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most values, and the most lines, that are remembered: programs may make up as many as they like.
+/// The most values, and the most lines, that are remembered: programs may invent any number.
 const MOST: usize = 64;
 
 /// The most bytes that a file may have, as in the library.
@@ -36,11 +36,11 @@ type Parsed = Option<Arc<List>>;
 #[derive(Default)]
 pub(super) struct Rules {
     lists: Mutex<Vec<(Vec<u8>, Parsed)>>,
-    said: Mutex<BTreeSet<String>>,
+    written: Mutex<BTreeSet<String>>,
 }
 
 impl Rules {
-    /// The list that this value says.
+    /// The list of this value.
     pub(super) fn list(&self, value: &[u8], caller: &Caller) -> Parsed {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, list)) = lists.iter().find(|(known, _)| known == value) {
@@ -64,10 +64,10 @@ impl Rules {
         list
     }
 
-    /// Says it on the standard error of the tree's start, once.
+    /// Writes the sentence to the initial standard error of the tree, once.
     pub(super) fn say(&self, caller: &Caller, sentence: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.len() == MOST || !said.insert(sentence.to_owned()) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.len() == MOST || !written.insert(sentence.to_owned()) {
             return;
         }
         let line = format!("vrfbind: {sentence}\n");
@@ -80,7 +80,7 @@ impl Rules {
     }
 }
 
-/// The file of the tree's start, if it can be opened, or else is the caller's standard error, and takes a line at once.
+/// The initial standard error, if it can be opened, or is the caller's, and can be written to at once.
 fn standard_error(caller: &Caller) -> Option<OwnedFd> {
     let flags =
         OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -100,7 +100,7 @@ fn standard_error(caller: &Caller) -> Option<OwnedFd> {
     (ready == Ok(1) && polled.revents() == Some(PollFlags::POLLOUT)).then_some(stderr)
 }
 
-/// To the system's log, if it takes it at once (syslog(3): LOG_DAEMON, LOG_WARNING).
+/// Writes to the system's log, if that does not block (syslog(3): LOG_DAEMON, LOG_WARNING).
 fn log(sentence: &str) {
     if let Ok(socket) = UnixDatagram::unbound()
         && socket.set_nonblocking(true).is_ok()

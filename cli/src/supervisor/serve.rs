@@ -1,4 +1,4 @@
-//! The supervisor at work: it takes a call, makes the socket, and answers.
+//! The supervisor at work: it receives a call, creates the socket, and answers.
 
 use super::caller::{Caller, Inode, Named, Owner, PLAIN, as_owner};
 use super::known::Known;
@@ -17,20 +17,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{io, process, thread};
 
-/// What is in the way of a supervisor: a clause to be put after "cannot supervise: ".
+/// Why there is no supervisor: a clause to be put after "cannot supervise: ".
 pub type Obstacle = String;
 
 pub(super) fn cannot(call: &str, errno: Errno) -> Obstacle {
     format!("{call}: {}", errno.desc())
 }
 
-/// What makes the sockets, and what it needs for that.
+/// The supervisor, with what it needs to create sockets.
 pub(super) struct Supervisor {
-    /// /proc, of our process namespace, wherever the tree mounts what.
+    /// /proc of our PID namespace, whatever the tree mounts.
     proc: OwnedFd,
     /// The VRF of programs that name none.
     own: Vrf,
-    /// The tree's rules, and whether its filter asks about addresses. Where it does not, only the library can follow rules.
+    /// The tree's rules, and whether its filter notifies of addresses. If it does not, only the library can follow rules.
     own_rules: TreeRules,
     pub(super) rules: Rules,
     /// Whether a program of the tree has named another VRF, or other rules.
@@ -43,12 +43,12 @@ pub(super) struct Supervisor {
     has_filter: bool,
 }
 
-/// The rules of a tree, as its environment has them.
+/// The rules of a tree, by its environment.
 #[derive(Clone)]
 pub enum TreeRules {
-    /// None, and the filter does not ask about addresses.
+    /// None, and the filter does not notify of addresses.
     None,
-    /// These; the filter asks.
+    /// These; the filter notifies of addresses.
     Served(Vec<u8>),
 }
 
@@ -69,11 +69,11 @@ impl TreeRules {
 pub(super) enum Belongs {
     /// Into this VRF, unless these rules say otherwise.
     To(Vrf, Option<Vec<u8>>),
-    /// Nobody knows which of the VRFs and rules in the tree it was told.
+    /// It is not known which of the VRFs and rules in the tree the caller has.
     Unknown,
 }
 
-/// What becomes of a call of a socket that exists.
+/// The answer to a call on an existing socket.
 pub(super) enum Answer {
     /// The kernel makes it.
     GoOn,
@@ -89,9 +89,7 @@ impl Supervisor {
     ) -> Result<Self, Obstacle> {
         let myself = process::id();
         if nix::fcntl::readlinkat(&proc, "self") != Ok(myself.to_string().into()) {
-            return Err(
-                "/proc is not mounted, or shows another process namespace than ours".to_owned(),
-            );
+            return Err("/proc is not mounted, or shows another PID namespace".to_owned());
         }
         let owner = Owner::ours();
         let ours = Caller {
@@ -115,7 +113,7 @@ impl Supervisor {
         })
     }
 
-    /// Answers until there is nobody left who could ask.
+    /// Answers until the last process of the tree has ended.
     pub(super) fn serve(&self, listener: OwnedFd) {
         let listener: &'static OwnedFd = Box::leak(Box::new(listener));
         let is_watched = watch(listener).is_ok();
@@ -138,9 +136,9 @@ impl Supervisor {
     fn answer(&self, listener: &OwnedFd, call: &Call, known: &mut Known) {
         let given = self
             .create(listener, call, known)
-            .and_then(|socket| sys::give(listener, call, &socket));
+            .and_then(|socket| sys::addfd_send(listener, call, &socket));
         if let Err(errno) = given {
-            // ENOENT: who asked is gone.
+            // ENOENT: the caller has ended.
             let _ = sys::fail(listener, call.id, errno);
         }
     }
@@ -161,7 +159,7 @@ impl Supervisor {
         }
     }
 
-    /// A socket as the caller would have got it, in the VRF that was asked for.
+    /// A socket as the caller would have created it, in the VRF that was asked for.
     fn create(&self, listener: &OwnedFd, call: &Call, known: &mut Known) -> Result<OwnedFd, Errno> {
         let caller = self.caller(call.thread);
         let is_elsewhere = self.is_elsewhere(&caller)?;
@@ -211,8 +209,8 @@ impl Supervisor {
         })
     }
 
-    /// Whether the caller is in another network namespace than we. Of a process that hides which one it is in, that it is
-    /// ours can be seen all the same.
+    /// Whether the caller is in another network namespace than we. Even if a process hides its namespace, it can be seen
+    /// whether this is ours.
     pub(super) fn is_elsewhere(&self, caller: &Caller) -> Result<bool, Errno> {
         match caller.netns() {
             Err(_) if caller.net_dev()? == self.net_dev => Ok(false),
@@ -220,9 +218,9 @@ impl Supervisor {
         }
     }
 
-    /// Which VRF is asked for: the one that the call names; else the one of the caller's environment; else the tree's. Who
-    /// does not name it in the call has no library to move its sockets. Where there are rules it gets none, unless the filter
-    /// asks us to move them; then a socket begins in the VRF, or with an invalid list there is none.
+    /// The VRF that is asked for: that of the call; otherwise that of the caller's environment; otherwise the tree's. A
+    /// caller that does not name it in the call has no library to move its sockets. So under rules it gets no socket,
+    /// unless the filter notifies us of addresses; then the socket begins in the VRF, or fails if the list is invalid.
     fn vrf(
         &self,
         call: &Call,
@@ -250,7 +248,7 @@ impl Supervisor {
         match named {
             Named::Nothing => Ok(self.own),
             Named::Vrf(vrf) if vrf == self.own => Ok(vrf),
-            // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
+            // A program that gains privileges must not obey its caller, except the owner of the tree.
             Named::Vrf(vrf) if !caller.is_secure()? || caller.status()?.user == self.owner.user => {
                 self.note(true);
                 Ok(vrf)
@@ -260,8 +258,8 @@ impl Supervisor {
         }
     }
 
-    /// In a tree with rules, where the sockets of a caller belong: into the VRF of the caller's environment, with the rules there;
-    /// else into the tree's, with the tree's rules. As in the library, an environment without rules has been scrubbed.
+    /// In a tree with rules, where the sockets of a caller belong: to the VRF and rules of the caller's environment;
+    /// otherwise to the tree's. As in the library, an environment without rules has been scrubbed.
     pub(super) fn belongs(&self, caller: &Caller) -> Result<Belongs, Errno> {
         let environment = caller.environment()?;
         let (named, mut rules) = (environment.vrf, environment.rules);
@@ -280,7 +278,7 @@ impl Supervisor {
             rules.clear();
         }
         let is_other = vrf != self.own || rules != own_rules;
-        // A program that gains privileges takes no orders from who starts it, but for the tree's own master.
+        // A program that gains privileges must not obey its caller, except the owner of the tree.
         if is_other && caller.is_secure()? && caller.status()?.user != self.owner.user {
             return Err(Errno::EPERM);
         }
@@ -305,13 +303,17 @@ impl Supervisor {
         owner: Owner,
         vrf: Vrf,
     ) -> Result<OwnedFd, Errno> {
-        if !PLAIN.contains(&rule::plain_type(call.kind)) && !caller.has_net_raw()? {
+        if !PLAIN.contains(&rule::plain_type(call.sock_type)) && !caller.has_net_raw()? {
             return Err(Errno::EPERM);
         }
         let socket = as_owner(owner, self.owner, || {
-            sys::socket(call.domain, call.kind | libc::SOCK_CLOEXEC, call.protocol)
+            sys::socket(
+                call.domain,
+                call.sock_type | libc::SOCK_CLOEXEC,
+                call.protocol,
+            )
         })?;
-        match rule::at_creation(vrf.into(), call.domain, call.kind) {
+        match rule::at_creation(vrf.into(), call.domain, call.sock_type) {
             Decision::Pass => {}
             Decision::Bind(device) => bind(&socket, &device)?,
             Decision::Fail(errno) => return Err(Errno::from_raw(errno)),
@@ -322,10 +324,10 @@ impl Supervisor {
 
 /// Ends this process when the last process of the tree has gone.
 ///
-/// Before Linux 6.11 the call that waits for the next notification does not end then, and poll(2) says it. To poll before
-/// each would cost more than all the rest where many threads wait, since it looks at all of them (seccomp_notify_poll,
-/// kernel/seccomp.c); so a thread polls for the end alone, for which it is woken once. It is made while the program starts,
-/// so that nobody waits for it. Where it cannot be made, each call is polled for.
+/// Before Linux 6.11 the call that waits for the next notification does not end then, but poll(2) reports it. Polling
+/// before each call would cost more than all the rest if many threads wait, since it looks at all of them
+/// (seccomp_notify_poll, kernel/seccomp.c). So a thread polls for the end alone, for which it is woken once. It is
+/// created while the program starts, so that nobody waits for it. If it cannot be created, each call is polled for.
 fn watch(listener: &'static OwnedFd) -> io::Result<()> {
     let watch = || {
         while !has_ended(listener, PollFlags::empty(), PollTimeout::NONE) {}
@@ -335,10 +337,11 @@ fn watch(listener: &'static OwnedFd) -> io::Result<()> {
     thread.map(drop)
 }
 
-/// Enough for what the supervisor's threads do; the least that pthread_attr_setstacksize(3) takes is 16 KiB.
+/// Enough for the supervisor's threads; the least that pthread_attr_setstacksize(3) accepts is 16 KiB.
 const SMALL_STACK: usize = 64 << 10;
 
-/// Waits for one of these events, or for the end: whether the last process of the tree has gone. POLLHUP, since Linux 5.9.
+/// Waits for one of these events, or for the end. Returns whether the last process of the tree has ended: POLLHUP, since
+/// Linux 5.9.
 fn has_ended(listener: &OwnedFd, events: PollFlags, timeout: PollTimeout) -> bool {
     let mut polled = [PollFd::new(listener.as_fd(), events)];
     let [polled] = match poll(&mut polled, timeout) {
@@ -350,7 +353,8 @@ fn has_ended(listener: &OwnedFd, events: PollFlags, timeout: PollTimeout) -> boo
         .is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
-/// SO_BINDTODEVICE, where somebody may have bound the socket already: a BPF program on our cgroup (`ip vrf exec` around us).
+/// SO_BINDTODEVICE, for a socket that may have been bound already: by a BPF program on our cgroup (`ip vrf exec` around
+/// us).
 fn bind(socket: &OwnedFd, device: &DeviceName) -> Result<(), Errno> {
     let name = OsStr::from_bytes(device.as_bytes()).to_owned();
     let result = setsockopt(socket, sockopt::BindToDevice, &name);

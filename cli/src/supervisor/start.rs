@@ -1,8 +1,8 @@
-//! Before the program: the supervisor is forked off, and is given what it listens to.
+//! Before the program: the supervisor is forked off, and gets its listener.
 
 use super::serve::{Obstacle, Supervisor, TreeRules, cannot};
 use crate::failure::{Failure, refuse};
-use crate::sys::{self, Around};
+use crate::sys::{self, SealState};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
@@ -21,10 +21,10 @@ use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process;
 
-/// A supervisor that gets ready, while `vrfbind` does what else there is to do. It ends if this is dropped.
+/// A supervisor that gets ready, while `vrfbind` does the rest. It ends if this is dropped.
 pub struct Beginning {
     child: Pid,
-    link: OwnedFd,
+    channel: OwnedFd,
     has_rules: bool,
 }
 
@@ -40,7 +40,7 @@ pub fn begin(device: &DeviceName, rules: TreeRules) -> Result<Beginning, Obstacl
     };
     Ok(Beginning {
         child,
-        link: ours,
+        channel: ours,
         has_rules: rules.are_served(),
     })
 }
@@ -48,10 +48,10 @@ pub fn begin(device: &DeviceName, rules: TreeRules) -> Result<Beginning, Obstacl
 impl Beginning {
     /// Puts this process, and all that it starts, under the supervisor. Returns its PID.
     ///
-    /// If the obstacle is found late, the filter is installed and has no listener: what would have been supervised fails with
-    /// ENOSYS. A seal can still be put above (a refusal outranks a notification, seccomp(2)).
+    /// If the obstacle is found late, the filter is installed without a listener: what would have been supervised fails
+    /// with ENOSYS. A seal can still be added (a refusal outranks a notification, seccomp(2)).
     pub fn finish(self, io_uring: IoUring) -> Result<u32, Obstacle> {
-        match hand_over(self.link, io_uring, self.has_rules) {
+        match send_listener(self.channel, io_uring, self.has_rules) {
             Ok(()) => Ok(self.child.as_raw().unsigned_abs()),
             Err(obstacle) => Err(ending(self.child).unwrap_or(obstacle)),
         }
@@ -63,32 +63,32 @@ const FIRST: RawFd = 3;
 
 /// The second one is for the supervisor, and none of the standard descriptors, which may be closed here.
 fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    // A packet is one message, and an end that is closed is an empty one.
+    // A packet is one message; a closed end is an empty one.
     let kind = SockType::SeqPacket;
     let (ours, theirs) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?;
     Ok((ours, sys::duplicate(&theirs, FIRST)?))
 }
 
-/// What either side says when it is ready for the next step. All else is an obstacle.
+/// The message of either side when it is ready for the next step. Any other message is an obstacle.
 const READY: &[u8] = b"ready";
 
-fn say(link: &OwnedFd, said: &[u8]) -> Result<(), Errno> {
-    send(link.as_raw_fd(), said, MsgFlags::MSG_NOSIGNAL).map(drop)
+fn send_message(channel: &OwnedFd, message: &[u8]) -> Result<(), Errno> {
+    send(channel.as_raw_fd(), message, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
-fn hear(link: &OwnedFd) -> Result<(), Obstacle> {
-    let mut said = [0; 512];
-    let length = recv(link.as_raw_fd(), &mut said, MsgFlags::empty())
+fn await_ready(channel: &OwnedFd) -> Result<(), Obstacle> {
+    let mut message = [0; 512];
+    let length = recv(channel.as_raw_fd(), &mut message, MsgFlags::empty())
         .map_err(|errno| cannot("recv", errno))?;
-    match said.get(..length).unwrap_or_default() {
+    match message.get(..length).unwrap_or_default() {
         READY => Ok(()),
         b"" => Err("the supervisor has ended".to_owned()),
         obstacle => Err(String::from_utf8_lossy(obstacle).into_owned()),
     }
 }
 
-fn hand_over(link: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result<(), Obstacle> {
-    hear(&link)?;
+fn send_listener(channel: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result<(), Obstacle> {
+    await_ready(&channel)?;
     let listener = if has_rules {
         sys::seal_and_listen(&filter_with_rules(io_uring))
     } else {
@@ -96,22 +96,22 @@ fn hand_over(link: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result<(), Ob
     };
     let listener = listener.map_err(|errno| match errno {
         // One listener in a chain of filters (seccomp(2)).
-        Errno::EBUSY => "another program listens to the system calls of this tree already (seccomp notification), and \
+        Errno::EBUSY => "a seccomp user-notification listener is installed already, and \
                          there can be only one"
             .to_owned(),
         errno => cannot("seccomp(SECCOMP_SET_MODE_FILTER)", errno),
     })?;
-    if sys::around() != Around::Supervisor {
+    if sys::seal_state() != SealState::Supervised {
         // A number that is no descriptor of ours.
         std::mem::forget(listener);
-        return Err("seccomp(SECCOMP_SET_MODE_FILTER) succeeds and has no effect".to_owned());
+        return Err("seccomp(SECCOMP_SET_MODE_FILTER) succeeds without effect".to_owned());
     }
-    if !sys::can_give(&listener) {
+    if !sys::has_addfd_send(&listener) {
         return Err(too_old());
     }
     sys::wake_synchronously(&listener);
     sendmsg::<()>(
-        link.as_raw_fd(),
+        channel.as_raw_fd(),
         &[IoSlice::new(READY)],
         &[ControlMessage::ScmRights(&[listener.as_raw_fd()])],
         MsgFlags::MSG_NOSIGNAL,
@@ -121,12 +121,12 @@ fn hand_over(link: OwnedFd, io_uring: IoUring, has_rules: bool) -> Result<(), Ob
     .map_err(|errno| cannot("sendmsg", errno))
 }
 
-/// Waits for a supervisor that is of no use, which would stay a dead child of the program's. If it was killed, that is the
-/// obstacle.
+/// Waits for a supervisor that has failed, which would otherwise stay a zombie child of the program. If it was killed,
+/// that is the obstacle.
 fn ending(child: Pid) -> Option<Obstacle> {
     match waitpid(child, Some(WaitPidFlag::__WALL)) {
         Ok(WaitStatus::Signaled(_, Signal::SIGSYS, _)) => Some(
-            "a system call filter around this process kills for seccomp(2); a unit with \
+            "a system call filter of this process kills it when it calls seccomp(2); a unit with \
              SystemCallFilter=@system-service needs `SystemCallFilter=seccomp` beside it"
                 .to_owned(),
         ),
@@ -137,15 +137,15 @@ fn ending(child: Pid) -> Option<Obstacle> {
 
 // ---- In the supervisor's process ----
 
-fn supervise(link: OwnedFd, device: &DeviceName, rules: TreeRules) -> ! {
+fn supervise(channel: OwnedFd, device: &DeviceName, rules: TreeRules) -> ! {
     sys::give_back_memory();
-    match prepare(&link, device, rules) {
-        Err(obstacle) => drop(say(&link, obstacle.as_bytes())),
+    match prepare(&channel, device, rules) {
+        Err(obstacle) => drop(send_message(&channel, obstacle.as_bytes())),
         Ok(supervisor) => {
-            let said = say(&link, READY);
-            // None: `vrfbind` could not install the filter, and says so itself.
-            if let (Ok(()), Ok(Some(listener))) = (said, sys::receive_descriptor(&link)) {
-                drop(link);
+            let sent = send_message(&channel, READY);
+            // None: `vrfbind` could not install the filter, and reports it itself.
+            if let (Ok(()), Ok(Some(listener))) = (sent, sys::receive_descriptor(&channel)) {
+                drop(channel);
                 supervisor.serve(listener);
             }
         }
@@ -153,25 +153,29 @@ fn supervise(link: OwnedFd, device: &DeviceName, rules: TreeRules) -> ! {
     process::exit(0)
 }
 
-/// As much as can be tried is tried before there is a filter, which cannot be taken away.
-fn prepare(link: &OwnedFd, device: &DeviceName, rules: TreeRules) -> Result<Supervisor, Obstacle> {
+/// Everything possible is tried before the filter is installed, since a filter cannot be removed.
+fn prepare(
+    channel: &OwnedFd,
+    device: &DeviceName,
+    rules: TreeRules,
+) -> Result<Supervisor, Obstacle> {
     match sys::has_notifications() {
         Ok(true) => {}
         Ok(false) => return Err(too_old()),
         Err(errno) => return Err(cannot("seccomp(SECCOMP_GET_NOTIF_SIZES)", errno)),
     }
     raise_limits();
-    let proc = detach(link, &rules)?;
+    let proc = detach(channel, &rules)?;
     leave_room(&proc, &rules)?;
     Supervisor::new(proc, device, rules)
 }
 
 fn too_old() -> Obstacle {
-    "that takes Linux 5.14 with seccomp notifications".to_owned()
+    "this requires Linux 5.14 with seccomp notifications".to_owned()
 }
 
-/// Limits are for the tree: it loses its sockets if the supervisor, which works for all its processes, runs into one. Up
-/// to the hard limits; with CAP_SYS_RESOURCE above these (setrlimit(2)).
+/// Limits are meant for the tree, but the supervisor works for all its processes, and the tree loses its sockets if the
+/// supervisor runs into one. So they are raised to the hard limits; with CAP_SYS_RESOURCE beyond (setrlimit(2)).
 fn raise_limits() {
     const ENOUGH_FILES: u64 = 1024;
     for resource in [
@@ -187,7 +191,7 @@ fn raise_limits() {
             continue;
         };
         let most = match resource {
-            // It has none above fs.nr_open.
+            // fs.nr_open is the upper bound.
             Resource::RLIMIT_NOFILE => hard.max(ENOUGH_FILES),
             _ => RLIM_INFINITY,
         };
@@ -197,9 +201,9 @@ fn raise_limits() {
     }
 }
 
-/// Lets go of what was inherited, but for the link: the session, the working directory, descriptors. Returns /proc.
+/// Gives up what was inherited, except the channel: the session, the working directory, descriptors. Returns /proc.
 #[allow(unsafe_code)]
-fn detach(link: &OwnedFd, rules: &TreeRules) -> Result<OwnedFd, Obstacle> {
+fn detach(channel: &OwnedFd, rules: &TreeRules) -> Result<OwnedFd, Obstacle> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None)
         .map_err(|errno| cannot("sigprocmask", errno))?;
     setsid().map_err(|errno| cannot("setsid", errno))?;
@@ -207,8 +211,8 @@ fn detach(link: &OwnedFd, rules: &TreeRules) -> Result<OwnedFd, Obstacle> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let proc = open("/proc", flags, Mode::empty()).map_err(|errno| cannot("/proc", errno))?;
     let proc = sys::duplicate(&proc, FIRST).map_err(|errno| cannot("/proc", errno))?;
-    // No pipe's or terminal's reader shall wait for us, and nothing that is opened later shall be standard error. What
-    // has no use but as a directory takes the places.
+    // No reader of a pipe or terminal must wait for us, and no file that is opened later must become standard error.
+    // Directories, which cannot be read or written, take the places of the standard descriptors.
     let stderr = match rules {
         TreeRules::None => None,
         TreeRules::Served(_) => openat(
@@ -227,19 +231,19 @@ fn detach(link: &OwnedFd, rules: &TreeRules) -> Result<OwnedFd, Obstacle> {
     }
     drop(stderr);
     // SAFETY: what `vrfbind` has opened is not used in this process, which never returns to it.
-    unsafe { sys::close_all_but([link, &proc], FIRST) }
+    unsafe { sys::close_all_but([channel, &proc], FIRST) }
         .map_err(|errno| cannot("close_range", errno))?;
     Ok(proc)
 }
 
-/// Sees that there are descriptors for the listener, and for two that are open at once while a socket is made, or three while one is
-/// moved. The link is closed before.
+/// Checks that there are descriptors for the listener, and for two that are open at once while a socket is created, or
+/// three while one is moved. The channel is closed before.
 fn leave_room(any: &OwnedFd, rules: &TreeRules) -> Result<(), Obstacle> {
     let needed = if rules.are_served() { 3 } else { 2 };
     let copies: Result<Vec<OwnedFd>, Errno> = (0..needed).map(|_| dup(any)).collect();
     copies.map(drop).map_err(|errno| {
         format!(
-            "the supervisor needs more descriptors than it may have: {}; raise the limit (ulimit -n)",
+            "the supervisor requires more descriptors than its limit: {}; raise the limit (ulimit -n)",
             errno.desc()
         )
     })
@@ -247,7 +251,7 @@ fn leave_room(any: &OwnedFd, rules: &TreeRules) -> Result<(), Obstacle> {
 
 // ---- Within a supervised tree ----
 
-/// Fails with a sentence if the supervisor around us makes no sockets in this VRF. Makes one, which names it.
+/// Fails with a sentence if the tree's supervisor creates no sockets in this VRF. Creates one, which names the VRF.
 pub fn serves(vrf: Vrf) -> Result<(), Failure> {
     let shown = match vrf {
         Vrf::Default => "the default VRF".to_owned(),
@@ -257,10 +261,10 @@ pub fn serves(vrf: Vrf) -> Result<(), Failure> {
     let socket = socket.map_err(|errno| {
         refuse(match errno {
             Errno::ENOSYS => {
-                "the supervisor around this tree has ended; start the tree again".to_owned()
+                "the supervisor of this process tree has ended; start the tree again".to_owned()
             }
             errno => format!(
-                "the supervisor around this tree makes no sockets in {shown}: socket(): {}",
+                "the supervisor of this process tree cannot create sockets in {shown}: socket(): {}",
                 errno.desc()
             ),
         })
@@ -275,7 +279,7 @@ pub fn serves(vrf: Vrf) -> Result<(), Failure> {
         return Ok(());
     }
     Err(refuse(format!(
-        "the supervisor around this tree, of another version of vrfbind, does not serve {shown}; start the program \
+        "the supervisor of this process tree, of another version of vrfbind, does not serve {shown}; start the program \
          outside of this tree"
     )))
 }

@@ -1,5 +1,5 @@
-//! Calls on a socket that exists, by the instruction itself: into this process the library may be preloaded, whose functions
-//! of these names have the last word. What another process does to the same socket meanwhile is its affair.
+//! Calls on an existing socket, by the instruction itself: the library may be preloaded into this process, and hooks the
+//! functions of these names. Another process may change the same socket meanwhile.
 
 use nix::errno::Errno;
 use rules::list::{Address, Call};
@@ -88,7 +88,7 @@ pub fn put_on_index(socket: &OwnedFd, index: u32) -> Result<(), Errno> {
     )
 }
 
-/// Of which the name is asked: the socket itself, or its peer.
+/// Which name is queried: that of the socket itself, or of its peer.
 #[derive(Clone, Copy)]
 pub enum End {
     Own,
@@ -117,7 +117,7 @@ pub fn name(socket: &OwnedFd, end: End) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
-/// The same as an address. None: it is none of IP.
+/// The same as an address. None: it is not an IP address.
 pub fn address(socket: &OwnedFd, end: End) -> Result<Option<Address>, Errno> {
     Ok(Address::of(Call::Connect, &name(socket, end)?))
 }

@@ -25,26 +25,26 @@ impl Kernel {
     }
 }
 
-/// c427bfec18f2: the first SO_BINDTODEVICE of a socket takes no capability since Linux 5.7.
+/// c427bfec18f2: the first SO_BINDTODEVICE of a socket requires no capability since Linux 5.7.
 pub(super) fn kernel_rule(findings: &mut Findings, kernel: &Kernel) {
     let release = &kernel.release;
     if kernel.version >= (5, 7) {
         findings.ok(
             Subject::Kernel,
-            format!("Linux {release}: binding a socket takes no privilege (since 5.7)"),
+            format!("Linux {release}: binding a socket requires no privilege (since 5.7)"),
         );
     } else if sys::has_capability(CAP_NET_RAW) {
         findings.warn(
             Subject::Kernel,
             format!(
-                "Linux {release}: binding a socket takes CAP_NET_RAW before 5.7; you have it, \
-             programs that drop it will not"
+                "Linux {release}: binding a socket requires CAP_NET_RAW before 5.7; this process has it, but programs \
+                 that drop it cannot create sockets"
             ),
         );
     } else {
         findings.fail(Subject::Kernel, format!(
-            "Linux {release}: binding a socket takes CAP_NET_RAW before 5.7, which you lack; give \
-             the program that capability, or use a newer kernel"
+            "Linux {release}: binding a socket requires CAP_NET_RAW before 5.7, which this process lacks; give the \
+             program this capability, or use a newer kernel"
         ));
     }
 }
@@ -65,18 +65,17 @@ pub(super) fn vrf_support(findings: &mut Findings, links: Option<&Links>) {
     } else if Path::new("/sys/module/vrf").exists() || module("modules.builtin") {
         findings.ok(
             Subject::Vrfs,
-            "none in this network namespace; the kernel has the driver",
+            "none in this network namespace; the kernel supports VRFs",
         );
     } else if module("modules.dep") {
         findings.ok(
             Subject::Vrfs,
-            "none in this network namespace; the driver is a module, to be loaded when one is made",
+            "none in this network namespace; the kernel loads the module vrf when a VRF is created",
         );
     } else {
         findings.warn(
             Subject::Vrfs,
-            "none in this network namespace, and no driver is to be seen; the kernel needs \
-             CONFIG_NET_VRF",
+            "none in this network namespace, and the kernel seems to lack CONFIG_NET_VRF",
         );
     }
 }
@@ -89,9 +88,9 @@ pub(super) fn sysctls(findings: &mut Findings) {
             findings.warn(
                 Subject::Sysctl,
                 if Path::new("/proc/sys/net/ipv4").exists() {
-                    format!("{name} is not there: the kernel has no CONFIG_NET_L3_MASTER_DEV")
+                    format!("{name} does not exist: the kernel lacks CONFIG_NET_L3_MASTER_DEV")
                 } else {
-                    format!("{name} is not known, without /proc/sys")
+                    format!("{name} is unknown without /proc/sys")
                 },
             );
             continue;
@@ -100,22 +99,20 @@ pub(super) fn sysctls(findings: &mut Findings) {
             ("0", _) => findings.ok(
                 Subject::Sysctl,
                 format!(
-                    "{name}=0: sockets without a device hear nothing from \
-            VRFs"
+                    "{name}=0: sockets without a device receive nothing from VRFs"
                 ),
             ),
             (_, "raw") => findings.ok(
                 Subject::Sysctl,
                 format!(
-                    "{name}=1, the kernel's default: raw sockets without \
-            a device hear every VRF"
+                    "{name}=1, the kernel's default: raw sockets without a device receive from every VRF"
                 ),
             ),
             _ => findings.warn(
                 Subject::Sysctl,
                 format!(
-                    "{name}=1: sockets without a device, in the default VRF, hear every VRF too; \
-                 sysctl {name}=0 keeps them apart"
+                    "{name}=1: sockets without a device, in the default VRF, also receive from every VRF; to separate \
+                     them, run `sysctl {name}=0`"
                 ),
             ),
         }

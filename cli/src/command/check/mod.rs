@@ -1,5 +1,4 @@
-//! `vrfbind check`: can it work here? One line per question: `ok`, `warn` or `fail`, what was found, and
-//! the remedy.
+//! `vrfbind check`: whether it can work here. One line per question: `ok`, `warn` or `fail`, the finding, and the remedy.
 //!
 //! What can be tried is tried and not inferred: a dynamic program, `vrfbind-probe`, is started with the library and the
 //! VRF in its environment, makes a socket by libc's function and reads its device back. A unit's ExecStartPre= does the
@@ -43,34 +42,36 @@ use std::process::ExitCode;
 use surroundings::{ip_vrf_exec, resolvers, udp_ports};
 use vrf::{devices_and_addresses, the_device};
 
-/// Say whether programs can be put into a VRF here, what is in the way, and the remedy
+/// Check whether programs can run in a VRF on this machine, and print what to change
 ///
-/// A line per question: ok, warn or fail. Exit status 1 if one is fail.
+/// Prints a line for each finding: ok, warn or fail. Nothing is changed. Exit status 1: a line says fail.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The VRF
+    /// The VRF to check
     vrf: Option<OsString>,
-    /// A program, and arguments that may name its configuration
-    #[arg(value_name = "CMD", trailing_var_arg = true)]
+    /// The program to check, and its arguments. Files that the arguments name are searched for 127.0.0.1 and ::1
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     command: Vec<OsString>,
     #[command(flatten)]
     rules: RuleOptions,
-    /// Only say what fails, on standard error
+    /// Print only failures, on standard error
     #[arg(short, long)]
     quiet: bool,
-    /// Print JSON, as vrfbind(1) documents it
+    /// Print JSON: see OUTPUT in vrfbind(1)
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
-    /// Take a device that is not a VRF
+    /// Accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// Only ask whether a program started from here has the library and its sockets are bound: for ExecStartPre=
+    /// Check only that VRF exists, that COMMAND can be preloaded, and that a program started from here has the library
+    /// and creates a bound socket. For ExecStartPre= of a unit
     #[arg(long, requires = "vrf")]
     loaded: bool,
-    /// Only ask whether the processes of this unit are in the VRF; CMD is the main one's PID: for ExecStartPost=
+    /// Check only that the processes of the unit that runs this command are in VRF. COMMAND is the PID of the main
+    /// process. For ExecStartPost= of a unit, with the prefix +
     #[arg(long, requires = "vrf", conflicts_with = "loaded")]
     running: bool,
-    /// The path of libvrfbind.so
+    /// The path of libvrfbind.so. By default it is searched for: see VRFBIND_LIBRARY
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }
@@ -122,7 +123,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let rules = args.rules.value()?;
     if rules.is_some() && (device.is_none() || args.running) {
         return Err(refuse(
-            "--rule and --loopback are judged for a VRF and before a program is started: vrfbind check VRF --rule RULE",
+            "--rule and --loopback require a VRF, and cannot be used with --running: vrfbind check VRF --rule RULE",
         ));
     }
     let rules = rules.or_else(|| env::var_os(RULES_VARIABLE).filter(|rules| !rules.is_empty()));
@@ -184,7 +185,10 @@ fn the_unit(
     });
     let outside = running::outside(&device.to_string(), main.transpose()?)?;
     if outside.is_empty() {
-        findings.ok(Subject::Unit, format!("its processes are in {device}"));
+        findings.ok(
+            Subject::Unit,
+            format!("all of its processes are in {device}"),
+        );
     }
     for sentence in outside {
         findings.fail(Subject::Unit, sentence);
@@ -200,12 +204,12 @@ fn everything(
 ) {
     let kernel = Kernel::running();
     kernel_rule(findings, &kernel);
-    let links = Netns::Ours.links();
+    let links = Netns::Current.links();
     if let Err(errno) = &links {
         findings.warn(
             Subject::Netlink,
             format!(
-                "RTM_GETLINK fails ({}): devices are not looked at",
+                "RTM_GETLINK fails ({}): devices are not checked",
                 errno.desc()
             ),
         );

@@ -34,7 +34,8 @@ pub(super) fn probe(findings: &mut Findings, device: &DeviceName, variables: &[(
     let Some(program) = probe_program() else {
         return findings.fail(
             Subject::Probe,
-            format!("{PROBE} is neither beside this command nor in ../libexec/vrfbind: nothing can be tried"),
+            format!("{PROBE} was found neither beside this command nor in ../libexec/vrfbind; install vrfbind \
+                     completely"),
         );
     };
     let tried = std::process::Command::new(&program)
@@ -49,20 +50,20 @@ pub(super) fn probe(findings: &mut Findings, device: &DeviceName, variables: &[(
             return findings.fail(Subject::Probe, format!("cannot execute {program}: {error}"));
         }
     };
-    let said = String::from_utf8_lossy(&output.stdout);
-    for (level, found) in said.lines().filter_map(|line| line.split_once('\t')) {
+    let answer = String::from_utf8_lossy(&output.stdout);
+    for (level, found) in answer.lines().filter_map(|line| line.split_once('\t')) {
         match level {
             "ok" => findings.ok(Subject::Probe, found),
             "warn" => findings.warn(Subject::Probe, found),
             _ => findings.fail(Subject::Probe, found),
         }
     }
-    if said.is_empty() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim();
+    if answer.is_empty() {
+        let answer = String::from_utf8_lossy(&output.stderr);
+        let answer = answer.trim();
         findings.fail(
             Subject::Probe,
-            format!("{PROBE} does not come up, {}: {said}", output.status),
+            format!("{PROBE} does not come up, {}: {answer}", output.status),
         );
     }
 }

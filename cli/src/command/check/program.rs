@@ -1,4 +1,4 @@
-//! The program: what becomes of the library in it, and AppArmor profiles.
+//! The program: the verdict on it, and AppArmor profiles.
 
 use super::Findings;
 use super::probe::probe_program;
@@ -20,7 +20,7 @@ pub(super) fn find(findings: &mut Findings, command: &OsStr) -> Option<Program> 
     }
 }
 
-/// With a preload and nothing else, as in a unit.
+/// With a preload only, as in a unit.
 pub(super) fn the_program_under_preload(findings: &mut Findings, command: &[OsString]) {
     let Some(program) = command.first().and_then(|command| find(findings, command)) else {
         return;
@@ -30,9 +30,9 @@ pub(super) fn the_program_under_preload(findings: &mut Findings, command: &[OsSt
         Verdict::Preloaded | Verdict::Exempt => {
             return findings.ok(Subject::Program, format!("{runs} is {sentence}"));
         }
-        Verdict::SetId => "; start it as the user that it becomes (User=)",
+        Verdict::SetId => "; start it as the user that it changes to (User=)",
         _ if program::needs_supervisor(&program) => {
-            "; start it by `vrfbind exec VRF` in the unit's ExecStart="
+            "; put `vrfbind exec VRF` in front of it in the unit's ExecStart="
         }
         _ => "",
     };
@@ -49,7 +49,7 @@ pub(super) fn the_program(
         return;
     };
     let (runs, sentence) = (program.runs.display(), program.verdict.sentence());
-    if let Err(failure) = program::refuse_hopeless(&program, sys::around()) {
+    if let Err(failure) = program::reject_unsupported(&program, sys::seal_state()) {
         return findings.fail(Subject::Program, failure.sentence);
     }
     match program.verdict {
@@ -67,8 +67,8 @@ pub(super) fn the_program(
             Ok(()) => findings.warn(
                 Subject::Program,
                 format!(
-                    "{runs} is {sentence}; `vrfbind exec` supervises it; in a unit, start it by `vrfbind exec VRF` in \
-                     ExecStart="
+                    "{runs} is {sentence}; `vrfbind exec` serves it with a supervisor; in a unit, put `vrfbind exec \
+                     VRF` in front of it in ExecStart="
                 ),
             ),
             Err(obstacle) => findings.fail(
@@ -87,7 +87,7 @@ pub(super) fn the_program(
     }
 }
 
-/// Profiles below /etc/apparmor.d that are for the program and do not let it map the library.
+/// Reports profiles below /etc/apparmor.d that apply to the program and do not let it map the library.
 pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, root: &Path) {
     let is_on = file::read(&root.join("sys/module/apparmor/parameters/enabled"));
     if !is_on.is_ok_and(|is_on| is_on.trim() == "Y") {
@@ -123,7 +123,7 @@ pub(super) fn apparmor(findings: &mut Findings, program: &Path, library: &Path, 
             findings.warn(
                 Subject::AppArmor,
                 format!(
-                    "{} may deny it the library, and ld.so would only warn; add \"{} mr,\" to \
+                    "{} may deny it the library, and ld.so would then only warn; add \"{} mr,\" to \
                      /etc/apparmor.d/local/{name}",
                     profile.display(),
                     library.display()
@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn knows_the_profile_of_a_program() {
-        let profile = "profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include <abstractions/base>\n}\n";
+        let profile = "profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include \
+                       <abstractions/base>\n}\n";
         assert!(is_profile_of(profile, Path::new("/usr/sbin/dnsmasq")));
         assert!(!is_profile_of(profile, Path::new("/usr/sbin/radvd")));
         assert!(is_profile_of(
@@ -185,7 +186,9 @@ mod tests {
 
     #[test]
     fn mutated_profiles() {
-        let valid = b"profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include <abstractions/base>\n}\n";
+        let valid =
+            b"profile dnsmasq /{,usr/}sbin/dnsmasq flags=(attach_disconnected) {\n include \
+                      <abstractions/base>\n}\n";
         crate::fuzz::each_input(&[valid], |text| {
             let text = String::from_utf8_lossy(text);
             is_profile_of(&text, Path::new("/usr/sbin/dnsmasq"));

@@ -1,12 +1,12 @@
 //! The rules (VRFBIND_RULES, libvrfbind(7)): are they valid, and can they be followed here?
 //!
-//! Of devices and addresses the kernel is asked by ioctl(2) and by a socket that is bound and sends nothing, as the library
-//! asks: so it can be asked from within a unit's sandbox too.
+//! The kernel is asked about devices and addresses by ioctl(2) and by binding a socket that sends nothing, as the library
+//! does: this works within a unit's sandbox too.
 
 use super::Findings;
 use crate::file;
 use crate::output::text;
-use crate::sys::{self, Around};
+use crate::sys::{self, SealState};
 use crate::values::Subject;
 use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6, bind, setsockopt, sockopt};
@@ -25,13 +25,13 @@ use std::path::Path;
 
 const CAP_NET_RAW: u32 = 13;
 
-/// The rules that a value of the variable stands for, if they are valid.
+/// The rules in a value of the variable, if they are valid.
 pub(super) fn the_rules(
     findings: &mut Findings,
     value: &OsStr,
     vrf: &DeviceName,
 ) -> Option<Box<List>> {
-    let said = match value.as_bytes() {
+    let prefix = match value.as_bytes() {
         [b'/', ..] => format!("{RULES_VARIABLE}={}: ", text(value.as_bytes())),
         _ => String::new(),
     };
@@ -39,19 +39,19 @@ pub(super) fn the_rules(
     let rules = match read(value) {
         Ok(rules) => rules,
         Err(why) => {
-            findings.fail(Subject::Rules, format!("{said}{why}; {outcome}"));
+            findings.fail(Subject::Rules, format!("{prefix}{why}; {outcome}"));
             return None;
         }
     };
     let list = match parse(&rules) {
         Ok(list) => Box::new(list),
         Err(invalid) => {
-            findings.fail(Subject::Rules, format!("{said}{invalid}; {outcome}"));
+            findings.fail(Subject::Rules, format!("{prefix}{invalid}; {outcome}"));
             return None;
         }
     };
     let texts: Vec<_> = texts(&rules).map(text).collect();
-    findings.ok(Subject::Rules, format!("{said}{}", texts.join("; ")));
+    findings.ok(Subject::Rules, format!("{prefix}{}", texts.join("; ")));
     let mut devices = Vec::new();
     for ((number, rule), rule_text) in (1..).zip(list.rules()).zip(&texts) {
         let subject = format!("rule {number}, \"{rule_text}\"");
@@ -83,7 +83,8 @@ pub(super) fn the_rules(
         findings.warn(
             Subject::Rules,
             format!(
-                "rule {number}, \"{}\": never decides, for rule {by}, \"{}\", comes first and matches all that it does",
+                "rule {number}, \"{}\": never decides, because rule {by}, \"{}\", comes first and matches everything \
+                 that it matches",
                 text(number),
                 text(by)
             ),
@@ -93,7 +94,7 @@ pub(super) fn the_rules(
     Some(list)
 }
 
-/// The rule that a call would come under.
+/// The rule that would decide about a call.
 pub(super) fn first_rule(
     list: &List,
     call: Call,
@@ -139,21 +140,21 @@ fn the_device(findings: &mut Findings, subject: &str, device: &DeviceName) {
         Err(Errno::ENODEV) => findings.fail(
             Subject::Rules,
             format!(
-                "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail with \
-                 ENODEV; ip link show lists the devices"
+                "{subject}: there is no device {shown} in this network namespace, and bind() or connect() would fail \
+                 with ENODEV; `ip link show` lists the devices"
             ),
         ),
         Err(errno) => findings.warn(
             Subject::Rules,
             format!(
-                "{subject}: whether there is a device {shown} cannot be asked: ioctl(SIOCGIFINDEX): {}",
+                "{subject}: cannot query whether there is a device {shown}: ioctl(SIOCGIFINDEX): {}",
                 errno.desc()
             ),
         ),
     }
 }
 
-/// What `loopback auto` makes of an address.
+/// The device of `loopback auto` for an address.
 fn automatic(findings: &mut Findings, subject: &str, vrf: &DeviceName, ip: IpAddr) {
     let shown = text(vrf.as_bytes());
     match has_address(vrf, Some(vrf), ip) {
@@ -184,11 +185,11 @@ fn the_address(findings: &mut Findings, subject: &str, vrf: &DeviceName, rule: &
         Ok(false) => findings.warn(
             Subject::Rules,
             format!(
-                "{subject}: {ip} is not an address of {shown}, and bind() fails with EADDRNOTAVAIL until it is; ip addr add \
-                 {ip}/LENGTH dev DEVICE"
+                "{subject}: {ip} is not an address of {shown}, and bind() fails with EADDRNOTAVAIL; to add it, run `ip \
+                 addr add {ip}/LENGTH dev DEVICE`"
             ),
         ),
-        // That is said of the device already.
+        // This was reported for the device already.
         Err(Errno::ENODEV) => {}
         Err(errno) => cannot_ask(findings, subject, &shown, ip, errno),
     }
@@ -198,7 +199,7 @@ fn cannot_ask(findings: &mut Findings, subject: &str, device: &str, ip: IpAddr, 
     findings.warn(
         Subject::Rules,
         format!(
-            "{subject}: whether {ip} is an address of {device} cannot be asked: {}",
+            "{subject}: cannot query whether {ip} is an address of {device}: {}",
             errno.desc()
         ),
     );
@@ -234,44 +235,44 @@ fn has_address(vrf: &DeviceName, device: Option<&DeviceName>, ip: IpAddr) -> Res
     }
 }
 
-/// A supervisor would put it into the VRF, unless it is told otherwise.
+/// A supervisor would put the socket into the VRF, unless the call names another one.
 fn socket(
     vrf: &DeviceName,
     device: Option<&DeviceName>,
     family: libc::c_int,
 ) -> Result<OwnedFd, Errno> {
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
-    match (sys::around(), device) {
-        (Around::Supervisor, None) => sys::socket_in(Vrf::Default, family, kind),
-        (Around::Supervisor, Some(device)) => sys::socket_in(Vrf::Device(*device), family, kind)
+    match (sys::seal_state(), device) {
+        (SealState::Supervised, None) => sys::socket_in(Vrf::Default, family, kind),
+        (SealState::Supervised, Some(device)) => sys::socket_in(Vrf::Device(*device), family, kind)
             .or_else(|_| sys::socket_in(Vrf::Device(*vrf), family, kind)),
         _ => sys::socket(family, kind, 0),
     }
 }
 
-/// How a socket comes from one device to another.
+/// How sockets are moved from one device to another.
 fn moving(findings: &mut Findings) {
     if sys::has_capability(CAP_NET_RAW) {
         return findings.ok(
             Subject::Rules,
-            "a socket is moved to a rule's device in one step: CAP_NET_RAW is there; a program that gives it up has its \
-             sockets replaced instead (RULES in libvrfbind(7))",
+            "a socket is moved to a rule's device in one step, with CAP_NET_RAW; if a program gives up this capability, \
+             its sockets are replaced instead (RULES in libvrfbind(7))",
         );
     }
     let lacks = match lacks_for_replacing() {
-        Some(what) => format!(", and fewer can be: {what}"),
+        Some(what) => format!(", and fewer sockets can be replaced: {what}"),
         None => String::new(),
     };
     findings.warn(
         Subject::Rules,
         format!(
-            "CAP_NET_RAW is not there: a socket that has a device cannot be moved to a rule's. It has to be replaced by \
-             another one where that is safe, and else bind() or connect() fails with EPERM (RULES in libvrfbind(7)){lacks}"
+            "without CAP_NET_RAW a socket cannot be moved to a rule's device. It is replaced by another socket where \
+             this is safe; otherwise bind() or connect() fails with EPERM (RULES in libvrfbind(7)){lacks}"
         ),
     );
 }
 
-/// What would be missing to find what else leads to a socket: its duplicates and its places in epoll.
+/// What is missing to find the socket's duplicates and its registrations in epoll.
 fn lacks_for_replacing() -> Option<String> {
     let any = File::open("/").ok()?;
     let read = std::fs::read(format!("/proc/self/fdinfo/{}", any.as_raw_fd()));

@@ -1,18 +1,18 @@
 //! `vrfbind check --running`: are the processes of this unit in the VRF? For ExecStartPost=, with `$MAINPID`.
 //!
-//! What ExecStartPre= has tried is another process, and some things are seen in the real one only: AT_SECURE set by a security
-//! module's transition, on which ld.so drops the library; a program that a script has become; sockets that systemd has
+//! ExecStartPre= has tried another process, and some things are seen only in the real one: AT_SECURE set by a security
+//! module's transition, on which ld.so drops the library; a program that a script has executed; sockets that systemd has
 //! passed. In order:
 //!
 //! 1. The unit's processes are those in the cgroup that we are in ([`Unit`]).
-//! 2. The main process is waited for, while it is still systemd's, `vrfbind exec`, or ld.so's ([`Stage`]): with Type=simple
-//!    systemd starts us as soon as it has forked. Nothing but the unit's TimeoutStartSec= ends that.
-//! 3. It has to have the library, with this VRF, or a supervisor; a program that makes its sockets past the library has to have
-//!    the supervisor.
-//! 4. The sockets of all of them have to be in the VRF, or where their rules say, those that have an address: another one may
-//!    be about to get its device from the library, in this very moment.
+//! 2. It waits while the main process is still systemd's, `vrfbind exec`, or in ld.so ([`Stage`]): with Type=simple
+//!    systemd starts us as soon as it has forked. Only the unit's TimeoutStartSec= ends the wait.
+//! 3. The main process has to have the library, with this VRF, or a supervisor; a program whose sockets bypass the
+//!    library has to have the supervisor.
+//! 4. The sockets of all processes that have an address have to be in the VRF, or on their rules' devices. A socket
+//!    without an address may be about to get its device from the library at this moment.
 //!
-//! A process that ends meanwhile has no sockets. All of them are looked at from processes apart ([`look_at_each`]).
+//! A process that ends meanwhile has no sockets. All are looked at from child processes ([`look_at_each`]).
 
 use crate::command::status::Unread;
 use crate::command::verdict::Judge;
@@ -35,7 +35,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// What is not in the VRF, each in a sentence.
+/// What is not in the VRF, a sentence each.
 pub(super) fn outside(vrf: &str, main: Option<u32>) -> Result<Vec<String>, Failure> {
     let unit = Unit::of_us(main);
     let mut found = Vec::new();
@@ -58,7 +58,7 @@ pub(super) fn outside(vrf: &str, main: Option<u32>) -> Result<Vec<String>, Failu
 }
 
 fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<String>> {
-    // A supervisor's sockets are on their way to others.
+    // A supervisor's sockets are about to be passed to other processes.
     if is_ours(pid) {
         return Ok(Vec::new());
     }
@@ -77,12 +77,12 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
         let address = address.map(ToString::to_string).unwrap_or_default();
         let place = match &socket.device {
             Device::None => "no VRF".to_owned(),
-            Device::Gone => "no VRF any more: its device is gone".to_owned(),
+            Device::Deleted => "no VRF any more: its device was deleted".to_owned(),
             Device::Unknown => "an unknown VRF".to_owned(),
-            Device::Of(device, Vrf::Name(other)) => {
+            Device::Bound(device, Vrf::Name(other)) => {
                 format!("the VRF {}, by its device {}", word(other), word(device))
             }
-            Device::Of(device, _) => format!("no VRF, by its device {}", word(device)),
+            Device::Bound(device, _) => format!("no VRF, by its device {}", word(device)),
         };
         let belongs = match process.rules.as_ref().zip(rule) {
             None => format!("in {vrf}"),
@@ -107,7 +107,7 @@ fn sockets_outside(reader: &mut Reader, pid: u32, vrf: &str) -> io::Result<Vec<S
 
 // ---- The unit ----
 
-/// The processes of a cgroup and of those below, and the main process, wherever that is.
+/// The processes of a cgroup and of its descendants, and the main process, wherever it is.
 struct Unit {
     cgroup: Option<String>,
     main: Option<u32>,
@@ -116,7 +116,7 @@ struct Unit {
 impl Unit {
     fn of_us(main: Option<u32>) -> Self {
         let own = cgroup(std::process::id());
-        // Where the unit has its cgroup delegated, systemd keeps its own commands apart from the service's.
+        // If the unit's cgroup is delegated, systemd keeps its own commands apart from the service's.
         let cgroup = own.map(|path| path.strip_suffix("/.control").unwrap_or(&path).to_owned());
         Self { cgroup, main }
     }
@@ -138,7 +138,8 @@ impl Unit {
     }
 }
 
-/// The cgroup by which systemd knows the unit of a process: that of its own hierarchy without controllers, or of cgroup2.
+/// The cgroup by which systemd knows the unit of a process: in systemd's own hierarchy without controllers, or in
+/// cgroup2.
 fn cgroup(pid: u32) -> Option<String> {
     let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
     let text = String::from_utf8_lossy(&text);
@@ -158,15 +159,16 @@ fn cgroup(pid: u32) -> Option<String> {
 /// How far the main process has come.
 #[derive(Serialize, Deserialize)]
 enum Stage {
-    /// It is not the program yet, or ld.so has not come to the library yet.
+    /// It is not the program yet, or ld.so has not loaded the library yet.
     Early,
     /// Its sockets will be in the VRF.
     In,
-    /// They will not, for this reason.
+    /// They will not be, for this reason.
     Out(String),
 }
 
-/// Waits until it is known whether its sockets will be in the VRF, and returns why not. A process that ends meanwhile has none.
+/// Waits until it is known whether its sockets will be in the VRF, and returns why not. A process that ends meanwhile
+/// has none.
 fn wait_for(unit: &Unit, main: u32, vrf: &str) -> Result<Option<String>, Failure> {
     loop {
         let look = |pid| stage(unit, pid, vrf).map_err(|error| Unread::new(pid, &error));
@@ -183,10 +185,10 @@ fn wait_for(unit: &Unit, main: u32, vrf: &str) -> Result<Option<String>, Failure
 fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
     let exe = fs::read_link(format!("/proc/{main}/exe"))?;
     let is_starting = is_starting(main, &exe);
-    // Before the library is looked for: ld.so maps it before what is counted here.
+    // Read before the search for the library: ld.so maps the library before the files that are counted here.
     let is_loaded = executables(&Directory::open(main)?.read("maps")?) >= ALL;
     let process = Process::read(main)?;
-    // With the library it may be a systemd of its own, as of user@.service.
+    // With the library it may be a systemd of its own, as in user@.service.
     if is_starting && process.library.is_none() {
         return Ok(Stage::Early);
     }
@@ -201,7 +203,7 @@ fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
     let verdict = verdict.map_or(Verdict::Unreadable, |program| program.verdict);
     Ok(match (&process.library, verdict) {
         (_, Verdict::Go | Verdict::Static) => Stage::Out(format!(
-            "{program} is {}, and no supervisor is there; start it by vrfbind exec",
+            "{program} is {}, and has no supervisor; start it with `vrfbind exec`",
             verdict.sentence()
         )),
         (Some(_), _) => match process.wants() {
@@ -211,22 +213,22 @@ fn stage(unit: &Unit, main: u32, vrf: &str) -> io::Result<Stage> {
                 word(wanted)
             )),
             None => Stage::Out(format!(
-                "{program} has the library, which does nothing in it"
+                "{program} has the library, but the library does nothing in it"
             )),
         },
         (None, _) if is_secure(&process.directory)? => Stage::Out(format!(
             "{program} has AT_SECURE set, on which ld.so ignores LD_PRELOAD: by a security module's transition \
-             (AppArmor, SELinux), a set-user-ID bit or capabilities; start it by vrfbind exec"
+             (AppArmor, SELinux), a set-user-ID bit or capabilities; start it with `vrfbind exec`"
         )),
         (None, _) if is_loaded => Stage::Out(format!(
-            "{program} was started without the library: LD_PRELOAD was taken away, or ld.so could not load it (does an \
-             AppArmor profile forbid that?)"
+            "{program} was started without the library: LD_PRELOAD was removed, or ld.so could not load the library (an \
+             AppArmor profile may forbid it)"
         )),
         (None, _) => Stage::Early,
     })
 }
 
-/// Whether a process is still systemd's, or `vrfbind exec`, and about to become something else.
+/// Whether a process is still systemd's, or `vrfbind exec`, and about to execute something else.
 fn is_starting(pid: u32, exe: &Path) -> bool {
     const EXECUTOR: &str = "systemd-executor"; // since systemd 255
     let is_executor = exe.file_name().is_some_and(|name| name == EXECUTOR);
@@ -246,11 +248,11 @@ fn is_same_program(one: u32, other: u32) -> bool {
     inode(one).is_some() && inode(one) == inode(other)
 }
 
-/// The kernel maps the program and its ld.so, and ld.so maps preloads before all else: where there are so many files, it has
-/// come to something else.
+/// The kernel maps the program and its ld.so, and ld.so maps preloads before everything else: with this many files, it
+/// has got past the preloads.
 const ALL: usize = 3;
 
-/// How many files a process has mapped to be executed (proc_pid_maps(5)).
+/// How many files a process has mapped executable (proc_pid_maps(5)).
 fn executables(maps: &[u8]) -> usize {
     let maps = String::from_utf8_lossy(maps);
     let files = maps.lines().filter_map(|line| {
@@ -282,7 +284,7 @@ mod tests {
             cgroup: None,
             main: Some(pid),
         };
-        // It does not look before the child is /bin/sleep.
+        // It waits until the child is /bin/sleep.
         let found = wait_for(&unit, pid, "blue").unwrap().unwrap();
         assert!(
             found.contains("sleep), was started without the library"),

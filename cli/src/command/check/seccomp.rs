@@ -1,11 +1,11 @@
-//! The seal and its supervisor. Both are tried, each in a child that ends with them: the kernel, a filter around us, the
-//! limits of this process and what is seen of /proc have a say in it, and no file tells it all.
+//! The seal and its supervisor. Both are tried, each in a child that ends with them: the result depends on the kernel, an
+//! inherited filter, the limits of this process and the visible part of /proc, and no file tells all of it.
 
 use super::Findings;
 use super::kernel::Kernel;
 use crate::command::exec;
 use crate::supervisor::{self, Obstacle, TreeRules};
-use crate::sys::{self, Around};
+use crate::sys::{self, SealState};
 use crate::values::Subject;
 use nix::sys::wait::{WaitStatus, waitpid};
 use rules::filter::IoUring;
@@ -15,22 +15,22 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process;
 
-/// Whether what needs a supervisor would have one, or what is in the way.
+/// Whether a program that needs a supervisor would have one; otherwise the obstacle.
 pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Obstacle> {
-    match sys::around() {
-        Around::Nothing => {}
-        Around::Seal => {
+    match sys::seal_state() {
+        SealState::None => {}
+        SealState::Sealed => {
             findings.ok(
                 Subject::Seccomp,
-                "this tree is sealed already: programs go on under the same seal, and static ones get \
-                 no IP socket",
+                "this process tree is sealed already: programs run under the same seal, and static programs create no \
+                 IPv4 and IPv6 sockets",
             );
-            return Err("the tree is sealed".to_owned());
+            return Err("the process tree is sealed".to_owned());
         }
-        Around::Supervisor => {
+        SealState::Supervised => {
             findings.ok(
                 Subject::Seccomp,
-                "this tree is supervised already: programs go on under the same supervisor",
+                "this process tree has a supervisor already, which also serves new programs",
             );
             return Ok(());
         }
@@ -39,14 +39,14 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         findings.fail(
             Subject::Seccomp,
             format!(
-                "no filters, so that nothing can be sealed: {obstacle}; vrfbind exec --no-seal does without"
+                "the seal cannot be installed: {obstacle}; only `vrfbind exec --no-seal` works"
             ),
         );
         return Err(obstacle);
     }
     findings.ok(
         Subject::Seccomp,
-        "filters are there: programs can be sealed",
+        "filters are supported: programs can be sealed",
     );
     // It makes no socket, of which VRF ever.
     let any = Vrf::Default.name();
@@ -58,24 +58,24 @@ pub(super) fn seccomp(findings: &mut Findings, kernel: &Kernel) -> Result<(), Ob
         Err(obstacle) => findings.warn(
             Subject::Seccomp,
             format!(
-                "static and Go programs cannot be supervised: {obstacle}; vrfbind exec only seals"
+                "static and Go programs cannot be supervised: {obstacle}; `vrfbind exec` only seals"
             ),
         ),
         Ok(()) if kernel.version < (5, 19) => findings.warn(
             Subject::Seccomp,
-            "static programs can be supervised; before Linux 5.19 signals interrupt their \
-             socket()s, as Go's do all the time",
+            "static programs can be supervised; before Linux 5.19, signals interrupt their calls of socket(), and Go \
+             programs send themselves many signals",
         ),
         Ok(()) => findings.ok(
             Subject::Seccomp,
-            "user notifications are there: static and Go programs can be supervised",
+            "user notifications are supported: static and Go programs can be supervised",
         ),
     }
     supervised
 }
 
-/// What rules ask of a supervisor, besides what all trees do: to read an address in the memory of a program that it has not
-/// started. As without, the supervisor is a child of the program.
+/// What rules require of a supervisor in addition: to read an address in the memory of a program that it has not started.
+/// As without rules, the supervisor is a child of the program.
 pub(super) fn rules(findings: &mut Findings) {
     const SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
     const CAP_SETUID: u32 = 7;
@@ -99,28 +99,28 @@ pub(super) fn rules(findings: &mut Findings) {
     );
 }
 
-/// What becomes of an attempt in a child.
+/// The result of an attempt in a child.
 #[allow(unsafe_code)]
 fn in_a_child(attempt: impl FnOnce() -> Result<(), Obstacle>) -> Result<(), Obstacle> {
     const SUCCESS: &str = "success";
-    let cannot = |error: &dyn std::fmt::Display| format!("it cannot be tried: {error}");
+    let cannot = |error: &dyn std::fmt::Display| format!("the attempt failed: {error}");
     let (mut ours, mut theirs) = UnixStream::pair().map_err(|error| cannot(&error))?;
     // SAFETY: `check` starts no thread.
     let child = unsafe { sys::fork() }.map_err(|errno| cannot(&errno.desc()))?;
     let Some(child) = child else {
         drop(ours);
         let result = attempt();
-        let said = result.as_ref().map_or_else(String::as_str, |()| SUCCESS);
-        let _ = theirs.write_all(said.as_bytes());
+        let answer = result.as_ref().map_or_else(String::as_str, |()| SUCCESS);
+        let _ = theirs.write_all(answer.as_bytes());
         process::exit(0)
     };
     drop(theirs);
-    let mut said = String::new();
-    let heard = ours.read_to_string(&mut said);
+    let mut answer = String::new();
+    let heard = ours.read_to_string(&mut answer);
     match waitpid(child, None) {
         Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("{signal} ended the attempt")),
-        _ if said == SUCCESS => Ok(()),
-        _ if said.is_empty() => Err("the attempt has ended without a word".to_owned()),
-        _ => Err(heard.map_or_else(|error| cannot(&error), |_| said)),
+        _ if answer == SUCCESS => Ok(()),
+        _ if answer.is_empty() => Err("the attempt ended without a result".to_owned()),
+        _ => Err(heard.map_or_else(|error| cannot(&error), |_| answer)),
     }
 }

@@ -1,4 +1,4 @@
-//! What is around: resolvers, UDP ports, and what `ip vrf exec` would lack.
+//! The surroundings: resolvers, UDP ports, and what `ip vrf exec` would lack.
 
 use super::Findings;
 use super::rule_list::first_rule;
@@ -12,8 +12,8 @@ use rules::list::{Call, List, Protocol, To};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Names that another process looks up, in the VRF of that process, and a server that is not where it seems to be.
-/// `reached` are the device's own addresses; rules may lead to others.
+/// Resolvers: names that another process looks up, in the VRF of that process, and a server at another place than it
+/// seems. `reached` are the device's own addresses; rules may name others.
 pub(super) fn resolvers(
     findings: &mut Findings,
     device: Option<&DeviceName>,
@@ -29,16 +29,16 @@ pub(super) fn resolvers(
     let has = |word: &str| hosts.split_whitespace().any(|other| other == word);
     let mut found = Vec::new();
     if has("resolve") {
-        found.push("systemd-resolved (take \"resolve\" from hosts: in /etc/nsswitch.conf)");
+        found.push("systemd-resolved (remove \"resolve\" from hosts: in /etc/nsswitch.conf)");
     }
     if has("sss") {
-        found.push("sssd (take \"sss\" from hosts:)");
+        found.push("sssd (remove \"sss\" from hosts: in /etc/nsswitch.conf)");
     }
     if ["run/nscd/socket", "var/run/nscd/socket"]
         .iter()
         .any(|path| root.join(path).exists())
     {
-        found.push("nscd (enable-cache hosts no, in /etc/nscd.conf)");
+        found.push("nscd (set enable-cache hosts no in /etc/nscd.conf)");
     }
     let resolv = file::read(&root.join("etc/resolv.conf")).unwrap_or_default();
     let is_loopback = device.is_some_and(|device| device.as_bytes() == b"lo");
@@ -59,7 +59,10 @@ pub(super) fn resolvers(
     if !found.is_empty() {
         findings.warn(
             Subject::Names,
-            format!("are looked up in another VRF, by {}", found.join(", by ")),
+            format!(
+                "are looked up by other processes, outside of the VRF: {}",
+                found.join(", by ")
+            ),
         );
     }
     if let Some(server) = server {
@@ -67,13 +70,13 @@ pub(super) fn resolvers(
         findings.warn(
             Subject::Names,
             format!(
-                "/etc/resolv.conf has the server {server}, on this host's loopback, which answers no socket in {vrf}: \
-                 lookups there fail; name another server"
+                "/etc/resolv.conf names the server {server}, on the host's loopback, which sockets in {vrf} do not \
+                 reach: lookups fail; name another server"
             ),
         );
     }
     if found.is_empty() && server.is_none() {
-        findings.ok(Subject::Names, "are looked up by the program itself");
+        findings.ok(Subject::Names, "the program itself looks up names");
     }
 }
 
@@ -90,10 +93,9 @@ fn loopback_server(resolv: &str) -> Option<&str> {
     })
 }
 
-/// inet_rcv_saddr_equal and its callers take a socket without a device to be in conflict with one on any
-/// device.
+/// A UDP port without a device conflicts with the same port on any device (udp_lib_lport_inuse, net/ipv4/udp.c).
 pub(super) fn udp_ports(findings: &mut Findings, device: Option<&DeviceName>) {
-    let Ok(sockets) = Netns::Ours.sockets() else {
+    let Ok(sockets) = Netns::Current.sockets() else {
         return;
     };
     let mut ports: Vec<u16> = sockets
@@ -106,16 +108,13 @@ pub(super) fn udp_ports(findings: &mut Findings, device: Option<&DeviceName>) {
     ports.sort_unstable();
     ports.dedup();
     if ports.is_empty() {
-        return findings.ok(
-            Subject::UdpPorts,
-            "no wildcard socket without a device holds one",
-        );
+        return findings.ok(Subject::UdpPorts, "no unbound wildcard socket holds a port");
     }
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
     let vrf = device.map_or("a VRF".to_owned(), |device| text(device.as_bytes()));
     findings.warn(Subject::UdpPorts, format!(
-        "{}: held by wildcard sockets without a device, so bind() in {vrf} fails with EADDRINUSE; \
-         bind those to a device or an address (ss -ulnp)",
+        "unbound wildcard sockets hold {}, and bind() of these ports in {vrf} fails with EADDRINUSE; bind these sockets \
+         to a device or an address (`ss -ulnp` shows them)",
         ports.join(", ")
     ));
 }
@@ -125,7 +124,7 @@ const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_BPF: u32 = 39;
 
-/// For comparison only: what the kernel's own way would take.
+/// For comparison only: what the kernel's own way requires.
 pub(super) fn ip_vrf_exec(findings: &mut Findings) {
     let mut lacks = Vec::new();
     let may_load = sys::has_capability(CAP_SYS_ADMIN)
@@ -138,7 +137,7 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
     let mounts = match file::read(Path::new("/proc/self/mounts")) {
         Ok(mounts) => mounts,
         Err(error) => {
-            let found = format!("what it would lack is not known: /proc/self/mounts: {error}");
+            let found = format!("it is unknown what it would lack: /proc/self/mounts: {error}");
             return findings.ok(Subject::IpVrfExec, found);
         }
     };
@@ -148,7 +147,7 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
     let cgroup2 = cgroups.find(|mount| mount.get(2) == Some(&"cgroup2"));
     match cgroup2.as_deref() {
         None => lacks.push("a mounted cgroup2"),
-        // Its mode is 0555: what counts is CAP_DAC_OVERRIDE, and that it is not mounted read-only.
+        // Its mode is 0555: CAP_DAC_OVERRIDE is required, and a mount that is not read-only.
         Some([_, folder, ..]) if access(*folder, AccessFlags::W_OK).is_err() => {
             lacks.push("a writable cgroup2");
         }
@@ -158,20 +157,15 @@ pub(super) fn ip_vrf_exec(findings: &mut Findings) {
         .lines()
         .any(|line| line.contains("net_cls") || line.contains("net_prio"))
     {
-        lacks.push(
-            "a machine without cgroup v1 net_cls and net_prio, beside which it has no effect",
-        );
+        lacks.push("a machine without cgroup v1 net_cls and net_prio, with which it has no effect");
     }
     if lacks.is_empty() {
-        findings.ok(
-            Subject::IpVrfExec,
-            "nothing that it needs was seen to be missing",
-        );
+        findings.ok(Subject::IpVrfExec, "its requirements are met");
     } else {
         findings.ok(
             Subject::IpVrfExec,
             format!(
-                "would lack {}; vrfbind needs none of it",
+                "would lack {}; vrfbind requires none of these",
                 lacks.join(", and ")
             ),
         );

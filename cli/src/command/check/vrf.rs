@@ -1,4 +1,4 @@
-//! The VRF: its device, what is enslaved to it, addresses, and who wants 127.0.0.1.
+//! The VRF: its device, the devices enslaved to it, addresses, and uses of 127.0.0.1.
 
 use super::Findings;
 use super::rule_list::first_rule;
@@ -19,23 +19,24 @@ pub(super) fn the_device(findings: &mut Findings, device: &DeviceName, any: bool
     match sys::driver(device) {
         Ok(driver) if driver == b"vrf" => findings.ok(Subject::Vrf, format!("{shown} is a VRF")),
         Err(Errno::ENODEV) => findings.fail(Subject::Vrf, format!(
-            "there is no device {shown} in this network namespace; ip link add {shown} type vrf table NUMBER"
+            "there is no device {shown} in this network namespace; to create a VRF, run `ip link add {shown} type vrf \
+             table NUMBER`"
         )),
         Ok(_) | Err(Errno::EOPNOTSUPP) if any => findings.ok(
             Subject::Vrf,
-            format!("{shown} is a device, and no VRF"),
+            format!("{shown} is a device, but not a VRF"),
         ),
         Ok(_) | Err(Errno::EOPNOTSUPP) => findings.fail(Subject::Vrf, format!(
-            "{shown} is not a VRF; name one (ip vrf show), or take it with --any-device"
+            "{shown} is not a VRF; `ip vrf show` lists the VRFs, --any-device accepts other devices"
         )),
-        // Where a unit's sandbox refuses the question, the probe still says whether sockets are bound.
+        // If a unit's sandbox refuses the query, the probe still shows whether sockets are bound.
         Err(errno) => findings.warn(Subject::Vrf, format!(
-            "whether {shown} is a VRF cannot be asked: ioctl(SIOCETHTOOL): {}", errno.desc()
+            "cannot query whether {shown} is a VRF: ioctl(SIOCETHTOOL): {}", errno.desc()
         )),
     }
 }
 
-/// Returns the addresses that sockets on the device reach, of its own.
+/// Returns the device's own addresses that its sockets reach.
 pub(super) fn devices_and_addresses(
     findings: &mut Findings,
     links: &Links,
@@ -51,13 +52,13 @@ pub(super) fn devices_and_addresses(
     if let Some(table) = link.table {
         findings.ok(
             Subject::Table,
-            format!("{name} routes by table {table}: ip route show table {table}"),
+            format!("{name} uses routing table {table}; `ip route show vrf {name}` shows it"),
         );
     }
     if !link.is_up {
         findings.fail(
             Subject::Vrf,
-            format!("{name} is down, and with it all of its routes; ip link set {name} up"),
+            format!("{name} is down, and its routes do not work; run `ip link set {name} up`"),
         );
     }
     let mut inside: Vec<_> = links
@@ -71,8 +72,7 @@ pub(super) fn devices_and_addresses(
         findings.warn(
             Subject::Devices,
             format!(
-                "no device is enslaved to {name}: it leads nowhere; ip link set DEVICE master \
-                 {name}"
+                "no device belongs to {name}, and it reaches nothing; run `ip link set DEVICE master {name}`"
             ),
         );
     }
@@ -106,8 +106,8 @@ pub(super) fn devices_and_addresses(
     ] {
         let loopback = subject.word();
         let has_it = addresses.iter().any(|address| address == loopback);
-        // What is not known is said as for a machine where nobody has moved the rule.
-        let is_local_first = is_vrf && Netns::Ours.is_local_first(family).unwrap_or(true);
+        // If it is not known, the default order of the rules is assumed.
+        let is_local_first = is_vrf && Netns::Current.is_local_first(family).unwrap_or(true);
         let but = if is_local_first {
             let ip = if family == AddressFamily::Inet {
                 "ip"
@@ -115,8 +115,8 @@ pub(super) fn devices_and_addresses(
                 "ip -6"
             };
             format!(
-                "; sockets in {name} reach it there only when the rule of the table local comes after that of the \
-                 VRFs: {ip} rule add pref 32765 table local; {ip} rule del pref 0"
+                "; sockets in {name} reach it there only if the rule of the table local comes after that of the VRFs: \
+                 run `{ip} rule add pref 32765 table local; {ip} rule del pref 0`"
             )
         } else {
             let of_family = |address: &&String| address.contains(':') == loopback.contains(':');
@@ -124,8 +124,8 @@ pub(super) fn devices_and_addresses(
             String::new()
         };
         let fails = format!(
-            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; ip addr add {loopback}/{length} \
-             dev {name} lets it be bound{but}"
+            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; to add it, run `ip addr add \
+             {loopback}/{length} dev {name}`{but}"
         );
         if let Some(number) = rule_of(rules, loopback, has_it) {
             findings.ok(subject, format!("is where rule {number} puts it"));
@@ -133,25 +133,28 @@ pub(super) fn devices_and_addresses(
         }
         match &wants_loopback(command, loopback)[..] {
             _ if has_it => findings.ok(subject, format!("is an address of {name}{but}")),
-            // It is looked up in the main table, where it is lo's.
+            // It is looked up in the main table, where it belongs to lo.
             _ if !is_vrf => findings.ok(
                 subject,
-                format!("can be bound, {name} being no VRF, and nothing reaches it there"),
+                format!("can be bound, because {name} is not a VRF, but nothing reaches it there"),
             ),
-            [who, ..] => findings.warn(subject, format!("{who} will want it, and {fails}")),
-            [] => findings.ok(subject, format!("nothing is seen that wants it; {fails}")),
+            [who, ..] => findings.warn(subject, format!("{who} names it, and {fails}")),
+            [] => findings.ok(
+                subject,
+                format!("nothing that was checked names it; {fails}"),
+            ),
         }
     }
     reached
 }
 
-/// The number of the rule by which a loopback address is not to be one of the VRF.
+/// The number of the rule that puts a loopback address outside the VRF.
 fn rule_of(rules: Option<&List>, loopback: &str, has_it: bool) -> Option<usize> {
     let found = first_rule(rules?, Call::Bind, loopback.parse().ok()?, 0, None)?;
     (!has_it || found.to != To::LoUnlessInVrf).then_some(found.number)
 }
 
-/// Which arguments, or files that they name, speak of this loopback address; and dnsmasq's `bind-interfaces`, which adds
+/// Which arguments, or files that they name, mention this loopback address; and dnsmasq's `bind-interfaces`, which adds
 /// lo to every list of interfaces unless `except-interface=lo` is there.
 fn wants_loopback(command: &[OsString], loopback: &str) -> Vec<String> {
     let arguments = command
@@ -186,7 +189,7 @@ fn speaks_of(text: &str, loopback: &str) -> bool {
         || has("bind-interfaces") && !has("except-interface=lo")
 }
 
-/// Whether the address is there, and not as a part of another one, as of fe80::1 or ::1234.
+/// Whether the line has this address, and not only as a part of another one, such as fe80::1 or ::1234.
 fn has_address(line: &str, address: &str) -> bool {
     let is_part = |one: char| one.is_ascii_hexdigit() || matches!(one, ':' | '.');
     line.match_indices(address).any(|(at, _)| {

@@ -1,12 +1,12 @@
 //! `vrfbind cdi`: a specification of the Container Device Interface (CDI 0.5.0, github.com/cncf-tags/container-device-interface)
 //! with a device for each VRF, `vrfbind.dev/vrf=NAME`.
 //!
-//! What every device does is said once, beside the devices: the mounts, LD_PRELOAD, the seal, rules. A device says which VRF, and
-//! which hook judges the container ([`super::hook`]); the hook's arguments say what the variables have to be, whatever the engine
-//! makes of them. createContainer is the one stage that does: it is called by runc and
-//! crun in the container's namespaces, when all mounts are there, and before pivot_root, so that it sees the container's root
-//! *and* the bundle. prestart and createRuntime are called in the runtime's namespaces, and startContainer's program is one of
-//! the container, from where there is no bundle.
+//! What all devices do is written once, beside the devices: the mounts, LD_PRELOAD, the seal, rules. A device names the
+//! VRF, and the hook that judges the container ([`super::hook`]). The hook's arguments are the values that the variables
+//! must have, whatever the engine makes of them. It runs at createContainer: runc and crun call this stage in the
+//! container's namespaces, when all mounts are done, and before pivot_root, so that the hook sees the container's root
+//! *and* the bundle. prestart and createRuntime are called in the runtime's namespaces, and startContainer's program is
+//! one of the container, from where the bundle cannot be reached.
 
 use super::{COMMAND, Files, LIBRARY, OPTIONS};
 use crate::command::device;
@@ -30,27 +30,27 @@ const NAME: &str = "vrfbind.json";
 
 /// Offer VRFs to containers, as CDI devices
 ///
-/// Prints the specification, with a device vrfbind.dev/vrf=NAME for each VRF that is named, or that there is.
+/// Prints a specification of the Container Device Interface (CDI 0.5.0) with a device vrfbind.dev/vrf=NAME for each VRF.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The VRFs, which need not be there yet; by default those that are
+    /// The VRFs. They need not exist yet. By default all VRFs of this network namespace
     #[arg(value_name = "VRF")]
     vrfs: Vec<OsString>,
-    /// Write it to /etc/cdi/vrfbind.json, in place of what is there
+    /// Write the specification to /etc/cdi/vrfbind.json, replacing that file. Engines read it when a container is created
     #[arg(long)]
     write: bool,
-    /// Remove that file
+    /// Remove /etc/cdi/vrfbind.json
     #[arg(long, conflicts_with_all = ["write", "vrfs", "no_seal", "any_device", "library", "rules", "loopback"])]
     remove: bool,
     #[command(flatten)]
     rules: RuleOptions,
-    /// Let containers be without a seal: what passes the library by is not bound
+    /// Do not seal containers (VRFBIND_SEAL=0). Sockets that bypass the library are then not bound
     #[arg(long)]
     no_seal: bool,
-    /// Let the hook take devices that are not VRFs
+    /// Make the hook accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// The path of libvrfbind.so on this machine
+    /// The path of libvrfbind.so on the host
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }
@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let shown = path.display();
     if args.remove {
         return match fs::remove_file(&path) {
-            Ok(()) => print_line(&format!("{shown} is removed")),
+            Ok(()) => print_line(&format!("removed {shown}")),
             Err(error) => Err(refuse(format!("cannot remove {shown}: {error}"))),
         };
     }
@@ -69,8 +69,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         named => named.iter().map(name).collect::<Result<_, _>>()?,
     };
     let rules = args.rules.value()?.map(OsString::into_string).transpose();
-    let rules =
-        rules.map_err(|_| refuse("a rule is not UTF-8, which is all that JSON can have"))?;
+    let rules = rules.map_err(|_| refuse("a rule is not UTF-8, which JSON requires"))?;
     let files = Files::find(args.library.as_deref())?;
     let specification = Specification::new(&args, names, rules.as_deref(), &files);
     let json = serde_json::to_string_pretty(&specification)
@@ -97,15 +96,15 @@ fn print_line(sentence: &str) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The VRFs of this network namespace. Those that CDI has no name for are said, and left out.
+/// The VRFs of this network namespace. Those whose names CDI does not accept are reported and left out.
 fn all() -> Result<Vec<String>, Failure> {
-    let links = Netns::Ours
+    let links = Netns::Current
         .links()
         .map_err(|errno| refuse(format!("RTM_GETLINK: {}", errno.desc())))?;
     let names: Vec<_> = links.vrfs().map(|link| link.name.clone()).collect();
     if names.is_empty() {
         return Err(refuse(
-            "there is no VRF in this network namespace (`ip vrf`); name those that there will be",
+            "there is no VRF in this network namespace (`ip vrf show`); name the VRFs that will exist",
         ));
     }
     let (known, unknown) = names
@@ -121,10 +120,10 @@ fn name(argument: &OsString) -> Result<String, Failure> {
     let device = device::name(argument)?;
     if device.as_bytes() == DEFAULT.as_bytes() {
         return Err(refuse(
-            "\"default\" is where a container is without vrfbind; run it without the device",
+            "\"default\" is no VRF; run the container without the device",
         ));
     }
-    // An alternative name is not what sockets say that they are on.
+    // getsockopt(2) does not return an alternative name.
     let device = sys::real_name(&device).unwrap_or(device);
     let name = text(device.as_bytes());
     if is_name(&name) {
@@ -141,7 +140,7 @@ fn no_name(name: &str) -> String {
     )
 }
 
-/// What CDI takes for a device's name (ValidateDeviceName of its pkg/parser).
+/// What CDI accepts as a device's name (ValidateDeviceName of its pkg/parser).
 fn is_name(name: &str) -> bool {
     let is_plain = |one: char| one.is_ascii_alphanumeric();
     name.starts_with(is_plain)

@@ -1,15 +1,15 @@
 //! `vrfbind hook VRF`: the OCI hook of a CDI device (createContainer), which judges a container before it starts.
 //!
 //! It is called by the runtime, as root of the container's user namespace, in the container's other namespaces, with this
-//! machine's root directory and the container's state on standard input. In order: read the bundle's config.json; look at the
-//! environment in it, and for the device; enter the container's root and become its user; judge the entry program as
-//! `vrfbind exec` does ([`Program::find`]), and look at the library as the program will find it. The exit status decides
-//! whether there will be a container.
+//! machine's root directory and the container's state on standard input. In order: read the bundle's config.json; check
+//! its environment and the device; enter the container's root and become its user; judge the entry program as `vrfbind
+//! exec` does ([`Program::find`]), and check the library as the program will find it. The exit status decides whether the
+//! container is created.
 //!
 //! Nothing of the container is executed. It is untrusted: after chroot(2) no path leads out of its root, and what is
 //! read of it is limited.
 //!
-//! What is judged is the entry program alone. What it starts is the library's business, and the seal's.
+//! Only the entry program is judged. The programs that it starts are left to the library and the seal.
 
 use super::runtime::Runtime;
 use super::{COMMAND, LIBRARY};
@@ -46,13 +46,13 @@ pub struct Args {
     rules: Option<String>,
 }
 
-/// The state of a container, as the runtime tells it (OCI runtime specification, "State").
+/// The state of a container, as the runtime passes it (OCI runtime specification, "State").
 #[derive(Deserialize)]
 struct State {
     bundle: PathBuf,
 }
 
-/// Of config.json what concerns us.
+/// The members of config.json that are used.
 #[derive(Deserialize)]
 struct Config {
     process: Option<Process>,
@@ -94,7 +94,7 @@ struct User {
 }
 
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
-    // Before our root is another one.
+    // Before our root changes.
     let runtime = Runtime::deaf_caller();
     let judged = judge(&args);
     if let (Err(failure), Some(runtime)) = (&judged, runtime) {
@@ -174,15 +174,15 @@ fn variable<'a>(
     environment.iter().filter_map(value)
 }
 
-/// Whether a variable is there and has this value, each time if there are several.
+/// Whether a variable is set and has this value, each time if it occurs several times.
 fn is_only(environment: &[String], name: &str, wanted: &str) -> bool {
     let mut values = variable(environment, name).peekable();
     values.peek().is_some() && values.all(|value| value == wanted)
 }
 
-/// Whether it still says what the device says. One that names two devices of ours, or sets the variables itself, gets another
-/// VRF, seal or rules than it seems, or none. Of several entries every one has to be right: glibc's ld.so takes the last
-/// LD_PRELOAD, and musl's the first.
+/// Whether it still has the device's values. A container that names two devices of ours, or sets the variables itself,
+/// gets another VRF, seal or rules than it seems, or none. If a variable occurs several times, every occurrence has to be
+/// right: glibc's ld.so uses the last LD_PRELOAD, and musl's the first.
 fn look_at_environment(environment: &[String], args: &Args) -> Result<(), Failure> {
     let vrf = args.vrf.to_string_lossy();
     if !is_only(environment, VRF_VARIABLE, &vrf) {
@@ -191,7 +191,7 @@ fn look_at_environment(environment: &[String], args: &Args) -> Result<(), Failur
         )));
     }
     look_at_preloads(environment)?;
-    // More than was asked for does no harm.
+    // A seal that was not asked for does no harm.
     if !args.no_seal && !is_only(environment, SEAL_VARIABLE, "1") {
         return Err(refuse(format!(
             "the container's {SEAL_VARIABLE} is not 1 alone; leave {SEAL_VARIABLE} to the device vrfbind.dev/vrf, which \
@@ -211,7 +211,7 @@ fn look_at_environment(environment: &[String], args: &Args) -> Result<(), Failur
     Ok(())
 }
 
-/// An LD_PRELOAD of the image that is still there beside ours is said.
+/// Reports an LD_PRELOAD of the image beside ours.
 fn look_at_preloads(environment: &[String]) -> Result<(), Failure> {
     let (ours, others): (Vec<_>, Vec<_>) = variable(environment, "LD_PRELOAD")
         .partition(|value| preload::contains(value.as_bytes(), LIBRARY.as_bytes()));
@@ -228,7 +228,8 @@ fn look_at_preloads(environment: &[String]) -> Result<(), Failure> {
     let named = named.join(":");
     if named.is_empty() {
         return Err(refuse(
-            "the container has an empty LD_PRELOAD beside that of its device; leave LD_PRELOAD to the device vrfbind.dev/vrf",
+            "the container has an empty LD_PRELOAD beside that of its device; leave LD_PRELOAD to the device \
+             vrfbind.dev/vrf",
         ));
     }
     Err(refuse(format!(
@@ -237,7 +238,8 @@ fn look_at_preloads(environment: &[String]) -> Result<(), Failure> {
     )))
 }
 
-/// Into the container's root and working directory, as its user: what it may not execute is not executable here either.
+/// Enters the container's root and working directory, as its user: what the user may not execute is not executable here
+/// either.
 fn enter(root: &Path, process: &Process) -> Result<(), Failure> {
     let fails = |what: &str, errno: nix::Error| {
         refuse(format!(
@@ -259,7 +261,7 @@ fn enter(root: &Path, process: &Process) -> Result<(), Failure> {
         .iter()
         .map(|gid| Gid::from_raw(*gid))
         .collect();
-    // In a user namespace of one user this is refused, and there are no other groups (user_namespaces(7)).
+    // In a user namespace with one user this is refused, and there are no other groups (user_namespaces(7)).
     let _ = setgroups(&groups);
     setresgid(gid, gid, gid).map_err(|errno| fails("setresgid", errno))?;
     setresuid(uid, uid, uid).map_err(|errno| fails("setresuid", errno))?;
@@ -269,7 +271,8 @@ fn enter(root: &Path, process: &Process) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The entry program. Engines mount one of their own in front of it (--init), which is static, makes no IP sockets and passes
+/// The entry program. Engines mount one of their own in front of it (--init), which is static, makes no IP sockets and
+/// passes
 /// its environment on.
 fn entry<'a>(args: &'a [String], mounts: &[Mount]) -> &'a str {
     const INITS: [&str; 3] = ["/run/podman-init", "/dev/init", "/sbin/docker-init"];
@@ -358,8 +361,11 @@ mod tests {
             &[zero, one],
             &[one, "VRFBIND_SEAL="],
         ] {
-            let said = sentence(bad, &blue(false, None));
-            assert!(said.is_some_and(|it| it.contains(SEAL_VARIABLE)), "{bad:?}");
+            let found = sentence(bad, &blue(false, None));
+            assert!(
+                found.is_some_and(|it| it.contains(SEAL_VARIABLE)),
+                "{bad:?}"
+            );
             assert_eq!(sentence(bad, &blue(true, None)), None, "not asked for");
         }
     }
@@ -387,9 +393,9 @@ mod tests {
             (&[ours], &without),
             (&[empty, others], &without),
         ] {
-            let said = sentence(bad, args);
+            let found = sentence(bad, args);
             assert!(
-                said.is_some_and(|it| it.contains(RULES_VARIABLE)),
+                found.is_some_and(|it| it.contains(RULES_VARIABLE)),
                 "{bad:?}"
             );
         }

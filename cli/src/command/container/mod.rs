@@ -1,12 +1,12 @@
-//! Containers: `vrfbind cdi`, `vrfbind oci`, and the hook that the first of the two names.
+//! Containers: `vrfbind cdi`, `vrfbind oci`, and the hook that the specification of `vrfbind cdi` names.
 //!
-//! A container has two ways into a VRF, and each is a few words in the config.json that its OCI runtime reads:
+//! A container has two ways into a VRF; each is some words in the config.json that its OCI runtime reads:
 //!
 //! 1. By its environment ([`cdi`]). A device of the Container Device Interface mounts the library and sets the variables. An
 //!    entry program that cannot be preloaded would run unbound, so the device brings the hook ([`hook`]), which
 //!    judges that program before it starts and fails the container's creation.
-//! 2. By `vrfbind exec` as its entry program ([`oci`]; by hand: `--entrypoint`). That judges by itself, and supervises what
-//!    cannot be preloaded.
+//! 2. By `vrfbind exec` as its entry program ([`oci`]; by hand: `--entrypoint`). `vrfbind exec` judges the program
+//!    itself, and supervises what cannot be preloaded.
 //!
 //! Either way the files of this machine appear read-only in the container, at [`LIBRARY`] and [`COMMAND`]: in a directory of
 //! their own, which images do not have and engines do not mount over.
@@ -22,13 +22,13 @@ use serde::Serialize;
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Where the library is in a container.
+/// The library's path in a container.
 const LIBRARY: &str = "/opt/vrfbind/libvrfbind.so";
 
-/// Where the command is in a container, beside which it looks for the library first.
+/// The command's path in a container; it looks for the library beside itself first.
 const COMMAND: &str = "/opt/vrfbind/vrfbind";
 
-/// How both are mounted. They are executed, and nothing else.
+/// The mount options of both. They are only executed.
 const OPTIONS: [&str; 4] = ["bind", "ro", "nosuid", "nodev"];
 
 /// The files of this machine that a container gets.
@@ -45,7 +45,7 @@ impl Files {
         if let Some(loader) = program::loader(&command) {
             return Err(refuse(format!(
                 "{} is linked dynamically, and most containers do not have its {}; use the static command that `make` \
-                 builds and the packages have",
+                 builds and the packages contain",
                 command.display(),
                 loader.display()
             )));
@@ -53,7 +53,7 @@ impl Files {
         let text = |path: PathBuf| {
             path.into_os_string().into_string().map_err(|path| {
                 refuse(format!(
-                    "{} is not UTF-8, which is all that JSON can have",
+                    "{} is not UTF-8, which JSON requires",
                     path.display()
                 ))
             })

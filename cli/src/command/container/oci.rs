@@ -1,9 +1,9 @@
 //! `vrfbind oci VRF BUNDLE`: a bundle whose process is started by `vrfbind exec`, for runtimes and engines without CDI.
 //!
-//! Two places of the bundle's config.json become others: our mounts are added behind the others, and our words before the
+//! Two places of the bundle's config.json are changed: our mounts are added after the others, and our words before the
 //! process's arguments. All other bytes stay: the text is cut at the values that the parser found in it, and not
-//! written anew. Ours are known by their paths. They are always taken out first, so that nothing is there twice, and what
-//! `--remove` leaves is what was there.
+//! serialised again. Ours are recognised by their paths. They are always removed first, so that nothing occurs twice, and
+//! `--remove` leaves the original text.
 
 use super::{COMMAND, Files, LIBRARY, OPTIONS};
 use crate::command::device;
@@ -21,28 +21,27 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Put an OCI bundle into a VRF: its process is started by vrfbind exec
+/// Put an OCI bundle into a VRF, by its config.json
 ///
-/// The bundle's config.json mounts the library and the command, and runs the command before the process. A VRF that it was
-/// put into before is replaced.
+/// The process of the bundle is then started by vrfbind exec. A bundle that is in a VRF already is moved to VRF.
 #[derive(clap::Args)]
 #[command(allow_missing_positional = true)]
 pub struct Args {
-    /// The VRF, which need not be there yet
+    /// The VRF. It need not exist yet
     #[arg(required_unless_present = "remove", conflicts_with = "remove")]
     vrf: Option<OsString>,
-    /// The directory that config.json is in
+    /// The directory of config.json
     bundle: PathBuf,
-    /// Print config.json as it would be, and write nothing
+    /// Print the new config.json, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Take the bundle out of its VRF
+    /// Take the bundle out of its VRF: config.json is again what it was
     #[arg(long, conflicts_with_all = ["any_device", "library"])]
     remove: bool,
-    /// Let vrfbind exec take a device that is not a VRF
+    /// Make vrfbind exec accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// The path of libvrfbind.so on this machine
+    /// The path of libvrfbind.so on the host
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }
@@ -55,7 +54,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let path = args.bundle.join("config.json");
     let shown = path.display();
     let fails = |what: &str, error: &dyn Display| refuse(format!("cannot {what} {shown}: {error}"));
-    // What is replaced is the file, and not a link to it.
+    // The file is replaced, and not a link to it.
     let path = fs::canonicalize(&path).map_err(|error| fails("read", &error))?;
     let old = file::open(&path).map_err(|error| fails("read", &error))?;
     let owner = old.metadata().map_err(|error| fails("read", &error))?;
@@ -65,7 +64,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         .map_err(|error| fails("read", &error))?;
     let new = edited(&text, ours.as_ref()).map_err(|error| fails("edit", &error))?;
     if args.remove && new == text {
-        return Err(refuse(format!("{shown} is in no VRF by vrfbind")));
+        return Err(refuse(format!("{shown} was not put into a VRF by vrfbind")));
     }
     if args.dry_run {
         output::print(&output::json(new.trim_end_matches('\n')))?;
@@ -92,14 +91,11 @@ impl Ours {
         let name = device::name(vrf)?;
         if name.as_bytes() == DEFAULT.as_bytes() {
             return Err(refuse(
-                "\"default\" is where a bundle is without vrfbind: vrfbind oci --remove",
+                "\"default\" is no VRF; to take the bundle out of its VRF, run `vrfbind oci --remove`",
             ));
         }
-        let vrf = str::from_utf8(name.as_bytes()).map_err(|_| {
-            refuse(format!(
-                "{name} is not UTF-8, which is all that JSON can have"
-            ))
-        })?;
+        let vrf = str::from_utf8(name.as_bytes())
+            .map_err(|_| refuse(format!("{name} is not UTF-8, which JSON requires")))?;
         let files = Files::find(args.library.as_deref())?;
         let any = args.any_device.then_some("--any-device");
         let words = ["exec"].into_iter().chain(any).chain(["--", vrf]);
@@ -118,7 +114,7 @@ impl Ours {
     }
 }
 
-/// Of config.json the places that become others.
+/// The places of config.json that are changed.
 #[derive(Deserialize)]
 struct Config<'a> {
     #[serde(borrow)]
@@ -165,7 +161,7 @@ fn edited(text: &str, ours: Option<&Ours>) -> Result<String, String> {
         edits.push((mounts.end..mounts.end, separator.to_owned() + &mounts_text));
     }
 
-    // From the last one on, so that the places of the others stay.
+    // From the last edit to the first, so that the positions of the others stay valid.
     edits.sort_by_key(|(range, _)| (range.start, range.end));
     let mut text = text.to_owned();
     for (range, new) in edits.into_iter().rev() {
@@ -193,11 +189,11 @@ fn count_ours(arguments: &[&RawValue]) -> usize {
     }
 }
 
-/// An array, and where in the text its values are.
+/// An array, and the positions of its values in the text.
 struct Array<'a> {
     text: &'a str,
     values: Vec<&'a RawValue>,
-    /// Where the first value begins, and the last one ends: behind the bracket, if there is none.
+    /// The beginning of the first value and the end of the last; both behind the bracket, if there is none.
     start: usize,
     end: usize,
 }
@@ -217,7 +213,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// The edits by which the values go that are named, each with one comma.
+    /// The edits that remove the values for which `goes` is true, each with one comma.
     fn without(&self, goes: impl Fn(usize, &RawValue) -> bool) -> Vec<(Range<usize>, String)> {
         let goes: Vec<_> = self
             .values
@@ -251,7 +247,7 @@ impl<'a> Array<'a> {
     }
 }
 
-/// Where in the text a value is that was parsed of it: a raw value is a part of the text itself.
+/// The position in the text of a value that was parsed from it: a raw value is a part of the text itself.
 fn range(text: &str, value: &RawValue) -> Range<usize> {
     let start = value.get().as_ptr().addr() - text.as_ptr().addr();
     start..start + value.get().len()
@@ -269,7 +265,8 @@ mod tests {
     }
 
     const CONFIGS: [&str; 4] = [
-        "{\n\t\"process\": {\n\t\t\"args\": [\n\t\t\t\"sh\"\n\t\t],\n\t\t\"n\": 1.0\n\t},\n\t\"mounts\": [\n\t\t{\"destination\": \"/proc\"}\n\t]\n}\n",
+        "{\n\t\"process\": {\n\t\t\"args\": [\n\t\t\t\"sh\"\n\t\t],\n\t\t\"n\": 1.0\n\t},\n\t\"mounts\": \
+         [\n\t\t{\"destination\": \"/proc\"}\n\t]\n}\n",
         r#"{"mounts":[],"process":{"args":["a","\u003c\u0022","é"],"x":18446744073709551615}}"#,
         r#"{"mounts":[ ],"process":{"args":[ "exec" , "--" ]}}"#,
         r#"{"process":{"args":["a"]},"mounts":[{"destination":"/a"} , {"destination":"/b"}],"mountsx":null}"#,

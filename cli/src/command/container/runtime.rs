@@ -1,9 +1,9 @@
-//! The OCI runtime that has called a hook, and how it is told what its user shall read.
+//! The OCI runtime that has called a hook, and how a message gets to its user.
 //!
-//! runc shows what a hook says on standard error. crun (1.8) gives hooks /dev/null, and says an exit status alone. So what is
-//! said goes to where crun itself would say it: to its own standard error, and to its log (`--log FILE --log-format=json`). Of
-//! both podman (4.3) shows its user the log, if that is one JSON object, and standard error otherwise, where our line
-//! is then the first.
+//! runc prints what a hook writes to standard error. crun (1.8) gives hooks /dev/null, and reports only an exit status.
+//! So the message goes to where crun itself would write it: to crun's standard error, and to its log (`--log FILE
+//! --log-format=json`). podman (4.3) shows its user the log, if that is one JSON object, and otherwise standard error,
+//! where our line then comes first.
 
 use crate::output::{self, text};
 use serde_json::json;
@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What a runtime is told by that does not listen to its hooks.
+/// The channels to a runtime that does not read its hooks' output.
 pub struct Runtime {
     standard_error: Option<File>,
     log: Option<(File, Format)>,
@@ -27,8 +27,8 @@ enum Format {
 }
 
 impl Runtime {
-    /// The process that has called this one, by /proc of the machine: not by getppid(2), which goes by the PID namespace of
-    /// the container. None: it listens, or is nobody whom we know.
+    /// The process that has called this one, by the machine's /proc: not by getppid(2), which follows the PID namespace
+    /// of the container. None: it reads the hooks' output, or is not a known runtime.
     pub fn deaf_caller() -> Option<Self> {
         const DEV_NULL: u64 = 0x103;
         let ours = fs::metadata("/proc/self/fd/2").ok()?;
@@ -50,7 +50,7 @@ impl Runtime {
         let sentence = format!("vrfbind: {sentence}");
         let mut line = String::new();
         output::line(&mut line, &sentence);
-        // There is nobody left who could be told that this failed.
+        // If this fails, there is nobody to tell.
         if let Some(mut standard_error) = self.standard_error {
             let _ = standard_error.write_all(line.as_bytes());
         }

@@ -1,5 +1,5 @@
-//! What a unit starts (systemd.service(5), Command lines): each command of its Exec…= settings, what becomes of the library in
-//! its program, and how `vrfbind exec` comes before it.
+//! The commands of a unit (systemd.service(5), Command lines): each command of its Exec…= settings, the verdict on its
+//! program, and how `vrfbind exec` is put before it.
 
 use super::read::Unit;
 use super::root::Root;
@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The settings with commands in them, in the order in which systemd runs these.
+/// The settings that have commands, in the order in which systemd runs them.
 const SETTINGS: [&str; 7] = [
     "ExecCondition",
     "ExecStartPre",
@@ -29,7 +29,7 @@ const SETTINGS: [&str; 7] = [
     "ExecStopPost",
 ];
 
-/// Where systemd looks for a program that is named without a `/`.
+/// The directories in which systemd looks for a program that is named without a `/`.
 const DIRECTORIES: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -41,10 +41,11 @@ const DIRECTORIES: [&str; 6] = [
 
 /// How a unit's commands are started.
 pub struct Commands {
-    /// Programs of ExecStart= that the library is preloaded into, and the prefixes of their commands that decide about their
+    /// Programs of ExecStart= that the library is preloaded into, and the prefixes of their commands that decide about
+    /// their
     /// rights.
     pub preloaded: Vec<(String, String)>,
-    /// Settings whose commands are started by `vrfbind exec`, with these.
+    /// Settings whose commands `vrfbind exec` starts, with these.
     pub supervised: Vec<(&'static str, Vec<String>)>,
 }
 
@@ -98,13 +99,13 @@ impl Commands {
 struct Command {
     /// Some of `@-:+!|`.
     prefix: String,
-    /// Its program, specifiers as they are.
+    /// Its program, with unresolved specifiers.
     program: String,
-    /// The rest, as it stands there.
+    /// The rest, unchanged.
     arguments: String,
 }
 
-/// The commands of a line: `;` parts them.
+/// The commands of a line, separated by `;`.
 fn commands(line: &str) -> Vec<Command> {
     let words = words(line);
     let commands = words.split(|word| word.raw == ";");
@@ -129,7 +130,7 @@ impl Command {
         self.prefix.contains(prefix)
     }
 
-    /// As a check names its program, and the prefixes that decide about its rights.
+    /// Its program as a check names it, and the prefixes that decide about its rights.
     fn checked(&self) -> (String, String) {
         (self.rights(), quoted(&without_variables(&self.program)))
     }
@@ -141,7 +142,7 @@ impl Command {
             .collect()
     }
 
-    /// What becomes of the library in the program. None: it is not there, or its path cannot be known beforehand.
+    /// The verdict on the program. None: it does not exist, or its path cannot be known in advance.
     fn verdict(&self, unit: &Unit, root: &Root) -> Option<Verdict> {
         let is_elsewhere = ["RootDirectory", "RootImage"]
             .into_iter()
@@ -175,13 +176,13 @@ impl Command {
     fn behind(&self, exec: &[&str]) -> Result<String, Failure> {
         let refused = |why: &str| {
             refuse(format!(
-                "{}{} {}: {why}; put vrfbind exec into the unit by hand",
+                "{}{} {}: {why}; write vrfbind exec into the unit by hand",
                 self.prefix, self.program, self.arguments
             ))
         };
         if self.has_prefix('|') {
             return Err(refused(
-                "the prefix | gives the command to a shell, which vrfbind exec cannot be put before",
+                "the prefix | gives the command to a shell, and vrfbind exec cannot be put in front of it",
             ));
         }
         let mut arguments = self.arguments.as_str();
@@ -196,7 +197,7 @@ impl Command {
         }
         let prefix = self.prefix.replace('@', "");
         let exec = line(exec, self.has_prefix(':'));
-        // It was the first word, in which there are no variables.
+        // In the first word there are no variables.
         let program = match self.has_prefix(':') {
             true => self.program.clone(),
             false => without_variables(&self.program),
@@ -206,7 +207,7 @@ impl Command {
     }
 }
 
-/// A command line of words that systemd shall leave as they are. `is_bare`: it has the prefix `:`, and `$` means nothing.
+/// A command line whose words systemd leaves unchanged. `is_bare`: it has the prefix `:`, and `$` has no meaning.
 pub fn line(words: &[&str], is_bare: bool) -> String {
     let words = words.iter().enumerate().map(|(index, word)| {
         let word = literal(word);
@@ -229,7 +230,7 @@ pub fn main_rights(unit: &Unit, root: &Root) -> (bool, bool) {
     (user(unit, root) == 0 || all("+!"), all("+"))
 }
 
-/// The user who the unit's commands are run as.
+/// The user as whom the unit's commands run.
 fn user(unit: &Unit, root: &Root) -> u32 {
     const NOBODY: u32 = 65534;
     let name = unit.value("User");

@@ -1,4 +1,4 @@
-//! The drop-in that is ours: where it is, what is in it, and that it is ours.
+//! Our drop-in: its path, its text, and how it is recognised.
 
 use super::commands::{Commands, line};
 use super::read::{DROP_IN, FIRST_LINE, is_ours, not_ours};
@@ -26,7 +26,7 @@ impl DropIn {
         root.shown(&self.directory.join(DROP_IN))
     }
 
-    /// None: it is not there. A failure: there is a file of somebody else's in its place.
+    /// None: it does not exist. A failure: the file at its path is not ours.
     pub fn read(&self, root: &Root) -> Result<Option<Vec<u8>>, Failure> {
         let shown = self.shown(root);
         let fails = |error: io::Error| refuse(format!("cannot read {}: {error}", shown.display()));
@@ -63,24 +63,24 @@ impl DropIn {
     }
 }
 
-/// What is to be said in it of a service.
+/// What it sets for a service.
 pub struct Service<'a> {
     pub vrf: &'a str,
     /// Valid ones.
     pub rules: Option<&'a str>,
     pub library: &'a str,
-    /// `vrfbind`, as the unit will see it.
+    /// The path of `vrfbind` for the unit.
     pub command: &'a str,
-    /// The unit's own LD_PRELOAD, specifiers as they are.
+    /// The unit's own LD_PRELOAD, with unresolved specifiers.
     pub preload: Option<&'a str>,
     pub commands: &'a Commands,
-    /// What has to be executable besides.
+    /// Other files that have to be executable.
     pub executable: &'a [&'a str],
     pub any_device: bool,
 }
 
 impl Service<'_> {
-    /// The units of the devices that rules name, but for the VRF's own and those that systemd knows no unit of.
+    /// The units of the devices that rules name, except the VRF's own, and except devices for which systemd has no unit.
     fn devices_of_rules(&self) -> Vec<String> {
         let list = self.rules.and_then(|rules| parse(rules.as_bytes()).ok());
         let devices = list.iter().flat_map(|list| list.rules());
@@ -143,7 +143,7 @@ impl Service<'_> {
         if self.commands.preloaded.is_empty() {
             set("ExecStartPre", &loaded);
         }
-        // Of all processes of the unit, whoever they are.
+        // For all processes of the unit, whoever their user is.
         set(
             "ExecStartPost",
             &format!("+{} $MAINPID", check("--running")),
@@ -157,12 +157,13 @@ fn device_unit(name: &str) -> String {
     escaped_path(&format!("sys/subsystem/net/devices/{name}")) + ".device"
 }
 
-/// What is to be said in it of a socket unit.
+/// What it sets for a socket unit.
 pub fn of_socket(vrf: &str) -> String {
     format!("{FIRST_LINE}\n[Socket]\nBindToDevice={vrf}\n")
 }
 
-/// Whether systemd takes the name for a device's (ifname_valid of its socket-util.c); BindToDevice= with another one is ignored.
+/// Whether systemd accepts the name as a device's (ifname_valid of its socket-util.c); it ignores BindToDevice= with any
+/// other name.
 pub fn is_name_for_socket(vrf: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
     vrf.bytes().all(is_plain) && !vrf.bytes().all(|byte| byte.is_ascii_digit()) && vrf != "all"

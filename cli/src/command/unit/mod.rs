@@ -1,27 +1,29 @@
 //! `vrfbind enable` and `vrfbind disable`: a drop-in that puts a systemd unit into a VRF, and takes it out
 //! again.
 //!
-//! The unit's own files are read ([`read`], [`syntax`]), and never written; all that is read or written lies below a [`root`].
-//! The drop-in ([`drop_in`]), `etc/systemd/system/UNIT.d/50-vrfbind.conf`, says of a service:
+//! The unit's own files are read ([`read`], [`syntax`]), and never written; everything that is read or written is below a
+//! [`root`]. The drop-in ([`drop_in`]), `etc/systemd/system/UNIT.d/50-vrfbind.conf`, sets for a service:
 //!
 //! 1. BindsTo= and After= let it start when the VRF is there, and stop when the VRF goes.
 //! 2. Environment= names the library, before the preloads that the unit has already, the VRF, and the rules if there are any.
 //!    The devices of rules are waited for (Wants=, After=), but do not stop the service when they go.
 //! 3. ExecStart= puts `vrfbind exec` before its commands, if the library cannot be preloaded into a program of theirs
 //!    ([`commands`]). Likewise the other Exec…= settings. Each is reset and repeated, prefixes and all.
-//! 4. ExecStartPre= runs `vrfbind check --loaded` as the service's user and inside whatever confines the
-//!    service. It has the service's environment, so that it is what it checks: a process with the library,
-//!    whose socket is bound. If ld.so could not load the library there, or something took the variables
-//!    away, the service fails and does not run unbound.
+//! 4. ExecStartPre= runs `vrfbind check --loaded` as the service's user and inside its sandbox, with the service's
+//!    environment. It fails unless it has the library itself and its socket is bound. So if ld.so could not load the
+//!    library there, or something removed the variables, the service fails and does not run unbound.
 //! 5. ExecStartPost= runs `vrfbind check --running`, which looks at the processes that the service now has
-//!    (check/running.rs): what could not be seen before, such as AT_SECURE set by a security module, fails it then.
+//!    (check/running.rs): it fails the service for what could not be seen before, such as AT_SECURE set by a security
+//!    module.
 //!
-//! All confinement stays as it is, but for ExecPaths= where NoExecPaths= forbids to execute what 3 to 5 need. Of a socket
-//! unit it says BindToDevice=, which is systemd's own way; systemd adds the dependency on the device.
+//! The sandbox stays as it is, except that ExecPaths= is extended if NoExecPaths= forbids to execute what 3 to 5 need.
+//! For a socket unit the drop-in sets BindToDevice=, which is systemd's own way; systemd adds the dependency on the
+//! device.
 //!
-//! What would keep the unit out of its VRF all the same ([`obstacles`]) is refused, or said where the unit fails.
+//! Settings that would keep the unit out of its VRF all the same ([`obstacles`]) are refused, or reported if they make
+//! the unit fail.
 //!
-//! systemd is asked, where it runs, and told nothing: a drop-in can be made in an image, below `--root`.
+//! systemd, if it runs, is only queried; a drop-in can be made in an image, below `--root`.
 
 mod commands;
 mod drop_in;
@@ -47,41 +49,42 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use syntax::words;
 
-/// Put a systemd unit into a VRF, by a drop-in
+/// Put a systemd unit into a VRF, with a drop-in
 ///
-/// A service gets the library and a check that fails it rather than running it unbound; a socket unit gets
-/// BindToDevice=. It takes effect with systemctl daemon-reload and a restart of the unit.
+/// A service gets the library, and checks that make it fail rather than run unbound. A socket unit gets BindToDevice=.
+/// Then run systemctl daemon-reload, and restart the unit.
 #[derive(clap::Args)]
 pub struct Enable {
-    /// The unit; .service is added to a name without a suffix
+    /// The unit. A name without a suffix is that of a service
     unit: String,
-    /// The VRF, which need not be there yet
+    /// The VRF. It need not exist yet
     vrf: OsString,
-    /// Print the drop-in and write nothing
+    /// Print the drop-in, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Look for the unit, the library and vrfbind below DIR, and write there
+    /// Read the unit, the library and vrfbind below DIR, and write the drop-in there. Links in DIR are followed as if
+    /// DIR were the root directory (Linux 5.6)
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     #[command(flatten)]
     rules: RuleOptions,
-    /// Let the check at start take a device that is not a VRF
+    /// Make the check at start accept a device that is not a VRF
     #[arg(long)]
     any_device: bool,
-    /// The path of libvrfbind.so, as the unit sees it
+    /// The path of libvrfbind.so, as the service sees it
     #[arg(long, value_name = "PATH")]
     library: Option<PathBuf>,
 }
 
-/// Take a systemd unit out of its VRF: remove the drop-in that enable made
+/// Take a systemd unit out of its VRF: remove the drop-in of enable
 #[derive(clap::Args)]
 pub struct Disable {
-    /// The unit; .service is added to a name without a suffix
+    /// The unit. A name without a suffix is that of a service
     unit: String,
-    /// Say what would be removed, and remove nothing
+    /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Look below DIR
+    /// Remove the drop-in below DIR
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 }
@@ -95,7 +98,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         Found::Unit(unit) => unit,
         Found::Masked(path) => {
             return Err(refuse(format!(
-                "{name} is masked by {}, and cannot start; systemctl unmask {name} first",
+                "{name} is masked by {}, and cannot start; run `systemctl unmask {name}` first",
                 root.shown(&path).display()
             )));
         }
@@ -106,11 +109,11 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
             )));
         }
     };
-    let (text, said) = if !name.ends_with(".socket") {
+    let (text, notes) = if !name.ends_with(".socket") {
         service(&unit, &root, &args, vrf, rules.as_deref())?
     } else if rules.is_some() {
         return Err(refuse(format!(
-            "--rule and --loopback are for a service, and {name} is a socket unit, whose sockets have one device"
+            "--rule and --loopback require a service; {name} is a socket unit, whose sockets have one device"
         )));
     } else {
         socket(&unit, &root, vrf)?
@@ -124,12 +127,12 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
     } else {
         drop_in.write(&root, &text)?;
         print_line(&format!(
-            "{} is written; systemctl daemon-reload and systemctl restart {} put it into effect",
+            "wrote {}; run `systemctl daemon-reload` and `systemctl restart {}` to put it into effect",
             shown.display(),
             unit.id
         ))?;
     }
-    for sentence in said {
+    for sentence in notes {
         output::say(&sentence);
     }
     Ok(ExitCode::SUCCESS)
@@ -138,7 +141,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
 pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     let name = unit_name(&args.unit)?;
     let root = Root::open(&args.root)?;
-    // Also of a unit that is there no more.
+    // Also for a unit that does not exist any more.
     let mut drop_in = DropIn::of(&name);
     if !drop_in.exists(&root)
         && let Found::Unit(unit) = Unit::find(&root, &name)?
@@ -149,7 +152,7 @@ pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     let shown = shown.display();
     if drop_in.read(&root)?.is_none() {
         return Err(refuse(format!(
-            "{name} is in no VRF by vrfbind: there is no {shown}"
+            "{name} was not put into a VRF by vrfbind: {shown} does not exist"
         )));
     }
     if args.dry_run {
@@ -158,15 +161,15 @@ pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
     }
     drop_in.remove(&root)?;
     print_line(&format!(
-        "{shown} is removed; systemctl daemon-reload and systemctl restart {name} put it into effect"
+        "removed {shown}; run `systemctl daemon-reload` and `systemctl restart {name}` to put this into effect"
     ))?;
-    // A device belongs to the socket, which systemd has too.
+    // The device belongs to the socket, and systemd has the same socket.
     if let Found::Unit(unit) = Unit::find(&root, &name)?
         && name.ends_with(".service")
     {
         for socket in obstacles::ip_socket_units(&unit, &root)? {
             print_line(&format!(
-                "what {socket} has passed to {name} stays in the VRF until systemctl restart {socket}"
+                "sockets that {socket} has passed to {name} stay in the VRF until `systemctl restart {socket}`"
             ))?;
         }
     }
@@ -183,7 +186,7 @@ fn print_line(sentence: &str) -> Result<(), Failure> {
 fn unit_name(unit: &str) -> Result<String, Failure> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     if unit.is_empty() || unit.starts_with('.') || !unit.chars().all(is_name) {
-        return Err(refuse(format!("\"{unit}\" is not the name of a unit")));
+        return Err(refuse(format!("\"{unit}\" is not a unit name")));
     }
     match unit.rsplit_once('.').map(|(_, suffix)| suffix) {
         Some("service" | "socket") => Ok(unit.to_owned()),
@@ -191,19 +194,19 @@ fn unit_name(unit: &str) -> Result<String, Failure> {
             "target" | "mount" | "automount" | "swap" | "timer" | "path" | "slice" | "scope"
             | "device",
         ) => Err(refuse(format!(
-            "{unit} has no sockets: only a service or a socket unit can be in a VRF"
+            "{unit} cannot be in a VRF; only a service or a socket unit can"
         ))),
         _ => Ok(format!("{unit}.service")),
     }
 }
 
-/// The VRF, as text that systemd takes in its files. If it is here, by its own name: an alternative one has no device unit.
+/// The VRF, as text for systemd's files. If the device exists, by its own name: an alternative name has no device unit.
 fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     let shown = args.vrf.display();
     let device = device::name(&args.vrf)?;
     if device.as_bytes() == DEFAULT.as_bytes() {
         return Err(refuse(format!(
-            "{shown} is where a unit is without vrfbind: vrfbind disable {}",
+            "{shown} is no VRF; to take the unit out of its VRF, run `vrfbind disable {}`",
             args.unit
         )));
     }
@@ -216,24 +219,24 @@ fn vrf(args: &Enable, root: &Root) -> Result<String, Failure> {
     match vrf {
         // systemd reads udev's SYSTEMD_ALIAS= as words in quotes.
         Some(vrf) if vrf.contains(['"', '\'', '\\']) => Err(refuse(format!(
-            "systemd knows no device {vrf}, for the quote or backslash in its name; give the VRF another one (ip link \
+            "systemd cannot name the device {vrf}, because of the quote or backslash in its name; rename the VRF (ip link \
              set dev OLD name NEW)"
         ))),
         Some(vrf) if !vrf.chars().any(char::is_control) => Ok(vrf.to_owned()),
         _ => Err(refuse(format!(
-            "{device} is no text that systemd takes: it is not UTF-8, or has a control character in it"
+            "{device} is not accepted by systemd: it is not UTF-8, or contains a control character"
         ))),
     }
 }
 
-/// The rules, as text that systemd takes in its files.
+/// The rules, as text for systemd's files.
 fn rules(args: &Enable) -> Result<Option<String>, Failure> {
     let Some(rules) = args.rules.value()? else {
         return Ok(None);
     };
     let rules = rules.into_string().map_err(|rules| {
         refuse(format!(
-            "\"{}\" is not UTF-8, which systemd takes no other text than",
+            "\"{}\" is not UTF-8; systemd accepts only UTF-8",
             rules.display()
         ))
     })?;
@@ -242,7 +245,7 @@ fn rules(args: &Enable) -> Result<Option<String>, Failure> {
 
 // ---- A service ----
 
-/// The drop-in, and what is to be said besides.
+/// The drop-in, and messages for the user.
 fn service(
     unit: &Unit,
     root: &Root,
@@ -260,12 +263,12 @@ fn service(
     if is_main_supervised {
         obstacles::refuse_ambiguous_main_process(unit)?;
     }
-    let mut said = obstacles::refuse_sandbox(unit, is_main_supervised)?;
-    said.extend(obstacles::of_its_sockets(unit, root, vrf)?);
+    let mut notes = obstacles::refuse_sandbox(unit, is_main_supervised)?;
+    notes.extend(obstacles::of_its_sockets(unit, root, vrf)?);
     if rules.is_some() {
-        said.extend(obstacles::to_moving_sockets(unit, root));
+        notes.extend(obstacles::to_moving_sockets(unit, root));
     }
-    // And where `vrfbind check` looks for what it tries.
+    // And the directory in which `vrfbind check` looks for its helper.
     let places = check::probe_places(Path::new(&command)).into_iter();
     let places = places.filter(|place| root.exists(place));
     let places = places.filter_map(|place| place.into_os_string().into_string().ok());
@@ -283,10 +286,10 @@ fn service(
         executable: &executable,
         any_device: args.any_device,
     };
-    Ok((text.text(), said))
+    Ok((text.text(), notes))
 }
 
-/// LD_PRELOAD as the unit's Environment= has it.
+/// The LD_PRELOAD of the unit's Environment=.
 fn preload(unit: &Unit) -> Option<String> {
     let environment = unit.values("Service", "Environment");
     let mut variables = environment.into_iter().flat_map(words).rev();
@@ -294,7 +297,7 @@ fn preload(unit: &Unit) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
 
-/// The library and this command, as the unit will see them.
+/// The paths of the library and this command for the unit.
 fn programs(args: &Enable, root: &Root) -> Result<(String, String), Failure> {
     let (library, command) = if root.is_host {
         let command =
@@ -306,7 +309,7 @@ fn programs(args: &Enable, root: &Root) -> Result<(String, String), Failure> {
     let text = |path: PathBuf| {
         path.into_os_string().into_string().map_err(|path| {
             refuse(format!(
-                "{} is not UTF-8, which systemd takes no other text than",
+                "{} is not UTF-8; systemd accepts only UTF-8",
                 path.display()
             ))
         })
@@ -314,7 +317,7 @@ fn programs(args: &Enable, root: &Root) -> Result<(String, String), Failure> {
     Ok((text(library)?, text(command)?))
 }
 
-/// What an image has.
+/// The paths in an image.
 fn installed(args: &Enable, root: &Root) -> Result<(PathBuf, PathBuf), Failure> {
     let multiarch = format!("/usr/lib/{}-linux-gnu/libvrfbind.so", env::consts::ARCH);
     let first = |paths: &[&str]| {
@@ -333,18 +336,18 @@ fn installed(args: &Enable, root: &Root) -> Result<(PathBuf, PathBuf), Failure> 
         .or_else(|| first(&usual))
         .ok_or_else(|| {
             refuse(format!(
-                "libvrfbind.so is not installed below {shown}; name it by --library"
+                "libvrfbind.so is not installed below {shown}; give its path with --library"
             ))
         })?;
     if !rules::preload::is_nameable(library.as_os_str().as_bytes()) {
         return Err(refuse(format!(
-            "the library {}: LD_PRELOAD can only name an absolute path without white space, ':' and '$'",
+            "the library {}: LD_PRELOAD can contain only an absolute path without white space, ':' and '$'",
             library.display()
         )));
     }
     let command = first(&["/usr/local/bin/vrfbind", "/usr/bin/vrfbind"]).ok_or_else(|| {
         refuse(format!(
-            "vrfbind is not installed below {shown}, and the unit needs it to check itself"
+            "vrfbind is not installed below {shown}, and the unit's checks require it"
         ))
     })?;
     Ok((library, command))
@@ -355,18 +358,18 @@ fn installed(args: &Enable, root: &Root) -> Result<(PathBuf, PathBuf), Failure> 
 fn socket(unit: &Unit, root: &Root, vrf: &str) -> Result<(String, Vec<String>), Failure> {
     if !drop_in::is_name_for_socket(vrf) {
         return Err(refuse(format!(
-            "systemd takes {vrf} for no device's name, and would ignore BindToDevice={vrf}; give the VRF a name of \
+            "systemd does not accept {vrf} as a device name, and would ignore BindToDevice={vrf}; give the VRF a name of \
              letters, digits, '-' and '_' (ip link set dev {vrf} name OTHER)"
         )));
     }
     if !obstacles::has_ip_sockets(unit) {
         return Err(refuse(format!(
-            "{} has no IPv4 and no IPv6 socket: there is nothing to put into a VRF",
+            "{} has no IPv4 or IPv6 socket, so nothing can be put into a VRF",
             unit.id
         )));
     }
-    let said = obstacles::of_its_service(unit, root, vrf)?;
-    Ok((drop_in::of_socket(vrf), said))
+    let notes = obstacles::of_its_service(unit, root, vrf)?;
+    Ok((drop_in::of_socket(vrf), notes))
 }
 
 #[cfg(test)]

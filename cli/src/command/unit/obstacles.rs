@@ -1,5 +1,5 @@
-//! What there is about a unit that would keep it out of its VRF: refused, if it would undo the drop-in or if nothing can be
-//! done about it; said, if the unit then fails when it is started.
+//! Settings of a unit that would keep it out of its VRF. They are refused if they would undo the drop-in or if nothing
+//! can be done about them; they are reported if the unit then fails at its start.
 
 use super::commands::main_rights;
 use super::drop_in::DropIn;
@@ -18,7 +18,7 @@ fn variables(has_rules: bool) -> impl Iterator<Item = &'static str> {
     variables.filter(move |variable| has_rules || *variable != RULES_VARIABLE)
 }
 
-/// What of the unit's own would win over the drop-in, whose text this is.
+/// The unit's own settings that would override the drop-in, whose text this is.
 pub fn refuse_overrides(unit: &Unit, drop_in: &str) -> Result<(), Failure> {
     let ours = assignments(drop_in.as_bytes());
     let has_rules = ours.iter().any(|our| our.value.contains(RULES_VARIABLE));
@@ -30,7 +30,7 @@ pub fn refuse_overrides(unit: &Unit, drop_in: &str) -> Result<(), Failure> {
             let path = file.path.display();
             if one.name == "UnsetEnvironment" && names_ours(&one.value) {
                 return Err(refuse(format!(
-                    "{path} has {shown}, and would take away what vrfbind sets; remove it there"
+                    "{path} has {shown}, which would remove what vrfbind sets; remove it there"
                 )));
             }
             let mut ours = ours
@@ -39,12 +39,12 @@ pub fn refuse_overrides(unit: &Unit, drop_in: &str) -> Result<(), Failure> {
             let undoes = ours.any(|our| match our.name.as_str() {
                 "Environment" => one.value.is_empty() || names_ours(&one.value),
                 "BindToDevice" => true,
-                // An empty one of ours: all the others were taken over.
+                // An empty assignment of ours: all others were copied.
                 _ => one.value.is_empty() || our.value.is_empty(),
             });
             if is_later && undoes {
                 return Err(refuse(format!(
-                    "{path} comes after {DROP_IN}, and its {shown} would undo that; give it a name that comes before"
+                    "{path} comes after {DROP_IN}, and its {shown} would override that; rename it so that it comes before"
                 )));
             }
         }
@@ -65,7 +65,7 @@ fn is_drop_in(path: &Path) -> bool {
     directory.is_some_and(|extension| extension == "d")
 }
 
-/// EnvironmentFile= comes after Environment=, whichever file it is in.
+/// EnvironmentFile= overrides Environment=, whichever file has it.
 pub fn refuse_environment_files(unit: &Unit, root: &Root, has_rules: bool) -> Result<(), Failure> {
     for path in unit.environment_files() {
         let text = root.read(&path)?.unwrap_or_default();
@@ -76,7 +76,7 @@ pub fn refuse_environment_files(unit: &Unit, root: &Root, has_rules: bool) -> Re
             names.find(|name| variables(has_rules).any(|variable| variable == *name))
         {
             return Err(refuse(format!(
-                "the unit's EnvironmentFile={} sets {name}, and would win over the drop-in; take it out of there",
+                "the unit's EnvironmentFile={} sets {name}, which overrides the drop-in; remove it there",
                 path.display()
             )));
         }
@@ -84,19 +84,19 @@ pub fn refuse_environment_files(unit: &Unit, root: &Root, has_rules: bool) -> Re
     Ok(())
 }
 
-/// What would make the start fail. `is_supervised`: one of the programs is started by `vrfbind exec`.
+/// Settings that would make the start fail. `is_supervised`: `vrfbind exec` starts one of the programs.
 pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, Failure> {
     let id = &unit.id;
-    let mut said = Vec::new();
+    let mut notes = Vec::new();
     let may = |family| unit.allows("RestrictAddressFamilies", family);
     if !may("AF_INET") && !may("AF_INET6") {
         return Err(refuse(format!(
-            "RestrictAddressFamilies= lets {id} make no IPv4 and no IPv6 socket: there is nothing to put into a VRF"
+            "RestrictAddressFamilies= permits {id} no IPv4 or IPv6 socket, so nothing can be put into a VRF"
         )));
     }
     if is_supervised && !may("AF_UNIX") {
-        said.push(format!(
-            "RestrictAddressFamilies= of {id} is without AF_UNIX, which vrfbind exec needs, and {id} will not start; \
+        notes.push(format!(
+            "RestrictAddressFamilies= of {id} lacks AF_UNIX, which vrfbind exec requires, and {id} will not start; \
              add RestrictAddressFamilies=AF_UNIX"
         ));
     }
@@ -105,14 +105,14 @@ pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, F
         calls.extend(["seccomp", "socketpair", "sendmsg", "recvmsg"]);
     }
     calls.retain(|call| !unit.allows("SystemCallFilter", call));
-    // What is in a group only systemd knows.
+    // Only systemd knows the members of a group.
     let has_groups = unit
         .list("SystemCallFilter")
         .iter()
         .any(|name| name.contains('@'));
     if !calls.is_empty() && !has_groups {
-        said.push(format!(
-            "SystemCallFilter= of {id} is without {0}, which vrfbind needs there, and {id} will not start; add \
+        notes.push(format!(
+            "SystemCallFilter= of {id} lacks {0}, which vrfbind requires, and {id} will not start; add \
              SystemCallFilter={1}",
             calls.join(", "),
             calls.join(" ")
@@ -120,16 +120,17 @@ pub fn refuse_sandbox(unit: &Unit, is_supervised: bool) -> Result<Vec<String>, F
     }
     for setting in ["RootDirectory", "RootImage"] {
         if !unit.value(setting).is_empty() {
-            said.push(format!(
-                "{setting}={} is what {id} sees as /: the library and vrfbind have to be there too, or it will not start",
+            notes.push(format!(
+                "{setting}={} is the root directory of {id}: install the library and vrfbind there too, or it will not \
+                 start",
                 unit.value(setting)
             ));
         }
     }
-    Ok(said)
+    Ok(notes)
 }
 
-/// What keeps the sockets of a service from being moved to a rule's device.
+/// Settings that keep the sockets of a service from being moved to a rule's device.
 pub fn to_moving_sockets(unit: &Unit, root: &Root) -> Option<String> {
     const CAP_NET_RAW: &str = "CAP_NET_RAW";
     let (is_root, has_all) = main_rights(unit, root);
@@ -137,29 +138,29 @@ pub fn to_moving_sockets(unit: &Unit, root: &Root) -> Option<String> {
     let (why, remedy) = if has_all {
         return None;
     } else if unit.is_set("PrivateUsers") {
-        ("PrivateUsers= gives it none here", "PrivateUsers=no")
+        ("PrivateUsers= removes it", "PrivateUsers=no")
     } else if !unit.has_capability(bounds, true, CAP_NET_RAW) {
         let remedy = match is_root {
             true => "CapabilityBoundingSet=CAP_NET_RAW",
             false => "CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW",
         };
-        ("CapabilityBoundingSet= is without it", remedy)
+        ("CapabilityBoundingSet= lacks it", remedy)
     } else if !is_root && !unit.has_capability(ambient, false, CAP_NET_RAW) {
         (
-            "User= or DynamicUser= takes it away",
+            "User= or DynamicUser= removes it",
             "AmbientCapabilities=CAP_NET_RAW",
         )
     } else {
         return None;
     };
     Some(format!(
-        "{} lacks CAP_NET_RAW ({why}): a socket of its cannot be moved to a rule's device. It has to be replaced by another \
+        "{} lacks CAP_NET_RAW ({why}): its sockets cannot be moved to a rule's device. Each has to be replaced by another \
          one where that is safe, and else bind() or connect() fails with EPERM (RULES in libvrfbind(7)); add {remedy}",
         unit.id
     ))
 }
 
-/// A supervisor is a process of the unit, and systemd takes one process for the main one only if it is alone.
+/// A supervisor is a process of the unit, and systemd recognises the main process only if it is the only one.
 pub fn refuse_ambiguous_main_process(unit: &Unit) -> Result<(), Failure> {
     if unit.value("Type") == "forking" && unit.value("PIDFile").is_empty() {
         return Err(refuse(format!(
@@ -190,20 +191,20 @@ pub fn not_executable<'a>(unit: &Unit, paths: &'a [String]) -> Vec<&'a str> {
 
 // ---- Sockets that systemd makes ----
 
-/// What becomes of the sockets that systemd passes to the service.
+/// The sockets that systemd passes to the service.
 pub fn of_its_sockets(unit: &Unit, root: &Root, vrf: &str) -> Result<Vec<String>, Failure> {
     let id = &unit.id;
-    let mut said = Vec::new();
+    let mut notes = Vec::new();
     for socket in ip_socket_units(unit, root)? {
         if !is_enabled(root, &socket, vrf) {
-            said.push(format!(
+            notes.push(format!(
                 "{id} gets sockets from {socket}, which systemd makes outside of {vrf}: they are put into {vrf} when {id} is \
                  started, and connections that came before, or that systemd accepts (Accept=yes), fail; put it into the VRF \
                  too (vrfbind enable {socket} {vrf}), or do without it (systemctl disable --now {socket})"
             ));
         }
     }
-    Ok(said)
+    Ok(notes)
 }
 
 /// The socket units that pass IP sockets to the service.
@@ -243,14 +244,14 @@ fn is_of(socket: &Unit, service: &Unit, root: &Root) -> Result<bool, Failure> {
     Ok(name == service.id || Some(name) == template(&service.id))
 }
 
-/// Whether BindToDevice= has an effect on it. Paths and names are AF_UNIX's.
+/// Whether BindToDevice= has an effect on it: paths and names are sockets of AF_UNIX.
 pub fn has_ip_sockets(socket: &Unit) -> bool {
     let addresses = ["ListenStream", "ListenDatagram"].into_iter();
     let mut addresses = addresses.flat_map(|setting| socket.values("Socket", setting));
     addresses.any(|address| !address.starts_with(['/', '@', '%']) && !address.starts_with("vsock:"))
 }
 
-/// What becomes of what the socket's service makes itself.
+/// The sockets that the socket unit's service creates itself.
 pub fn of_its_service(unit: &Unit, root: &Root, vrf: &str) -> Result<Vec<String>, Failure> {
     let (id, service) = (&unit.id, service_of(unit));
     Ok(match Unit::find(root, &service)? {

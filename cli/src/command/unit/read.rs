@@ -1,12 +1,12 @@
-//! What a unit consists of: its file and its drop-ins, in the order in which systemd applies them, without ours.
+//! The files of a unit: its own and its drop-ins, in the order in which systemd applies them, without ours.
 //!
-//! On `/`, where systemd runs, systemd is asked (systemctl show): for these files, for what the unit is called, and for the
-//! settings that several files may have a part in. It is not asked about a unit whose files have changed since it has read
-//! them (NeedDaemonReload=): what will be in effect are the files.
+//! On `/`, where systemd runs, systemd is asked (systemctl show): for these files, for the unit's name, and for the
+//! settings that several files may contribute to. It is not asked about a unit whose files have changed since systemd has
+//! read them (NeedDaemonReload=): the files will be in effect.
 //!
-//! Otherwise the files are found as systemd.unit(5) says, below the root: the search path in order; aliases, templates and
-//! masks; drop-ins of all names, of templates, of prefixes (`foo-.service.d`) and of the type (`service.d`), sorted by their
-//! names, whatever their directories, the first one of a name masking the others.
+//! Otherwise the files are found by the rules of systemd.unit(5), below the root: the search path in order; aliases,
+//! templates and masks; drop-ins of all names, of templates, of prefixes (`foo-.service.d`) and of the type
+//! (`service.d`), sorted by their names, whatever their directories; the first one of a name masks the others.
 
 use super::root::Root;
 use super::syntax::{self, Assignment, is_yes, unescaped_name, words};
@@ -17,11 +17,11 @@ use std::env;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-/// The name of the drop-in that is ours, and its first line. What begins otherwise is somebody else's.
+/// The name of our drop-in, and its first line. A file that begins otherwise is not ours.
 pub const DROP_IN: &str = "50-vrfbind.conf";
 pub const FIRST_LINE: &str = "# Written by vrfbind enable; vrfbind disable removes it.";
 
-/// Of system units, the first the first (systemd.unit(5), and lib for distributions with a /lib of its own).
+/// The search path of system units, by priority (systemd.unit(5), and lib for distributions with a /lib of its own).
 const SEARCH_PATH: [&str; 13] = [
     "/etc/systemd/system.control",
     "/run/systemd/system.control",
@@ -39,10 +39,10 @@ const SEARCH_PATH: [&str; 13] = [
 ];
 
 pub struct Unit {
-    /// What systemd calls it, whichever of its names was given.
+    /// systemd's name for it, whichever of its names was given.
     pub id: String,
     pub files: Vec<File>,
-    /// What systemd says of it.
+    /// Its properties, as systemd reports them.
     shown: Option<HashMap<String, String>>,
 }
 
@@ -51,7 +51,7 @@ pub struct File {
     pub assignments: Vec<Assignment>,
 }
 
-/// What there is of a name.
+/// What was found under a name.
 pub enum Found {
     Unit(Unit),
     /// Its file is a link to /dev/null, or empty.
@@ -59,7 +59,7 @@ pub enum Found {
     Nothing,
 }
 
-/// What is asked of systemd. Not ExecPaths=: some of it may be ours.
+/// The properties that systemd is asked for. Not ExecPaths=: a part of it may be ours.
 const PROPERTIES: [&str; 20] = [
     "Id",
     "LoadState",
@@ -129,7 +129,7 @@ impl Unit {
         Ok(Found::Unit(Self { id, files, shown }))
     }
 
-    /// The values of a setting; an empty one undoes those before it.
+    /// The values of a setting; an empty value resets those before it.
     pub fn values(&self, section: &str, setting: &str) -> Vec<&str> {
         let mut values = Vec::new();
         let assignments = self.files.iter().flat_map(|file| &file.assignments);
@@ -142,7 +142,7 @@ impl Unit {
         values
     }
 
-    /// The value of a setting of [Service] that has but one.
+    /// The value of a setting of [Service] that has only one.
     pub fn value(&self, setting: &str) -> &str {
         match self.property(setting) {
             Some(value) => value,
@@ -169,7 +169,7 @@ impl Unit {
 
     fn lines(&self, setting: &str) -> Vec<&str> {
         match self.property(setting) {
-            // Also of RestrictAddressFamilies=none.
+            // Also for RestrictAddressFamilies=none.
             None | Some("") => self.values("Service", setting),
             Some(value) => vec![value],
         }
@@ -179,8 +179,8 @@ impl Unit {
         self.shown.as_ref()?.get(setting).map(String::as_str)
     }
 
-    /// Whether a list of what is allowed, or behind a `~` of what is not, allows this: the first line says which of the two it
-    /// is, and the others add to it or take from it (systemd.exec(5)).
+    /// Whether a list of what is allowed, or after a `~` of what is not, allows this: the first line decides which of the
+    /// two it is, and the others add to it or take from it (systemd.exec(5)).
     pub fn allows(&self, setting: &str, what: &str) -> bool {
         let (mut is_of_allowed, mut listed) = (None, false);
         for line in self.lines(setting) {
@@ -189,7 +189,7 @@ impl Unit {
                 None => (false, line),
             };
             let is_of_allowed = *is_of_allowed.get_or_insert(!is_inverted);
-            // A system call may have its own error behind a colon.
+            // A system call may have an error of its own after a colon.
             let names = words(line).into_iter().map(|word| word.text);
             if names
                 .into_iter()
@@ -201,7 +201,8 @@ impl Unit {
         is_of_allowed.is_none_or(|is_of_allowed| listed == is_of_allowed)
     }
 
-    /// Whether a set of capabilities (systemd.exec(5)) has one. `by_default`: whether it has all or none before the first line.
+    /// Whether a set of capabilities (systemd.exec(5)) has one. `by_default`: whether it has all or none before the
+    /// first line.
     pub fn has_capability(&self, setting: &str, by_default: bool, name: &str) -> bool {
         let names_it = |words: Vec<syntax::Word>| {
             let mut names = words.iter();
@@ -219,7 +220,7 @@ impl Unit {
                 None => (false, line),
             };
             let is_named = names_it(words(names));
-            // Without names, as after nothing else, a line begins anew; others add to it or take from it.
+            // A line without names resets the set; others add to it or take from it.
             let is_empty = names.trim().is_empty();
             has = match is_inverted {
                 _ if is_empty || is_default => is_inverted != is_named,
@@ -236,7 +237,7 @@ impl Unit {
         self.property("TriggeredBy").unwrap_or_default().split(' ')
     }
 
-    /// Its files of variables.
+    /// Its environment files.
     pub fn environment_files(&self) -> Vec<PathBuf> {
         if let Some(shown) = self.property("EnvironmentFiles") {
             let files = shown
@@ -249,7 +250,7 @@ impl Unit {
         resolved.map(PathBuf::from).collect()
     }
 
-    /// A text with its specifiers resolved; None if it has one that is not about the unit's name.
+    /// A text with its specifiers resolved; None if it has a specifier that does not depend on the unit's name alone.
     pub fn resolved(&self, text: &str) -> Option<String> {
         let (prefix, instance) = match stem(&self.id).split_once('@') {
             Some((prefix, instance)) => (prefix, instance),
@@ -303,7 +304,7 @@ pub fn template(name: &str) -> Option<String> {
     (!instance.is_empty()).then(|| format!("{prefix}@.{suffix}"))
 }
 
-/// The instance of which systemd is asked when a template is meant, which has no state of its own.
+/// The instance that systemd is asked for when a template is meant, which has no state of its own.
 const ANY_INSTANCE: &str = "vrfbind";
 
 fn as_asked_for(id: &str, name: &str) -> String {
@@ -323,7 +324,7 @@ fn show(name: &str) -> Option<HashMap<String, String>> {
     systemctl(&["show", &properties, "--", &name])
 }
 
-/// A property may have several lines, if it has several values. None: systemd is not there, or cannot be asked.
+/// A property with several values may have several lines. None: systemd does not run, or cannot be asked.
 fn systemctl(arguments: &[&str]) -> Option<HashMap<String, String>> {
     let output = Command::new("systemctl")
         .arg("--no-pager")
@@ -349,7 +350,7 @@ fn systemctl(arguments: &[&str]) -> Option<HashMap<String, String>> {
 struct Search<'a> {
     root: &'a Root,
     directories: Vec<PathBuf>,
-    /// Of each name that the search path has, the first entry.
+    /// For each name in the search path, the first entry.
     entries: HashMap<String, Target>,
 }
 
@@ -403,7 +404,7 @@ impl<'a> Search<'a> {
                     None => Target::File(path),
                     Some(link) if link == Path::new("/dev/null") => Target::Null(path),
                     Some(link) => match search.alias(&directory, link) {
-                        // As systemctl enable makes them, from one directory of the search path to another.
+                        // As made by systemctl enable, from one directory of the search path to another.
                         Some(alias) if alias == entry.name => continue,
                         Some(alias) => Target::Alias(alias),
                         None => Target::File(path),
@@ -415,7 +416,7 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// The unit that a link stands for. None: it leads out of the search path, to a file that is a unit's all the same.
+    /// The unit that a link names. None: it points out of the search path, to a file that is a unit nevertheless.
     fn alias(&self, directory: &Path, link: &Path) -> Option<String> {
         let mut target = PathBuf::new();
         for component in directory.join(link).components() {
@@ -430,7 +431,7 @@ impl<'a> Search<'a> {
         is_in_path.then(|| target.file_name()?.to_str().map(str::to_owned))?
     }
 
-    /// What a name stands for in the end: the unit's own, and no alias.
+    /// The unit that a name finally stands for: the unit's own name, and no alias.
     fn resolve(&self, name: &str) -> Option<(String, &Target)> {
         let mut id = name.to_owned();
         for _ in 0..ALIASES {
@@ -473,7 +474,7 @@ impl<'a> Search<'a> {
         Located::Files { id, paths }
     }
 
-    /// As systemd sorts them.
+    /// Sorted as systemd sorts them.
     fn drop_ins(&self, directories: &[PathBuf]) -> Vec<PathBuf> {
         let mut found: Vec<(String, PathBuf)> = Vec::new();
         for directory in directories {
@@ -498,7 +499,7 @@ fn is_null_or_empty(file: &libc::stat) -> bool {
     }
 }
 
-/// What an alias that is a template stands for where an instance is meant.
+/// The instance for which a template alias stands.
 fn instance_of(alias: &str, id: &str) -> String {
     match (alias.split_once("@."), stem(id).split_once('@')) {
         (Some((prefix, suffix)), Some((_, instance))) => format!("{prefix}@{instance}.{suffix}"),
@@ -506,7 +507,8 @@ fn instance_of(alias: &str, id: &str) -> String {
     }
 }
 
-/// The names whose drop-ins a unit of this name has (unit_file_find_dirs of systemd's dropin.c): of `a-b@c.service` besides
+/// The names whose drop-ins a unit of this name has (unit_file_find_dirs of systemd's dropin.c): of `a-b@c.service`
+/// besides
 /// its own `a-b@.service`, `a-.service`, `a-@c.service` and `a-@.service`.
 fn drop_in_names(name: &str) -> Vec<String> {
     let mut names = vec![name.to_owned()];
@@ -521,7 +523,7 @@ fn drop_in_names(name: &str) -> Vec<String> {
     names
 }
 
-/// Without the last part of its prefix.
+/// The name without the last part of its prefix.
 fn shorter(name: &str) -> Option<String> {
     let (stem, suffix) = name.rsplit_once('.')?;
     let (prefix, instance) = stem.split_once('@').unwrap_or((stem, ""));

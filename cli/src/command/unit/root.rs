@@ -1,8 +1,8 @@
 //! The directory that units are looked for in and written to: `/`, or what `--root` names, such as an image.
 //!
-//! What is below `--root` is foreign: its links are followed as a system that runs there would follow them, and so lead nowhere
-//! else (openat2(2) with RESOLVE_IN_ROOT, Linux 5.6). Every path is opened anew from the directory's descriptor; nothing
-//! is done by a path that was looked at before.
+//! The files below `--root` are untrusted: their links are followed as a system that runs there would follow them, and so
+//! do not leave the root (openat2(2) with RESOLVE_IN_ROOT, Linux 5.6). Every path is opened anew from the directory's
+//! descriptor; no earlier check of a path is relied on.
 
 use crate::failure::{Failure, refuse};
 use nix::dir::Dir;
@@ -15,20 +15,20 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// More than any file that is read here has.
+/// The most bytes that are read; every file that is read here has less.
 const MOST: u64 = 1 << 20;
 
 pub struct Root {
     path: PathBuf,
     directory: OwnedFd,
-    /// Whether it is our own root directory, where no path leads out.
+    /// Whether it is our own root directory, out of which no path leads.
     pub is_host: bool,
 }
 
-/// What an entry of a directory is.
+/// An entry of a directory.
 pub struct Entry {
     pub name: String,
-    /// Where it leads, if it is a symbolic link.
+    /// Its target, if it is a symbolic link.
     pub link: Option<PathBuf>,
 }
 
@@ -59,19 +59,19 @@ impl Root {
         }
     }
 
-    /// How a path below it is shown to the user.
+    /// The form in which a path below it is shown to the user.
     pub fn shown(&self, path: &Path) -> PathBuf {
         self.path.join(relative(path))
     }
 
-    /// Opens what is there, but for a FIFO's other end or a terminal's control.
+    /// Opens a file, without waiting for the other end of a FIFO, and without making a terminal the controlling one.
     pub fn open_at(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let path = relative(path);
         if self.is_host {
             return openat(&self.directory, path, flags, Mode::empty());
         }
-        // Flags beside O_PATH that open(2) ignores are EINVAL here.
+        // openat2(2) fails with EINVAL for flags that open(2) ignores with O_PATH.
         let flags = match flags.contains(OFlag::O_PATH) {
             true => flags & !(OFlag::O_NONBLOCK | OFlag::O_NOCTTY),
             false => flags,
@@ -93,7 +93,7 @@ impl Root {
         }
     }
 
-    /// What is in a directory; nothing if there is no directory.
+    /// The entries of a directory; none if it does not exist.
     pub fn list(&self, path: &Path) -> Vec<Entry> {
         let Ok(directory) = self.open_at(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else {
             return Vec::new();
@@ -111,7 +111,7 @@ impl Root {
         names.into_iter().map(entry).collect()
     }
 
-    /// What is there, links followed.
+    /// The file's status, following links.
     pub fn stat(&self, path: &Path) -> Result<FileStat, Errno> {
         fstat(self.open_at(path, OFlag::O_PATH)?)
     }
@@ -120,7 +120,7 @@ impl Root {
         self.stat(path).is_ok()
     }
 
-    /// The directory, which is made if it is not there.
+    /// Opens the directory, and creates it if it does not exist.
     fn make(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let mut made = PathBuf::from("/");
@@ -138,7 +138,7 @@ impl Root {
         Ok(directory)
     }
 
-    /// Writes a file in one step, so that nobody reads half of it. What has its name must have passed [`read_own`].
+    /// Writes a file in one step, so that nobody reads half of it. A file of its name must have passed [`read_own`].
     pub fn write(&self, directory: &Path, name: &str, text: &str) -> io::Result<()> {
         let directory = self.make(directory)?;
         let new = format!("{name}.{}", std::process::id());
@@ -172,7 +172,7 @@ impl Root {
         Ok(())
     }
 
-    /// A file of a directory, unless it is a link. None: there is nothing of this name.
+    /// A file of a directory, unless it is a link. None: it does not exist.
     pub fn read_own(&self, directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let directory = match self.open_at(directory, flags) {
@@ -202,7 +202,7 @@ fn is_missing(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
 }
 
-/// None of what is no regular file.
+/// None if it is not a regular file.
 fn contents(file: OwnedFd) -> io::Result<Option<Vec<u8>>> {
     let kind = SFlag::from_bits_truncate(fstat(&file)?.st_mode);
     if kind & SFlag::S_IFMT != SFlag::S_IFREG {

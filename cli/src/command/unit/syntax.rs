@@ -1,4 +1,4 @@
-//! The text of unit files, as systemd.syntax(7) has it: read without loss, and written so that systemd reads the same.
+//! The syntax of unit files (systemd.syntax(7)): read without loss, and written so that systemd reads the same.
 //!
 //! Specifiers (`%i`) are neither resolved nor escaped on the way from a unit into its drop-in: they mean the same there.
 
@@ -13,7 +13,7 @@ pub struct Assignment {
     pub value: String,
 }
 
-/// The assignments of a file. Lines that are not UTF-8 systemd ignores too.
+/// The assignments of a file. Lines that are not UTF-8 are ignored, as by systemd.
 pub fn assignments(file: &[u8]) -> Vec<Assignment> {
     let mut assignments = Vec::new();
     let mut section = String::new();
@@ -61,7 +61,7 @@ fn ends_escaped(line: &[u8]) -> bool {
 pub struct Word<'a> {
     /// Without quotes and escapes.
     pub text: String,
-    /// As it stands in the value.
+    /// Its original text.
     pub raw: &'a str,
     /// The value from this word on.
     pub from: &'a str,
@@ -84,7 +84,7 @@ pub fn words(value: &str) -> Vec<Word<'_>> {
     words
 }
 
-/// The first word, and how many bytes of the value it takes.
+/// The first word, and its length in bytes.
 fn word(value: &str) -> (String, usize) {
     let mut text = String::new();
     let mut quote = None;
@@ -108,7 +108,8 @@ fn word(value: &str) -> (String, usize) {
     (text, at)
 }
 
-/// What stands for the escape sequence behind a backslash, and its length. What is no sequence stays, as systemd has it.
+/// The text that an escape sequence after a backslash stands for, and its length. An unknown sequence stays, as in
+/// systemd.
 fn escape(rest: &str) -> (Cow<'static, str>, usize) {
     let simple = |text| (Cow::Borrowed(text), 1);
     let code = |skip: usize, length: usize, radix| {
@@ -231,7 +232,8 @@ mod tests {
 
     #[test]
     fn lines_are_continued_over_comments() {
-        let file = b"A=0\n [Service] \nExecStart=/a \\\n# no\n ; nor this\n  b \\\\\nB = c\\\n\nC=\xff\nno assignment\n\r\nD=e\r\n";
+        let file = b"A=0\n [Service] \nExecStart=/a \\\n# no\n ; nor this\n  b \\\\\nB = c\\\n\nC=\xff\nno \
+                     assignment\n\r\nD=e\r\n";
         let found: Vec<_> = assignments(file)
             .into_iter()
             .map(|one| format!("{}|{}|{}", one.section, one.name, one.value))
@@ -294,7 +296,8 @@ mod tests {
 
     #[test]
     fn mutated_units() {
-        let valid = b"[Service]\nExecStart=-/a \\\n# no\n 'b c'\"d\" \\x20\\u00e9 %i $A ${B} ; /c\r\nEnvironment=\"LD_PRELOAD=/x y\" A=1\n";
+        let valid = b"[Service]\nExecStart=-/a \\\n# no\n 'b c'\"d\" \\x20\\u00e9 %i $A ${B} ; \
+                      /c\r\nEnvironment=\"LD_PRELOAD=/x y\" A=1\n";
         crate::fuzz::each_input(&[valid], |file| {
             for one in assignments(file) {
                 for word in words(&one.value) {

@@ -1,13 +1,14 @@
-//! Without CAP_NET_RAW a socket that has a device is not moved, but replaced: a new one, on the other device, takes the place of
+//! Without CAP_NET_RAW a socket that has a device is not moved, but replaced: a new one, on the other device, takes over
 //! its descriptor (SECCOMP_ADDFD_FLAG_SETFD), in one step while the caller waits.
 //!
-//! Only a fresh one of TCP, UDP or ping is: there is nothing in it but options, which the new one gets. What cannot be carried over is refused: an
-//! option that does not read the same afterwards, and memory for what cannot be read (memberships, filters: SO_MEMINFO). So is
-//! a socket that has another descriptor in the process, or is registered in an epoll(7): these would stay with the old one.
-//! Copies in other processes cannot be seen; they stay in the VRF.
+//! Only a fresh socket of TCP, UDP or ping is replaced: it has no state but options, which the new one gets. What cannot
+//! be carried over is refused: an option that does not read the same afterwards, and memory for state that cannot be read
+//! (memberships, filters: SO_MEMINFO). A socket that has another descriptor in the process, or is registered in an
+//! epoll(7), is refused too: these would keep the old socket. Copies in other processes cannot be seen; they stay in the
+//! VRF.
 
 use super::{Existing, as_owner, existing, put, sys};
-use crate::sys::foreign::netns_cookie;
+use crate::sys::other_process::netns_cookie;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::fstat;
@@ -34,14 +35,14 @@ impl Existing<'_> {
         let new = as_owner(owner, self.caller.reader, || {
             sys::socket(domain, kind, protocol)
         })?;
-        // One of another network namespace's.
+        // The socket is of another network namespace.
         if netns_cookie(&*old) != netns_cookie(&new) {
             return Err(Errno::EPERM);
         }
         put(&new, place)?;
         copy_options(&old, &new, domain, protocol)?;
         let flags = OFlag::from_bits_retain(fcntl(&*old, FcntlArg::F_GETFL)?);
-        // Whom O_ASYNC signals is not said of another process's.
+        // The receiver of O_ASYNC's signals cannot be read for another process.
         if flags.contains(OFlag::O_ASYNC) {
             return Err(Errno::EPERM);
         }
@@ -54,8 +55,8 @@ impl Existing<'_> {
         Ok(())
     }
 
-    /// Sees that no other descriptor of the process, and none of its epolls, has the socket. Returns whether its descriptor is
-    /// close-on-exec.
+    /// Checks that no other descriptor of the process, and none of its epolls, has the socket. Returns whether its
+    /// descriptor is close-on-exec.
     fn is_alone(&self, socket: &OwnedFd) -> Result<bool, Errno> {
         let inode = fstat(socket)?.st_ino;
         let (link, own) = (format!("socket:[{inode}]"), self.call.fd.to_string());
@@ -83,7 +84,7 @@ impl Existing<'_> {
     }
 }
 
-/// Whether [`options`] has all options of this protocol. Of MPTCP, SCTP and UDP-Lite much can be set that it does not have.
+/// Whether [`options`] has all options of this protocol. MPTCP, SCTP and UDP-Lite have many that it lacks.
 fn is_known(protocol: c_int) -> bool {
     matches!(
         protocol,
@@ -101,7 +102,7 @@ fn copy_options(old: &OwnedFd, new: &OwnedFd, domain: c_int, protocol: c_int) ->
         Ok((value, length.min(value.len())))
     };
     for (level, option) in options::of(domain, protocol) {
-        // This kernel does not have it, or not for this protocol.
+        // This kernel lacks the option, or lacks it for this protocol.
         let Ok(wanted) = read(old, level, option) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! What the kernel says of other processes and of their sockets: the calls that nix does not have.
+//! Queries about other processes and their sockets: the calls that nix does not have.
 
 use nix::errno::Errno;
 use std::ffi::{CStr, c_void};
@@ -29,8 +29,8 @@ pub fn pidfd_open_thread(thread: u32) -> Result<OwnedFd, Errno> {
     owned(fd)
 }
 
-/// pidfd_getfd(2), Linux 5.6: a duplicate of another process's descriptor. Takes the right to attach to the
-/// process (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS): EPERM without it.
+/// pidfd_getfd(2), Linux 5.6: a duplicate of another process's descriptor. Requires the right to attach to the process
+/// (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS): EPERM without it.
 pub fn pidfd_getfd(process: &OwnedFd, fd: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: takes no pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) };
@@ -42,12 +42,12 @@ pub fn socket_option(fd: impl AsFd, option: libc::c_int) -> Result<libc::c_int, 
     option_of(fd, option)
 }
 
-/// What stands for the socket's network namespace while the machine is up.
+/// The identity of the socket's network namespace, unique until the next boot.
 pub fn netns_cookie(fd: impl AsFd) -> Result<u64, Errno> {
     option_of(fd, SO_NETNS_COOKIE)
 }
 
-/// A descriptor of the socket's network namespace. Takes CAP_NET_ADMIN in it.
+/// A descriptor of the socket's network namespace. Requires CAP_NET_ADMIN in it.
 pub fn netns_of(fd: impl AsFd) -> Result<OwnedFd, Errno> {
     // SAFETY: this request takes no argument.
     let fd = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), SIOCGSKNS) };
@@ -71,15 +71,15 @@ pub fn attribute(path: &Path, name: &CStr) -> Result<Vec<u8>, Errno> {
     Ok(value)
 }
 
-/// The first page of a file in our own memory, for its line in /proc/self/maps. Nothing gives its contents away: to look
-/// at them could wait for ever, or end us by SIGBUS.
+/// The first page of a file in our own memory, for its line in /proc/self/maps. There is no way to read it: an access
+/// could block for ever, or kill us by SIGBUS.
 pub struct Page(*mut c_void);
 
 impl Page {
     /// One byte: the kernel maps the page around it.
     const LENGTH: usize = 1;
 
-    /// Maps it. Nothing of the file is read.
+    /// Maps the page. Nothing of the file is read.
     pub fn of(file: &File) -> Result<Self, Errno> {
         // SAFETY: new memory, where the kernel likes.
         let page = unsafe {
@@ -98,7 +98,7 @@ impl Page {
         Ok(Self(page))
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> u64 {
         self.0 as u64
     }
