@@ -212,7 +212,7 @@ scale: bench-programs scale-tasks
 	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G} tests/with-vrf.sh --stock benches/scale.sh target/bench/scale
 	benches/report.py write BENCHMARKS.md target/bench scale
 
-# On an emulated processor, the tasks alone would take days.
+# An emulated processor is too slow to start hundreds of tasks.
 scale-tasks: bench-programs container-image
 	VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-8G} tests/with-vrf.sh \
 		benches/scale.sh target/bench/tasks library tasks-together:16 tasks-paired:16 tasks

@@ -433,13 +433,13 @@ class Section:
         rows = self.scale(["library", "tasks", "tasks-paired", "tasks-together"])
         self.title(
             "Networks whose daemons are containerd tasks",
-            "The networks, the daemons and the clients of `make scale`, in VRFs, and each daemon a task of containerd and runc",
-            "(examples/containerd/task), by `ctr run … vrfbind exec vN dnsmasq …`. A task has a shim, which is a process of",
-            "containerd's that stays; by the annotation `io.containerd.runc.v2.group` tasks share one. Tasks are started one after",
-            "the other; the first column is the same daemons without containers, all started at once. Each once, with whatever",
-            "else the machine did. What a network takes is the difference between two lots, by /proc/PID/smaps_rollup, by",
-            "memory.current of the tasks' cgroups (with the files that a task was the first to read), and by the fall of",
-            "MemAvailable, which has all of it and what the kernel keeps for it.",
+            "The networks, daemons and clients are those of `make scale`, in VRFs. Each daemon is a task of containerd and runc",
+            "(examples/containerd/task), started by `ctr run … vrfbind exec vN dnsmasq …`, which adds a supervisor to each. The first",
+            "column has no containers. Tasks start one after the other, the daemons of the first column all at once. Each way ran once,",
+            "on a machine that was not idle. A task has a shim, a process of containerd that stays; tasks with the same annotation",
+            "`io.containerd.runc.v2.group` share one. runc has ended when the task runs. The memory a network takes is the difference",
+            "between two lots: of /proc/PID/smaps_rollup, of memory.current of the tasks' cgroups, which includes the files that a",
+            "task was the first to read, and of MemAvailable, which includes everything and the kernel's.",
         )
         header = ["", "libvrfbind, no containers", "a shim for each task", "a shim for each network", "one shim"]
         self.lines += [*markdown(header, rows)]
@@ -482,7 +482,7 @@ class Section:
             heading = "Scale (`make scale`)"
             self.scale_of_ways()
         elif name == "tasks":
-            heading = "Containers at scale (`make scale`)"
+            heading = "Containers at scale (`make scale-tasks`)"
             self.scale_of_tasks()
         elif name == "churn":
             heading = "Churn (`make churn`)"

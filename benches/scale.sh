@@ -287,6 +287,7 @@ done
 
 cat >"$out/environment" <<-TEXT
 	networks	$most
+	worlds	${worlds[*]}
 	system	$(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r)
 	processor	$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed -n 1p), $(nproc) of them
 	load	$(cut -d ' ' -f 1-3 /proc/loadavg)

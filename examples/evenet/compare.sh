@@ -101,7 +101,7 @@ show_comparison() {
 	done <<-'TABLE'
 		local checks of the local networks
 		all all checks of this way
-		processes daemons of NI1 to NI3: processes
+		processes daemons of NI1 to NI3, supervisors: processes
 		pss   PSS
 		dirty   private dirty
 		shims         shims of containerd
