@@ -13,7 +13,8 @@
 #   lo:SCRIPT                   a script as on the tier lo, where it looks at files
 #   musl-dnsmasq, package       two_dnsmasqs with that dnsmasq; arm64-package.sh
 #
-# Not here, since the guest has no systemd: units. In the scripts, what takes gcc, fish, zsh or AppArmor is skipped, with its reason.
+# Not here: units that run, since no systemd runs in the guest. In the scripts, what takes fish, zsh or AppArmor is skipped,
+# with its reason.
 # shellcheck disable=SC2317  # the functions are called by point(), which takes their names
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."

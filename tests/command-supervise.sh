@@ -722,8 +722,8 @@ obstacles() {
 	obstacle 'SECCOMP_GET_NOTIF_SIZES.: Operation not permitted' "$scratch/ask" refuse "$seccomp" 0 3 1 run
 	obstacle 'SECCOMP_SET_MODE_FILTER.: Operation not permitted' "$scratch/ask" refuse "$seccomp" 0 1 1 run
 	obstacle 'SECCOMP_SET_MODE_FILTER. succeeds without effect' "$scratch/ask" refuse "$seccomp" 0 1 0 run
-	obstacle 'kills for seccomp.*SystemCallFilter=seccomp' "$scratch/ask" kill "$seccomp" run
-	obstacle 'listens .* already' "$scratch/ask" listen run
+	obstacle 'kills it when it calls seccomp.*SystemCallFilter=seccomp' "$scratch/ask" kill "$seccomp" run
+	obstacle 'listener is installed already' "$scratch/ask" listen run
 	await none_left
 }
 
@@ -828,7 +828,7 @@ fi
 point_with "$programs/../musl/own_entry" 'a program of musl that runs no constructor is served' own_entry
 if [ "$tier" = vrf ]; then
 	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
-		point 'so is one that AppArmor confines at its start' confined_at_start
+		point_with /sbin/apparmor_parser 'so is one that AppArmor confines at its start' confined_at_start
 	else
 		skip_point 'so is one that AppArmor confines at its start' 'AppArmor is not active'
 	fi

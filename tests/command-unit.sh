@@ -218,8 +218,8 @@ of_socket() {
 	has_line "$scratch/unit" BindToDevice=blue
 	not grep -q -e LD_PRELOAD -e Exec "$scratch/unit"
 	# systemd would ignore such a name, and listen everywhere.
-	refuses 'systemd takes a%b for no device' web.socket 'a%b'
-	refuses 'systemd takes 42 for no device' web.socket 42
+	refuses 'systemd does not accept a%b as a device name' web.socket 'a%b'
+	refuses 'systemd does not accept 42 as a device name' web.socket 42
 	unit local.socket '[Socket]' ListenStream=/run/x ListenDatagram=@y
 	refuses 'local.socket has no IPv4 or IPv6 socket' local.socket blue
 }
@@ -447,11 +447,11 @@ confined() {
 	cp "$bin/ask-static" "$root/opt/static"
 	unit a.service '[Service]' RestrictAddressFamilies=AF_INET6 'SystemCallFilter=~socketpair seccomp:EPERM' ExecStart=/opt/static
 	enables a blue
-	grep -q '^vrfbind: RestrictAddressFamilies= of a.service is without AF_UNIX' "$scratch/said.stderr"
-	grep -q '^vrfbind: SystemCallFilter= of a.service is without seccomp, socketpair, ' "$scratch/said.stderr"
+	grep -q '^vrfbind: RestrictAddressFamilies= of a.service lacks AF_UNIX' "$scratch/said.stderr"
+	grep -q '^vrfbind: SystemCallFilter= of a.service lacks seccomp, socketpair, ' "$scratch/said.stderr"
 	unit a.service '[Service]' RootDirectory=/srv/a ExecStart=/bin/a
 	enables a blue
-	grep -q '^vrfbind: RootDirectory=/srv/a is what a.service sees as /' "$scratch/said.stderr"
+	grep -q '^vrfbind: RootDirectory=/srv/a is the root directory of a.service' "$scratch/said.stderr"
 }
 
 service_and_socket() {
@@ -546,7 +546,7 @@ cannot_be() {
 	image
 	refuses 'there is no unit no-such-unit.service below ' no-such-unit blue
 	refuses 'is not a unit name' ../../radvd.service blue
-	refuses 'has no sockets' multi-user.target blue
+	refuses 'cannot be in a VRF' multi-user.target blue
 	refuses 'longer than 15 bytes' radvd a-name-that-is-too-long
 	refuses 'default is no VRF; ' radvd default
 	refuses 'is not accepted by systemd' radvd $'a\ab'
@@ -929,7 +929,7 @@ as_systemd_confines_it() {
 	put_unit confined.service '[Service]' SystemCallFilter=~@network-io ExecStart=/usr/local/lib/ask-static
 	manage daemon-reload
 	vrfbind enable --dry-run confined blue 2>"$scratch/said"
-	grep 'SystemCallFilter= of confined.service is without setsockopt, getsockopt, socketpair, sendmsg, recvmsg, which' "$scratch/said"
+	grep 'SystemCallFilter= of confined.service lacks setsockopt, getsockopt, socketpair, sendmsg, recvmsg, which' "$scratch/said"
 }
 
 real_socket() {

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # musl-gcc.sh SUITE ARCHITECTURE [ARGUMENT...] - a C compiler for the musl of that release of Debian, and of that architecture
 #
-# An empty SUITE is this machine's. # As Debian's own musl-gcc: gcc with the specs of package musl-dev. That package is unpacked into target/musl-dev
-# (debian.sh), with the package musl beside it, and the paths in its specs are changed accordingly. For ARCHITECTURE arm64 it
-# is Debian's cross compiler. Programs name the loader /lib/ld-musl-*.so.1 as all do. --libc for an ARGUMENT prints the path of
-# the unpacked libc.so, which is that loader.
+# An empty SUITE is this machine's. As Debian's own musl-gcc does, it calls gcc with the specs of package musl-dev, unpacked
+# into target/musl-dev (debian.sh) beside the package musl; the paths in the specs are changed accordingly. For ARCHITECTURE
+# arm64 it calls Debian's cross compiler. Programs name the loader /lib/ld-musl-*.so.1 as all do. --libc for an ARGUMENT prints
+# the path of the unpacked libc.so, which is that loader.
 set -euo pipefail
 from=$PWD
 cd -- "$(dirname -- "$0")/.."

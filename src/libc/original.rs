@@ -274,17 +274,21 @@ pub fn find() -> LoadedObjects {
         };
         // No preload has a reason to define this name.
         let is_libc = symbols.function(&ONLY_IN_LIBC).is_some();
+        let mut libcs = 0;
         for (index, original) in ORIGINALS.iter().enumerate() {
             if original.address.load(Ordering::Relaxed).is_null()
                 && let Some(function) = symbols.function(&original.name)
             {
                 original.store(function);
-                LIBCS.fetch_or(u32::from(is_libc) << index, Ordering::Relaxed);
+                libcs |= 1 << index;
             }
         }
         if !is_libc {
             return ControlFlow::Continue(());
         }
+        // Not fetch_or: see `arch::claim`. Of two threads that are here at once one may lose what the other has found, which
+        // is then taken for another preload's.
+        LIBCS.store(LIBCS.load(Ordering::Relaxed) | libcs, Ordering::Relaxed);
         found.is_glibc = symbols.function(&ONLY_IN_GLIBC).is_some();
         found.libc_path = object.path();
         found.libc_socket = symbols.function(&ORIGINALS[SOCKET].name);

@@ -8,9 +8,9 @@
 //!
 //! musl's resolver sends by a socket that it does not connect. Since 1.2.4 it asks again by TCP if the answer is too long,
 //! with sendmsg(MSG_FASTOPEN) (`start_tcp`, src/network/res_msend.c). Only these calls from inside libc are prepared: what
-//! a program sends without connect() stays in the VRF. A later connect() of the same socket that fails leaves the socket
-//! where it was put. The resolver's bind() is not prefixed: it names the wildcard and no port, and each send puts the
-//! socket where its address belongs.
+//! a program sends without connect() stays in the VRF. If sendmsg() fails, the resolver calls connect(), which is not
+//! prefixed: the socket stays where sendmsg() has put it. Nor is the resolver's bind(): it names the wildcard and no port,
+//! and each send puts the socket where its address belongs.
 //!
 //! Without rules for connect(), libc's code stays as it is. A function that cannot be prefixed is left alone and reported
 //! in `vrfbind_info` and in the log: libc's own sockets then stay in the VRF.
