@@ -268,7 +268,9 @@ lint:
 	tests/import-circles.py $(without_circles)
 	shellcheck -x $$(git ls-files | xargs grep -lE '^#!(/usr/bin/env bash|/bin/sh)')
 
-install: all
+# What `make` has built: root, by sudo, may have no cargo.
+install:
+	@[ -e $(library) ] && [ -e $(command) ] || { echo 'vrfbind: nothing is built; run `make` first' >&2; exit 1; }
 	$(INSTALL) -D -m 0644 $(library) $(DESTDIR)$(LIBDIR)/libvrfbind.so
 	$(INSTALL) -D -m 0755 $(command) $(DESTDIR)$(BINDIR)/vrfbind
 	$(INSTALL) -D -m 0755 $(command)-probe $(DESTDIR)$(LIBEXECDIR)/vrfbind/vrfbind-probe

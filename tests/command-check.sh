@@ -314,7 +314,7 @@ loopback() {
 	printf '%s\n' interface=br-blue bind-interfaces >"$scratch/dnsmasq.conf"
 	[ "$(cannot_bind 127.0.0.1 0 blue)" = EADDRNOTAVAIL ]
 	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
-	has_line "^warn  127.0.0.1: $scratch/dnsmasq.conf will want it, .*ip addr add 127.0.0.1/8 dev blue lets it be bound;"
+	has_line "^warn  127.0.0.1: $scratch/dnsmasq.conf names it, .*--loopback puts it on lo; .* \`ip addr add 127.0.0.1/8 dev blue\`;"
 	echo except-interface=lo >>"$scratch/dnsmasq.conf"
 	ends 0 "$command" check blue dnsmasq -C "$scratch/dnsmasq.conf"
 	not grep -q '^warn  127' "$scratch/said"
@@ -326,7 +326,7 @@ loopback() {
 	# The remedies are ones.
 	[ "$(cannot_bind ::1 0 blue)" = EADDRNOTAVAIL ]
 	ends 0 "$command" check blue dnsmasq --listen-address=::1
-	remedy=$(sed -n 's/^warn  ::1: the command line will want it, .*; \(ip addr add .*\) lets it be bound.*/\1/p' "$scratch/said")
+	remedy=$(sed -n 's/^warn  ::1: the command line names it, .* run `\(ip addr add [^`]*\)`.*/\1/p' "$scratch/said")
 	$remedy
 	[ "$(cannot_bind ::1 0 blue)" = binds ]
 	ends 0 "$command" check blue dnsmasq --listen-address=::1

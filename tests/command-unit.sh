@@ -153,14 +153,14 @@ with_rules() {
 capable() {
 	unit able.service '[Service]' ExecStart=/bin/cat "${@:2}"
 	enables --loopback able blue
-	[ "$(grep -cE "^vrfbind: able.service lacks CAP_NET_RAW .*$pattern" "$scratch/said.stderr")" -eq "$1" ] || {
+	[ "$(grep -cE "^vrfbind: able.service starts, but lacks CAP_NET_RAW .*$pattern" "$scratch/said.stderr")" -eq "$1" ] || {
 		printf '%s\n' "${@:2}"
 		cat "$scratch/said.stderr"
 		return 1
 	}
 }
 without_capability() {
-	local pattern='CapabilityBoundingSet= lacks it.*; add CapabilityBoundingSet=CAP_NET_RAW$'
+	local pattern='CapabilityBoundingSet= lacks it.* add CapabilityBoundingSet=CAP_NET_RAW$'
 	image
 	put /etc/passwd 'root:x:0:0::/:/bin/sh' 'able:x:7:7::/:/bin/sh'
 	capable 1 CapabilityBoundingSet=CAP_CHOWN
@@ -172,14 +172,16 @@ without_capability() {
 	capable 1 ExecStart= 'ExecStart=!/bin/cat' User=able CapabilityBoundingSet=CAP_CHOWN
 	pattern='add CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW$'
 	capable 1 User=able CapabilityBoundingSet=
-	pattern='User= or DynamicUser= removes it.*RULES in libvrfbind.7.*; add AmbientCapabilities=CAP_NET_RAW$'
+	pattern='User= or DynamicUser= removes it.*RULES in libvrfbind.7.* add AmbientCapabilities=CAP_NET_RAW$'
 	capable 1 User=able
 	capable 1 User=other
 	capable 1 DynamicUser=yes
 	capable 1 User=able AmbientCapabilities=CAP_CHOWN
 	capable 1 User=able AmbientCapabilities=CAP_NET_RAW AmbientCapabilities=
-	pattern='PrivateUsers='
+	pattern='PrivateUsers= removes it\)'
 	capable 1 PrivateUsers=yes
+	pattern='PrivateUsers= .*, CapabilityBoundingSet= .*, User= .*add PrivateUsers=no and CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW$'
+	capable 1 PrivateUsers=yes User=able CapabilityBoundingSet=
 	pattern=''
 	capable 0
 	capable 0 User=root
@@ -680,7 +682,7 @@ rules_service() {
 	put_unit ruled.service '[Service]' Type=notify 'ExecStart=/usr/bin/python3 /usr/local/lib/ruled.py' DynamicUser=yes
 	manage daemon-reload
 	vrfbind enable ruled blue --rule 'bind tcp *:5380 red' --loopback 2>"$scratch/said"
-	grep -q '^vrfbind: ruled.service lacks CAP_NET_RAW (User= or DynamicUser= ' "$scratch/said"
+	grep -q '^vrfbind: ruled.service starts, but lacks CAP_NET_RAW (User= or DynamicUser= ' "$scratch/said"
 	restart ruled.service
 	not can_move
 	put_unit ruled.service '[Service]' Type=notify 'ExecStart=/usr/bin/python3 /usr/local/lib/ruled.py' DynamicUser=yes \
@@ -695,7 +697,7 @@ rules_service() {
 		CapabilityBoundingSet=CAP_CHOWN
 	manage daemon-reload
 	vrfbind enable ruled blue --rule 'bind tcp *:5380 red' --loopback 2>"$scratch/said"
-	grep -q '^vrfbind: ruled.service lacks CAP_NET_RAW (CapabilityBoundingSet= ' "$scratch/said"
+	grep -q '^vrfbind: ruled.service starts, but lacks CAP_NET_RAW (CapabilityBoundingSet= ' "$scratch/said"
 	restart ruled.service
 	not can_move
 	vrfbind disable ruled

@@ -379,7 +379,7 @@ readme_engine() {
 	printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n' >"$scratch/readme.conf"
 	printf '[storage]\ndriver = "overlay"\ngraphroot = "%s"\nrunroot = "%s"\n' "$scratch"/readme{,-run} >"$scratch/readme-storage.conf"
 	mount -t tmpfs installed /usr/local
-	make --silent --old-file=all install
+	make --silent install
 	mapfile -t commands < <(sed -n '/^## Containers/,/^## /s/^# //p' README.md | sed "s/  *#.*//; s/IMAGE\$/resolver/")
 	[ ${#commands[@]} -eq 2 ] && [[ ${commands[1]} == *resolver ]] || return
 	tar --directory "$images/$3" --create . | env "${settings[@]}" podman import --quiet --change "CMD [${words%,}]" - resolver >/dev/null
@@ -404,6 +404,19 @@ podman_by_device() {
 			serves device "$vrf" "$image"
 		done
 	done
+}
+
+# What `podman exec` and health checks start beside the container's program.
+podman_exec() {
+	local vrfbind=/opt/vrfbind variables beside
+	variables=(--env "LD_PRELOAD=$vrfbind/libvrfbind.so" --env VRFBIND_VRF=blue --env VRFBIND_SEAL=1)
+	beside=(--interactive --detach --device vrfbind.dev/vrf=blue)
+	podman_run "${beside[@]}" --name without musl ask pause >/dev/null
+	shows 'tcp unbound' podman_ exec without ask tcp
+	shows 'tcp blue' podman_ exec without "$vrfbind/vrfbind" exec blue /bin/ask tcp
+	podman_run "${beside[@]}" "${variables[@]}" --name with musl ask pause >/dev/null
+	shows 'tcp blue' podman_ exec with ask tcp
+	podman_ rm --force --time 0 without with >/dev/null
 }
 
 podman_refuses() {
@@ -665,6 +678,7 @@ if [ $# -eq 0 ]; then
 	imports podman_ musl go
 	point "podman: with README's two commands an image is in the VRF, after make install" as_in_readme
 	point 'podman: by its device a container with musl is in the VRF' podman_by_device musl
+	point 'podman: what podman exec starts is unbound, but by vrfbind exec or with the variables' podman_exec
 	point 'podman: what the library does not serve is not created, and is in the VRF by vrfbind exec' podman_go
 	run_containerd
 	engine=ctr_engine network=(--net-host) name='  vrfbind-*'
@@ -690,6 +704,7 @@ of_podman() {
 		point "$title: in a VRF of its own network namespace" in_own_network podman_network device exec
 	done
 	runtime=crun
+	point 'podman: what podman exec starts is unbound, but by vrfbind exec or with the variables' podman_exec
 	point 'podman: what an entry program starts and the library does not serve gets no socket' podman_sealed
 	point 'podman: its own init is not the entry program' podman_init
 	point 'podman: ip vrf exec works in a privileged container' ip_vrf_exec_privileged

@@ -73,10 +73,7 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
         .map_err(|errno| refuse(format!("RTM_GETLINK: {}", errno.desc())))?;
     let named = text(args.vrf.as_bytes());
     let Some(vrf) = links.get(&named).filter(|link| link.table.is_some()) else {
-        return Err(refuse(format!(
-            "there is no VRF {} in this network namespace; `ip vrf show` lists the VRFs",
-            word(&named)
-        )));
+        return Err(no_vrf(&named));
     };
     process::need_proc()?;
     let mut reader = Reader::default();
@@ -96,6 +93,13 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
     }
     output::print(&lines)?;
     Ok(ExitCode::SUCCESS)
+}
+
+pub fn no_vrf(name: &str) -> Failure {
+    refuse(format!(
+        "there is no VRF {} in this network namespace; `ip vrf show` lists the VRFs",
+        word(name)
+    ))
 }
 
 /// The VRFs of a process.

@@ -4,16 +4,20 @@
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
+use crate::command::identify::no_vrf;
 use crate::command::verdict::Judge;
 use crate::failure::{EXIT_SELF, Failure, refuse};
 use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
 use crate::process::container;
+use crate::process::netns::Netns;
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::process::{self, Process, Rules};
+use crate::supervisor;
 use crate::sys::SealState;
 use crate::values::{Coverage, Method, Patch, RulesSource, Seal, State, Verdict, VrfSource};
 use nix::errno::Errno;
+use rules::DEFAULT;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -180,6 +184,12 @@ fn look(args: &Args) -> Result<Report, Failure> {
             }),
         }
     }
+    if let Some(vrf) = &args.vrf
+        && !named
+        && processes.is_empty()
+    {
+        need_device(&text(vrf.as_bytes()))?;
+    }
     Ok(Report {
         ok: unread.is_empty() && processes.iter().all(|entry: &Entry| entry.ok),
         hidden,
@@ -188,7 +198,15 @@ fn look(args: &Args) -> Result<Report, Failure> {
     })
 }
 
-/// A process, if it is among those that are asked for.
+/// Fails for a name that nothing has, which may be misspelt.
+fn need_device(name: &str) -> Result<(), Failure> {
+    match Netns::Current.links() {
+        Ok(links) if name != DEFAULT && links.get(name).is_none() => Err(no_vrf(name)),
+        _ => Ok(()),
+    }
+}
+
+/// A process, if it is among those that are asked for. A supervisor has sockets only on their way to others.
 fn look_at(pid: u32, args: &Args, reader: &mut Reader) -> Result<Option<Entry>, Unread> {
     let named = !args.pids.is_empty();
     let process = Process::read(pid).map_err(|error| Unread::new(pid, &error))?;
@@ -199,7 +217,13 @@ fn look_at(pid: u32, args: &Args, reader: &mut Reader) -> Result<Option<Entry>, 
     let entry = Entry::new(&process, vrf.as_deref(), reader)
         .map_err(|errno| Unread::new(pid, &errno.into()))?;
     let is_of_vrf = vrf.is_none() || entry.belongs_to(&process, reader);
-    let is_asked_for = named || is_of_vrf && (!args.all || !entry.sockets.is_empty());
+    let is_supervisor = || {
+        entry.library.is_none()
+            && entry.sockets.is_empty()
+            && supervisor::is_listening(pid).unwrap_or(false)
+    };
+    let is_asked_for =
+        named || is_of_vrf && (!args.all || !entry.sockets.is_empty()) && !is_supervisor();
     Ok(is_asked_for.then_some(entry))
 }
 

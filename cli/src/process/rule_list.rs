@@ -67,7 +67,8 @@ impl Rules {
         }
         let known = library.and_then(|library| library.rules.as_deref());
         let difference = match (&named, known) {
-            (None, None) => None,
+            // An environment without the variable was overwritten: a library with rules had found it there.
+            (None, _) => None,
             (Some(Named { text: Ok(text), .. }), Some(known)) if text == known => None,
             (
                 Some(Named {

@@ -124,8 +124,8 @@ pub(super) fn devices_and_addresses(
             String::new()
         };
         let fails = format!(
-            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; to add it, run `ip addr add \
-             {loopback}/{length} dev {name}`{but}"
+            "it is not an address of {name}: bind() fails with EADDRNOTAVAIL; --loopback puts it on lo; to make it an address \
+             of {name}, run `ip addr add {loopback}/{length} dev {name}`{but}"
         );
         if let Some(number) = rule_of(rules, loopback, has_it) {
             findings.ok(subject, format!("is where rule {number} puts it"));

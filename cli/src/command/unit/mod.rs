@@ -35,6 +35,7 @@ mod syntax;
 use crate::command::rule_options::RuleOptions;
 use crate::command::{check, device};
 use crate::failure::{Failure, refuse};
+use crate::process::netns::Netns;
 use crate::{library, output};
 use commands::Commands;
 use drop_in::{DropIn, Service};
@@ -109,7 +110,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
             )));
         }
     };
-    let (text, notes) = if !name.ends_with(".socket") {
+    let (text, mut notes) = if !name.ends_with(".socket") {
         service(&unit, &root, &args, vrf, rules.as_deref())?
     } else if rules.is_some() {
         return Err(refuse(format!(
@@ -119,6 +120,13 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         socket(&unit, &root, vrf)?
     };
     obstacles::refuse_overrides(&unit, &text)?;
+    if args.root == Path::new("/") && is_missing(vrf) {
+        notes.push(format!(
+            "there is no device {} in this network namespace now; {} starts when there is one",
+            output::word(vrf),
+            unit.id
+        ));
+    }
     let drop_in = DropIn::of(&unit.id);
     let shown = drop_in.shown(&root);
     if args.dry_run {
@@ -136,6 +144,13 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         output::say(&sentence);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether there is no such device here. The name may be misspelt.
+fn is_missing(device: &str) -> bool {
+    Netns::Current
+        .links()
+        .is_ok_and(|links| links.get(device).is_none())
 }
 
 pub fn disable(args: Disable) -> Result<ExitCode, Failure> {

@@ -135,28 +135,39 @@ pub fn to_moving_sockets(unit: &Unit, root: &Root) -> Option<String> {
     const CAP_NET_RAW: &str = "CAP_NET_RAW";
     let (is_root, has_all) = main_rights(unit, root);
     let (bounds, ambient) = ("CapabilityBoundingSet", "AmbientCapabilities");
-    let (why, remedy) = if has_all {
+    if has_all {
         return None;
-    } else if unit.is_set("PrivateUsers") {
-        ("PrivateUsers= removes it", "PrivateUsers=no")
-    } else if !unit.has_capability(bounds, true, CAP_NET_RAW) {
-        let remedy = match is_root {
-            true => "CapabilityBoundingSet=CAP_NET_RAW",
-            false => "CapabilityBoundingSet=CAP_NET_RAW and AmbientCapabilities=CAP_NET_RAW",
-        };
-        ("CapabilityBoundingSet= lacks it", remedy)
-    } else if !is_root && !unit.has_capability(ambient, false, CAP_NET_RAW) {
+    }
+    let obstacles = [
         (
+            unit.is_set("PrivateUsers"),
+            "PrivateUsers= removes it",
+            "PrivateUsers=no",
+        ),
+        (
+            !unit.has_capability(bounds, true, CAP_NET_RAW),
+            "CapabilityBoundingSet= lacks it",
+            "CapabilityBoundingSet=CAP_NET_RAW",
+        ),
+        (
+            !is_root && !unit.has_capability(ambient, false, CAP_NET_RAW),
             "User= or DynamicUser= removes it",
             "AmbientCapabilities=CAP_NET_RAW",
-        )
-    } else {
+        ),
+    ];
+    let found = obstacles.iter().filter(|(is_there, ..)| *is_there);
+    let (why, remedies): (Vec<_>, Vec<_>) = found.map(|(_, why, remedy)| (*why, *remedy)).unzip();
+    if why.is_empty() {
         return None;
-    };
+    }
     Some(format!(
-        "{} lacks CAP_NET_RAW ({why}): its sockets cannot be moved to a rule's device. Each has to be replaced by another \
-         one where that is safe, and else bind() or connect() fails with EPERM (RULES in libvrfbind(7)); add {remedy}",
-        unit.id
+        "{} starts, but lacks CAP_NET_RAW ({}): its sockets cannot be moved to a rule's device. Each is replaced by a new one \
+         if that is safe; if it is not, bind() or connect() fails with EPERM (RULES in libvrfbind(7)). To let them be moved, \
+         run `systemctl edit {}` and add {}",
+        unit.id,
+        why.join(", "),
+        unit.id,
+        remedies.join(" and ")
     ))
 }
 
