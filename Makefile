@@ -141,8 +141,9 @@ compare: test-packages programs
 reach: test-packages programs
 	tests/with-vrf.sh tests/topology.sh tests/reach.sh
 
+$(if $(filter-out containerd,$(TASKS)),$(error TASKS=$(TASKS) is not containerd))
+
 evenet: test-packages all $(if $(TASKS),container-image)
-	$(if $(filter-out containerd,$(TASKS)),$(error TASKS=$(TASKS) is not containerd))
 	$(if $(filter 1,$(KEEP)),examples/evenet/keep $(TASKS),$(if $(TASKS),VRFBIND_VM_MEMORY=$${VRFBIND_VM_MEMORY:-4G}) \
 		tests/with-vrf.sh examples/evenet/run $(if $(TASKS),library ip-vrf netns $(TASKS)))
 
@@ -154,7 +155,7 @@ test: test-packages all bench-programs images
 	$(CARGO) test --locked --workspace
 
 # What the tests of containers take on the vrf tier.
-images: build-packages programs
+images: test-packages programs
 	tests/packages.sh daemons-containers musl
 	tests/musl.sh build
 	tests/containers.sh build

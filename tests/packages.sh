@@ -125,6 +125,7 @@ vm    | iproute2               | ip: brings up lo in the guest
 arch-vm | qemu-system-arm      | a virtual machine of aarch64
 arch-vm | cpio                 | what it has in its memory when it boots
 arch-vm | kmod                 | depmod, modprobe: which modules that takes
+arch-vm | golang-go            | cross-builds Go programs
 containers | podman            | the engine without a daemon, with CDI
 containers | crun              | its OCI runtime
 containers | runc              | that of the others
@@ -151,8 +152,13 @@ for group in "$@"; do
 	}
 	if [[ $group == daemons* ]]; then
 		archive=$(dirname -- "$0")/../target/daemons/$group.tar
-		# shellcheck disable=SC2046  # the names are words
-		[ -e "$archive" ] || ! command -v apt-get >/dev/null || "$(dirname -- "$0")/set-aside.sh" "$archive" $(cut -d'|' -f2 <<<"$found")
+		mapfile -t names < <(cut -d'|' -f2 <<<"$found" | tr -d ' ')
+		# One of other packages is made anew.
+		if command -v apt-get >/dev/null && ! { [ -e "$archive" ] && [ "$(<"$archive.packages")" = "${names[*]}" ]; }; then
+			rm -f "$archive"
+			"$(dirname -- "$0")/set-aside.sh" "$archive" "${names[@]}"
+			echo "${names[*]}" >"$archive.packages"
+		fi
 	else
 		rows+=$found$'\n'
 	fi

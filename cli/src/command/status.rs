@@ -148,7 +148,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         output::print(&table(&report, is_coloured))?;
         if report.hidden > 0 {
             output::say(&format!(
-                "{} processes of other users are not shown: this requires CAP_SYS_PTRACE",
+                "processes of other users are not shown ({}): this requires CAP_SYS_PTRACE",
                 report.hidden
             ));
         }

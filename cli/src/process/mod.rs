@@ -191,7 +191,7 @@ fn supervisor(process: &Directory, environ: &[u8]) -> Result<SealState, String> 
             "it is unknown whether process {shown} is its supervisor: {error}"
         )),
         _ => Err(format!(
-            "its supervisor, process {shown}, has ended: it cannot create IPv4 and IPv6 sockets any more"
+            "its supervisor, process {shown}, has ended: this program cannot create IPv4 and IPv6 sockets any more"
         )),
     }
 }

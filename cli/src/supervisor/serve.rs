@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{io, process, thread};
 
-/// Why there is no supervisor: a clause to be put after "cannot supervise: ".
+/// Why there is no supervisor: a clause to be put after "cannot start a supervisor: ".
 pub type Obstacle = String;
 
 pub(super) fn cannot(call: &str, errno: Errno) -> Obstacle {
