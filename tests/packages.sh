@@ -152,12 +152,12 @@ for group in "$@"; do
 	}
 	if [[ $group == daemons* ]]; then
 		archive=$(dirname -- "$0")/../target/daemons/$group.tar
-		mapfile -t names < <(cut -d'|' -f2 <<<"$found" | tr -d ' ')
+		mapfile -t members < <(cut -d'|' -f2 <<<"$found" | tr -d ' ')
 		# One of other packages is made anew.
-		if command -v apt-get >/dev/null && ! { [ -e "$archive" ] && [ "$(<"$archive.packages")" = "${names[*]}" ]; }; then
+		if command -v apt-get >/dev/null && ! { [ -e "$archive" ] && [ "$(<"$archive.packages")" = "${members[*]}" ]; }; then
 			rm -f "$archive"
-			"$(dirname -- "$0")/set-aside.sh" "$archive" "${names[@]}"
-			echo "${names[*]}" >"$archive.packages"
+			"$(dirname -- "$0")/set-aside.sh" "$archive" "${members[@]}"
+			echo "${members[*]}" >"$archive.packages"
 		fi
 	else
 		rows+=$found$'\n'
