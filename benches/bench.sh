@@ -396,7 +396,7 @@ vrfbind_exec=("$bin/vrfbind" exec)
 [ "$tier" = vrf ] || vrfbind_exec+=(--any-device)
 can_supervise=yes
 VRFBIND_LIBRARY="$bin/libvrfbind.so" "${vrfbind_exec[@]}" --supervise "$device" "$bin/true" 2>"$log" || {
-	grep -q 'that takes Linux 5.14' "$log" || { cat "$log" >&2; exit 1; }
+	grep -q 'this requires Linux 5.14' "$log" || { cat "$log" >&2; exit 1; }
 	can_supervise=''
 }
 

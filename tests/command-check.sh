@@ -210,16 +210,16 @@ resolvers() {
 	not grep -q '^ok    names' "$scratch/said"
 	# From lo it is reached.
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check --any-device lo >"$scratch/said"
-	not grep -q "this host's loopback" "$scratch/said"
+	not grep -q "the host's loopback" "$scratch/said"
 	with_file 'nameserver 192.0.2.53' /etc/resolv.conf "$command" check >"$scratch/said"
-	not grep -q "this host's loopback" "$scratch/said"
+	not grep -q "the host's loopback" "$scratch/said"
 }
 
 notifications() {
 	grep -qw user_notif /proc/sys/kernel/seccomp/actions_avail
 	ends 0 "$command" check
 	if before 5.14; then
-		has_line '^warn  seccomp: static and Go programs cannot be supervised: .*Linux 5.14$'
+		has_line '^warn  seccomp: static and Go programs cannot be supervised: .*Linux 5.14'
 	else
 		has_line '^(ok  |warn)  seccomp: .*static.* can be supervised'
 	fi
@@ -297,13 +297,13 @@ unprivileged() {
 
 the_vrf() {
 	ends 0 "$command" check blue
-	has_line '^ok    table: blue routes by table 101'
+	has_line '^ok    table: blue uses routing table 101; '
 	ip -o -4 address show dev br-blue | grep -q ' 10.10.1.1/'
 	has_line '^ok    addresses: on .*br-blue.*10\.10\.1\.1'
 	not grep -q 'up-red' "$scratch/said"
 	ip link add lost type vrf table 109
 	ends 1 "$command" check lost
-	has_line '^fail  VRF: lost is down, .*ip link set lost up$'
+	has_line "^fail  VRF: lost is down, .*run \`ip link set lost up\`\$"
 	has_line '^warn  devices: no device belongs to lost'
 	ip link set lost up
 	ends 0 "$command" check lost
@@ -326,7 +326,7 @@ loopback() {
 	# The remedies are ones.
 	[ "$(cannot_bind ::1 0 blue)" = EADDRNOTAVAIL ]
 	ends 0 "$command" check blue dnsmasq --listen-address=::1
-	remedy=$(sed -n 's/^warn  ::1: the command line names it, .* run `\(ip addr add [^`]*\)`.*/\1/p' "$scratch/said")
+	remedy=$(sed -n "s/^warn  ::1: the command line names it, .* run \`\(ip addr add [^\`]*\)\`.*/\1/p" "$scratch/said")
 	$remedy
 	[ "$(cannot_bind ::1 0 blue)" = binds ]
 	ends 0 "$command" check blue dnsmasq --listen-address=::1
@@ -363,15 +363,15 @@ reached_loopback() {
 	ip address add 127.0.0.53/8 dev blue
 	[ "$(asks 127.0.0.53 blue blue)" = 'no answer' ]
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
-	has_line "^warn  names: .*server 127.0.0.53, on this host's loopback"
+	has_line "^warn  names: .*server 127.0.0.53, on the host's loopback"
 	local remedy
-	remedy=$(sed -n 's/^ok    127.0.0.1: .* after that of the VRFs: \(ip rule add .*\)/\1/p' "$scratch/said")
+	remedy=$(sed -n "s/^ok    127.0.0.1: .* after that of the VRFs: run \`\(ip rule add [^\`]*\)\`\$/\1/p" "$scratch/said")
 	trap 'ip rule add pref 0 table local; ip rule del pref 32765; ip address delete 127.0.0.53/8 dev blue' EXIT
 	eval "$remedy"
 	[ "$(asks 127.0.0.53 blue blue)" = answer ]
 	with_file 'nameserver 127.0.0.53' /etc/resolv.conf "$command" check blue >"$scratch/said"
-	not grep -q "this host's loopback" "$scratch/said"
-	has_line '^ok    127.0.0.1: .* lets it be bound$'
+	not grep -q "the host's loopback" "$scratch/said"
+	has_line "^ok    127.0.0.1: .*, run \`ip addr add 127.0.0.1/8 dev blue\`\$"
 }
 
 rival() {

@@ -408,7 +408,7 @@ followed() {
 	check 0 prod
 	tells '^warn  names: .* names the server 127.0.0.53, on the host.s loopback, which sockets in prod do not reach'
 	check 0 prod --loopback
-	not grep -q 'has the server 127.0.0.53' "$scratch/said"
+	not grep -q 'names the server 127.0.0.53' "$scratch/said"
 	as=()
 	check 125 --loopback
 	check 125 --running --loopback prod
