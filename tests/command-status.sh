@@ -306,7 +306,28 @@ supervised() {
 	not grep -q libvrfbind "/proc/$pid/maps"
 	same "$(lines supervised None "$device" environment)" "$(found 0 seal library vrf vrf_from)"
 	same "$device" "$(found 0 sockets | cut -d' ' -f2)"
+	not_listed
 	no_supervisor
+}
+
+# A supervisor has the environment in which it was started, and no sockets.
+not_listed() {
+	local pids
+	start env VRFBIND_VRF="$device" VRFBIND_LIBRARY="$library" "$command" exec --any-device --supervise "$device" "$static"
+	ends 0 "$command" status --json
+	pids=$("$python" -c 'import json, sys; print(*(p["pid"] for p in json.load(sys.stdin)["processes"]))' <"$scratch/said")
+	[[ " $pids " == *" $pid "* ]]
+	pids=" $pids "
+	for supervisor in /proc/[0-9]*; do
+		supervisor=${supervisor#/proc/}
+		! is_supervisor "$supervisor" || [[ $pids != *" $supervisor "* ]] || { echo "it lists the supervisor $supervisor"; return 1; }
+	done
+}
+is_supervisor() { readlink "/proc/$1"/fd/* 2>/dev/null | grep 'seccomp notify' >/dev/null; }
+
+nothing_has_it() {
+	refused 125 'there is no VRF no-such-device' "$command" status --vrf no-such-device
+	! ip link show no-such-device 2>/dev/null
 }
 
 # Another process is no supervisor, whatever a program's environment names.
@@ -986,7 +1007,7 @@ if [ "$tier" = vrf ] && [ -e /proc/sys/kernel/yama/ptrace_scope ]; then
 elif [ "$tier" = vrf ]; then
 	skip_point 'under Yama an unprivileged user sees the sockets by sock_diag, and a note reports it' 'this kernel has no Yama'
 else
-	point 'a table of nothing is empty, and ok' ends 0 "$command" status --vrf no-such-device
+	point 'status --vrf refuses a name that nothing has' nothing_has_it
 fi
 vrf_only 'a device enslaved to the VRF is in the VRF, another VRF is "wrong-vrf", a port of a bridge is in none' in_vrfs
 vrf_only 'a deleted VRF leaves sockets whose device was deleted' deleted_vrf
