@@ -329,6 +329,7 @@ static void sends(void)
 	fd = socket_for("127.0.0.53", SOCK_STREAM);
 	(void)sendmsg(fd, &messages.msg_hdr, MSG_FASTOPEN);
 	STR(device_of(fd), if_ruled("prod"));
+	FAILS(sendmsg(fd, NULL, MSG_FASTOPEN), EFAULT);
 }
 
 #ifdef __GLIBC__
