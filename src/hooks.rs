@@ -542,7 +542,7 @@ arch::sendto_stub! { before_libc_sendto, prefix::RESUME_SENDTO }
 arch::sendmsg_stub! { before_libc_sendto, prefix::RESUME_SENDMSG }
 
 /// Called before libc's own `sendto`, and a `sendmsg` that connects, if there are rules for connect(). Returns 1, or the result
-/// of the call.
+/// of the call: -1, with EINPROGRESS.
 ///
 /// # Safety
 /// As for sendto(2): no other thread unmaps the address meanwhile.
@@ -556,7 +556,11 @@ unsafe extern "C" fn before_libc_sendto(
         return GO_ON;
     }
     // SAFETY: as callers promise.
-    unsafe { prepare_inside(fd, address, length) }
+    match unsafe { prepare_inside(fd, address, length) } {
+        GO_ON => GO_ON,
+        // With another errno of sendmsg() the resolver would call connect(). That of sendto() it does not look at.
+        _ => fail_with(Errno::EINPROGRESS),
+    }
 }
 
 /// The stubs behind the prefixes of libc's own `sendto` and `sendmsg`.

@@ -153,12 +153,12 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
             let stubs = hooks::CONNECT_STUBS;
             // SAFETY: the function is libc's, and the stubs go on behind the prefix. For who could be in it, see `patch`.
             let outcome = unsafe { prefix::connect(&objects.libc_connect, stubs, &writer) };
-            ("connect", outcome)
+            ("connect (resolver)", outcome)
         } else {
             let (code, stubs) = (&objects.libc_code, hooks::SEND_STUBS);
             // SAFETY: as above.
             let outcome = unsafe { prefix::sends(&objects.libc_sends, code, stubs, &writer) };
-            ("sendto", outcome)
+            ("sendto (resolver)", outcome)
         };
         became(name, &info.connect, outcome);
     }

@@ -336,7 +336,7 @@ pub fn not_patched(function: &str, reason: u32) {
     };
     let mut line = Line::new(b"libc's own ");
     line.text(function.as_bytes());
-    line.text(b" is not patched, only calls of the exported symbol reach vrfbind: ");
+    line.text(b" is not patched, vrfbind and rules do not see libc's calls: ");
     line.text(why);
     line.text(b" (VRFBIND_LOG)\n");
     line.write_to_log();

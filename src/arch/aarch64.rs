@@ -435,6 +435,7 @@ pub fn cut_sendmsg(code: &[u8]) -> Option<Cut> {
 }
 
 /// Defines `sendmsg_stub`: `before` is called as in `sendto_stub`, with the message's address, if the flags have MSG_FASTOPEN.
+/// A null message is the kernel's to refuse (EFAULT). With another bad one musl's own code crashes, which copies it.
 macro_rules! sendmsg_stub {
     ($before:path, $resume:path) => {
         #[unsafe(naked)]
@@ -442,6 +443,7 @@ macro_rules! sendmsg_stub {
             core::arch::naked_asm!(
                 "tst w2, {connects}",
                 "b.eq 3f",
+                "cbz x1, 3f",
                 // autiasp: the return address as it was.
                 "hint #29",
                 "stp x0, x1, [sp, #-32]!",

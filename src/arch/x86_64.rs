@@ -365,12 +365,15 @@ pub fn cut_sendmsg(code: &[u8]) -> Option<Cut> {
 }
 
 /// Defines `sendmsg_stub`: `before` is called as in `sendto_stub`, with the message's address, if the flags have MSG_FASTOPEN.
+/// A null message is the kernel's to refuse (EFAULT). With another bad one musl's own code crashes, which copies it.
 macro_rules! sendmsg_stub {
     ($before:path, $resume:path) => {
         #[unsafe(naked)]
         extern "C" fn sendmsg_prepared() {
             core::arch::naked_asm!(
                 "test edx, {connects}",
+                "jz 3f",
+                "test rsi, rsi",
                 "jz 3f",
                 "push rdi",
                 "push rsi",

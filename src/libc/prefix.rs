@@ -2,18 +2,21 @@
 //! resolver, the socket is prepared by the rules.
 //!
 //! All are cancellation points, so the body cannot be replaced as that of `socket` is ([`patch`](super::patch)): the
-//! body itself has to make the system call. So a jump is written behind its first instruction, over instructions of a
-//! shape that [`arch::cut`] knows. The jump's target is a stub of ours, which calls the preparation, does what those
+//! body itself has to make the system call. So a jump is written behind its first instruction, or over it, over
+//! instructions of a shape that [`arch::cut`] knows. The jump's target is a stub of ours, which calls the preparation, does what those
 //! instructions did, and goes on behind them, with the stack unchanged: while the call waits, no frame of ours is there.
 //!
 //! musl's resolver sends by a socket that it does not connect. Since 1.2.4 it asks again by TCP if the answer is too long,
 //! with sendmsg(MSG_FASTOPEN) (`start_tcp`, src/network/res_msend.c). Only these calls from inside libc are prepared: what
-//! a program sends without connect() stays in the VRF. If sendmsg() fails, the resolver calls connect(), which is not
-//! prefixed: the socket stays where sendmsg() has put it. Nor is the resolver's bind(): it names the wildcard and no port,
-//! and each send puts the socket where its address belongs.
+//! a program sends without connect() stays in the VRF. If the kernel's sendmsg() fails, the resolver calls connect(), which
+//! is not prefixed: the socket stays where the preparation has put it. If the preparation fails, the errno is EINPROGRESS,
+//! with which the resolver does not call connect(), and gives up. Where net.ipv4.tcp_fastopen is off for clients (setsockopt()
+//! of TCP_FASTOPEN_CONNECT fails), it calls connect() alone, and asks from the VRF. Nor is its bind() prefixed: it names the
+//! wildcard and no port, and each send puts the socket where its address belongs.
 //!
-//! Without rules for connect(), libc's code stays as it is. A function that cannot be prefixed is left alone and reported
-//! in `vrfbind_info` and in the log: libc's own sockets then stay in the VRF.
+//! Without rules for connect(), libc's code stays as it is. A function that cannot be prefixed is left alone: libc's own
+//! sockets then stay in the VRF. `vrfbind_info` and the log report it, but not of `sendmsg`, whose unknown code may be that
+//! of musl 1.2.3, where the resolver does not call it.
 
 use crate::arch::{self, Cut, Shape};
 use crate::libc::objects::Function;
@@ -60,8 +63,8 @@ pub unsafe fn connect(
     }
 }
 
-/// Prefixes musl's `sendto` and `sendmsg`, of the libc whose code is there. Returns the outcome of the first. The other is left
-/// alone if its code is not known, as in 1.2.3, whose resolver does not call it.
+/// Prefixes musl's `sendto` and `sendmsg`, of the libc whose code is there. Returns the outcome of the first. That of the other
+/// is not reported, see above.
 ///
 /// # Safety
 /// The functions are libc's, and nobody is in them. The stubs go on at [`RESUME_SENDTO`] and [`RESUME_SENDMSG`].

@@ -4,7 +4,6 @@ use super::descriptors::Own;
 use super::number;
 use crate::arch;
 use core::ffi::c_int;
-use core::ptr;
 use libc::{SO_PROTOCOL, SO_REUSEPORT, socklen_t};
 use rules::DeviceName;
 use rules::list::{Address, Call, Protocol, wildcard};
@@ -22,12 +21,14 @@ impl Sockaddr {
     /// The first bytes of an address for bind(2) or connect(2). None of them, if they cannot all be read: the kernel refuses
     /// a bad pointer (EFAULT), so whether it can be read is asked first.
     ///
+    /// Another thread may write to it meanwhile. Each byte is then the old or the new one, as in the copy that the kernel makes
+    /// later, and is read once: what was judged is one address, though perhaps not the kernel's.
+    ///
     /// # Safety
-    /// If there is memory at `address`, no other thread takes it away or writes to it meanwhile.
+    /// If there is memory at `address`, no other thread unmaps it meanwhile. If a system call filter refuses rt_sigprocmask(2),
+    /// there is memory.
     #[inline(never)]
     pub unsafe fn read(address: *const libc::sockaddr, length: usize) -> Self {
-        // The smallest size of a page.
-        const PAGE: usize = 4096;
         let mut sockaddr = Self {
             bytes: [0; SOCKADDR_IN6],
             length: 0,
@@ -36,14 +37,15 @@ impl Sockaddr {
         let length = (length as c_int).clamp(0, SOCKADDR_IN6 as c_int) as usize;
         let address = address.cast::<u8>();
         let last = address.wrapping_add(length).wrapping_sub(1);
-        let page_of = |byte: *const u8| byte.addr() / PAGE;
         // Usually it is on the stack, near this frame: in a page that is in use, which needs no question.
         let ours = page_of((&raw const sockaddr).cast());
         let is_there = |byte| page_of(byte) == ours || is_readable(byte);
         if is_there(address) && (page_of(last) == page_of(address) || is_there(last)) {
-            let to = sockaddr.bytes.as_mut_ptr();
-            // SAFETY: bytes of each page that it is in can be read, and it stays so, as callers promise; there is room.
-            unsafe { ptr::copy_nonoverlapping(address, to, length) };
+            for (to, offset) in sockaddr.bytes.iter_mut().zip(0..length) {
+                // SAFETY: each page that it is in can be read, as the kernel says, and it stays so, as callers promise. Where a system
+                // call filter has answered, the caller's pointer is trusted. Volatile, for what another thread writes meanwhile.
+                *to = unsafe { address.wrapping_add(offset).read_volatile() };
+            }
             sockaddr.length = length;
         }
         sockaddr
@@ -75,8 +77,9 @@ impl Sockaddr {
 
 /// Whether the page of a byte can be read, as the kernel sees it. rt_sigprocmask(2) copies the set before it looks at what is
 /// to be done with it: with an invalid request a bad address is EFAULT, and a good one EINVAL, and nothing has changed
-/// (kernel/signal.c, also for 32-bit programs: the same in Linux 5.4 and 6.18). NULL is no set, and success. Where a system
-/// call filter answers, the page is taken for good: an address that is not looked at would come under no rule.
+/// (kernel/signal.c, also for 32-bit programs: the same in Linux 5.4 and 6.18). NULL would be no set, and success, but
+/// page 0 is never taken for readable (vm.mmap_min_addr). Where a system call filter answers, any other page is: an address
+/// that is not looked at would come under no rule. A bad one crashes the program then.
 fn is_readable(byte: *const u8) -> bool {
     const INVALID: c_int = -1;
     // Size of the kernel's set of signals. Of an aligned word all is readable or nothing.
@@ -84,7 +87,14 @@ fn is_readable(byte: *const u8) -> bool {
     let set = byte.wrapping_sub(byte.addr() % SIZE);
     // SAFETY: the kernel reads SIZE bytes at `set`, or fails with EFAULT, and changes nothing.
     let result = unsafe { syscall!(Sysno::rt_sigprocmask, INVALID, set, 0, SIZE) };
-    !matches!(result, Ok(_) | Err(Errno::EFAULT))
+    page_of(byte) != 0 && result != Err(Errno::EFAULT)
+}
+
+/// The number of the page that a byte is in.
+fn page_of(byte: *const u8) -> usize {
+    // The smallest size of a page.
+    const PAGE: usize = 4096;
+    byte.addr() / PAGE
 }
 
 /// The socket's own address.

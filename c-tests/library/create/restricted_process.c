@@ -195,6 +195,7 @@ static void both_barred(void)
 		return;
 	}
 	setenv("VRFBIND_LOG", "stderr", 1);
+	setenv("VRFBIND_RULES", "loopback lo", 1);
 	capture_stderr(0);
 	forbid_new_code();
 	own_mounts();
@@ -203,6 +204,7 @@ static void both_barred(void)
 	CONTEXT("%.150s", said);
 	EQ(strstr(said, "socket is not patched") != NULL, world == PRELOADED);
 	EQ(strstr(said, "execve is not patched") != NULL, world == PRELOADED);
+	EQ(strstr(said, "(resolver) is not patched, vrfbind and rules do not see libc's calls") != NULL, world == PRELOADED);
 	EQ(strstr(said, "MemoryDenyWriteExecute") != NULL, world == PRELOADED);
 	EQ(strstr(said, "ProtectProc") != NULL, world == PRELOADED);
 }

@@ -524,6 +524,19 @@ static void probe_refused(void)
 	STR(device_of(fd), if_ruled("mgmt"));
 }
 
+/* Then no pointer but one to the first page is known to be bad. */
+static void probe_refused_for_null(void)
+{
+	forbid(SYS_rt_sigprocmask, EPERM);
+	for (size_t bad = 0; bad <= 4095; bad += 4095) {
+		struct sockaddr *address = (struct sockaddr *)bad;
+
+		CONTEXT("%zu", bad);
+		FAILS(bind(socket_for("::1", SOCK_DGRAM), address, sizeof(struct sockaddr_in6)), EFAULT);
+		FAILS(connect(socket_for("::1", SOCK_DGRAM), address, sizeof(struct sockaddr_in6)), EFAULT);
+	}
+}
+
 #define RULED .vrf = "prod", .also = RULES
 
 static const struct scenario SCENARIOS[] = {
@@ -550,6 +563,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "without CAP_NET_RAW SCTP sockets stay in the VRF, and the call fails", sctp_without_cap_net_raw, SCTP_RULED },
 	{ "those of which bindx, connectx or sendto() names an address stay in the VRF", sctp_otherwise, SCTP_RULED },
 	{ "an address is looked at although a filter refuses rt_sigprocmask", probe_refused, RULED },
+	{ "and one in the first page is the kernel's to refuse", probe_refused_for_null, .also = RULES },
+	{ "without rules too", probe_refused_for_null },
 	{ NULL }
 };
 

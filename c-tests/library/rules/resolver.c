@@ -13,6 +13,7 @@
 #include "library_info.h"
 #include "places.h"
 #include "raw_syscall.h"
+#include "seccomp_filters.h"
 #include "tmpfs_sandbox.h"
 #include <fcntl.h>
 #include <netdb.h>
@@ -184,6 +185,25 @@ static void resolves_by_tcp(void)
 	STR(tcp_device, if_ruled("lo"));
 }
 
+/*
+ * By UDP the server is asked on lo; the rule for TCP has no device. musl's resolver would then call a connect() that no
+ * rule reaches. glibc's connects its UDP socket too.
+ */
+static void refused_by_tcp(void)
+{
+	struct addrinfo *found = NULL;
+
+	own_places();
+	set_name_server("127.0.0.53");
+	serve("lo", "127.0.0.53");
+	answers_by_tcp = true;
+	if (world == PRELOADED && !has_peer(SOCK_DGRAM))
+		filter_out(SYS_connect, 0, WHATEVER, WHATEVER, SECCOMP_RET_KILL_PROCESS);
+	EQ(getaddrinfo("three.example", "80", &(struct addrinfo){ .ai_family = AF_INET }, &found) == 0, world == BASELINE);
+	STR(udp_device, if_ruled("lo"));
+	STR(tcp_device, "");
+}
+
 /* Called without a symbol. */
 static connect_function *libc_connect;
 
@@ -329,6 +349,7 @@ static void sends(void)
 	fd = socket_for("127.0.0.53", SOCK_STREAM);
 	(void)sendmsg(fd, &messages.msg_hdr, MSG_FASTOPEN);
 	STR(device_of(fd), if_ruled("prod"));
+	FAILS(sendmsg(fd, NULL, MSG_FASTOPEN), EFAULT);
 }
 
 #ifdef __GLIBC__
@@ -343,6 +364,8 @@ static const char *connects_itself(void) { return "musl's resolver does not call
 static const struct scenario SCENARIOS[] = {
 	{ "getaddrinfo() asks a name server on loopback", resolves, RULED },
 	{ "and by TCP, if it is told to", resolves_by_tcp, .elsewhere = never_by_tcp, RULED },
+	{ "where TCP cannot go by its rule, it does not ask by TCP", refused_by_tcp, .elsewhere = never_by_tcp, .vrf = "prod",
+	  .also = "VRFBIND_RULES=connect tcp 127.0.0.0/8 absent; loopback lo" },
 	{ "libc's own connect() goes by the rules", connects, .elsewhere = connects_itself, RULED },
 	{ "a thread that is cancelled in it unwinds its stack", cancelled, .elsewhere = connects_itself, RULED },
 	{ "what the program sends without connect() stays in the VRF", sends, RULED },
