@@ -183,8 +183,14 @@ fn the_unit(
     let main = main.map(|pid| {
         number(pid).ok_or_else(|| refuse(format!("\"{}\" is not a PID", pid.display())))
     });
-    let outside = running::outside(&device.to_string(), main.transpose()?)?;
-    if outside.is_empty() {
+    let main = main.transpose()?;
+    let outside = running::outside(&device.to_string(), main)?;
+    if let Some(ended) = main.filter(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        findings.warn(
+            Subject::Unit,
+            format!("process {ended} has ended: its sockets were not seen"),
+        );
+    } else if outside.is_empty() {
         findings.ok(
             Subject::Unit,
             format!("all of its processes are in {device}"),

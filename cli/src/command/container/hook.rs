@@ -111,19 +111,20 @@ fn judge(args: &Args) -> Result<(), Failure> {
     look_at_environment(&process.env, args)?;
     find_device(&args.vrf, args.any_device).map_err(|mut failure| {
         failure.sentence +=
-            "; a container has the VRFs of this machine with its network alone (--network host)";
+            "; a container has the VRFs of its own network namespace, and those of this machine with --network host";
         failure
     })?;
     enter(&bundle.join(&config.root.path), process)?;
     library::find(Some(Path::new(LIBRARY)))?;
     let command = entry(&process.args, &config.mounts);
+    let more = if process.args.len() > 1 { " ..." } else { "" };
     let path = variable(&process.env, "PATH").next_back();
     let program = Program::find(OsStr::new(command), path.map(OsString::from))?;
     match program.verdict.server() {
         Server::Library => Ok(()),
         Server::Supervisor => Err(refuse(format!(
             "{} is {}, so that {LIBRARY} does not put its sockets into {}; start it by `{COMMAND} exec {}`, as the entry \
-             point (--entrypoint {COMMAND} IMAGE exec {} {command}), which supervises it",
+             point (--entrypoint {COMMAND} IMAGE exec {} {command}{more}), which supervises it",
             word(&text(program.runs.as_os_str().as_bytes())),
             program.verdict.sentence(),
             args.vrf.display(),

@@ -133,9 +133,11 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         drop_in.read(&root)?;
         output::print(&format!("# {}\n{text}", shown.display()))?;
     } else {
+        let old = drop_in.read(&root)?;
         drop_in.write(&root, &text)?;
         print_line(&format!(
-            "wrote {}; run `systemctl daemon-reload` and `systemctl restart {}` to put it into effect",
+            "{} {}; run `systemctl daemon-reload` and `systemctl restart {}` to put it into effect",
+            if old.is_some() { "replaced" } else { "wrote" },
             shown.display(),
             unit.id
         ))?;
