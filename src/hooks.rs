@@ -27,7 +27,7 @@ use crate::libc::original::Arguments;
 use crate::libc::patch::Hook;
 use crate::libc::prefix::{self, Stubs};
 use crate::libc::{original, patch};
-use crate::log::Refused;
+use crate::log::{Refused, Via};
 use crate::moving::{self, Moved, Prepared};
 use crate::sys::Strings;
 use crate::sys::state::Sockaddr;
@@ -631,24 +631,6 @@ pub unsafe extern "C" fn fexecve(fd: c_int, argv: Strings, envp: Strings) -> c_i
     }
 }
 
-/// The entry point by which a socket was asked for, for the log.
-#[derive(Clone, Copy)]
-enum Via {
-    Export,
-    Libc,
-    Syscall,
-}
-
-impl Via {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Export => "export",
-            Self::Libc => "libc",
-            Self::Syscall => "syscall",
-        }
-    }
-}
-
 /// Creates a socket by a system call of our own.
 fn create_direct(via: Via, domain: c_int, sock_type: c_int, protocol: c_int) -> c_int {
     let (device, result) = match rule::at_creation(settings::vrf(), domain, sock_type) {
@@ -693,7 +675,13 @@ fn create_via_next(arguments: Arguments) -> usize {
         }
     };
     if log::is_on() {
-        log::socket("socket", "next", (domain, sock_type), device, result);
+        log::socket(
+            "socket",
+            Via::Next.word(),
+            (domain, sock_type),
+            device,
+            result,
+        );
     }
     result.unwrap_or_else(fail_with) as usize
 }

@@ -184,6 +184,38 @@ fn is_as_at_load() -> bool {
     sys::stat(libc::STDERR_FILENO).is_ok_and(|file| (file.device, file.inode) == then)
 }
 
+/// The way by which a call came to the library.
+#[derive(Clone, Copy)]
+pub enum Via {
+    Export,
+    Libc,
+    Syscall,
+    /// Another preload was asked for the socket.
+    Next,
+    Rule,
+}
+
+impl Via {
+    #[cfg(test)]
+    const ALL: [Self; 5] = [
+        Self::Export,
+        Self::Libc,
+        Self::Syscall,
+        Self::Next,
+        Self::Rule,
+    ];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Export => "export",
+            Self::Libc => "libc",
+            Self::Syscall => "syscall",
+            Self::Next => "next",
+            Self::Rule => "rule",
+        }
+    }
+}
+
 /// Logs a decision about a socket, such as
 /// `vrfbind: pid=7 call=socket via=libc family=2 type=1 fd=3 device=blue errno=0`.
 #[cold]
@@ -340,4 +372,24 @@ pub fn not_patched(function: &str, reason: u32) {
     line.text(why);
     line.text(b" (VRFBIND_LOG)\n");
     line.write_to_log();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Via;
+    use std::vec::Vec;
+
+    #[test]
+    fn the_manual_explains_each_way() {
+        let page = include_str!("../man/libvrfbind.7");
+        let (_, list) = page
+            .split_once("is the way by which the call came to the library:\n")
+            .unwrap();
+        let (list, _) = list.split_once("\n.PP\n").unwrap();
+        let explained: Vec<_> = list
+            .lines()
+            .filter_map(|line| line.strip_prefix(".IP \\fB")?.strip_suffix("\\fR 10"))
+            .collect();
+        assert_eq!(explained, Via::ALL.map(Via::word));
+    }
 }

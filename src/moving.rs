@@ -7,8 +7,9 @@
 //! connect(AF_UNSPEC) would take the device from a datagram or raw socket, at least for a moment, so it is not made. Without
 //! a peer nothing is lost, and it succeeds; with a peer it fails with EPERM.
 
+use crate::log::{self, Via};
 use crate::sys::state::{self, Sockaddr};
-use crate::{log, replacing, settings, sys};
+use crate::{replacing, settings, sys};
 use core::ffi::c_int;
 use rules::DeviceName;
 use rules::list::{Address, Call, List, Protocol};
@@ -181,7 +182,7 @@ impl settling::Socket for Socket {
             let domain = sys::domain(self.fd).unwrap_or(0);
             let kind = (domain, sys::sock_type(self.fd).unwrap_or(0));
             let result = result.map(|()| self.fd);
-            log::socket(self.name, "rule", kind, place.device(), result);
+            log::socket(self.name, Via::Rule.word(), kind, place.device(), result);
         }
         if let Err(errno) = result {
             let what = match errno {
