@@ -1,7 +1,7 @@
 //! The device that an argument names.
 
 use crate::failure::{Failure, refuse};
-use crate::output::text;
+use crate::output::{text, word};
 use rules::DeviceName;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,4 +15,12 @@ pub fn name(argument: &OsStr) -> Result<DeviceName, Failure> {
             why.reason()
         ))
     })
+}
+
+/// For a name that nothing has.
+pub fn no_vrf(name: &str) -> Failure {
+    refuse(format!(
+        "there is no VRF {} in this network namespace; `ip vrf show` lists the VRFs",
+        word(name)
+    ))
 }

@@ -4,6 +4,7 @@
 //! A process is in each VRF that one of its sockets is in, and in the one that its library is set to; also
 //! in `default`, if a socket is in no VRF.
 
+use crate::command::device::no_vrf;
 use crate::command::status::{Entry, Unread};
 use crate::failure::{Failure, refuse};
 use crate::output::{self, line, text, word};
@@ -93,13 +94,6 @@ pub fn pids(args: Pids) -> Result<ExitCode, Failure> {
     }
     output::print(&lines)?;
     Ok(ExitCode::SUCCESS)
-}
-
-pub fn no_vrf(name: &str) -> Failure {
-    refuse(format!(
-        "there is no VRF {} in this network namespace; `ip vrf show` lists the VRFs",
-        word(name)
-    ))
 }
 
 /// The VRFs of a process.

@@ -4,7 +4,7 @@
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
-use crate::command::identify::no_vrf;
+use crate::command::device::no_vrf;
 use crate::command::verdict::Judge;
 use crate::failure::{EXIT_SELF, Failure, refuse};
 use crate::output::{self, escape, text, word};
