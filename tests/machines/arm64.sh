@@ -11,7 +11,7 @@ qemu=(qemu-system-aarch64 -M virt -cpu cortex-a72)
 qemu_console=ttyAMA0
 qemu_architecture=arm64
 # What the guest and the tests run. Those of another list are unpacked into another directory.
-arm64_packages=(bash dash coreutils mount util-linux kmod grep sed findutils diffutils mawk procps iproute2 libcap2-bin libc-bin dpkg
+arm64_packages=(bash dash coreutils mount util-linux bsdutils kmod grep sed findutils diffutils mawk procps iproute2 libcap2-bin libc-bin dpkg
 	binutils gcc libc6-dev tar systemd python3 busybox-static dnsmasq-base radvd isc-dhcp-client curl git musl)
 qemu_root=$cache/arm64-$(cksum <<<"${arm64_packages[*]}" | cut -d' ' -f1)
 qemu_more=(-fsdev "local,id=project,path=$project,security_model=none,readonly=on,multidevs=remap"
@@ -38,7 +38,7 @@ arm64_get_root() {
 	ln -sf dash "$into/bin/sh"
 	ln -s mawk "$into/usr/bin/awk"
 	printf '%s\n' root:x:0:0:root:/:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false radvd:x:998:65534::/:/bin/false >"$into/etc/passwd"
-	touch "$into/etc/resolv.conf"
+	touch "$into/etc/"{resolv.conf,nsswitch.conf}
 	printf 'root:x:0:\nnogroup:x:65534:\n' >"$into/etc/group"
 }
 
