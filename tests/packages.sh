@@ -154,7 +154,7 @@ for group in "$@"; do
 		archive=$(dirname -- "$0")/../target/daemons/$group.tar
 		mapfile -t members < <(cut -d'|' -f2 <<<"$found" | tr -d ' ')
 		# One of other packages is made anew.
-		if command -v apt-get >/dev/null && ! { [ -e "$archive" ] && [ "$(<"$archive.packages")" = "${members[*]}" ]; }; then
+		if command -v apt-get >/dev/null && ! { [ -e "$archive" ] && grep -qsxF "${members[*]}" "$archive.packages"; }; then
 			rm -f "$archive"
 			"$(dirname -- "$0")/set-aside.sh" "$archive" "${members[@]}"
 			echo "${members[*]}" >"$archive.packages"
