@@ -37,14 +37,17 @@ impl DropIn {
         }
     }
 
-    pub fn write(&self, root: &Root, text: &str) -> Result<(), Failure> {
-        self.read(root)?;
-        root.write(&self.directory, DROP_IN, text).map_err(|error| {
-            refuse(format!(
-                "cannot write {}: {error}",
-                self.shown(root).display()
-            ))
-        })
+    /// Returns whether it replaces an older one.
+    pub fn write(&self, root: &Root, text: &str) -> Result<bool, Failure> {
+        let old = self.read(root)?;
+        root.write(&self.directory, DROP_IN, text)
+            .map_err(|error| {
+                refuse(format!(
+                    "cannot write {}: {error}",
+                    self.shown(root).display()
+                ))
+            })?;
+        Ok(old.is_some())
     }
 
     pub fn remove(&self, root: &Root) -> Result<(), Failure> {

@@ -133,11 +133,10 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         drop_in.read(&root)?;
         output::print(&format!("# {}\n{text}", shown.display()))?;
     } else {
-        let old = drop_in.read(&root)?;
-        drop_in.write(&root, &text)?;
+        let replaces = drop_in.write(&root, &text)?;
         print_line(&format!(
             "{} {}; run `systemctl daemon-reload` and `systemctl restart {}` to put it into effect",
-            if old.is_some() { "replaced" } else { "wrote" },
+            if replaces { "replaced" } else { "wrote" },
             shown.display(),
             unit.id
         ))?;
