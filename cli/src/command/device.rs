@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, refuse};
 use crate::output::{text, word};
+use crate::process::netns::Netns;
 use rules::DeviceName;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,6 +16,13 @@ pub fn name(argument: &OsStr) -> Result<DeviceName, Failure> {
             why.reason()
         ))
     })
+}
+
+/// Whether there is no such device in this network namespace. The name may be misspelt.
+pub fn is_missing(name: &str) -> bool {
+    Netns::Current
+        .links()
+        .is_ok_and(|links| links.get(name).is_none())
 }
 
 /// For a name that nothing has.

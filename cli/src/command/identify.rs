@@ -25,8 +25,7 @@ use std::process::ExitCode;
 /// Print the VRFs that a process is in, one a line
 ///
 /// These are the VRFs of its IPv4 and IPv6 sockets, and the VRF that its library binds new sockets to. "default"
-/// stands for
-/// sockets in no VRF. The container of the process, if it is in one, follows the VRF.
+/// stands for sockets in no VRF. The container of the process, if it is in one, follows the VRF.
 #[derive(clap::Args)]
 pub struct Identify {
     /// The process. By default the parent process, such as a shell

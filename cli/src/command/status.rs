@@ -4,13 +4,12 @@
 //! what was found: a table of at most 80 columns, or JSON whose members are those of [`Report`] and are
 //! documented in vrfbind(1).
 
-use crate::command::device::no_vrf;
+use crate::command::device::{is_missing, no_vrf};
 use crate::command::verdict::Judge;
 use crate::failure::{EXIT_SELF, Failure, refuse};
 use crate::output::{self, escape, text, word};
 use crate::process::apart::{LIMIT, look_at_each};
 use crate::process::container;
-use crate::process::netns::Netns;
 use crate::process::sockets::{Address, Device, Reader, Socket, Vrf};
 use crate::process::{self, Process, Rules};
 use crate::supervisor;
@@ -188,7 +187,10 @@ fn look(args: &Args) -> Result<Report, Failure> {
         && !named
         && processes.is_empty()
     {
-        need_device(&text(vrf.as_bytes()))?;
+        let vrf = text(vrf.as_bytes());
+        if vrf != DEFAULT && is_missing(&vrf) {
+            return Err(no_vrf(&vrf));
+        }
     }
     Ok(Report {
         ok: unread.is_empty() && processes.iter().all(|entry: &Entry| entry.ok),
@@ -196,14 +198,6 @@ fn look(args: &Args) -> Result<Report, Failure> {
         processes,
         unread,
     })
-}
-
-/// Fails for a name that nothing has, which may be misspelt.
-fn need_device(name: &str) -> Result<(), Failure> {
-    match Netns::Current.links() {
-        Ok(links) if name != DEFAULT && links.get(name).is_none() => Err(no_vrf(name)),
-        _ => Ok(()),
-    }
 }
 
 /// A process, if it is among those that are asked for. A supervisor has sockets only on their way to others.

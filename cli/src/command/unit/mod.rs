@@ -35,7 +35,6 @@ mod syntax;
 use crate::command::rule_options::RuleOptions;
 use crate::command::{check, device};
 use crate::failure::{Failure, refuse};
-use crate::process::netns::Netns;
 use crate::{library, output};
 use commands::Commands;
 use drop_in::{DropIn, Service};
@@ -120,7 +119,7 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         socket(&unit, &root, vrf)?
     };
     obstacles::refuse_overrides(&unit, &text)?;
-    if args.root == Path::new("/") && is_missing(vrf) {
+    if args.root == Path::new("/") && device::is_missing(vrf) {
         notes.push(format!(
             "there is no device {} in this network namespace now; {} starts when there is one",
             output::word(vrf),
@@ -145,13 +144,6 @@ pub fn enable(args: Enable) -> Result<ExitCode, Failure> {
         output::say(&sentence);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether there is no such device here. The name may be misspelt.
-fn is_missing(device: &str) -> bool {
-    Netns::Current
-        .links()
-        .is_ok_and(|links| links.get(device).is_none())
 }
 
 pub fn disable(args: Disable) -> Result<ExitCode, Failure> {
