@@ -176,7 +176,7 @@ sys.stdin.readline()'
 	local inside=(nsenter --target "$holder" --net)
 	trap 'kill -KILL "$holder"' EXIT
 	local line
-	read -r -t 60 line <&"${HOLDER[0]}"
+	read -r -t "$limit" line <&"${HOLDER[0]}"
 	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = binds ]
 	ends 0 "${inside[@]}" "$command" check --any-device port0 dnsmasq --listen-address=127.0.0.1,::1
 	has_line '^ok    UDP ports: '
@@ -184,7 +184,7 @@ sys.stdin.readline()'
 	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 127.0.0.1 0 port0")" = binds ]
 	has_line '^ok    127.0.0.1: can be bound'
 	echo >&"${HOLDER[1]}"
-	read -r -t 60 line <&"${HOLDER[0]}"
+	read -r -t "$limit" line <&"${HOLDER[0]}"
 	[ "$line" = holds ]
 	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = EADDRINUSE ]
 	ends 0 "${inside[@]}" "$command" check --any-device port0

@@ -592,8 +592,9 @@ boot() {
 # put_unit NAME LINE...
 put_unit() { printf '%s\n' "${@:2}" | write "/etc/systemd/system/$1"; }
 put_program() { inside install -m 755 /dev/stdin "/usr/local/lib/$2" <"$1"; }
-# says UNIT PATTERN - in the journal
-in_journal() { journal "$1" | grep -E -- "$2" >/dev/null; }
+# in_journal UNIT PATTERN - a line arrives there, which may be after the end of who has written it
+in_journal() { await journal_has "$@"; }
+journal_has() { journal "$1" | grep -E -- "$2" >/dev/null; }
 fails() {
 	not restart "$1"
 	# It may be about to try again.
