@@ -81,6 +81,15 @@ no_vrf() {
 	ends 1 "$command" check lo
 	has_line '^fail  VRF: lo is not a VRF; .*--any-device accepts other devices$'
 	ends 0 "$command" check --any-device lo
+	# Where none can be, as far as the kernel tells.
+	if [ -n "$can_namespace" ] && ! unshare --net ip link add missing0 type vrf table 1 &&
+		[ -z "$(find "/lib/modules/$(uname -r)" -name 'vrf.ko*' 2>/dev/null)" ]; then
+		has_line '^warn  VRFs: none in this network namespace, .*CONFIG_NET_VRF'
+		ends 0 "$command" check
+		has_line '^warn  VRFs: '
+		ends 1 "$command" check missing0
+		has_line '^fail  VRFs: none in this network namespace, .*CONFIG_NET_VRF'
+	fi
 	ends 125 "$command" check an-overlong-device-name
 	grep -q '^vrfbind: "an-overlong-device-name" is not a device name: it is longer than' "$scratch/said.stderr"
 }
