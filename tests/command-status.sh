@@ -337,15 +337,25 @@ no_supervisor() {
 
 # The number of the supervisor is one of the container's.
 supervised_elsewhere() {
+	local below=(unshare --pid --fork --kill-child --mount-proc)
+	local under=("${below[@]}" env VRFBIND_LIBRARY="$library" "$command" exec --any-device --supervise "$device")
 	static_program
-	start unshare --pid --fork --kill-child --mount-proc env VRFBIND_LIBRARY="$library" "$command" exec --any-device \
-		--supervise "$device" "$static"
-	pid=$(<"/proc/$pid/task/$pid/children")
-	pid=${pid%% *}
+	start "${under[@]}" "$static"
+	pid=$(pgrep --parent "$pid" --exact static)
 	not grep -q libvrfbind "/proc/$pid/maps"
 	same "$device ok" "$(found 0 sockets | cut -d' ' -f2,4)"
-	same None "$(found 0 seal)"
-	found 0 notes | grep -q 'it is in another PID namespace; it is unknown whether process [0-9]* there is its supervisor'
+	same "$(lines supervised '')" "$(found 0 seal notes)"
+	kill -KILL "$(pgrep --parent "$pid")"
+	await supervisor_is_unknown
+	# There the number is another one's, or nobody's.
+	start "${under[@]}" "${below[@]}" "$static"
+	pid=$(pgrep --parent "$pid" --exact unshare)
+	pid=$(pgrep --parent "$pid" --exact static)
+	supervisor_is_unknown
+}
+supervisor_is_unknown() {
+	[ "$(found 0 seal)" = None ] &&
+		found 0 notes | grep 'it is in another PID namespace; it is unknown whether process [0-9]* there is its supervisor'
 }
 
 # Its sockets are as others are, and our library is not one for it.
@@ -954,7 +964,7 @@ point 'the addresses and devices are those that ss prints' agrees_with_ss
 point 'a sealed process is distinguished from one that is not' sealed
 point 'supervised is distinguished from sealed, for a static program too' supervised
 if [ "$tier" = lo ]; then
-	root_only 'of a program in another PID namespace it is said not to be known' supervised_elsewhere
+	root_only 'also in another PID namespace, and where its supervisor is not found there that is said' supervised_elsewhere
 fi
 point 'a filter in a process without the library is not called the seal, nor no seal' seal_unknown
 if [ "$(uname -m)" = x86_64 ]; then
