@@ -139,6 +139,9 @@ with_rules() {
 	rm -r "$root/etc/systemd/system/radvd.service.d"
 	refuses 'rule 2, "bind \* a/b", at "a/b": ' --rule 'bind * a' --rule 'bind * a/b' radvd blue
 	refuses 'web.socket is a socket unit, whose sockets have one device' --loopback web.socket blue
+	refused 2 '--loopback lo: .* write --loopback=lo, ' "$command" enable --root "$root" radvd blue --loopback lo
+	refused 2 '--loopback auto: .* write --loopback=auto, ' "$command" enable --root "$root" --loopback auto radvd blue
+	refused 2 '--loopback mgmt: .* write --loopback=mgmt, ' "$command" enable --root "$root" radvd blue --loopback mgmt
 	refuses 'is not UTF-8' --rule $'bind * a\xff' radvd blue
 	put /etc/rules VRFBIND_RULES=
 	unit web.service '[Service]' ExecStart=/bin/cat EnvironmentFile=/etc/rules
