@@ -348,6 +348,7 @@ misuse() {
 	refused 125 '--loopback auto: .* write --loopback=auto, ' "${start[@]}" "$device" --loopback auto -- true
 	says $'tcp lo\nudp6 lo' "$vrfbind" exec --any-device --loopback -- lo "${here[@]}"
 	says '--loopback lo' "${start[@]}" "$device" echo --loopback lo
+	says '--loopback lo' "${start[@]}" --loopback=lo "$device" echo --loopback lo
 }
 
 # -- The library

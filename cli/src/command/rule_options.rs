@@ -50,7 +50,15 @@ pub fn detached_device(
     arguments: &[OsString],
     parsed: &Result<ArgMatches, clap::Error>,
 ) -> Option<String> {
-    let at = arguments.iter().position(|word| word == "--loopback")?;
+    // The first one is ours: what follows COMMAND comes later.
+    let is_option = |word: &OsString| {
+        let rest = word.as_bytes().strip_prefix(b"--loopback");
+        rest.is_some_and(|rest| matches!(rest, [] | [b'=', ..]))
+    };
+    let at = arguments.iter().position(is_option)?;
+    if arguments.get(at)? != "--loopback" {
+        return None;
+    }
     let next = arguments.get(at + 1)?.to_str()?;
     let is_device = ["lo", "auto"].contains(&next);
     let is_meant = match parsed {
