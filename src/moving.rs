@@ -48,7 +48,7 @@ pub fn prepare(list: &List, call: Call, fd: c_int, address: &Sockaddr) -> Result
         call,
         fd,
     };
-    // What a call usually is. `settle` would find the same, for more.
+    // Nearly every call: no rule matches, and the socket is in the VRF. `settle` would find the same, and costs more.
     if let Some(address) = &address
         && list.is_silent(call, address)
         && let Ok(Some(device)) = sys::bound_device(fd)
@@ -107,6 +107,7 @@ fn disconnect(fd: c_int) -> Result<Prepared, Errno> {
     }
 }
 
+#[inline(never)]
 fn is_ip(fd: c_int) -> bool {
     matches!(sys::domain(fd), Ok(libc::AF_INET | libc::AF_INET6))
 }
