@@ -22,7 +22,7 @@ ask() {
 			say() { printf '%s|%s\n' "$1-\$1" "\$2" >>"$dir/answers"; }
 			lease() { busybox udhcpc -i \$1 -f -q -n -t 40 -T 2 -s "$here/lease" 2>&1 | sed -n 's/^lease: //p'; }
 			name() { busybox nslookup -type=a \$1 \$2 2>&1 | awk '/^Name:/ { found = 1 } found && /^Address/ { print \$NF }'; }
-			web() { timeout 20 busybox wget -qO- "http://\$1" 2>/dev/null || echo 'no answer'; }
+			web() { timeout "$limit" busybox wget -qO- "http://\$1" 2>/dev/null || echo 'no answer'; }
 			blocked() { timeout 4 busybox wget -qO- "http://\$1" 2>/dev/null || echo 'no answer'; }
 			host_id=$metadata/latest/meta-data/local-hostname
 		SH
@@ -111,14 +111,14 @@ check_local() {
 	expect 'hairpin outside: app3 by eth1, the gateway, eth0 to app2' app2 "$(answer app3-hairpin)"
 	expect '  one conntrack entry in each of the zones' '2 3 999 999' "$(zones_of 8082)"
 	expect 'from outside to app2 by the port map' app2 \
-		"$(inside "$id-gw" timeout 20 curl --silent --interface "$outsider" http://192.168.0.2:8082)"
-	expect 'from the device to app1 by the pair' app1 "$(timeout 20 busybox wget -qO- http://240.0.1.2:8081)"
+		"$(inside "$id-gw" timeout "$limit" curl --silent --interface "$outsider" http://192.168.0.2:8082)"
+	expect 'from the device to app1 by the pair' app1 "$(timeout "$limit" busybox wget -qO- http://240.0.1.2:8081)"
 	expect 'from the device to app1 by its own address, in the VRF' app1 \
-		"$(under_way 1 timeout 20 busybox wget -qO- http://10.10.1.11)"
+		"$(under_way 1 timeout "$limit" busybox wget -qO- http://10.10.1.11)"
 
 	for app in 'app1 eth0' 'app1 eth1' 'app3 eth0'; do
 		# shellcheck disable=SC2086  # two words
-		await 60 has_v6 $app || true
+		await "$limit" has_v6 $app || true
 	done
 	expect 'app1 makes itself an IPv6 address in NI1' 'fd00:10:1::*' "$(v6_of app1 eth0)"
 	expect 'app1 makes itself an IPv6 address in NI2' 'fd00:10:2::*' "$(v6_of app1 eth1)"
@@ -134,7 +134,7 @@ check_tunnels() {
 		one) vici=one esp='ESP' sentence='one charon for all' ;;
 		esac
 		expect "the tunnel of NI$n comes up, $sentence" "up, $esp" \
-			"$(swan "$vici" --initiate --child "ni$n" --timeout 60 && echo "up, $(encapsulation "$name")")"
+			"$(swan "$vici" --initiate --child "ni$n" --timeout "$limit" && echo "up, $(encapsulation "$name")")"
 		ask "app$n" <<-SH
 			say cloud-$1 "\$(web 192.168.0.1)"
 		SH
@@ -163,7 +163,7 @@ check_vpn() {
 		expect "app$n gets a lease in NI$n" '10.10.10.11 from 10.10.10.1' "$(answer "app$n-lease")"
 		expect "app$n finds its name in NI$n" 10.10.10.11 "$(answer "app$n-name")"
 		expect "metadata in NI$n is of NI$n" "the metadata of ni$n" "$(answer "app$n-metadata")"
-		await 60 has_v6 "app$n" eth0 || true
+		await "$limit" has_v6 "app$n" eth0 || true
 		expect "app$n makes itself an IPv6 address in NI$n" 'fd00:10:10::*' "$(v6_of "app$n" eth0)"
 		expect "app$n reaches no 192.168.0.1 without a tunnel" 'no answer' "$(answer "app$n-before")"
 	done
@@ -182,7 +182,7 @@ check_vpn_one() {
 	end_vpn_each
 	end_vpn_one
 	# A charon that ends does not wait for its peer, who would still show the old tunnel.
-	await 60 no_tunnels || true
+	await "$limit" no_tunnels || true
 	# For two minutes the uplink's port 500 would still be the translated one of NI4. The new charon's would be made
 	# another, which is what a peer takes for a NAT.
 	flush

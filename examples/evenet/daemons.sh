@@ -95,7 +95,7 @@ start_daemons() {
 		start "$n" httpd busybox httpd -f -p "$metadata:80" -h "$dir/ni$n"
 	done < <(rows networks 1 "$1")
 	for n in $(numbers "$1"); do
-		await 60 ready "$n" || { tail -n 5 "$dir/ni$n".*.log >&2; return 1; }
+		await "$limit" ready "$n" || { tail -n 5 "$dir/ni$n".*.log >&2; return 1; }
 	done
 }
 

@@ -15,7 +15,7 @@ watch_flows() {
 		daemons+=($!)
 	done
 	for name in $(edge_namespaces); do
-		await 60 inside "$name" awk '$2 == 12 && $4 != "00000000" { found = 1 } END { exit !found }' /proc/net/netlink
+		await "$limit" inside "$name" awk '$2 == 12 && $4 != "00000000" { found = 1 } END { exit !found }' /proc/net/netlink
 	done
 }
 

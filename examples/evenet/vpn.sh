@@ -84,7 +84,7 @@ answers() { [ -S "$dir/$1.vici" ] && swan "$1" --stats; }
 
 # load NAME CONNECTION... - waits for the charon and tells it its connections
 load() {
-	await 60 answers "$1" || { cat "$dir/$1.charon.log" "$dir/$1.swanctl.log" >&2; return 1; }
+	await "$limit" answers "$1" || { cat "$dir/$1.charon.log" "$dir/$1.swanctl.log" >&2; return 1; }
 	cat "${@:2}" >"$dir/$1.swanctl"
 	swan "$1" --load-all --file "$dir/$1.swanctl"
 }
@@ -148,7 +148,7 @@ start_vpn_one() {
 # Takes the tunnels down, and then ends the charons of the VRFs: one that is killed may not get to tell its peer.
 end_vpn_each() {
 	local n name pid _
-	for n in $(numbers vpn); do swan "ni$n" --terminate --ike "ni$n" --timeout 30; done
+	for n in $(numbers vpn); do swan "ni$n" --terminate --ike "ni$n" --timeout "$limit"; done
 	while read -r _ name pid; do
 		[ "$name" != charon ] || { kill "$pid"; wait "$pid" || true; }
 	done <"$dir/daemons"

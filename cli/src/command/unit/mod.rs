@@ -35,7 +35,7 @@ mod syntax;
 use crate::command::rule_options::RuleOptions;
 use crate::command::{check, device};
 use crate::failure::{Failure, refuse};
-use crate::{library, output};
+use crate::{installed, library, output};
 use commands::Commands;
 use drop_in::{DropIn, Service};
 use nix::net::if_::{if_indextoname, if_nametoindex};
@@ -276,12 +276,15 @@ fn service(
     if rules.is_some() {
         notes.extend(obstacles::to_moving_sockets(unit, root));
     }
-    // And the directory in which `vrfbind check` looks for its helper.
-    let places = check::probe_places(Path::new(&command)).into_iter();
-    let places = places.filter(|place| root.exists(place));
-    let places = places.filter_map(|place| place.into_os_string().into_string().ok());
-    let mut needed: Vec<_> = places.collect();
-    needed.extend([library.clone(), command.clone()]);
+    if root.is_host {
+        let library = Some(&library).filter(|_| args.library.is_none());
+        notes.extend(installed::note(&unit.id, &command, library));
+    }
+    let needed = [
+        probe(args, root, &command)?,
+        library.clone(),
+        command.clone(),
+    ];
     let executable = obstacles::not_executable(unit, &needed);
     let preload = preload(unit);
     let text = Service {
@@ -303,6 +306,21 @@ fn preload(unit: &Unit) -> Option<String> {
     let mut variables = environment.into_iter().flat_map(words).rev();
     let value = variables.find_map(|word| Some(word.text.strip_prefix("LD_PRELOAD=")?.to_owned()));
     value.filter(|value| !value.is_empty())
+}
+
+/// The path of the helper that `vrfbind check` starts there.
+fn probe(args: &Enable, root: &Root, command: &str) -> Result<String, Failure> {
+    let places = check::probe_places(Path::new(command));
+    let found = places.iter().find(|place| root.exists(place));
+    let found = found.and_then(|place| place.to_str().map(str::to_owned));
+    found.ok_or_else(|| {
+        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        refuse(format!(
+            "the unit's checks require vrfbind-probe, which is not below {} at {}; install vrfbind completely",
+            args.root.display(),
+            places.join(" or ")
+        ))
+    })
 }
 
 /// The paths of the library and this command for the unit.
