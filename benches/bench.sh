@@ -128,16 +128,19 @@ bystanders() {
 
 # Two networks besides lo, on none of which anything is sent: the calls end at lo, or nowhere.
 by_rules() {
-	local kind i many='' few='bind tcp *:5380 other; connect 10.99.0.0/16 other' rules=VRFBIND_RULES
+	local kind i many='' each few='bind tcp *:5380 other; connect 10.99.0.0/16 other' rules=VRFBIND_RULES
 	ip link add vrf0 type veth peer name other
 	ip link set vrf0 up
 	ip link set other up
 	for i in {1..64}; do many+="connect tcp 10.$i.0.0/16:80 other;"; done
 	for kind in bind connect; do
+		each=
+		for i in {1..64}; do each+="$kind 10.$i.0.0/16 other;"; done
 		under_library "$bin/calls" lo "$kind" 200
 		way 'libvrfbind, again (null control)' "LD_PRELOAD=$bin/libvrfbind.so" "$bin/calls" lo "$kind" 200
 		way 'two rules, none of which matches' "LD_PRELOAD=$bin/libvrfbind.so" "$rules=$few" "$bin/calls" lo "$kind" 200
 		way '64 rules, none of which matches' "LD_PRELOAD=$bin/libvrfbind.so" "$rules=$many" "$bin/calls" lo "$kind" 200
+		way '64 rules for every port, none of which matches' "LD_PRELOAD=$bin/libvrfbind.so" "$rules=$each" "$bin/calls" lo "$kind" 200
 		measure "rules-$kind" "$bin/paired" -a "$(rounds 300)"
 	done
 	# Each socket is made in vrf0 and moved to lo.

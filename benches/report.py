@@ -20,6 +20,7 @@ import os
 import random
 import re
 import sys
+import textwrap
 
 SECTIONS = ["lo", "vrf", "scale", "tasks", "churn"]
 
@@ -183,7 +184,7 @@ class Section:
                 own = table.all(against)
                 percent = [100 * (one / other - 1) for one, other in zip(values, own, strict=True)]
                 row.append("" if way == against or way.startswith(NOTHING) else cell(percent, PERCENT, "+"))
-            rows.append([*row, f"`{table.commands[way]}`"])
+            rows.append([*row, f"`{textwrap.shorten(table.commands[way], 200, placeholder=' …')}`"])
         self.lines += [*markdown([*header, f"command ({rounds(table)})"], rows)]
         return table
 
@@ -307,7 +308,7 @@ class Section:
                     values = table.all(way, field)
                     added = less(values, table.all(NOTHING, field))
                     row += [cell(values, KB), "" if way == NOTHING else cell(added, KB, "+")]
-                rows.append([*row, f"`{table.commands[way]}`"])
+                rows.append([*row, f"`{textwrap.shorten(table.commands[way], 200, placeholder=' …')}`"])
             header = ["", "private dirty, kB", "added, kB", "PSS, kB", "added, kB", f"command ({rounds(table)})"]
             self.lines += [*markdown(header, rows), ""]
             for way, limit in [(EXPORTS, 12), (LIBRARY, 20)]:

@@ -239,6 +239,7 @@ const NOTES: u64 = 16;
 /// The section `.go.buildinfo` begins with this, and at a multiple of 16 (cmd/link).
 const GO_BUILD_INFO: [u8; 14] = *b"\xff Go buildinf:";
 
+#[inline(never)]
 fn of_bytes<F: File>(file: &F, header: &[u8; FIRST_BYTES]) -> Verdict {
     let Some(machine) = MACHINE.filter(|_| header.starts_with(b"\x7fELF")) else {
         return Verdict::Other;

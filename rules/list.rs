@@ -3,6 +3,9 @@
 //! A list is parsed once ([`parse`]). For each call, the first rule that matches decides; if none does, the socket belongs
 //! to the VRF. An IPv4 address in IPv6's form (::ffff:10.0.0.1) is treated as the IPv4 address. [`crate::moving`] decides
 //! whether the socket may be moved to the rule's device. [`seen`] infers a socket's rule from its addresses.
+//!
+//! Most calls match no rule, and pay for each that is compared (some 3 ns, BENCHMARKS.md): so a list knows the lowest and the
+//! highest port of its rules.
 
 pub mod parse;
 pub mod seen;
@@ -21,6 +24,9 @@ pub const MOST: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct List {
     rules: [Option<Rule>; MOST],
+    /// From the lowest to the highest port that a rule is for.
+    first_port: u16,
+    last_port: u16,
 }
 
 /// The device for sockets that use certain addresses.
@@ -277,6 +283,8 @@ impl List {
     pub fn empty() -> Self {
         Self {
             rules: [None; MOST],
+            first_port: u16::MAX,
+            last_port: 0,
         }
     }
 
@@ -287,21 +295,38 @@ impl List {
         address: &Address,
         protocol: impl Fn() -> Result<Option<Protocol>, E>,
     ) -> Result<Option<Match>, E> {
-        for (rule, number) in self.rules().zip(1..) {
-            let is_of_call = rule.call.is_none_or(|only| only == call);
-            let has_port = (rule.first_port..=rule.last_port).contains(&address.port);
-            if !is_of_call || !has_port || !rule.addresses.contain(address.ip) {
-                continue;
+        let mut number = 0;
+        while let Some(rule) = self.next(call, address, &mut number) {
+            if rule.protocol.is_none() || rule.protocol == protocol()? {
+                let to = rule.to;
+                return Ok(Some(Match { number, to }));
             }
-            if rule.protocol.is_some() && rule.protocol != protocol()? {
-                continue;
-            }
-            return Ok(Some(Match {
-                number,
-                to: rule.to,
-            }));
         }
         Ok(None)
+    }
+
+    /// Whether no rule can match, whatever the socket's protocol is.
+    pub fn is_silent(&self, call: Call, address: &Address) -> bool {
+        self.next(call, address, &mut 0).is_none()
+    }
+
+    /// The next rule behind that of this number that matches but for the protocol.
+    #[inline(never)]
+    fn next(&self, call: Call, address: &Address, number: &mut usize) -> Option<&Rule> {
+        let has_port = |first, last| (first..=last).contains(&address.port);
+        if !has_port(self.first_port, self.last_port) {
+            return None;
+        }
+        while let Some(Some(rule)) = self.rules.get(*number) {
+            *number += 1;
+            if has_port(rule.first_port, rule.last_port)
+                && rule.call.is_none_or(|only| only == call)
+                && rule.addresses.contain(address.ip)
+            {
+                return Some(rule);
+            }
+        }
+        None
     }
 
     /// Whether there is a rule for this call.
@@ -438,6 +463,41 @@ mod tests {
         assert_eq!(list.first(Call::Bind, &of(54), unknown), Ok(None));
         let found = list.first(Call::Connect, &of(53), unknown).unwrap();
         assert_eq!(found.unwrap().to, device("mgmt"));
+    }
+
+    #[test]
+    fn rules_for_ports_match_at_the_first_and_the_last_of_them() {
+        let list = parse(b"bind tcp *:1000-2000 a; bind *:53 b").unwrap();
+        for (port, number) in [
+            (0, None),
+            (52, None),
+            (53, Some(2)),
+            (54, None),
+            (999, None),
+            (1000, Some(1)),
+            (2000, Some(1)),
+            (2001, None),
+            (u16::MAX, None),
+        ] {
+            let address = Address {
+                ip: bits("192.0.2.1"),
+                port,
+            };
+            let tcp = Some(Protocol::Tcp);
+            assert_eq!(first(&list, Call::Bind, "192.0.2.1", port, tcp), number);
+            assert_eq!(list.is_silent(Call::Bind, &address), number.is_none());
+            assert!(list.is_silent(Call::Connect, &address));
+        }
+        // Silent is a list only where the protocol cannot matter.
+        let udp = Some(Protocol::Udp);
+        assert_eq!(first(&list, Call::Bind, "192.0.2.1", 1000, udp), None);
+        assert!(List::empty().is_silent(
+            Call::Bind,
+            &Address {
+                ip: bits("192.0.2.1"),
+                port: 0
+            }
+        ));
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl<S: Socket> Subject<'_, S> {
     }
 
     /// Where the socket is. The loopback device is known by its number.
-    pub fn place(&self) -> Result<Place, c_int> {
+    fn place(&self) -> Result<Place, c_int> {
         match self.socket.device() {
             Ok(None) => Ok(Place::Nowhere),
             Ok(Some(device)) if device == self.vrf => Ok(Place::Device(device)),
@@ -145,6 +145,7 @@ impl<S: Socket> Subject<'_, S> {
         }
     }
 
+    #[inline(never)]
     fn belongs(&self, found: Option<Match>, address: &Address) -> Result<Place, c_int> {
         let vrf = Place::Device(self.vrf);
         Ok(match found.map(|found| found.to) {

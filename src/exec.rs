@@ -99,7 +99,8 @@ pub unsafe fn repair(program: Program, envp: Strings) -> Result<Repaired, Errno>
         return Err(Errno::EINVAL);
     }
     // SAFETY: as callers promise.
-    let scan = unsafe { Scan::new(envp, library.to_bytes()) };
+    let mut scan = unsafe { Scan::new(envp, library.to_bytes()) };
+    scan.read();
     announce(scan.vrf());
     let should_warn = program::should_warn();
     if scan.is_complete() && !should_warn {

@@ -324,6 +324,7 @@ fn is_told(original: usize) -> bool {
 ///
 /// # Safety
 /// As for this call.
+#[inline(never)]
 unsafe fn tell(call: Sysno, [a, b, c, d, e, _]: Arguments) -> usize {
     // SAFETY: as callers promise.
     let result = unsafe { arch::marked(call, [a, b, c, d, e]) };

@@ -124,6 +124,7 @@ unsafe fn start(objects: &libc::original::LoadedObjects, options: &Options<'_>) 
     // SAFETY: as callers promise, and ld.so keeps the path.
     let log = unsafe { exec::prepare(objects.path, options) };
     log::prepare(log);
+    sys::WORDS.map();
     let writer = sys::CodeWriter::new();
     let info = &settings::INFO;
     let redirect = |name, function, number, hook, result| {

@@ -5,7 +5,7 @@
 //! line (O_APPEND, O_CLOEXEC) and closed again: the program could close a descriptor that is kept open,
 //! and get a socket under the same fd.
 
-use crate::sys;
+use crate::sys::{self, WORDS, Word};
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -16,18 +16,11 @@ use syscalls::Errno;
 /// The path, or `stderr`. Null: there is no log.
 static LOG: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// Which lines stderr has had: one of [`outside`] for each [`Refused`]; one of [`not_moved`] or [`not_disconnected`].
-static FIRST: sys::Once<3> = sys::Once::new();
-
-/// The index of the last of these, after those of [`Refused`].
-const NOT_MOVED: usize = 2;
-
 /// For the constructor, if a VRF is asked for.
 pub fn prepare(path: Option<&'static CStr>) {
     if let Some(path) = path {
         LOG.store(path.as_ptr().cast_mut(), Ordering::Release);
     }
-    FIRST.map();
 }
 
 #[allow(unsafe_code)]
@@ -257,7 +250,11 @@ pub enum Refused {
 /// Reports that a call has failed because of the device of this number: on stderr the first time, and in the log.
 #[cold]
 pub fn outside(call: Refused, vrf: &DeviceName, fd: c_int, index: u32, errno: Errno) {
-    let is_first = FIRST.is_first(call as usize);
+    let word = match call {
+        Refused::Bind => Word::RefusedBind,
+        Refused::Setsockopt => Word::RefusedSetsockopt,
+    };
+    let is_first = WORDS.is_first(word);
     if !is_first && !is_on() {
         return;
     }
@@ -355,7 +352,7 @@ fn failed_call(call: &str, fd: c_int, errno: Errno) -> Line {
 
 fn write_not_moved(mut line: Line) {
     line.text(b" (VRFBIND_RULES)\n");
-    let is_first = FIRST.is_first(NOT_MOVED);
+    let is_first = WORDS.is_first(Word::NotMoved);
     line.write(is_first);
 }
 

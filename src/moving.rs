@@ -48,7 +48,15 @@ pub fn prepare(list: &List, call: Call, fd: c_int, address: &Sockaddr) -> Result
         call,
         fd,
     };
-    settle(list, &socket, |_| address).map(Prepared::Call)
+    // Nearly every call: no rule matches, and the socket is in the VRF. `settle` would find the same, and costs more.
+    if let Some(address) = &address
+        && list.is_silent(call, address)
+        && let Ok(Some(device)) = sys::bound_device(fd)
+        && settings::vrf().device() == Some(device)
+    {
+        return Ok(Prepared::Call(Moved(None)));
+    }
+    settle(list, &socket, address).map(Prepared::Call)
 }
 
 /// Before listen(2). A socket that has a device and was bound is on its address's device already. One that was not bound
@@ -61,20 +69,15 @@ pub fn prepare_listener(list: &List, fd: c_int) -> Result<Moved, Errno> {
     };
     let address = state::own_address(fd).ok();
     let is_bound = address.is_none_or(|address| address.port != 0);
-    settle(list, &socket, |subject| match subject.place() {
-        Ok(Place::Device(_) | Place::Lo) if is_bound => None,
-        _ => address,
-    })
+    let is_settled = is_bound && matches!(sys::bound_device(fd), Ok(Some(_)));
+    settle(list, &socket, address.filter(|_| !is_settled))
 }
 
 const LISTEN: &str = "listen";
 
 /// Puts the socket where this address belongs.
-fn settle(
-    list: &List,
-    socket: &Socket,
-    address: impl FnOnce(&Subject<'_, Socket>) -> Option<Address>,
-) -> Result<Moved, Errno> {
+#[inline(never)]
+fn settle(list: &List, socket: &Socket, address: Option<Address>) -> Result<Moved, Errno> {
     let Some(vrf) = settings::vrf().device() else {
         return Ok(Moved(None));
     };
@@ -85,7 +88,6 @@ fn settle(
         is_listen: socket.name == LISTEN,
         socket,
     };
-    let address = address(&subject);
     subject.settle(address).map(Moved).map_err(Errno::new)
 }
 
@@ -105,6 +107,7 @@ fn disconnect(fd: c_int) -> Result<Prepared, Errno> {
     }
 }
 
+#[inline(never)]
 fn is_ip(fd: c_int) -> bool {
     matches!(sys::domain(fd), Ok(libc::AF_INET | libc::AF_INET6))
 }

@@ -14,7 +14,7 @@ pub mod options;
 pub mod state;
 
 use crate::arch;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::size_of_val;
 use core::ops::{Range, RangeInclusive};
 use core::ptr;
@@ -51,7 +51,15 @@ fn bind_to_device(fd: c_int, device: &DeviceName) -> Result<(), Errno> {
     let name = device.padded();
     let length = size_of_val(name);
     // SAFETY: the kernel reads so many bytes of `name`, which is borrowed until then.
-    unsafe { setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.as_ptr(), length) }
+    unsafe {
+        setsockopt(
+            fd,
+            SOL_SOCKET,
+            SO_BINDTODEVICE,
+            name.as_ptr().cast(),
+            length,
+        )
+    }
 }
 
 /// Puts the socket into `device`, unless somebody has done so before ([`rules::socket::is_bound`]).
@@ -91,7 +99,15 @@ pub fn bound(fd: c_int) -> Result<Option<Device>, Errno> {
 pub fn bind_to_index(fd: c_int, index: u32) -> Result<(), Errno> {
     let length = size_of_val(&index);
     // SAFETY: the kernel reads a number.
-    unsafe { setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &raw const index, length) }
+    unsafe {
+        setsockopt(
+            fd,
+            SOL_SOCKET,
+            SO_BINDTOIFINDEX,
+            (&raw const index).cast(),
+            length,
+        )
+    }
 }
 
 /// The number of the socket's device, if it has one. Since Linux 5.1 (SO_BINDTOIFINDEX).
@@ -110,7 +126,7 @@ pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
     let request = [0, 0, index];
     let socket = Own::scratch(libc::AF_INET)?;
     bind_or_is_bound(socket.0, device)?;
-    let (value, length) = (request.as_ptr(), size_of_val(&request));
+    let (value, length) = (request.as_ptr().cast(), size_of_val(&request));
     let (level, option) = (libc::IPPROTO_IP, libc::IP_MULTICAST_IF);
     // SAFETY: the kernel reads so many bytes.
     unsafe { setsockopt(socket.0, level, option, value, length) }
@@ -118,9 +134,9 @@ pub fn may_send_by(device: &DeviceName, index: u32) -> Result<(), Errno> {
 
 /// The number of the device that setsockopt(2) with this option and value would put a socket on, if on any; or the errno of
 /// the call. It is tried on a fresh socket, which requires no privilege since Linux 5.7.
-pub fn device_asked<T>(
+pub fn device_asked(
     option: c_int,
-    value: *const T,
+    value: *const c_void,
     length: libc::socklen_t,
 ) -> Result<Option<u32>, Errno> {
     let socket = Own::scratch(libc::AF_INET)?;
@@ -134,11 +150,11 @@ pub fn device_asked<T>(
 /// # Safety
 /// The kernel may read so many bytes at `value`, or fail with EFAULT.
 #[inline(never)]
-pub unsafe fn setsockopt<T>(
+pub unsafe fn setsockopt(
     fd: c_int,
     level: c_int,
     option: c_int,
-    value: *const T,
+    value: *const c_void,
     length: usize,
 ) -> Result<(), Errno> {
     let value = value.expose_provenance();
@@ -867,32 +883,48 @@ pub fn thread() -> usize {
     unsafe { libc::__errno_location() }.addr()
 }
 
-/// Things that are done once in a process. The flags lie in a mapping of their own, since our data becomes read-only
-/// after the constructor.
-pub struct Once<const THINGS: usize>(AtomicUsize);
+/// Words that are written after the constructor, which makes our data read-only: they lie in a mapping of their own.
+pub struct Words(AtomicUsize);
 
-impl<const THINGS: usize> Once<THINGS> {
-    /// Without its mapping.
-    pub const fn new() -> Self {
-        Self(AtomicUsize::new(0))
-    }
+/// Those of this process.
+pub static WORDS: Words = Words(AtomicUsize::new(0));
+
+/// What each is for.
+#[derive(Clone, Copy)]
+pub enum Word {
+    /// Whether stderr has had a line about a refused bind().
+    RefusedBind,
+    /// The same about a refused setsockopt().
+    RefusedSetsockopt,
+    /// The same about a socket that was not moved.
+    NotMoved,
+    /// The number of the page that [`state::Sockaddr::read`] was last told to be readable.
+    ReadablePage,
+}
+
+impl Words {
+    const COUNT: usize = Word::ReadablePage as usize + 1;
 
     /// Makes the mapping, in the constructor.
     pub fn map(&self) {
-        if let Ok(address) = map(size_of::<[AtomicUsize; THINGS]>()) {
+        if let Ok(address) = map(size_of::<[AtomicUsize; Self::COUNT]>()) {
             self.0.store(address, Ordering::Relaxed);
         }
     }
 
-    /// Whether this is the first call for this thing. Without a mapping, always false.
-    pub fn is_first(&self, thing: usize) -> bool {
+    /// The word, 0 at first. None: there is no mapping.
+    pub fn get(&self, word: Word) -> Option<&AtomicUsize> {
         let address = self.0.load(Ordering::Relaxed);
-        let words = ptr::with_exposed_provenance::<[AtomicUsize; THINGS]>(address);
+        let words = ptr::with_exposed_provenance::<[AtomicUsize; Self::COUNT]>(address);
         // SAFETY: null, or the mapping, which is never given back.
         let words = unsafe { words.as_ref() };
-        words
-            .and_then(|words| words.get(thing))
-            .is_some_and(|word| arch::claim(word, 1) == 0)
+        words.map(|words| &words[word as usize])
+    }
+
+    /// Whether this is the first call for this word. Without a mapping, always false.
+    #[inline(never)]
+    pub fn is_first(&self, word: Word) -> bool {
+        self.get(word).is_some_and(|word| arch::claim(word, 1) == 0)
     }
 }
 

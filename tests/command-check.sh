@@ -81,6 +81,15 @@ no_vrf() {
 	ends 1 "$command" check lo
 	has_line '^fail  VRF: lo is not a VRF; .*--any-device accepts other devices$'
 	ends 0 "$command" check --any-device lo
+	# Where none can be, as far as the kernel tells.
+	if [ -n "$can_namespace" ] && ! unshare --net ip link add missing0 type vrf table 1 &&
+		[ -z "$(find "/lib/modules/$(uname -r)" -name 'vrf.ko*' 2>/dev/null)" ]; then
+		has_line '^warn  VRFs: none in this network namespace, .*CONFIG_NET_VRF'
+		ends 0 "$command" check
+		has_line '^warn  VRFs: '
+		ends 1 "$command" check missing0
+		has_line '^fail  VRFs: none in this network namespace, .*CONFIG_NET_VRF'
+	fi
 	ends 125 "$command" check an-overlong-device-name
 	grep -q '^vrfbind: "an-overlong-device-name" is not a device name: it is longer than' "$scratch/said.stderr"
 }
@@ -176,7 +185,7 @@ sys.stdin.readline()'
 	local inside=(nsenter --target "$holder" --net)
 	trap 'kill -KILL "$holder"' EXIT
 	local line
-	read -r -t 60 line <&"${HOLDER[0]}"
+	read -r -t "$limit" line <&"${HOLDER[0]}"
 	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = binds ]
 	ends 0 "${inside[@]}" "$command" check --any-device port0 dnsmasq --listen-address=127.0.0.1,::1
 	has_line '^ok    UDP ports: '
@@ -184,7 +193,7 @@ sys.stdin.readline()'
 	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 127.0.0.1 0 port0")" = binds ]
 	has_line '^ok    127.0.0.1: can be bound'
 	echo >&"${HOLDER[1]}"
-	read -r -t 60 line <&"${HOLDER[0]}"
+	read -r -t "$limit" line <&"${HOLDER[0]}"
 	[ "$line" = holds ]
 	[ "$("${inside[@]}" bash -c "$(declare -f cannot_bind); python=$python; cannot_bind 0.0.0.0 5353 port0")" = EADDRINUSE ]
 	ends 0 "${inside[@]}" "$command" check --any-device port0

@@ -343,6 +343,12 @@ misuse() {
 	ends 125 "${start[@]}" --supervise --no-supervise "$device" true
 	ends 125 "${start[@]}" --supervise --no-seal "$device" true
 	ends 0 "$vrfbind" exec --help
+	# The device of --loopback, where a VRF or a program would be.
+	refused 125 '--loopback lo: .* write --loopback=lo, ' "${start[@]}" --loopback lo "$device" true
+	refused 125 '--loopback auto: .* write --loopback=auto, ' "${start[@]}" "$device" --loopback auto -- true
+	says $'tcp lo\nudp6 lo' "$vrfbind" exec --any-device --loopback -- lo "${here[@]}"
+	says '--loopback lo' "${start[@]}" "$device" echo --loopback lo
+	says '--loopback lo' "${start[@]}" --loopback=lo "$device" echo --loopback lo
 }
 
 # -- The library

@@ -215,6 +215,8 @@ fence() {
 serving() {
 	local pattern=$1
 	shift
+	# What the one before has said is not awaited.
+	rm -f "$scratch/serves"
 	"$@" >"$scratch/serves" 2>&1 &
 	started+=($!)
 	await grep -qs "$pattern" "$scratch/serves"
@@ -394,9 +396,12 @@ waits() {
 	started+=("$blocked")
 	await eval 'grep -qs "connect lo" "$scratch/others"'
 	kill -0 "$blocked"
-	kill "$(pgrep --parent "$blocked" --exact "$(basename "$1" | cut -c1-15)")"
+	await one_is_left "$blocked" "$(basename "$1" | cut -c1-15)"
+	kill "$waiting"
 	wait "$blocked" || true
 }
+# one_is_left PARENT NAME - of its children of that name; `waiting` is its PID
+one_is_left() { waiting=$(pgrep --parent "$1" --exact "$2") && [[ $waiting != *$'\n'* ]]; }
 
 # User-mode Linux has none.
 has_i386=''

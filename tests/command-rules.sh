@@ -328,7 +328,7 @@ changed_file() {
 	found 0 notes | grep -q "^its rules file $file does not exist, or is not a regular file"
 	# The environment is the program's memory.
 	ruled 'loopback lo' 'udp bind 127.0.0.1 4001' forget
-	tr '\0' '\n' <"/proc/$pid/environ" | grep -qx 'VRFBIND_RULES=xxxxxxxxxxx'
+	tr '\0' '\n' <"/proc/$pid/environ" | grep -x 'VRFBIND_RULES=xxxxxxxxxxx'
 	are 0 'lo ok 1'
 	found 0 notes | grep -q '^its library has other rules than VRFBIND_RULES in its environment'
 	rm "$file"

@@ -183,6 +183,8 @@ serve_upstream() {
 	for vrf in default BLUE RED; do
 		netns=T_${vrf}_UPSTREAM
 		[ "$vrf" != default ] || netns=T_UPSTREAM
+		# What the one before has said is not awaited.
+		rm -f "$scratch"/{serves,dnsmasq}
 		nsenter --net="/run/netns/${!netns}" "$scratch/ask-go" serve 192.0.2.53:80 "from ${vrf,,}" >"$scratch/serves" &
 		servers+=($!)
 		await grep -qs serves "$scratch/serves"
@@ -437,6 +439,7 @@ own_limits() {
 	local limited=(bash -c 'ulimit -St 1000; ulimit -Sn 6; exec "$@"' bash) pid
 	says 'tcp unbound' "${limited[@]}" "$ask" tcp
 	says "tcp $device" "${limited[@]}" "${start[@]}" "$device" "$ask" tcp
+	await none_left
 	pausing "${limited[@]}" "${start[@]}" "$device" "$ask" pause
 	pid=$(supervisors)
 	cat "/proc/$pid/limits"
@@ -452,6 +455,7 @@ own_limits() {
 		limited=(bash -c 'ulimit -t 1000; ulimit -n 6; exec "$@"' bash)
 		go_on
 		has_ended
+		await none_left
 		pausing "${limited[@]}" "${start[@]}" "$device" "$ask" pause
 		awk '/^Max cpu time/ { exit $4 != "unlimited" }' "/proc/$(supervisors)/limits"
 		says "tcp $device" "${limited[@]}" "${start[@]}" "$device" "$ask" tcp

@@ -39,9 +39,9 @@ has_line() {
 # A root directory with units in it. Each point has one of its own.
 image() {
 	root=$(mktemp -d "$scratch/root.XXXXXX")
-	mkdir -p "$root"/usr/local/{bin,lib} "$root/usr/lib/systemd/system" "$root/etc/systemd/system" "$root/opt"
+	mkdir -p "$root"/usr/local/{bin,lib,libexec/vrfbind} "$root/usr/lib/systemd/system" "$root/etc/systemd/system" "$root/opt"
 	cp "$library" "$root/usr/local/lib/libvrfbind.so"
-	touch "$root/usr/local/bin/vrfbind"
+	touch "$root"/usr/local/{bin/vrfbind,libexec/vrfbind/vrfbind-probe}
 	unit radvd.service '[Service]' 'Environment="LD_PRELOAD=/usr/lib/libeatmydata.so" A=1' 'ExecStart=-/usr/sbin/radvd -n'
 	unit dnsmasq@.service '[Service]' 'ExecStart=/usr/sbin/dnsmasq -C /etc/%i.conf'
 	unit web.socket '[Socket]' ListenStream=80
@@ -139,6 +139,9 @@ with_rules() {
 	rm -r "$root/etc/systemd/system/radvd.service.d"
 	refuses 'rule 2, "bind \* a/b", at "a/b": ' --rule 'bind * a' --rule 'bind * a/b' radvd blue
 	refuses 'web.socket is a socket unit, whose sockets have one device' --loopback web.socket blue
+	refused 2 '--loopback lo: .* write --loopback=lo, ' "$command" enable --root "$root" radvd blue --loopback lo
+	refused 2 '--loopback auto: .* write --loopback=auto, ' "$command" enable --root "$root" --loopback auto radvd blue
+	refused 2 '--loopback mgmt: .* write --loopback=mgmt, ' "$command" enable --root "$root" radvd blue --loopback mgmt
 	refuses 'is not UTF-8' --rule $'bind * a\xff' radvd blue
 	put /etc/rules VRFBIND_RULES=
 	unit web.service '[Service]' ExecStart=/bin/cat EnvironmentFile=/etc/rules
@@ -404,9 +407,8 @@ with_capabilities() {
 executable() {
 	image
 	unit a.service '[Service]' NoExecPaths=/ 'ExecPaths=/bin/a /usr/lib' ExecStart=/bin/a
-	touch "$root/usr/local/bin/vrfbind-probe"
 	enables a blue
-	has a.service "ExecPaths=/usr/local/bin/vrfbind-probe $ours /usr/local/bin/vrfbind"
+	has a.service "ExecPaths=/usr/local/libexec/vrfbind/vrfbind-probe $ours /usr/local/bin/vrfbind"
 	unit a.service '[Service]' NoExecPaths=/ 'ExecPaths=-/usr/local /usr/lib' ExecStart=/bin/a
 	enables a blue
 	has_not a.service ExecPaths
@@ -565,10 +567,26 @@ cannot_be() {
 	refuses 'EnvironmentFile=/etc/web-red sets LD_PRELOAD' web blue
 	put /etc/web-red OTHER=red
 	enables web blue
+	rm "$root/usr/local/libexec/vrfbind/vrfbind-probe"
+	refuses 'require vrfbind-probe, which is not below .*/usr/local/libexec/vrfbind/vrfbind-probe' radvd blue
 	rm "$root/usr/local/lib/libvrfbind.so"
 	refuses 'libvrfbind.so is not installed below ' radvd blue
 	rm "$root/usr/local/bin/vrfbind"
 	refuses 'vrfbind is not installed below ' --library /usr/lib/libvrfbind.so radvd blue
+}
+
+# On this machine, in whose directories nothing is written.
+from_a_build_directory() {
+	local build=$scratch/build
+	mkdir "$build"
+	cp "$command" "$command-probe" "$library" "$build"
+	ends 0 "$build/vrfbind" enable --dry-run getty@x blue
+	grep -q "^Environment=LD_PRELOAD=$build/libvrfbind.so" "$scratch/said"
+	grep -q "^vrfbind: getty@x.service will use $build/vrfbind and $build/libvrfbind.so, and fail if " "$scratch/said.stderr"
+	ends 0 "$build/vrfbind" enable --dry-run --library "$build/libvrfbind.so" getty@x blue
+	grep -q "^vrfbind: getty@x.service will use $build/vrfbind, and fail if " "$scratch/said.stderr"
+	rm "$build/vrfbind-probe"
+	refused 125 'require vrfbind-probe, which is not below /' "$build/vrfbind" enable --dry-run getty@x blue
 }
 
 # -- A real systemd
@@ -592,8 +610,9 @@ boot() {
 # put_unit NAME LINE...
 put_unit() { printf '%s\n' "${@:2}" | write "/etc/systemd/system/$1"; }
 put_program() { inside install -m 755 /dev/stdin "/usr/local/lib/$2" <"$1"; }
-# says UNIT PATTERN - in the journal
-in_journal() { journal "$1" | grep -E -- "$2" >/dev/null; }
+# in_journal UNIT PATTERN - a line arrives there, which may be after the end of who has written it
+in_journal() { await journal_has "$@"; }
+journal_has() { journal "$1" | grep -E -- "$2" >/dev/null; }
 fails() {
 	not restart "$1"
 	# It may be about to try again.
@@ -956,7 +975,7 @@ disabled() {
 # -- The points
 
 if [ "$tier" = lo ]; then
-	echo 1..20
+	echo 1..21
 	point 'a service gets the environment, the device and the checks, and loses them again' of_service
 	point 'rules are written, replaced and taken away; invalid ones are refused, with the place' with_rules
 	point 'under rules, a lack of CAP_NET_RAW is reported' without_capability
@@ -977,6 +996,7 @@ if [ "$tier" = lo ]; then
 	point 'nothing is read or written outside of the root' stays_below_the_root
 	point "somebody else's file is neither overwritten nor removed" others_files
 	point 'what cannot be put into a VRF is refused' cannot_be
+	point 'what the unit needs and is not installed is named' from_a_build_directory
 else
 	echo 1..15
 	boot >"$scratch/boot" 2>&1 || {

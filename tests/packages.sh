@@ -128,10 +128,10 @@ arch-vm | kmod                 | depmod, modprobe: which modules that takes
 arch-vm | golang-go            | cross-builds Go programs
 containers | podman            | the engine without a daemon, with CDI
 containers | crun              | its OCI runtime
-containers | runc              | that of the others
+containers | runc containerd.io | that of the others
 containers | catatonit         | its init (--init)
 containers | uidmap            | newuidmap: podman without root
-containers | containerd        | ctr
+containers | containerd containerd.io | ctr
 containers | docker.io         | dockerd, before it had CDI
 musl  | dpkg-dev               | dpkg-source: Debian sources, to be built with musl
 lint  | shellcheck             | make lint
@@ -181,6 +181,8 @@ if command -v dpkg-query >/dev/null; then
 	# shellcheck disable=SC2086  # the names are words
 	installed+=$(dpkg-query -W -f='${db:Status-Status}=${Package} ' $names 2>/dev/null || true)
 fi
+# Somebody else's Docker stays: docker.io would take its place.
+! command -v docker >/dev/null || installed+=' installed=docker.io '
 
 missing=()
 while IFS='|' read -r _ alternatives reason; do

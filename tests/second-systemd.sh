@@ -85,7 +85,7 @@ in_vrf() {
 # One has no device.
 unbound() {
 	in_vrf "$@" >"${scratch:?}/sockets" || true
-	grep ' UNBOUND$' "$scratch/sockets"
+	grep ' unbound$' "$scratch/sockets"
 }
 
 [ "${BASH_SOURCE[0]}" = "$0" ] || return 0

@@ -16,7 +16,7 @@
  *   epoll            it is registered in an epoll(7)
  *   nowhere          bind() and connect() with invalid pointers, and with lengths that are too short
  *   unix             connect() of a socket of AF_UNIX to the path "nothing"
- *   waits N          N milliseconds after it has begun, a signal with a handler ends a connect() that waits
+ *   waits N          every N milliseconds a signal with a handler ends a connect() that waits; the first may be too early
  *   apart            what follows is in another thread; files: with descriptors of its own
  *   watch N          N fresh sockets are connected to 127.0.0.1, while another thread looks at their device all the time
  *   direct IP PORT   bind() and connect() by the instruction
@@ -178,7 +178,8 @@ static void nothing(int signal) { (void)signal; }
 static void wait_for(const char *milliseconds)
 {
 	struct sigaction action = { .sa_handler = nothing };
-	struct itimerval after = { .it_value = { 0, 1000 * atoi(milliseconds) } };
+	struct timeval every = { 0, 1000 * atoi(milliseconds) };
+	struct itimerval after = { every, every };
 
 	/* Without SA_RESTART. */
 	MUST(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &after, NULL) == 0);

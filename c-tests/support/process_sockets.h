@@ -7,11 +7,11 @@
  * daemon's own.  Then it does the same for the process's children.  Nothing is
  * read from the daemon's log or configuration and nothing is sent.
  *
- *   verdict   SO_BINDTODEVICE returns
- *   ok        the VRF itself, or a device whose master is the VRF
- *   UNBOUND   no device
- *   OTHER     a device outside the VRF
- *   STALE     ENODEV: the device the socket was bound to is gone
+ *   verdict          SO_BINDTODEVICE returns
+ *   ok               the VRF itself, or a device whose master is the VRF
+ *   unbound          no device
+ *   outside          a device outside the VRF
+ *   device-deleted   ENODEV: the device the socket was bound to is gone
  *
  * One step of master and no more: a port of a bridge in the VRF is not in the
  * VRF, and the kernel looks no further either (l3mdev_master_dev_rcu() takes the
@@ -54,7 +54,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum verdict { OK, UNBOUND, OTHER, STALE };
+enum verdict { OK, UNBOUND, OUTSIDE, DEVICE_DELETED };
 
 struct inet_socket {
 	pid_t pid;
@@ -62,7 +62,7 @@ struct inet_socket {
 	int fd;				/* its fd in this process */
 	char protocol[24];
 	char local[INET6_ADDRSTRLEN + 8];
-	char device[IFNAMSIZ];		/* "" when UNBOUND or STALE */
+	char device[IFNAMSIZ];		/* "" when UNBOUND or DEVICE_DELETED */
 	enum verdict verdict;
 };
 
@@ -133,14 +133,14 @@ static inline int judge(int sk, const char *vrf, struct inet_socket *s)
 	int index;
 
 	if (getsockopt(sk, SOL_SOCKET, SO_BINDTODEVICE, s->device, &len)) {
-		s->verdict = STALE;
+		s->verdict = DEVICE_DELETED;
 		return errno == ENODEV ? 0 : -errno;
 	}
 	if (!*s->device || !strcmp(s->device, vrf)) {
 		s->verdict = *s->device ? OK : UNBOUND;
 		return 0;
 	}
-	s->verdict = OTHER;
+	s->verdict = OUTSIDE;
 	index = master_index(sk, s->device);
 	if (index <= 0)
 		return index;
@@ -353,7 +353,7 @@ static inline void probe_row(const struct inet_socket *s, char cell[PROBE_COLUMN
 /* The table, each line after `indent`: 80 columns, unless a name or an address needs more. */
 static inline void probe_print(const struct probe *p, FILE *to, const char *indent)
 {
-	static const char *const verdict[] = { "ok", "UNBOUND", "OTHER", "STALE" };
+	static const char *const verdict[] = { "ok", "unbound", "outside", "device-deleted" };
 	int width[PROBE_COLUMNS] = { 0 }, c;
 	char cell[PROBE_COLUMNS][64];
 	size_t i;

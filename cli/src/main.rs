@@ -30,8 +30,8 @@ mod supervisor;
 mod sys;
 mod values;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use command::{check, completions, container, exec, identify, status, unit};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use command::{check, completions, container, exec, identify, rule_options, status, unit};
 use failure::Failure;
 use std::ffi::OsString;
 use std::process::{ExitCode, exit};
@@ -67,8 +67,18 @@ sys::starts!(run);
 /// What `main` does.
 fn run(arguments: Vec<OsString>) -> ! {
     sys::hold_standard();
-    let is_exec = arguments.get(1).is_some_and(|argument| argument == "exec");
-    let result = match Arguments::try_parse_from(arguments) {
+    // In place of a program, misuse is told apart from what the program could return.
+    let misused = match arguments.get(1) {
+        Some(argument) if argument == "exec" => failure::EXIT_SELF.into(),
+        _ => 2,
+    };
+    let parsed = Arguments::command().try_get_matches_from(&arguments);
+    if let Some(sentence) = rule_options::detached_device(&arguments, &parsed) {
+        output::say(&sentence);
+        exit(misused)
+    }
+    let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
+    let result = match parsed {
         Ok(arguments) => start(arguments.command),
         // What was asked for: --help, --version.
         Err(message) if !message.use_stderr() => {
@@ -76,9 +86,8 @@ fn run(arguments: Vec<OsString>) -> ! {
         }
         Err(misuse) => {
             let _ = misuse.print();
-            // In place of a program, misuse is told apart from what the program could return.
             exit(match misuse.exit_code() {
-                2 if is_exec => failure::EXIT_SELF.into(),
+                2 => misused,
                 status => status,
             })
         }

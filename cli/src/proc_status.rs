@@ -4,6 +4,8 @@
 pub struct Status {
     /// The process of a thread (thread group).
     pub process: Option<u32>,
+    /// The PID in the PID namespace that it is in.
+    pub own_pid: Option<u32>,
     /// The real user.
     pub user: u32,
     /// The supplementary groups and, as the last one, the effective group.
@@ -25,6 +27,8 @@ impl Status {
         groups.push(*numbers(line("Gid:")?).get(1)?);
         Some(Self {
             process: line("Tgid:").and_then(|process| process.trim().parse().ok()),
+            // From the PID namespace of /proc inwards.
+            own_pid: line("NSpid:").and_then(|pids| numbers(pids).last().copied()),
             user,
             groups,
             capabilities: u64::from_str_radix(line("CapEff:")?.trim(), 16).ok()?,
@@ -49,12 +53,13 @@ mod tests {
         let status = Status::parse(status).unwrap();
         assert_eq!((status.user, status.groups), (4, vec![7, 8, 2]));
         assert_eq!(status.capabilities, 0x2001);
-        assert_eq!(status.has_filter, None);
+        assert_eq!((status.own_pid, status.has_filter), (None, None));
         assert!(Status::parse(b"Name:\tx\n").is_none());
         let myself = std::fs::read("/proc/self/status").unwrap();
         let myself = Status::parse(&myself).unwrap();
         assert!(myself.has_filter.is_some());
         assert_eq!(myself.process, Some(std::process::id()));
+        assert_eq!(myself.own_pid, myself.process);
     }
 
     #[test]

@@ -42,54 +42,7 @@ impl fmt::Display for Invalid<'_> {
 }
 
 /// What is wrong at the current place.
-#[derive(Clone, Copy)]
-enum Fault {
-    NoRule,
-    TooMany,
-    Beginning,
-    NoAddress,
-    NoBracket,
-    NotIpv6,
-    NotIp,
-    LengthOfIpv6,
-    LengthOfIpv4,
-    BitsBehind,
-    NotAPort,
-    Ports,
-    PortOrder,
-    HasNoPorts,
-    NoDevice,
-    Auto,
-    Name(BadName),
-    NotTheEnd,
-}
-
-impl Fault {
-    /// The reason, to be put after the place.
-    #[inline(never)]
-    const fn reason(self) -> &'static str {
-        match self {
-            Self::NoRule => "there is no rule",
-            Self::TooMany => "a list has at most 64 rules",
-            Self::Beginning => "a rule begins with bind, connect or loopback",
-            Self::NoAddress => "an address is missing",
-            Self::NoBracket => "']' is missing",
-            Self::NotIpv6 => "it is not an IPv6 address",
-            Self::NotIp => "it is not *, an IPv4 or an [IPv6] address",
-            Self::LengthOfIpv6 => "the length of an IPv6 prefix is 0 to 128",
-            Self::LengthOfIpv4 => "the length of an IPv4 prefix is 0 to 32",
-            Self::BitsBehind => "the address has bits set behind the prefix",
-            Self::NotAPort => "only a port can follow, after ':'",
-            Self::Ports => "a port is 0 to 65535, and ports are FIRST-LAST",
-            Self::PortOrder => "the last port is before the first",
-            Self::HasNoPorts => "icmp and raw have no ports",
-            Self::NoDevice => "a device, lo or default is missing",
-            Self::Auto => "only loopback can be auto",
-            Self::Name(why) => why.reason(),
-            Self::NotTheEnd => "the rule should end before it",
-        }
-    }
-}
+type Fault = &'static str;
 
 /// Parses a text.
 pub fn parse(text: &[u8]) -> Result<List, Invalid<'_>> {
@@ -104,17 +57,23 @@ pub fn add<'a>(list: &mut List, text: &'a [u8]) -> Result<(), Invalid<'a>> {
     while let Some(text) = next_rule(&mut rest) {
         let mut words = Words {
             rest: text,
+            word: text,
             place: text,
         };
         let parsed = match list.rules.get_mut(number) {
-            Some(rule) => words.rule(rule.insert(LOOPBACK_RULE)),
-            None => Err(Fault::TooMany),
+            Some(place) => {
+                let rule = place.insert(LOOPBACK_RULE);
+                words.rule(rule).map(|()| rule)
+            }
+            None => Err("a list has at most 64 rules"),
         };
         number += 1;
-        parsed.map_err(|fault| invalid(number, text, words.place, fault))?;
+        let rule = parsed.map_err(|fault| invalid(number, text, words.found(), fault))?;
+        list.first_port = list.first_port.min(rule.first_port);
+        list.last_port = list.last_port.max(rule.last_port);
     }
     match number {
-        0 => Err(invalid(1, b"", b"", Fault::NoRule)),
+        0 => Err(invalid(1, b"", b"", "there is no rule")),
         _ => Ok(()),
     }
 }
@@ -124,7 +83,7 @@ fn invalid<'a>(number: usize, rule: &'a [u8], place: &'a [u8], fault: Fault) -> 
         number,
         rule,
         place,
-        why: fault.reason(),
+        why: fault,
     }
 }
 
@@ -203,7 +162,9 @@ const PROTOCOLS: [Protocol; 5] = [
 struct Words<'a> {
     /// The rest of the rule.
     rest: &'a [u8],
-    /// The current place, which an error names: a word or a part of it; empty at the end.
+    /// The current word; empty at the end.
+    word: &'a [u8],
+    /// The part of it that an error names; empty: all of it.
     place: &'a [u8],
 }
 
@@ -212,8 +173,18 @@ impl<'a> Words<'a> {
     #[inline(never)]
     fn next(&mut self) -> &'a [u8] {
         self.rest = trimmed(self.rest);
-        self.place = until(&mut self.rest, b" \t\r\x0c");
-        self.place
+        self.word = until(&mut self.rest, b" \t\r\x0c");
+        self.place = b"";
+        self.word
+    }
+
+    /// What an error names.
+    fn found(&self) -> &'a [u8] {
+        if self.place.is_empty() {
+            self.word
+        } else {
+            self.place
+        }
     }
 
     #[inline(never)]
@@ -222,7 +193,7 @@ impl<'a> Words<'a> {
             Some(0) => Some(Call::Bind),
             Some(1) => Some(Call::Connect),
             Some(_) => None,
-            None => return Err(Fault::Beginning),
+            None => return Err("a rule begins with bind, connect or loopback"),
         };
         if rule.call.is_some() {
             let protocol = index(b"tcp udp sctp icmp raw", self.next());
@@ -230,11 +201,10 @@ impl<'a> Words<'a> {
             if rule.protocol.is_some() {
                 self.next();
             }
-            let word = self.place;
             let has_ports = self.addresses(rule)?;
             if has_ports && matches!(rule.protocol, Some(Protocol::Icmp | Protocol::Raw)) {
-                self.place = word;
-                return Err(Fault::HasNoPorts);
+                self.place = b"";
+                return Err("icmp and raw have no ports");
             }
         }
         let device = self.next();
@@ -242,34 +212,35 @@ impl<'a> Words<'a> {
             Some(0) => To::Lo,
             Some(1) => To::Default,
             Some(_) if rule.call.is_none() => To::LoUnlessInVrf,
-            Some(_) => return Err(Fault::Auto),
-            None if device.is_empty() => return Err(Fault::NoDevice),
-            None => To::Device(DeviceName::new(device).map_err(Fault::Name)?),
+            Some(_) => return Err("only loopback can be auto"),
+            None if device.is_empty() => return Err("a device, lo or default is missing"),
+            None => To::Device(DeviceName::new(device).map_err(BadName::reason)?),
         };
         match self.next() {
             b"" => Ok(()),
-            _ => Err(Fault::NotTheEnd),
+            _ => Err("the rule should end before it"),
         }
     }
 
     /// Sets the addresses of a rule from this word, and its ports if the word has any. Returns whether it has.
     #[inline(never)]
     fn addresses(&mut self, rule: &mut Rule) -> Result<bool, Fault> {
-        let word = self.place;
-        let mut rest = word.get(1..).ok_or(Fault::NoAddress)?;
+        let word = self.word;
+        let mut rest = word.get(1..).ok_or("an address is missing")?;
         let (network, shortest) = match word.first() {
             Some(b'*') => {
                 rule.addresses = EVERYTHING;
                 return self.ports(rule, rest);
             }
             Some(b'[') => {
-                self.place = before(&mut rest, b']').ok_or(Fault::NoBracket)?;
-                (ipv6(self.place).ok_or(Fault::NotIpv6)?, 0)
+                self.place = before(&mut rest, b']').ok_or("']' is missing")?;
+                (ipv6(self.place).ok_or("it is not an IPv6 address")?, 0)
             }
             _ => {
                 rest = word;
                 self.place = until(&mut rest, b"/:");
-                let network = ipv4(self.place).ok_or(Fault::NotIp)?;
+                let network =
+                    ipv4(self.place).ok_or("it is not *, an IPv4 or an [IPv6] address")?;
                 (IPV4.network | u128::from(network), IPV4.length)
             }
         };
@@ -278,15 +249,15 @@ impl<'a> Words<'a> {
             rest = rest.get(1..).unwrap_or_default();
             self.place = until(&mut rest, b":");
             let fault = match shortest {
-                0 => Fault::LengthOfIpv6,
-                _ => Fault::LengthOfIpv4,
+                0 => "the length of an IPv6 prefix is 0 to 128",
+                _ => "the length of an IPv4 prefix is 0 to 32",
             };
             let most = 128 - u32::from(shortest);
             length = shortest + number(self.place, most).ok_or(fault)? as u8;
         }
         if network & mask(length) != network {
-            self.place = word;
-            return Err(Fault::BitsBehind);
+            self.place = b"";
+            return Err("the address has bits set behind the prefix");
         }
         rule.addresses = Addresses { network, length };
         self.ports(rule, rest)
@@ -297,15 +268,17 @@ impl<'a> Words<'a> {
         let range = match text {
             [] => return Ok(false),
             [b':', range @ ..] => range,
-            _ => return Err(Fault::NotAPort),
+            _ => return Err("only a port can follow, after ':'"),
         };
         self.place = range;
-        let port = |text| number(text, u16::MAX.into()).ok_or(Fault::Ports);
+        let port = |text| {
+            number(text, u16::MAX.into()).ok_or("a port is 0 to 65535, and ports are FIRST-LAST")
+        };
         let mut last = range;
         let first = before(&mut last, b'-').unwrap_or(range);
         (rule.first_port, rule.last_port) = (port(first)? as u16, port(last)? as u16);
         if rule.last_port < rule.first_port {
-            return Err(Fault::PortOrder);
+            return Err("the last port is before the first");
         }
         Ok(true)
     }
@@ -565,14 +538,15 @@ mod tests {
             ("bind 1.2.3.4.5 a", 1, "1.2.3.4.5", "not *"),
             ("bind 1.2.3.256 a", 1, "1.2.3.256", "not *"),
             ("bind 1.2.3.04 a", 1, "1.2.3.04", "not *"),
-            ("bind ::1 a", 1, "", "not *"),
+            ("bind ::1 a", 1, "::1", "not *"),
+            ("bind tcp :80 a", 1, ":80", "not *"),
             ("bind [::1 a", 1, "[::1", "']'"),
             ("bind [::1%lo] a", 1, "::1%lo", "not an IPv6"),
             ("bind [::1]x a", 1, "x", "only a port"),
             ("bind **:1 a", 1, "*:1", "only a port"),
             ("bind */8 a", 1, "/8", "only a port"),
             ("bind 1.2.3.4/33 a", 1, "33", "0 to 32"),
-            ("bind 1.2.3.4/ a", 1, "", "0 to 32"),
+            ("bind 1.2.3.4/ a", 1, "1.2.3.4/", "0 to 32"),
             ("bind [::]/129:5 a", 1, "129", "0 to 128"),
             ("bind 1.2.3.4/24 a", 1, "1.2.3.4/24", "behind the prefix"),
             ("bind [::1]/64 a", 1, "[::1]/64", "behind the prefix"),
@@ -589,7 +563,7 @@ mod tests {
                 "behind the prefix",
             ),
             ("bind *:65536 a", 1, "65536", "a port is"),
-            ("bind *: a", 1, "", "a port is"),
+            ("bind *: a", 1, "*:", "a port is"),
             ("bind *:1- a", 1, "1-", "a port is"),
             ("bind *:-1 a", 1, "-1", "a port is"),
             ("bind *:0x1 a", 1, "0x1", "a port is"),

@@ -130,24 +130,25 @@ pub struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    /// Of an environment that has not been read yet. [`Scan::read`] is another step, so that there is only one copy of this on
+    /// the stack.
+    ///
     /// # Safety
     /// `envp` is NULL or an array of strings with a NULL at its end, and nobody changes them as long as the result is used.
     pub unsafe fn new(envp: Strings, library: &'a [u8]) -> Self {
-        let mut scan = Self {
+        Self {
             envp,
             library,
             count: 0,
             preload: b"",
             vrf: b"",
             missing: [ptr::null(); VARIABLES],
-        };
-        scan.read();
-        scan
+        }
     }
 
     /// In a frame of its own, which is gone when the environment is repaired.
     #[inline(never)]
-    fn read(&mut self) {
+    pub fn read(&mut self) {
         for (missing, ours) in self.missing.iter_mut().zip(&STRINGS) {
             *missing = ours.load(Ordering::Acquire);
         }
@@ -323,7 +324,8 @@ mod tests {
         let mut array: Vec<_> = strings.iter().map(|entry| entry.as_ptr()).collect();
         array.push(ptr::null());
         // SAFETY: such an array, which nobody changes.
-        let scan = unsafe { Scan::new(array.as_ptr(), library().unwrap().to_bytes()) };
+        let mut scan = unsafe { Scan::new(array.as_ptr(), library().unwrap().to_bytes()) };
+        scan.read();
         if scan.is_complete() {
             return None;
         }

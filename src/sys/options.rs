@@ -66,7 +66,7 @@ fn copy_one(from: c_int, to: c_int, level: c_int, option: c_int) -> bool {
         *size /= 2;
     }
     // SAFETY: the kernel reads `length` bytes of `value`, which has as many.
-    let _ = unsafe { setsockopt(to, level, option, value.as_ptr(), length) };
+    let _ = unsafe { setsockopt(to, level, option, value.as_ptr().cast(), length) };
     // What a failed connection has set itself reads like the program's value, and the program could not set it.
     may_differ(level, option) || wanted.is_of(to, level, option)
 }

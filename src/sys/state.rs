@@ -1,9 +1,10 @@
 //! The state of a socket besides its device, and how it is given to another one.
 
 use super::descriptors::Own;
-use super::number;
+use super::{WORDS, Word, number};
 use crate::arch;
 use core::ffi::c_int;
+use core::sync::atomic::Ordering;
 use libc::{SO_PROTOCOL, SO_REUSEPORT, socklen_t};
 use rules::DeviceName;
 use rules::list::{Address, Call, Protocol, wildcard};
@@ -41,11 +42,10 @@ impl Sockaddr {
         let ours = page_of((&raw const sockaddr).cast());
         let is_there = |byte| page_of(byte) == ours || is_readable(byte);
         if is_there(address) && (page_of(last) == page_of(address) || is_there(last)) {
-            for (to, offset) in sockaddr.bytes.iter_mut().zip(0..length) {
-                // SAFETY: each page that it is in can be read, as the kernel says, and it stays so, as callers promise. Where a system
-                // call filter has answered, the caller's pointer is trusted. Volatile, for what another thread writes meanwhile.
-                *to = unsafe { address.wrapping_add(offset).read_volatile() };
-            }
+            let bytes = sockaddr.bytes.as_mut_ptr();
+            // SAFETY: each page that it is in can be read, as the kernel says, and it stays so, as callers promise. Where a system
+            // call filter has answered, the caller's pointer is trusted. By libc's function, for what another thread writes meanwhile.
+            unsafe { libc::memcpy(bytes.cast(), address.cast(), length) };
             sockaddr.length = length;
         }
         sockaddr
@@ -80,14 +80,28 @@ impl Sockaddr {
 /// (kernel/signal.c, also for 32-bit programs: the same in Linux 5.4 and 6.18). NULL would be no set, and success, but
 /// page 0 is never taken for readable (vm.mmap_min_addr). Where a system call filter answers, any other page is: an address
 /// that is not looked at would come under no rule. A bad one crashes the program then.
+///
+/// The kernel is not asked twice about one page in a row, for the call's price. An address in a page that the program has taken
+/// away since crashes it too.
+#[inline(never)]
 fn is_readable(byte: *const u8) -> bool {
     const INVALID: c_int = -1;
     // Size of the kernel's set of signals. Of an aligned word all is readable or nothing.
     const SIZE: usize = 8;
+    let page = page_of(byte);
+    let known = WORDS.get(Word::ReadablePage);
+    if page == 0 || known.is_some_and(|known| known.load(Ordering::Relaxed) == page) {
+        return page != 0;
+    }
     let set = byte.wrapping_sub(byte.addr() % SIZE);
     // SAFETY: the kernel reads SIZE bytes at `set`, or fails with EFAULT, and changes nothing.
-    let result = unsafe { syscall!(Sysno::rt_sigprocmask, INVALID, set, 0, SIZE) };
-    page_of(byte) != 0 && result != Err(Errno::EFAULT)
+    if unsafe { syscall!(Sysno::rt_sigprocmask, INVALID, set, 0, SIZE) } == Err(Errno::EFAULT) {
+        return false;
+    }
+    if let Some(known) = known {
+        known.store(page, Ordering::Relaxed);
+    }
+    true
 }
 
 /// The number of the page that a byte is in.

@@ -8,6 +8,8 @@
 qemu=(qemu-system-x86_64 -machine q35 -cpu max)
 qemu_console=ttyS0
 qemu_architecture=''
+# Of the kernel.
+qemu_parameters=''
 qemu_root=/
 qemu_more=()
 if [ -z "$kernel" ]; then
@@ -96,7 +98,7 @@ machine_boot() {
 	qemu_initramfs
 	exec "${alone[@]}" "${qemu[@]}" -accel "$accelerator" -smp "$cpus" -m "$memory" -display none -no-reboot -nic none \
 		-kernel "$qemu_image"/boot/vmlinuz-* -initrd "$run/initramfs.cpio" \
-		-append "console=$qemu_console quiet panic=-1 -- $project/tests/machines/guest.sh $run" \
+		-append "console=$qemu_console quiet panic=-1 $qemu_parameters -- $project/tests/machines/guest.sh $run" \
 		-serial file:/proc/self/fd/1 \
 		-fsdev "local,id=root,path=$qemu_root,security_model=none,readonly=on,multidevs=remap" \
 		-device virtio-9p-pci,fsdev=root,mount_tag=root \

@@ -8,7 +8,7 @@ mod device;
 pub mod exec;
 pub mod identify;
 mod inherited;
-mod rule_options;
+pub mod rule_options;
 pub mod status;
 pub mod unit;
 mod verdict;

@@ -1,7 +1,10 @@
 //! Rules for a program from options (VRFBIND_RULES, libvrfbind(7)).
 
 use crate::failure::{Failure, refuse};
+use crate::output::word;
 use crate::sys;
+use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue};
 use rules::list::parse::parse;
 use rules::list::{Rule, To};
 use std::ffi::{OsStr, OsString};
@@ -39,6 +42,45 @@ impl RuleOptions {
         list.rules().try_for_each(is_own_name)?;
         Ok(Some(value))
     }
+}
+
+/// `--loopback lo`: the device of this option follows an `=`, and clap takes a detached one for the VRF, for COMMAND, or
+/// for a word too many, which is its error. Returns the sentence.
+pub fn detached_device(
+    arguments: &[OsString],
+    parsed: &Result<ArgMatches, clap::Error>,
+) -> Option<String> {
+    // The first one is ours: what follows COMMAND comes later.
+    let is_option = |word: &OsString| {
+        let rest = word.as_bytes().strip_prefix(b"--loopback");
+        rest.is_some_and(|rest| matches!(rest, [] | [b'=', ..]))
+    };
+    let at = arguments.iter().position(is_option)?;
+    if arguments.get(at)? != "--loopback" {
+        return None;
+    }
+    let next = arguments.get(at + 1)?.to_str()?;
+    let is_device = ["lo", "auto"].contains(&next);
+    let is_meant = match parsed {
+        // Otherwise it is an option of COMMAND's.
+        Ok(matches) => {
+            let options = matches.subcommand().map(|(_, options)| options);
+            is_device && options?.try_contains_id("loopback").unwrap_or(false)
+        }
+        Err(error) => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(unexpected)) => {
+                unexpected == next || is_device && !unexpected.starts_with('-')
+            }
+            _ => false,
+        },
+    };
+    is_meant.then(|| {
+        let next = word(next);
+        format!(
+            "--loopback {next}: the device of --loopback follows an \"=\"; write --loopback={next}, or --loopback -- {next} if \
+             {next} is the VRF or COMMAND"
+        )
+    })
 }
 
 /// Rules are compared with the names that the kernel returns, which are the devices' own.

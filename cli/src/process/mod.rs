@@ -175,15 +175,21 @@ fn supervisor(process: &Directory, environ: &[u8]) -> Result<SealState, String> 
         );
     };
     let shown = word(&named);
-    let namespace = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
-    if namespace(&process.path("ns/pid")) != namespace(Path::new("/proc/self/ns/pid")) {
-        return Err(format!(
-            "it is in another PID namespace; it is unknown whether process {shown} there is its supervisor"
-        ));
+    let named = named.parse().ok();
+    let its_namespace = pid_namespace(&process.path("ns/pid"));
+    if its_namespace != pid_namespace(Path::new("/proc/self/ns/pid")) {
+        let there = its_namespace.zip(named);
+        let found = there.and_then(|(namespace, pid)| process_in(namespace, pid));
+        // A program may also be in a namespace below that of its supervisor: who is not found may not have ended.
+        return match found.map(supervisor::is_listening) {
+            Some(Ok(true)) => Ok(SealState::Supervised),
+            _ => Err(format!(
+                "it is in another PID namespace; it is unknown whether process {shown} there is its supervisor"
+            )),
+        };
     }
     let listens = named
-        .parse()
-        .map_err(|_| io::Error::from(io::ErrorKind::NotFound))
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
         .and_then(supervisor::is_listening);
     match listens {
         Ok(true) => Ok(SealState::Supervised),
@@ -194,6 +200,22 @@ fn supervisor(process: &Directory, environ: &[u8]) -> Result<SealState, String> 
             "its supervisor, process {shown}, has ended: this program cannot create IPv4 and IPv6 sockets any more"
         )),
     }
+}
+
+fn pid_namespace(path: &Path) -> Option<u64> {
+    fs::metadata(path).map(|file| file.ino()).ok()
+}
+
+/// The PID here of the process that has this PID in that namespace.
+fn process_in(namespace: u64, pid: u32) -> Option<u32> {
+    let has_number = |here: u32| {
+        let status = fs::read(format!("/proc/{here}/status")).ok()?;
+        Some(Status::parse(&status)?.own_pid? == pid)
+    };
+    all().ok()?.into_iter().find(|&here| {
+        has_number(here) == Some(true)
+            && pid_namespace(Path::new(&format!("/proc/{here}/ns/pid"))) == Some(namespace)
+    })
 }
 
 /// Fails unless /proc has this process among others: otherwise it would seem to be empty, or have other processes.

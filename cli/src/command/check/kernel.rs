@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::process::netns::Links;
-use crate::values::Subject;
+use crate::values::{Level, Subject};
 use crate::{file, sys};
 use std::path::Path;
 
@@ -49,7 +49,8 @@ pub(super) fn kernel_rule(findings: &mut Findings, kernel: &Kernel) {
     }
 }
 
-pub(super) fn vrf_support(findings: &mut Findings, links: Option<&Links>) {
+/// Whether there are VRFs. Without support for them, one that is required cannot be there.
+pub(super) fn vrf_support(findings: &mut Findings, links: Option<&Links>, is_required: bool) {
     let vrfs: Vec<_> = links
         .into_iter()
         .flat_map(Links::vrfs)
@@ -73,9 +74,16 @@ pub(super) fn vrf_support(findings: &mut Findings, links: Option<&Links>) {
             "none in this network namespace; the kernel loads the module vrf when a VRF is created",
         );
     } else {
-        findings.warn(
+        let level = if is_required && links.is_some() {
+            Level::Fail
+        } else {
+            Level::Warn
+        };
+        findings.add(
+            level,
             Subject::Vrfs,
-            "none in this network namespace, and the kernel seems to lack CONFIG_NET_VRF",
+            "none in this network namespace, and the kernel seems to lack CONFIG_NET_VRF; use a kernel that has it"
+                .to_owned(),
         );
     }
 }

@@ -220,7 +220,8 @@ fn everything(
             ),
         );
     }
-    vrf_support(findings, links.as_ref().ok());
+    let is_required = device.is_some() && !args.any_device;
+    vrf_support(findings, links.as_ref().ok(), is_required);
     let (mut reached, mut list) = (Vec::new(), None);
     if let Some(device) = device {
         the_device(findings, device, args.any_device);

@@ -276,12 +276,12 @@ fn service(
     if rules.is_some() {
         notes.extend(obstacles::to_moving_sockets(unit, root));
     }
-    // And the directory in which `vrfbind check` looks for its helper.
-    let places = check::probe_places(Path::new(&command)).into_iter();
-    let places = places.filter(|place| root.exists(place));
-    let places = places.filter_map(|place| place.into_os_string().into_string().ok());
-    let mut needed: Vec<_> = places.collect();
-    needed.extend([library.clone(), command.clone()]);
+    notes.extend(not_installed(args, root, unit, [&command, &library]));
+    let needed = [
+        probe(args, root, &command)?,
+        library.clone(),
+        command.clone(),
+    ];
     let executable = obstacles::not_executable(unit, &needed);
     let preload = preload(unit);
     let text = Service {
@@ -303,6 +303,46 @@ fn preload(unit: &Unit) -> Option<String> {
     let mut variables = environment.into_iter().flat_map(words).rev();
     let value = variables.find_map(|word| Some(word.text.strip_prefix("LD_PRELOAD=")?.to_owned()));
     value.filter(|value| !value.is_empty())
+}
+
+/// The path of the helper that `vrfbind check` starts there.
+fn probe(args: &Enable, root: &Root, command: &str) -> Result<String, Failure> {
+    let places = check::probe_places(Path::new(command));
+    let found = places.iter().find(|place| root.exists(place));
+    let found = found.and_then(|place| place.to_str().map(str::to_owned));
+    found.ok_or_else(|| {
+        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        refuse(format!(
+            "the unit's checks require vrfbind-probe, which is not below {} at {}; install vrfbind completely",
+            args.root.display(),
+            places.join(" or ")
+        ))
+    })
+}
+
+/// A message if the unit would use files that are not installed, such as those of a build directory. A path that was
+/// named is meant.
+fn not_installed(
+    args: &Enable,
+    root: &Root,
+    unit: &Unit,
+    [command, library]: [&str; 2],
+) -> Option<String> {
+    let library = Some(library).filter(|_| args.library.is_none());
+    let is_installed = |path: &&str| path.starts_with("/usr/") || path.starts_with("/opt/");
+    let files = [Some(command), library].into_iter().flatten();
+    let files: Vec<_> = files
+        .filter(|path| !is_installed(path))
+        .map(output::word)
+        .collect();
+    (root.is_host && !files.is_empty()).then(|| {
+        format!(
+            "{} will use {}, and fail if these files are moved or removed; to use installed ones, run `make install`, \
+             then enable by the installed vrfbind",
+            unit.id,
+            files.join(" and ")
+        )
+    })
 }
 
 /// The paths of the library and this command for the unit.
