@@ -99,10 +99,11 @@ written_and_removed() {
 	unshare --mount sh -euc '
 		mount --bind "$1" /etc
 		umask 077
-		"$2" cdi --write blue | grep -q "/etc/cdi/vrfbind.json is written: vrfbind.dev/vrf=blue"
+		"$2" cdi --write blue 2>/etc/said | grep "/etc/cdi/vrfbind.json is written: vrfbind.dev/vrf=blue"
+		grep "^vrfbind: a container will use $2 and .*, and fail if these files are moved or removed" /etc/said
 		"$2" cdi blue | cmp - /etc/cdi/vrfbind.json
 		[ "$(stat -c %a /etc/cdi/vrfbind.json)" = 644 ]
-		"$2" cdi --write red >/dev/null
+		"$2" cdi --write red >/dev/null 2>&1
 		"$2" cdi red | cmp - /etc/cdi/vrfbind.json
 		[ "$(ls /etc/cdi)" = vrfbind.json ]
 		"$2" cdi --remove | grep -q "removed /etc/cdi/vrfbind.json"
@@ -128,7 +129,8 @@ put_in_and_taken_out() {
 		cp -p "$config" "$scratch/before"
 		"$vrfbind" oci --dry-run blue "$bundle" >"$scratch/dry"
 		cmp "$config" "$scratch/before"
-		"$vrfbind" oci blue "$bundle"
+		"$vrfbind" oci blue "$bundle" 2>"$scratch/said.stderr"
+		grep "^vrfbind: the bundle will use $vrfbind and " "$scratch/said.stderr"
 		says "['$inside/vrfbind', 'exec', '--', 'blue']" "$json" "$config" 'it["process"]["args"][:4]'
 		says "$("$json" "$scratch/before" 'it["process"]["args"]')" "$json" "$config" 'it["process"]["args"][4:]'
 		says "['$inside/libvrfbind.so', '$inside/vrfbind']" "$json" "$config" '[one["destination"] for one in it["mounts"][-2:]]'

@@ -18,6 +18,7 @@ mod failure;
 mod file;
 #[cfg(test)]
 mod fuzz;
+mod installed;
 mod library;
 #[cfg(test)]
 mod manual;

@@ -79,6 +79,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         output::print(&json)?;
         return Ok(ExitCode::SUCCESS);
     }
+    files.note("a container", args.library.as_deref());
     fs::create_dir_all(DIRECTORY)
         .and_then(|()| file::replace(&path, json.as_bytes(), None))
         .map_err(|error| refuse(format!("cannot write {shown}: {error}")))?;

@@ -17,7 +17,7 @@ pub mod oci;
 mod runtime;
 
 use crate::failure::{Failure, refuse};
-use crate::{library, program};
+use crate::{installed, library, output, program};
 use serde::Serialize;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -62,5 +62,13 @@ impl Files {
             library: text(library::find(library)?)?,
             command: text(command)?,
         })
+    }
+
+    /// Tells that `user` will use files that are not installed. A library that was named is meant.
+    fn note(&self, user: &str, library: Option<&Path>) {
+        let found = Some(&self.library).filter(|_| library.is_none());
+        if let Some(note) = installed::note(user, &self.command, found) {
+            output::say(&note);
+        }
     }
 }

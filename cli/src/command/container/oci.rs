@@ -66,6 +66,9 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     if args.remove && new == text {
         return Err(refuse(format!("{shown} was not put into a VRF by vrfbind")));
     }
+    if let Some(ours) = &ours {
+        ours.files.note("the bundle", args.library.as_deref());
+    }
     if args.dry_run {
         output::print(&output::json(new.trim_end_matches('\n')))?;
         return Ok(ExitCode::SUCCESS);
@@ -82,8 +85,8 @@ const MOST: u64 = 16 << 20;
 
 /// What is added.
 struct Ours {
+    files: Files,
     arguments: Vec<String>,
-    mounts: [serde_json::Value; 2],
 }
 
 impl Ours {
@@ -99,17 +102,20 @@ impl Ours {
         let files = Files::find(args.library.as_deref())?;
         let any = args.any_device.then_some("--any-device");
         let words = ["exec"].into_iter().chain(any).chain(["--", vrf]);
-        let mount = |source: &str, destination: &str| json!({"destination": destination, "type": "none", "source": source, "options": OPTIONS});
         Ok(Self {
             arguments: [COMMAND]
                 .into_iter()
                 .chain(words)
                 .map(str::to_owned)
                 .collect(),
-            mounts: [
-                mount(&files.library, LIBRARY),
-                mount(&files.command, COMMAND),
-            ],
+            files,
+        })
+    }
+
+    fn mounts(&self) -> [serde_json::Value; 2] {
+        let Files { library, command } = &self.files;
+        [(library, LIBRARY), (command, COMMAND)].map(|(source, destination)| {
+            json!({"destination": destination, "type": "none", "source": source, "options": OPTIONS})
         })
     }
 }
@@ -156,7 +162,7 @@ fn edited(text: &str, ours: Option<&Ours>) -> Result<String, String> {
     edits.extend(mounts.without(|_, mount| is_ours(mount)));
     if let Some(ours) = ours {
         let is_first = mounts.values.iter().all(|mount| is_ours(mount));
-        let mounts_text = ours.mounts.each_ref().map(ToString::to_string).join(", ");
+        let mounts_text = ours.mounts().each_ref().map(ToString::to_string).join(", ");
         let separator = if is_first { "" } else { ", " };
         edits.push((mounts.end..mounts.end, separator.to_owned() + &mounts_text));
     }
@@ -260,7 +266,10 @@ mod tests {
     fn ours(vrf: &str) -> Ours {
         Ours {
             arguments: [COMMAND, "exec", "--", vrf].map(str::to_owned).to_vec(),
-            mounts: [LIBRARY, COMMAND].map(|path| json!({"destination": path, "source": "/x"})),
+            files: Files {
+                library: "/x".to_owned(),
+                command: "/x".to_owned(),
+            },
         }
     }
 
@@ -303,7 +312,7 @@ mod tests {
                 *old["process"]["args"].as_array().unwrap().as_slice()
             );
             let (mut mounts, new) = (old["mounts"].as_array().unwrap().clone(), &new["mounts"]);
-            mounts.extend(ours("blue").mounts);
+            mounts.extend(ours("blue").mounts());
             assert_eq!(new.as_array().unwrap(), &mounts);
         }
     }

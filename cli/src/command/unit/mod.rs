@@ -35,7 +35,7 @@ mod syntax;
 use crate::command::rule_options::RuleOptions;
 use crate::command::{check, device};
 use crate::failure::{Failure, refuse};
-use crate::{library, output};
+use crate::{installed, library, output};
 use commands::Commands;
 use drop_in::{DropIn, Service};
 use nix::net::if_::{if_indextoname, if_nametoindex};
@@ -276,7 +276,10 @@ fn service(
     if rules.is_some() {
         notes.extend(obstacles::to_moving_sockets(unit, root));
     }
-    notes.extend(not_installed(args, root, unit, [&command, &library]));
+    if root.is_host {
+        let library = Some(&library).filter(|_| args.library.is_none());
+        notes.extend(installed::note(&unit.id, &command, library));
+    }
     let needed = [
         probe(args, root, &command)?,
         library.clone(),
@@ -317,31 +320,6 @@ fn probe(args: &Enable, root: &Root, command: &str) -> Result<String, Failure> {
             args.root.display(),
             places.join(" or ")
         ))
-    })
-}
-
-/// A message if the unit would use files that are not installed, such as those of a build directory. A path that was
-/// named is meant.
-fn not_installed(
-    args: &Enable,
-    root: &Root,
-    unit: &Unit,
-    [command, library]: [&str; 2],
-) -> Option<String> {
-    let library = Some(library).filter(|_| args.library.is_none());
-    let is_installed = |path: &&str| path.starts_with("/usr/") || path.starts_with("/opt/");
-    let files = [Some(command), library].into_iter().flatten();
-    let files: Vec<_> = files
-        .filter(|path| !is_installed(path))
-        .map(output::word)
-        .collect();
-    (root.is_host && !files.is_empty()).then(|| {
-        format!(
-            "{} will use {}, and fail if these files are moved or removed; to use installed ones, run `make install`, \
-             then enable by the installed vrfbind",
-            unit.id,
-            files.join(" and ")
-        )
     })
 }
 
