@@ -1,0 +1,22 @@
+//! Whether what a unit or a container will use of vrfbind is installed, or lies in a build directory, say.
+
+use crate::output::word;
+
+/// A message if `user` would use files that are not installed. The library is passed unless its path was named: that one is
+/// meant.
+pub fn note(user: &str, command: &str, library: Option<&String>) -> Option<String> {
+    let is_installed = |path: &&str| path.starts_with("/usr/") || path.starts_with("/opt/");
+    let files = [Some(command), library.map(String::as_str)];
+    let files = files
+        .into_iter()
+        .flatten()
+        .filter(|path| !is_installed(path));
+    let files: Vec<_> = files.map(word).collect();
+    (!files.is_empty()).then(|| {
+        format!(
+            "{user} will use {}, and fail if these files are moved or removed; to use installed ones, run `make install`, \
+             then use the installed vrfbind",
+            files.join(" and ")
+        )
+    })
+}
