@@ -10,9 +10,10 @@
 #   tasks-together   likewise, with one shim
 #
 # `make scale` runs it by way of tests/with-vrf.sh. In a network namespace of its own, in order, for each of the
-# worlds: make the networks; start the daemons, all at once (tasks one after the other), in three lots: up to a quarter, up to a half,
-# all; after each lot let every client of it ask (clients.c), who is there from the start; ask every socket for its device
-# (`vrfbind status`); add up what memory the daemons have; end them. All worlds of VRFs use the same networks.
+# worlds: make the networks; start the daemons, all at once (tasks one after the other: their start is work of the processor,
+# which is not idle meanwhile), in three lots: up to a quarter, up to a half, all; after each lot let every client of it
+# ask (clients.c), who is there from the start; ask every socket for its device (`vrfbind status`); add up what memory
+# the daemons have; end them. All worlds of VRFs use the same networks.
 #
 # OUT/figures.tsv gets "WORLD WHAT FIGURE" lines, and OUT/environment says where that was. Times are asserted nowhere.
 # Exit status: 1 if a socket is not in its VRF, or a client was not served by its own daemons.

@@ -595,6 +595,7 @@ bundles() {
 # -- containerd
 
 run_containerd() {
+	prepare_ctr
 	start_containerd "$scratch/containerd" "${scratch##*/}"
 	await containerd_answers || { cat "$scratch/containerd/log"; return 1; }
 }
@@ -606,12 +607,30 @@ ctr_restrictions=('' --seccomp --read-only "$drop_all" --allow-new-privs "--secc
 
 mounts=(--mount "type=bind,src=$vrfbind,dst=$inside/vrfbind,options=rbind:ro"
 	--mount "type=bind,src=$library,dst=$inside/libvrfbind.so,options=rbind:ro")
+# What a task prints is read by a program of its shim: ctr 1.6.20 may end before it has read that itself (containerd/containerd#8643),
+# and so may the shim. It is told to end before it has read everything.
+prepare_ctr() {
+	cat >"$scratch/reader" <<-'END'
+		#!/bin/sh
+		trap '' TERM
+		cat <&3 >"$1/task.out" 5>&- &
+		cat <&4 >"$1/task.err" 5>&- &
+		exec 3<&- 4<&- 5>&-
+		wait
+	END
+	chmod 755 "$scratch/reader"
+}
 ctr_engine() {
-	local how=$1 vrf=$2 image=$3
+	local how=$1 vrf=$2 image=$3 status=0
 	shift 3
 	lay "$image"
 	[ "$how" = plain ] || set -- "$inside/vrfbind" exec "$vrf" "$@"
-	ctr run --rm "${network[@]}" "${options[@]}" "${mounts[@]}" --rootfs "$scratch/rootfs" "vrfbind-$how-$image" "$@"
+	: >"$scratch/task.out" 2>"$scratch/task.err"
+	ctr run --rm --log-uri "binary://$scratch/reader?$scratch" "${network[@]}" "${options[@]}" "${mounts[@]}" \
+		--rootfs "$scratch/rootfs" "vrfbind-$how-$image" "$@" || status=$?
+	cat "$scratch/task.out"
+	cat "$scratch/task.err" >&2
+	return "$status"
 }
 
 # By the environment alone, which judges nothing.

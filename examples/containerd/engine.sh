@@ -38,7 +38,8 @@ end_containerd() {
 	[ ${#processes[@]} -eq 0 ] || kill -KILL "${processes[@]}" 2>/dev/null || true
 	while [ -n "$(cat "$cgroups/$CONTAINERD_NAMESPACE"/*/cgroup.procs 2>/dev/null)" ]; do sleep 0.1; done
 	find "$cgroups/$CONTAINERD_NAMESPACE" -depth -type d -exec rmdir {} + 2>/dev/null || true
-	sed -s 's,^unix://,,;$a\' "${state%/*}"/state/*/*/*/address 2>/dev/null | xargs --no-run-if-empty rm -f
+	grep --recursive --no-filename --only-matching --include=address '/[^/].*' "${state%/*}/state" |
+		xargs --no-run-if-empty rm -f || true
 	rm -rf "/run/containerd/runc/$CONTAINERD_NAMESPACE"
 }
 
