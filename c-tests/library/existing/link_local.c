@@ -243,6 +243,27 @@ static void bad_pointers(void)
 	STR(device_of(fd), NAME);
 }
 
+/* A limit: the kernel is not asked about the page again. */
+static void page_taken_away(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct sockaddr_in6 *there = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+	int fd;
+
+	make_devices();
+	NEED(there != MAP_FAILED);
+	*there = at("::", 0);
+	WORKS(bind_to(socket_in(UDP), there));
+	fd = socket_in(UDP);
+	NEED(munmap(there, page) == 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(bind_to(fd, there) ? errno : 0);
+	EQ(wait_status(pid), world == PRELOADED ? 128 + SIGSEGV : EFAULT);
+	STR(device_of(fd), NAME);
+}
+
 /* A limit: no hook sees it. The other end of `outside` receives it. */
 static void sends_leave(void)
 {
@@ -304,6 +325,8 @@ static const struct scenario SCENARIOS[] = {
 	{ "where the library cannot ask, bind() fails and the socket stays", no_descriptor_left,
 	  .vrf = NAME, .worlds = PRELOADED },
 	{ "a bad pointer is the kernel's to refuse", bad_pointers, .vrf = NAME },
+	{ "one into a page that was taken away since: SIGSEGV, and without the library EFAULT",
+	  page_taken_away, .vrf = NAME },
 	{ "sendto() to such an address leaves by that device, and the socket stays", sends_leave,
 	  .vrf = NAME },
 	{ "the first refusal is a line on stderr", one_line, .vrf = NAME, .worlds = PRELOADED },
