@@ -208,14 +208,14 @@ fn pid_namespace(path: &Path) -> Option<u64> {
 
 /// The PID here of the process that has this PID in that namespace.
 fn process_in(namespace: u64, pid: u32) -> Option<u32> {
-    let has_number = |here: u32| {
-        let status = fs::read(format!("/proc/{here}/status")).ok()?;
-        Some(Status::parse(&status)?.own_pid? == pid)
+    let is_it = |here: u32| {
+        let process = Directory::open(here).ok()?;
+        let status = Status::parse(&process.read("status").ok()?)?;
+        let is_it = status.own_pid == Some(pid)
+            && pid_namespace(&process.path("ns/pid")) == Some(namespace);
+        is_it.then_some(here)
     };
-    all().ok()?.into_iter().find(|&here| {
-        has_number(here) == Some(true)
-            && pid_namespace(Path::new(&format!("/proc/{here}/ns/pid"))) == Some(namespace)
-    })
+    all().ok()?.into_iter().find_map(is_it)
 }
 
 /// Fails unless /proc has this process among others: otherwise it would seem to be empty, or have other processes.
