@@ -64,10 +64,9 @@ impl Files {
         })
     }
 
-    /// Tells that `user` will use files that are not installed. A library that was named is meant.
-    fn note(&self, user: &str, library: Option<&Path>) {
-        let found = Some(&self.library).filter(|_| library.is_none());
-        if let Some(note) = installed::note(user, &self.command, found) {
+    /// Prints the note of [`installed`].
+    fn note(&self, user: &str, named: Option<&Path>) {
+        if let Some(note) = installed::note(user, &self.command, &self.library, named) {
             output::say(&note);
         }
     }

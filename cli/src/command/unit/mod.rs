@@ -277,8 +277,8 @@ fn service(
         notes.extend(obstacles::to_moving_sockets(unit, root));
     }
     if root.is_host {
-        let library = Some(&library).filter(|_| args.library.is_none());
-        notes.extend(installed::note(&unit.id, &command, library));
+        let named = args.library.as_deref();
+        notes.extend(installed::note(&unit.id, &command, &library, named));
     }
     let needed = [
         probe(args, root, &command)?,
