@@ -151,6 +151,10 @@ def rounds(table):
     return f"{len(table.rounds)} round{'s' if len(table.rounds) > 1 else ''}"
 
 
+def command(table, way):
+    return f"`{textwrap.shorten(table.commands[way], 200, placeholder=' …')}`"
+
+
 # ---- tables ----
 
 KINDS = [
@@ -184,7 +188,7 @@ class Section:
                 own = table.all(against)
                 percent = [100 * (one / other - 1) for one, other in zip(values, own, strict=True)]
                 row.append("" if way == against or way.startswith(NOTHING) else cell(percent, PERCENT, "+"))
-            rows.append([*row, f"`{textwrap.shorten(table.commands[way], 200, placeholder=' …')}`"])
+            rows.append([*row, command(table, way)])
         self.lines += [*markdown([*header, f"command ({rounds(table)})"], rows)]
         return table
 
@@ -308,7 +312,7 @@ class Section:
                     values = table.all(way, field)
                     added = less(values, table.all(NOTHING, field))
                     row += [cell(values, KB), "" if way == NOTHING else cell(added, KB, "+")]
-                rows.append([*row, f"`{textwrap.shorten(table.commands[way], 200, placeholder=' …')}`"])
+                rows.append([*row, command(table, way)])
             header = ["", "private dirty, kB", "added, kB", "PSS, kB", "added, kB", f"command ({rounds(table)})"]
             self.lines += [*markdown(header, rows), ""]
             for way, limit in [(EXPORTS, 12), (LIBRARY, 20)]:
@@ -335,7 +339,7 @@ class Section:
                     values = table.all(way)
                     added = less(values, table.all(NOTHING))
                     row += [cell(values, COUNT), "" if way == NOTHING else cell(added, COUNT, "+")]
-                rows.append([*row, f"`{instructions.commands[way]}`"])
+                rows.append([*row, command(instructions, way)])
             header = ["", "instructions", "added", "system calls", "added", "command"]
             self.lines += [*markdown(header, rows), ""]
 
